@@ -1,0 +1,53 @@
+# Five verbs to work: make setup | lint | check | test | demo. Each installs what it needs.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements/dev.lock
+STAMP := $(VENV)/.stamp-$(shell sha256sum $(LOCK) pyproject.toml scripts/setup.sh 2>/dev/null | sha256sum | cut -c1-16)
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: setup debian lint check test test-unit test-real test-full story demo bench lock clean
+
+setup: $(STAMP)
+
+$(STAMP):
+	PYTHON=$(PYTHON) bash scripts/setup.sh $(VENV) $(LOCK)
+	@rm -f $(VENV)/.stamp-*; touch $@
+
+debian:
+	bash scripts/debian.sh
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+check: lint
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: test-unit test-real
+
+test-unit: setup
+	$(PYTEST) -m "(unit or contract) and not long" -n 2 --dist worksteal
+
+test-real: setup debian
+	$(PYTEST) -m "(real or story) and not long"
+
+test-full: setup debian
+	bash scripts/test-full.sh
+
+story: setup
+	$(PYTEST) -m story -s
+
+demo: setup
+	$(BIN)/modelworks demo $(DEMO)
+
+bench: setup debian
+	$(BIN)/python benchmarks/run.py $(BENCH)
+
+lock:
+	PYTHON=$(PYTHON) bash scripts/lock.sh $(LOCK)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

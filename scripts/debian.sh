@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Debian packages that real tests and benchmarks start; installed where root and apt are there.
+set -euo pipefail
+wanted=(wrk)
+missing=()
+for name in "${wanted[@]}"; do command -v "$name" >/dev/null || missing+=("$name"); done
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
+else
+    echo "debian: not installed: ${missing[*]}; tests that need them are skipped. As root: apt-get install ${missing[*]}" >&2
+fi

@@ -1,0 +1,1 @@
+"""Composition roots: one small module a process, each with its settings."""

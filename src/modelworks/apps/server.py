@@ -1,0 +1,1 @@
+"""Composition root of the model server: `python -m modelworks.apps.server`."""

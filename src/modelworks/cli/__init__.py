@@ -1,0 +1,1 @@
+"""`modelworks ...` (alias `mw`); commands import what they need inside."""

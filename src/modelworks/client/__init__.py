@@ -1,0 +1,1 @@
+"""One typed client over two transports: in-process and URL."""

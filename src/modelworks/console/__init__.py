@@ -1,0 +1,1 @@
+"""The web console; uses only the public API."""

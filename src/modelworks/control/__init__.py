@@ -1,0 +1,1 @@
+"""Use cases that cross features: publish, serve, watch."""

@@ -1,0 +1,42 @@
+"""Where Modelworks keeps its files on one machine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The data folder (`MODELWORKS_HOME`, default `~/.modelworks`) and its rooms."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """The registry's SQLite file."""
+        return self.root / "registry.db"
+
+    @property
+    def blobs(self) -> Path:
+        """Content-addressed files."""
+        return self.root / "blobs"
+
+    @property
+    def cache(self) -> Path:
+        """Artifacts laid out as folders, ready to be served; may be deleted at any time."""
+        return self.root / "cache"
+
+    @property
+    def run(self) -> Path:
+        """Served lists, endpoints and sockets of running processes."""
+        return self.root / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of processes that run in the background."""
+        return self.root / "logs"
+
+    def create(self) -> "Home":
+        """Make the folders, readable by their owner only."""
+        for folder in (self.root, self.blobs, self.cache, self.run, self.logs):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self

@@ -1,0 +1,101 @@
+"""What is asked of an import, and what an importer hands back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from modelworks.core.semver import Bump, Semver
+from modelworks.core.tensor import Layout, Signature, Tensors, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What the user may tell an importer.
+
+    Attributes:
+        importer: plug-in name; empty = the one that recognises the file.
+        sample: csv, parquet, npy, npz or json file with example inputs; its columns are features.
+        inputs: input tensors where the file does not say (`--input x:FP32[-1,3,32,32]`).
+        layout: one matrix or named columns; None = what the file suggests.
+        factory: `file.py:function` that builds a torch module for a bare state dict.
+        trust: the owner vouches for the file (recorded as evidence).
+        accept_difference: a failed parity check is recorded instead of refusing.
+        seed: of generated rows.
+    """
+
+    importer: str = ""
+    sample: Path | None = None
+    inputs: tuple[TensorSpec, ...] = ()
+    layout: Layout | None = None
+    factory: str = ""
+    trust: bool = False
+    accept_difference: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """One `modelworks import`.
+
+    Attributes:
+        file: the model file or folder.
+        name: of the model in the registry.
+        version: exact version wanted; excludes `bump`.
+        bump: which part to raise; None = minor, or major when callers must change.
+        options: for the importer.
+        parent: `name:version` this one derives from.
+        run: name of the training run.
+        data_digest: of the training data.
+        tags: free words.
+        labels: key = value; `environment` and `experiment` are the customary keys.
+        alias: alias to point at the new version, in the same transaction.
+    """
+
+    file: Path
+    name: str
+    version: Semver | None = None
+    bump: Bump | None = None
+    options: ImportOptions = ImportOptions()
+    parent: str = ""
+    run: str = ""
+    data_digest: str = ""
+    tags: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    alias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """How generated rows for one feature may look: inclusive bounds or known values."""
+
+    low: float | None = None
+    high: float | None = None
+    values: tuple[str | int | float | bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What `Importer.read` hands back; the converted model lies in the folder it was given.
+
+    Attributes:
+        format: of what was written (`onnx`).
+        source_format: of what was read (`sklearn-joblib`).
+        signature: inferred.
+        predict: the source model itself: input tensors -> the signature's output tensors. None
+            where source and artifact are the same bytes run by the same engine.
+        environment: library name -> version, of what read and converted it.
+        ranges: by feature (MATRIX, COLUMNS) or input name; what generated rows should look like.
+        notes: choices made, one sentence each, shown to the user and kept as evidence.
+        tolerance: (absolute, relative) for parity; None = the datatype's own.
+        kind: `trees`, `network`, `linear`...: parity allows a share of rows off for `trees`.
+    """
+
+    format: str
+    source_format: str
+    signature: Signature
+    predict: Callable[[Tensors], Tensors] | None
+    environment: dict[str, str]
+    ranges: dict[str, Ranges] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    tolerance: tuple[float, float] | None = None
+    kind: str = ""

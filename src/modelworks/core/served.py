@@ -1,0 +1,101 @@
+"""What a server is told to serve: a resolved list, written by `control`, read by `serving`.
+
+The server never sees the registry. The list is JSON (core.codec), replaced by atomic rename;
+`generation` rises with every change.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelworks.core import codec
+from modelworks.core.errors import InvalidError, NotFoundError
+from modelworks.core.tensor import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Limits of one model's batcher.
+
+    Attributes:
+        max_batch_size: items (rows) in one engine call; 1 turns batching off.
+        max_queue_size: items waiting at most; more are answered 503.
+    """
+
+    max_batch_size: int = 64
+    max_queue_size: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One version to serve.
+
+    Attributes:
+        name: of the model.
+        version: `1.4.0`.
+        path: the model file, or the folder that holds it, on this machine.
+        digest: of the artifact; checked by whoever put it at `path`.
+        format: `onnx`.
+        engine: entry-point name.
+        signature: as registered; None = take the engine's own.
+        default: answers requests that name no version. Exactly one a model.
+        aliases: other names of this version: `/v2/models/fraud@champion/infer`.
+        autoload: load at start; otherwise on request by the repository API.
+        batching: its limits.
+    """
+
+    name: str
+    version: str
+    path: str
+    digest: str
+    format: str = "onnx"
+    engine: str = "onnxruntime"
+    signature: Signature | None = None
+    default: bool = True
+    aliases: tuple[str, ...] = ()
+    autoload: bool = True
+    batching: Batching = Batching()
+
+
+@dataclass(frozen=True, slots=True)
+class ServedList:
+    """Everything one server may serve."""
+
+    generation: int
+    models: tuple[ServedModel, ...]
+    schema: int = 1
+
+
+def read_served(path: Path) -> ServedList:
+    """The list at `path`.
+
+    Raises:
+        NotFoundError: no such file.
+        InvalidError: not a list of this schema.
+    """
+    try:
+        data: Any = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no served list at {path}") from error
+    except ValueError as error:
+        raise InvalidError(f"{path} is no JSON: {error}") from error
+    return codec.decode(ServedList, data)
+
+
+def write_served(path: Path, served: ServedList) -> None:
+    """Replace the list at `path` atomically: a reader sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = json.dumps(codec.encode(served), indent=1)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""SQLAlchemy tables, engine, tenant-scoped session, migrations."""

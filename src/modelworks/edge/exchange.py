@@ -1,0 +1,40 @@
+"""What the HTTP edge hands to an application: one request, and the place for its answer."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
+
+class Exchange(Protocol):
+    """One request on one connection. No coroutine: the handler returns at once and anything may
+    call `reply` later, on the loop's thread, exactly once. Replies leave in the order of requests.
+
+    Attributes:
+        method: `b"POST"`.
+        path: raw target without the query, still percent-encoded: `b"/v2/models/m/infer"`.
+        query: raw, without the question mark.
+        headers: lower-case names; a repeated header's values are joined by `, `.
+        body: the whole body, de-chunked.
+        received_ns: `time.perf_counter_ns()` when the request was complete.
+        gone: the client left; nobody reads an answer, `reply` is then quiet.
+        on_gone: set by whoever holds the exchange in a queue; called once when the client leaves
+            before the reply.
+    """
+
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+    received_ns: int
+    gone: bool
+    on_gone: Callable[[], None] | None
+
+    def reply(self, status: int, body: bytes, content_type: bytes, headers: Headers = ()) -> None:
+        """Answer. A second call on the same exchange is an error of the caller."""
+        ...
+
+
+Handler: TypeAlias = Callable[[Exchange], None]
+"""Called on the loop's thread. An exception that escapes is answered 500 and logged."""

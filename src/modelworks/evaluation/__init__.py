@@ -1,0 +1,1 @@
+"""Compares predictions: parity of a source model and its conversion."""

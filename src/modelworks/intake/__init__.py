@@ -1,0 +1,1 @@
+"""A file comes in: sniff, import in the sandbox, signature, parity, evidence."""

@@ -1,0 +1,1 @@
+"""Load generation and latency figures against a server that is given."""

@@ -1,0 +1,1 @@
+"""Name -> plug-in, by entry point. The only place that does so."""

@@ -1,0 +1,1 @@
+"""Bytes to tensors and back, one module a wire format; no I/O."""

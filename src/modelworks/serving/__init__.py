@@ -1,0 +1,1 @@
+"""The model server: load, batch, infer; the hot path."""

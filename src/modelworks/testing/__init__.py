@@ -1,0 +1,1 @@
+"""Contract suites and fakes, shipped for plug-in authors."""
