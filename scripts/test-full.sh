@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Everything, the long tests too; leaves a dated summary in docs/test-runs/.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+out=docs/test-runs/$(date -u +%Y-%m-%d).md
+mkdir -p docs/test-runs
+log=$(mktemp)
+python=.venv/bin/python
+status=0
+run() { # name, pytest arguments...
+    local name=$1 began=$SECONDS
+    shift
+    "$python" -m pytest "$@" 2>&1 | tee "$log"
+    local code=${PIPESTATUS[0]}
+    [ "$code" -eq 0 ] || status=1
+    printf '| %s | %s | %s s | %s |\n' "$name" "$(tail -n 1 "$log" | sed 's/=//g; s/|/ /g; s/ in .*//; s/^ *//; s/ *$//')" "$((SECONDS - began))" "$code" >> "$out"
+}
+{
+    echo "# Full test run of $(date -u +%Y-%m-%d)"
+    echo
+    echo "\`make test-full\` at commit $(git rev-parse --short HEAD), $(nproc) cores, $("$python" --version)."
+    echo
+    echo "| part | result | time | exit |"
+    echo "|---|---|---|---|"
+} > "$out"
+run "unit and contract" -m "(unit or contract) and not long" -n 2 --dist worksteal
+run "real parts and the story" -m "(real or story) and not long"
+run "long" -m "long" --timeout 1800
+cat "$out"
+exit $status
