@@ -43,10 +43,10 @@ def test_references_are_read_and_printed_back(text, name, alias, version):
 
 @pytest.mark.parametrize(
     "text",
-    (
-        ["", "Fraud", "../x", "a/b", "a b", "-a", "a-", "a@", "a@B", "a@1", "a@b@c", "a\n"]
-        + ["a:1", "a:1.2", "a:01.2.3", "a:1.2.3.4", "a:1.2.-3", "x" * 129]
-    ),
+    [
+        *("", "Fraud", "../x", "a/b", "a b", "-a", "a-", "a@", "a@B", "a@1", "a@b@c", "a\n"),
+        *("a:1", "a:1.2", "a:01.2.3", "a:1.2.3.4", "a:1.2.-3", "x" * 129),
+    ],
 )
 def test_references_of_any_other_form_are_refused_with_the_field(text):
     with pytest.raises(InvalidError) as caught:
