@@ -1,0 +1,299 @@
+"""Runs ONNX models with onnxruntime on the CPU: one session a model, quiet and small."""
+
+import ctypes
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import onnxruntime as ort
+
+from modelworks.core.errors import CrashedError, InvalidError, UnavailableError
+from modelworks.core.seams import EngineOptions
+from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
+
+_TYPES: Final = {
+    "tensor(bool)": Datatype.BOOL,
+    "tensor(uint8)": Datatype.UINT8,
+    "tensor(uint16)": Datatype.UINT16,
+    "tensor(uint32)": Datatype.UINT32,
+    "tensor(uint64)": Datatype.UINT64,
+    "tensor(int8)": Datatype.INT8,
+    "tensor(int16)": Datatype.INT16,
+    "tensor(int32)": Datatype.INT32,
+    "tensor(int64)": Datatype.INT64,
+    "tensor(float16)": Datatype.FP16,
+    "tensor(float)": Datatype.FP32,
+    "tensor(double)": Datatype.FP64,
+    "tensor(bfloat16)": Datatype.BF16,
+    "tensor(string)": Datatype.BYTES,
+}
+_BFLOAT16_ELEMENT: Final = 16  # onnx.TensorProto.BFLOAT16
+_OPTIMIZATION: Final = {
+    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+_SWITCH: Final = {"on": True, "off": False}
+_QUIET: Final = 4  # fatal only: what fails is raised, and said once
+_LONGEST_REASON: Final = 240
+
+
+class OnnxRuntimeSession:
+    """One model in memory; the arrays it takes and gives follow `core.seams.Session`."""
+
+    def __init__(self, session: ort.InferenceSession, signature: Signature) -> None:
+        self.signature = signature
+        self._session: ort.InferenceSession | None = session
+        self._names = [spec.name for spec in signature.outputs]
+        specs = (*signature.inputs, *signature.outputs)
+        self._bfloat16 = any(spec.datatype is Datatype.BF16 for spec in specs)
+        self._text_inputs = [s.name for s in signature.inputs if s.datatype is Datatype.BYTES]
+        self._text_outputs = [
+            place for place, s in enumerate(signature.outputs) if s.datatype is Datatype.BYTES
+        ]
+
+    def infer(self, inputs: Tensors) -> Sequence[Any]:
+        """Run once; see `core.seams.Session.infer`."""
+        session = self._session
+        if session is None:
+            raise UnavailableError("the model was unloaded while this request waited; try again")
+        if self._text_inputs:
+            inputs = self._with_text(inputs)
+        try:
+            if self._bfloat16:
+                outputs = self._run_values(session, inputs)
+            else:
+                outputs = session.run(self._names, inputs)
+        except (MemoryError, UnicodeError) as error:
+            raise CrashedError(f"the engine failed: {_reason(error)}") from error
+        except Exception as error:  # onnxruntime has no base of its own
+            raise _failure(error) from error
+        if self._text_outputs:
+            outputs = list(outputs)
+            for place in self._text_outputs:
+                outputs[place] = _to_bytes(outputs[place])
+        return outputs
+
+    def close(self) -> None:
+        """Drop the session and hand free pages back to the system."""
+        if self._session is not None:
+            self._session = None
+            _trim()
+
+    def _with_text(self, inputs: Tensors) -> dict[str, Any]:
+        """BYTES arrays as arrays of `str`, the only form of strings that onnxruntime takes."""
+        changed = dict(inputs)
+        for name in self._text_inputs:
+            if name in changed:
+                changed[name] = _to_str(changed[name], name)
+        return changed
+
+    def _run_values(self, session: ort.InferenceSession, inputs: Tensors) -> list[Any]:
+        """The way through OrtValue, for models with BF16 tensors, which numpy does not know."""
+        kinds = {spec.name: spec.datatype for spec in self.signature.inputs}
+        values = {
+            name: _bfloat16_value(array, name)
+            if kinds.get(name) is Datatype.BF16
+            else ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+            for name, array in inputs.items()
+        }
+        results = session.run_with_ort_values(self._names, values)
+        return [
+            _bfloat16_array(value) if spec.datatype is Datatype.BF16 else value.numpy()
+            for spec, value in zip(self.signature.outputs, results, strict=True)
+        ]
+
+
+class OnnxRuntimeEngine:
+    """The engine `onnxruntime`. Its own settings: `inter_threads`, `optimization`, `arena`."""
+
+    name: ClassVar[str] = "onnxruntime"
+    formats: ClassVar[tuple[str, ...]] = ("onnx",)
+
+    def load(self, path: Path, options: EngineOptions) -> OnnxRuntimeSession:
+        """Load `path`, or `model.onnx` in it; see `core.seams.Engine.load`."""
+        file = _model_file(Path(path))
+        settings = _settings(options)
+        try:
+            session = ort.InferenceSession(
+                str(file), settings, providers=["CPUExecutionProvider"], enable_fallback=False
+            )
+        except Exception as error:  # onnxruntime has no base of its own
+            raise InvalidError(
+                f"{file.name} is no model that onnxruntime can load: {_reason(error, file)}"
+            ) from error
+        own = _signature(session)
+        if options.signature is not None:
+            _agree(options.signature, own)
+        _trim()  # parsing leaves several times the file's size behind
+        return OnnxRuntimeSession(session, options.signature or own)
+
+
+def _model_file(path: Path) -> Path:
+    file = path / "model.onnx" if path.is_dir() else path
+    if not file.is_file():
+        raise InvalidError(f"no model file at {file}", field="path")
+    if file.stat().st_size == 0:
+        raise InvalidError(f"{file.name} is empty", field="path")
+    return file
+
+
+def _settings(options: EngineOptions) -> ort.SessionOptions:
+    extra = dict(options.extra)
+    settings = ort.SessionOptions()
+    settings.log_severity_level = _QUIET
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = _threads(extra.pop("inter_threads", "1"))
+    settings.graph_optimization_level = _choice(
+        "optimization", extra.pop("optimization", "all"), _OPTIMIZATION
+    )
+    # The arena keeps its largest moment for ever and made no call faster where we measured.
+    arena = _choice("arena", extra.pop("arena", "off"), _SWITCH)
+    settings.enable_cpu_mem_arena = settings.enable_mem_pattern = arena
+    # Spinning threads eat the core that the server itself runs on.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if extra:
+        unknown = min(extra)
+        raise InvalidError(
+            f"onnxruntime has no option '{unknown}'; known are arena, inter_threads, optimization",
+            field=unknown,
+        )
+    return settings
+
+
+def _choice(option: str, value: str, known: dict[str, Any]) -> Any:
+    try:
+        return known[value]
+    except KeyError:
+        raise InvalidError(
+            f"{option}: '{value}' is none of {', '.join(known)}", field=option
+        ) from None
+
+
+def _threads(value: str) -> int:
+    if not value.isdecimal() or not 1 <= int(value) <= 256:
+        raise InvalidError(f"inter_threads: '{value}' is no number from 1 to 256", field="extra")
+    return int(value)
+
+
+def _signature(session: ort.InferenceSession) -> Signature:
+    return Signature(
+        tuple(_spec(node, "input") for node in session.get_inputs()),
+        tuple(_spec(node, "output") for node in session.get_outputs()),
+    )
+
+
+def _spec(node: Any, side: str) -> TensorSpec:
+    datatype = _TYPES.get(node.type)
+    if datatype is None:
+        raise InvalidError(
+            f"{side} '{node.name}' is a {node.type}, and only plain tensors can be served; "
+            f"{_cure(node.type)}",
+            field=node.name,
+        )
+    shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in node.shape)
+    return TensorSpec(node.name, datatype, shape)
+
+
+def _cure(kind: str) -> str:
+    if kind.startswith("seq(map"):
+        return "convert the classifier again with options={'zipmap': False}"
+    if kind.startswith("optional"):
+        return "export the model with that input always present"
+    return "export the model with tensors only"
+
+
+def _agree(wanted: Signature, own: Signature) -> None:
+    """The registered signature against the file's: same inputs, its outputs among the file's."""
+    for side, registered, found in (
+        ("input", wanted.inputs, own.inputs),
+        ("output", wanted.outputs, own.outputs),
+    ):
+        types = {spec.name: spec.datatype for spec in found}
+        for spec in registered:
+            if types.get(spec.name) is not spec.datatype:
+                has = types.get(spec.name, "none of that name")
+                raise InvalidError(
+                    f"{side} '{spec.name}' is registered as {spec.datatype} and the file has {has}",
+                    field=spec.name,
+                )
+    missing = {spec.name for spec in own.inputs} - {spec.name for spec in wanted.inputs}
+    if missing:
+        raise InvalidError(
+            f"the file wants input '{min(missing)}', which is not in the registered signature",
+            field=min(missing),
+        )
+
+
+def _failure(error: Exception) -> InvalidError | CrashedError:
+    """What the model refused is the caller's; what the engine could not do is ours."""
+    reason = _reason(error)
+    if isinstance(error, InvalidError | CrashedError):
+        return error
+    if "alloc" in reason.lower():
+        return CrashedError(f"the engine ran out of memory: {reason}")
+    return InvalidError(f"the model refuses this input: {reason}")
+
+
+def _reason(error: BaseException, file: Path | None = None) -> str:
+    """The last, telling part of a message of onnxruntime, in one short line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if text.startswith("[ONNXRuntimeError]"):
+        text = text.split(" : ", 3)[-1]
+    if file is not None:
+        text = text.replace(f"Load model from {file} failed:", "").replace(str(file), file.name)
+        if "Protobuf parsing failed" in text:
+            text = "not an ONNX file, or cut short"
+    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + "..."
+
+
+def _to_str(array: Any, name: str) -> Any:
+    try:
+        texts = [value.decode() for value in array.ravel().tolist()]
+    except UnicodeDecodeError as error:
+        raise InvalidError(f"input '{name}': the text is no UTF-8: {error}", field=name) from error
+    except AttributeError as error:
+        raise InvalidError(f"input '{name}': BYTES elements are wanted", field=name) from error
+    return _objects(texts, array.shape)
+
+
+def _to_bytes(array: Any) -> Any:
+    return _objects([value.encode() for value in array.ravel().tolist()], array.shape)
+
+
+def _objects(values: list[Any], shape: tuple[int, ...]) -> Any:
+    result = np.empty(len(values), dtype=object)
+    result[:] = values
+    return result.reshape(shape)
+
+
+def _bfloat16_value(array: Any, name: str) -> ort.OrtValue:
+    if array.dtype != np.uint16:
+        raise InvalidError(
+            f"input '{name}': BF16 is wanted as uint16 patterns, not {array.dtype}", field=name
+        )
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(
+        np.ascontiguousarray(array), _BFLOAT16_ELEMENT
+    )
+
+
+def _bfloat16_array(value: ort.OrtValue) -> Any:
+    shape = value.shape()
+    count = int(np.prod(shape, dtype=np.int64))
+    if count == 0:
+        return np.empty(shape, dtype=np.uint16)
+    memory = ctypes.string_at(value.data_ptr(), 2 * count)
+    return np.frombuffer(memory, dtype=np.uint16).reshape(shape)
+
+
+def _trim() -> None:
+    """Ask glibc to give its free pages back; other C libraries have no such call."""
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except AttributeError:  # musl
+            return
