@@ -1,0 +1,90 @@
+"""Composition root of the SDK and the command line: which home, control plane and server."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelworks.client.client import BaseClient
+from modelworks.client.transport import Transport
+from modelworks.core.errors import MissingExtraError
+from modelworks.core.home import Home
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says.
+
+    Attributes:
+        home: the data folder (`MODELWORKS_HOME`).
+        url: of a control plane (`MODELWORKS_URL`); empty = the registry in `home`, in-process.
+        server: of the model server that predictions go to (`MODELWORKS_SERVER`).
+    """
+
+    home: Home
+    url: str = ""
+    server: str = DEFAULT_SERVER
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """From environment variables; an empty one counts as not set."""
+        found = os.environ if environ is None else environ
+        root = found.get("MODELWORKS_HOME") or "~/.modelworks"
+        return cls(
+            home=Home(Path(root).expanduser()),
+            url=found.get("MODELWORKS_URL", ""),
+            server=found.get("MODELWORKS_SERVER") or DEFAULT_SERVER,
+        )
+
+
+def connect(settings: Settings) -> Transport:
+    """The control plane: over HTTP where a URL is given, else in this process.
+
+    Raises:
+        MissingExtraError: the registry's libraries are not installed.
+    """
+    if settings.url:
+        from modelworks.client.http import HttpTransport  # noqa: PLC0415 - not needed in-process
+
+        return HttpTransport(settings.url)
+    try:
+        from modelworks.control.service import Factory  # noqa: PLC0415 - SQLAlchemy is an extra
+
+        return Factory(settings.home.create())
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("modelworks"):
+            raise
+        raise MissingExtraError("the registry", "platform", error.name) from error
+
+
+class Client(BaseClient):
+    """Everything that the command line does, from Python.
+
+        client = modelworks.Client()
+        version = client.import_model(ImportRequest(file=Path("model.joblib"), name="fraud"))
+        client.predict("fraud", [{"age": 41, "income": 52000}])
+
+    Args:
+        url: of a control plane; None = `MODELWORKS_URL`, or else the registry on this machine.
+        home: data folder of that registry; None = `MODELWORKS_HOME` or `~/.modelworks`. Giving
+            it means this machine's registry even where `MODELWORKS_URL` is set.
+        server: of the model server for `predict` and `infer`; None = `MODELWORKS_SERVER`, or
+            else http://127.0.0.1:8000.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        home: str | Path | None = None,
+        server: str | None = None,
+    ) -> None:
+        found = Settings.read()
+        local = home is not None and url is None
+        settings = Settings(
+            home=Home(Path(home).expanduser()) if home is not None else found.home,
+            url=url if url is not None else "" if local else found.url,
+            server=server or found.server,
+        )
+        super().__init__(lambda: connect(settings), settings.server)

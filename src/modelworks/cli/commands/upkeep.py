@@ -1,0 +1,91 @@
+"""`verify`, `delete`, `collect`: keeping the store whole and small."""
+
+import click
+
+from modelworks.cli import human
+from modelworks.cli.context import control, interactive, json_option
+from modelworks.cli.exits import Exit
+from modelworks.cli.output import Output
+from modelworks.core.reference import parse_ref
+
+
+@click.command()
+@click.argument("ref", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every version of every model.")
+@json_option
+def verify(ref: str | None, everything: bool, as_json: bool) -> int:
+    """Read every stored file of REF and compare it with its digest.
+
+    Ends with exit code 8 when something is not what was stored.
+
+    Examples: modelworks verify fraud:1.4.0; modelworks verify --all
+    """
+    if (ref is None) == (not everything):
+        raise click.UsageError("give a reference such as fraud:1.4.0, or --all")
+    out = Output(as_json=as_json)
+    with control() as transport, out.progress() as say:
+        if ref is not None:
+            refs = [ref]
+        else:
+            names = [model.name for model in transport.models()]
+            refs = [version.ref for name in names for version in transport.versions(name)]
+        results = []
+        for position, one in enumerate(refs, 1):
+            say(f"verifying {one} ({position} of {len(refs)})")
+            results.append(transport.verify(one))
+    if as_json:
+        out.document(results if everything else results[0])
+    else:
+        for result in results:
+            out.line(f"{result.ref}  {'ok' if result.ok else 'CORRUPT'}  {result.files} files")
+            for problem in result.problems:
+                out.line(f"  {problem}")
+        if not results:
+            out.note("nothing is stored")
+    return Exit.OK if all(result.ok for result in results) else Exit.CORRUPT
+
+
+@click.command()
+@click.argument("ref")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def delete(ref: str, yes: bool, as_json: bool) -> None:
+    """Delete a version, or with a bare NAME the model and all its versions.
+
+    Refused while an alias points at it or another version names it as parent. The files stay
+    until `modelworks collect`.
+
+    Example: modelworks delete fraud:1.3.0 --yes
+    """
+    out = Output(as_json=as_json)
+    wanted = parse_ref(ref)
+    with control() as transport:
+        if not yes:
+            whole = wanted.version is None and wanted.alias is None
+            doomed = transport.versions(wanted.name) if whole else [transport.show(ref)]
+            names = ", ".join(version.ref for version in doomed)
+            if as_json or not interactive():
+                raise click.UsageError(f"this would delete {names}: say --yes")
+            click.confirm(f"Delete {names}?", abort=True, err=True)
+        deleted = transport.delete(ref)
+    if as_json:
+        return out.document({"deleted": deleted})
+    for name in deleted:
+        out.line(f"deleted {name}")
+    return out.note("its files go with: modelworks collect")
+
+
+@click.command()
+@json_option
+def collect(as_json: bool) -> None:
+    """Remove stored files that no version needs.
+
+    Example: modelworks collect
+    """
+    out = Output(as_json=as_json)
+    with control() as transport, out.progress() as say:
+        say("looking for files that nothing refers to")
+        done = transport.collect()
+    if as_json:
+        return out.document(done)
+    return out.line(f"removed {done.blobs} files, {human.size(done.bytes)}")

@@ -1,0 +1,42 @@
+"""What every command needs: the settings, the control plane, the `--json` switch."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from modelworks.apps.embed import Settings, connect
+from modelworks.client.transport import Transport
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(function: F) -> F:
+    """`--json`, the same words everywhere."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
+    )(function)
+
+
+def settings() -> Settings:
+    """What the environment says."""
+    return Settings.read()
+
+
+@contextmanager
+def control() -> Iterator[Transport]:
+    """The control plane, closed afterwards."""
+    transport = connect(settings())
+    try:
+        yield transport
+    finally:
+        close = getattr(transport, "close", None)
+        if close is not None:
+            close()
+
+
+def interactive() -> bool:
+    """Whether a person can answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -1,0 +1,182 @@
+"""The `modelworks` command: finds the sub-command, and turns errors into exit codes."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NamedTuple, NoReturn, cast
+
+import click
+
+from modelworks.cli.exits import MEANINGS, Exit, of_error
+from modelworks.cli.human import printable
+from modelworks.core.errors import ModelworksError
+
+# name -> (module below cli.commands, attribute, what the list of commands says). The sentence
+# stands here so that `--help` need not import a single command.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "import": ("imports", "import_model", "Bring a model file in: check, convert, register."),
+    "models": ("listing", "models", "List every model."),
+    "versions": ("listing", "versions", "List a model's versions."),
+    "show": ("listing", "show", "Show one version: signature, evidence, lineage."),
+    "compare": ("listing", "compare", "Compare two versions field by field."),
+    "alias": ("alias", "alias", "Point a name such as champion at a version."),
+    "history": ("alias", "history", "Show where aliases pointed, and when."),
+    "tag": ("annotate", "tag", "Add or remove a version's tags."),
+    "label": ("annotate", "label", "Set or remove a version's labels."),
+    "verify": ("upkeep", "verify", "Check stored files against their digests."),
+    "delete": ("upkeep", "delete", "Delete a version, or a whole model."),
+    "collect": ("upkeep", "collect", "Remove stored files that no version needs."),
+    "serve": ("serve", "serve", "Serve models over HTTP on this machine."),
+    "predict": ("predict", "predict", "Ask a running server for predictions."),
+    "up": ("up", "up", "Run the whole factory here: console, registry, server."),
+    "doctor": ("doctor", "doctor", "Say what is installed, what can run, and the cures."),
+    "demo": ("demo", "demo", "Train small models and take them through the whole line."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is run or its own help is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, in the order of a model's life."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        found = getattr(import_module(f"modelworks.cli.commands.{module}"), attribute)
+        return cast("click.Command", found)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list in `--help`, from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row[2]) for name, row in COMMANDS.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Exit codes and environment, which scripts rely on."""
+        with formatter.section("Environment"):
+            formatter.write_dl(
+                [
+                    ("MODELWORKS_HOME", "data folder (default ~/.modelworks)"),
+                    ("MODELWORKS_URL", "control plane to talk to instead of the local registry"),
+                    ("MODELWORKS_SERVER", "model server (default http://127.0.0.1:8000)"),
+                    ("MODELWORKS_DEBUG", "1 shows the traceback of an unexpected failure"),
+                ]
+            )
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS.items()])
+
+
+def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    click.echo(f"modelworks {version('modelworks')}")
+    ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_version,
+    help="Print the version and exit.",
+)
+def cli() -> None:
+    """Take trained models to production and keep them healthy there.
+
+    \b
+    modelworks import model.joblib --name fraud
+    modelworks serve fraud
+    modelworks predict fraud --rows '[{"age": 41, "income": 52000}]'
+
+    Every command takes --json: one JSON document on stdout; an error is then
+    {"error", "kind", "field", "exit_code"} there too.
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; never a traceback.
+
+    Args:
+        argv: without the program's name; None = the process's own.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in arguments
+    try:
+        outcome: Any = cli.main(args=arguments, prog_name="modelworks", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except BrokenPipeError:
+        _close_stdout()
+        return Exit.BROKEN_PIPE
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - users see no traceback
+        if os.environ.get("MODELWORKS_DEBUG", "") not in {"", "0"}:
+            traceback.print_exc()
+        return _say(_problem(error), as_json=as_json)
+    return int(outcome) if isinstance(outcome, int) else Exit.OK
+
+
+class _Problem(NamedTuple):
+    """An error as it is shown."""
+
+    error: str
+    kind: str
+    field: str | None
+    code: Exit
+
+
+def _problem(error: BaseException) -> _Problem:
+    """What to say about an exception."""
+    if isinstance(error, ModelworksError):
+        code, kind = of_error(error)
+        return _Problem(error.message, kind, error.field, code)
+    if isinstance(error, click.UsageError):
+        hint = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
+        return _Problem(error.format_message() + hint, "usage", None, Exit.USAGE)
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return _Problem("interrupted", "interrupted", None, Exit.INTERRUPTED)
+    text = f"{type(error).__name__}: {error} (MODELWORKS_DEBUG=1 shows where)"
+    return _Problem(text, "failure", None, Exit.FAILURE)
+
+
+def _say(problem: _Problem, *, as_json: bool) -> int:
+    """Print an error in one line, or as the one JSON document."""
+    text = printable(" ".join(problem.error.split()))
+    try:
+        if as_json:
+            document = {
+                "error": text,
+                "kind": problem.kind,
+                "field": problem.field,
+                "exit_code": int(problem.code),
+            }
+            click.echo(json.dumps(document, ensure_ascii=False))
+        else:
+            click.echo(f"error: {text}", err=True)
+    except BrokenPipeError:
+        _close_stdout()
+    return problem.code
+
+
+def _close_stdout() -> None:
+    """Point stdout at nothing, or the interpreter complains once more while it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run() -> NoReturn:
+    """`python -m modelworks.cli.main`."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

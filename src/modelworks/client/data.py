@@ -1,0 +1,122 @@
+"""Predictions from a model server: plain rows for people, tensors for programs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from modelworks.client.wire import Wire
+from modelworks.core.errors import InvalidError, ModelworksError
+from modelworks.core.reference import ModelRef, parse_ref
+
+PREDICT_SECONDS = 60.0
+
+
+class DataPlane:
+    """One model server.
+
+    Args:
+        url: `http://127.0.0.1:8000`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._wire = Wire(url, "model server", "start one with: modelworks serve NAME")
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._wire.url
+
+    def predict(self, model: str, rows: Sequence[Any] | Any) -> dict[str, Any]:
+        """The server's answer to plain rows.
+
+        Args:
+            model: `fraud`, `fraud@champion` or `fraud:1.4.0`.
+            rows: a list of rows, each a mapping of feature to value or a list of values; a pandas
+                data frame and a numpy array are taken too.
+
+        Raises:
+            InvalidError: a row that the model does not take; `field` names it.
+            NotFoundError: the server has no such model or version.
+            UnavailableError: nothing listens, or the server is full.
+        """
+        answer = self._wire.json(
+            "POST",
+            f"/predict/{model_path(parse_ref(model))}",
+            data={"rows": plain_rows(rows)},
+            seconds=PREDICT_SECONDS,
+        )
+        return dict(answer)
+
+    def metadata(self, model: str) -> dict[str, Any]:
+        """The model's inputs and outputs, as the Open Inference Protocol says them."""
+        return dict(self._wire.json("GET", f"/v2/models/{model_path(parse_ref(model))}"))
+
+    def ready(self, model: str = "") -> bool:
+        """Whether the server, or one of its models, answers predictions now."""
+        path = f"models/{model_path(parse_ref(model))}/ready" if model else "health/ready"
+        try:
+            self._wire.send("GET", f"/v2/{path}", seconds=5.0)
+        except ModelworksError:
+            return False
+        return True
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """Counts and durations of every model, in nanoseconds, since the server began."""
+        answer = self._wire.json("GET", "/v2/models/stats", seconds=5.0)
+        return list(answer["model_stats"])
+
+    def metrics(self) -> str:
+        """The Prometheus exposition."""
+        body, _ = self._wire.send("GET", "/metrics", seconds=5.0)
+        return body.decode()
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._wire.close()
+
+
+def model_path(ref: ModelRef) -> str:
+    """A reference as the server's URLs spell it."""
+    if ref.version is not None:
+        return f"{quote(ref.name)}/versions/{ref.version}"
+    return quote(str(ref), safe="@")
+
+
+def plain_rows(rows: Any) -> list[Any]:
+    """Rows as JSON values; a data frame becomes one mapping a row, an array one list a row.
+
+    Raises:
+        InvalidError: not rows.
+    """
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
+        columns = [str(column) for column in rows.columns]
+        return [
+            dict(zip(columns, map(plain_value, row), strict=True))
+            for row in rows.itertuples(index=False, name=None)
+        ]
+    if hasattr(rows, "tolist"):
+        rows = rows.tolist()
+    if isinstance(rows, Mapping):
+        rows = [rows]
+    if not isinstance(rows, list | tuple):
+        raise InvalidError(
+            f"rows: a list of rows is wanted, got {type(rows).__name__}", field="rows"
+        )
+    return [plain_value(row) for row in rows]
+
+
+def plain_value(value: Any) -> Any:
+    """A cell as JSON: numpy scalars become Python's, NaN and missing become null."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_value(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN is what differs from itself
+        return None
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return None if str(value) in {"<NA>", "NaT"} else str(value)

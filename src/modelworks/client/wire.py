@@ -1,0 +1,156 @@
+"""One HTTP exchange with a deadline, and a server's error turned back into the error it was."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import urllib3
+from urllib3 import exceptions
+
+from modelworks.core import errors
+
+CONNECT_SECONDS = 5.0
+
+# The words that a control plane puts into `kind` of its problem+json answers.
+_KINDS: dict[str, type[errors.ModelworksError]] = {
+    "InvalidError": errors.InvalidError,
+    "RefusedError": errors.RefusedError,
+    "NotFoundError": errors.NotFoundError,
+    "ConflictError": errors.ConflictError,
+    "UnsupportedError": errors.UnsupportedError,
+    "UnavailableError": errors.UnavailableError,
+    "DeadlineError": errors.DeadlineError,
+    "CorruptError": errors.CorruptError,
+    "CrashedError": errors.CrashedError,
+}
+_STATUSES: dict[int, type[errors.ModelworksError]] = {
+    403: errors.RefusedError,
+    404: errors.NotFoundError,
+    409: errors.ConflictError,
+    501: errors.UnsupportedError,
+    503: errors.UnavailableError,
+    504: errors.DeadlineError,
+}
+
+
+class Wire:
+    """Requests to one base URL over kept-alive connections.
+
+    Args:
+        url: `http://host:port`, with or without a path.
+        what: how messages call the other side (`control plane`).
+        cure: what a user does when nothing listens there.
+    """
+
+    def __init__(self, url: str, what: str, cure: str) -> None:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise errors.InvalidError(
+                f"'{url}' is no URL of a {what}: write it as http://127.0.0.1:8000", field="url"
+            )
+        self.url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+        self._what = what
+        self._cure = cure
+        self._pool = urllib3.PoolManager(maxsize=8, retries=False)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        seconds: float = 30.0,
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """The body and headers of a 2xx answer.
+
+        Args:
+            method: `GET`, ...
+            path: begins with a slash, already percent-encoded.
+            body: the request's.
+            headers: the request's.
+            query: parameters; empty values are left out.
+            seconds: deadline for each read of the answer.
+
+        Raises:
+            UnavailableError: nothing listens there.
+            DeadlineError: no answer in time.
+            ModelworksError: what the other side answered.
+        """
+        fields = {key: value for key, value in (query or {}).items() if value}
+        suffix = f"?{urlencode(fields)}" if fields else ""
+        try:
+            answer = self._pool.request(
+                method,
+                f"{self.url}{path}{suffix}",
+                body=body,
+                headers=dict(headers or {}),
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
+                redirect=False,
+            )
+        except exceptions.NewConnectionError as error:
+            raise errors.UnavailableError(
+                f"no {self._what} answers at {self.url}: {self._cure}"
+            ) from error
+        except exceptions.TimeoutError as error:
+            raise errors.DeadlineError(
+                f"the {self._what} at {self.url} did not answer within {seconds:g} s"
+            ) from error
+        except exceptions.HTTPError as error:
+            raise errors.UnavailableError(
+                f"the connection to the {self._what} at {self.url} broke: {error}"
+            ) from error
+        if 200 <= answer.status < 300:
+            return answer.data, answer.headers
+        raise problem(answer.status, answer.data, answer.headers, self._what)
+
+    def json(self, method: str, path: str, **kwargs: Any) -> Any:
+        """The JSON of a 2xx answer; `data=` is sent as JSON. Other arguments as `send`."""
+        if "data" in kwargs:
+            kwargs["body"] = json.dumps(kwargs.pop("data")).encode()
+            kwargs["headers"] = {"Content-Type": "application/json", **kwargs.get("headers", {})}
+        body, _ = self.send(method, path, **kwargs)
+        try:
+            return json.loads(body) if body else None
+        except ValueError as error:
+            raise errors.CrashedError(
+                f"the {self._what} at {self.url} answered no JSON: is it a Modelworks?"
+            ) from error
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._pool.clear()
+
+
+def problem(
+    status: int, body: bytes, headers: Mapping[str, str], what: str
+) -> errors.ModelworksError:
+    """The error behind an answer: problem+json of the control plane, `{"error"}` of the server."""
+    try:
+        data = json.loads(body)
+    except ValueError:
+        data = None
+    data = data if isinstance(data, dict) else {}
+    detail = data.get("detail") or data.get("error") or data.get("title")
+    message = detail if isinstance(detail, str) else f"the {what} answered {status}"
+    field = data.get("field") if isinstance(data.get("field"), str) else None
+    if data.get("kind") == "MissingExtraError":
+        return _missing_extra(message, data)
+    default = errors.InvalidError if 400 <= status < 500 else errors.CrashedError
+    kind = _KINDS.get(str(data.get("kind")), _STATUSES.get(status, default))
+    if issubclass(kind, errors.UnavailableError):
+        after = headers.get("Retry-After", "1")
+        return kind(message, field=field, retry_after=int(after) if after.isdecimal() else 1)
+    return kind(message, field=field)
+
+
+def _missing_extra(message: str, data: Mapping[str, Any]) -> errors.MissingExtraError:
+    """The library is missing on the other side: its own sentence is kept."""
+    error = errors.MissingExtraError(
+        "the control plane", str(data.get("extra", "platform")), str(data.get("missing", ""))
+    )
+    error.message = message
+    error.args = (message,)
+    return error
