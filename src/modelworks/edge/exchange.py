@@ -7,8 +7,10 @@ Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 
 class Exchange(Protocol):
-    """One request on one connection. No coroutine: the handler returns at once and anything may
-    call `reply` later, on the loop's thread, exactly once. Replies leave in the order of requests.
+    """One request on one connection.
+
+    No coroutine: the handler returns at once and anything may call `reply` later, on the loop's
+    thread, exactly once. Replies leave in the order of requests.
 
     Attributes:
         method: `b"POST"`.

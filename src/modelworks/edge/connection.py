@@ -1,0 +1,455 @@
+"""One client connection: bytes in, requests to the handler, answers out in order.
+
+The hot path makes one object a request and no task, future or timer. Heads are cut out of the
+stream whole, so the last head of a connection (and the recent ones of the listener) need no
+second parse: keep-alive clients send the same bytes again and again.
+"""
+
+import asyncio
+import fcntl
+import logging
+import struct
+import termios
+from collections import deque
+from enum import StrEnum
+from typing import cast
+
+from modelworks.edge.answer import CONTINUE, JSON, error_body
+from modelworks.edge.chunks import ChunkDecoder
+from modelworks.edge.exchange import Headers
+from modelworks.edge.head import Head, Refusal, check_partial, parse_head
+from modelworks.edge.hub import Hub
+from modelworks.edge.inflate import inflate
+from modelworks.edge.request import Request
+
+_log = logging.getLogger(__name__)
+_LARGE = 64 * 1024  # a body above it is written beside its head, not copied behind it
+_FRESH_PATIENCE = 4  # a drain waits so many times longer for the first request of a connection
+_EDGE_HEAD = Head(b"", b"", b"", {}, 0, keep_alive=False, modern=True, expects=False, coding="")
+
+
+class State(StrEnum):
+    """What the next byte of a connection is."""
+
+    HEAD = "head"  # of a request; between requests the connection is idle
+    BODY = "body"  # with a Content-Length
+    CHUNKS = "chunks"
+    LAST = "last"  # no further request is read; answers are still owed
+    LINGER = "linger"  # our side is closed; bytes are read and thrown away
+    CLOSED = "closed"
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one accepted socket."""
+
+    __slots__ = (
+        "_active",
+        "_body",
+        "_buffer",
+        "_chunks",
+        "_continue",
+        "_eof",
+        "_fresh",
+        "_head",
+        "_hub",
+        "_need",
+        "_partial",
+        "_queue",
+        "_raw",
+        "_reading",
+        "_received",
+        "_since",
+        "_stalled",
+        "_transport",
+        "_unsent",
+        "_writable",
+        "state",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, hub: Hub) -> None:
+        """Made by the listener for every accepted socket."""
+        self._hub = hub
+        self.state = State.HEAD
+        self._since = hub.now  # when the present head, body or linger began
+        self._active = hub.now  # when the last bytes came
+        self._fresh = True  # no request yet
+        self._eof = False  # the client has closed its side
+        self._queue: deque[Request] = deque()
+        self._buffer = b""  # read and not yet used: a partial head, or requests held back
+        self._partial = False  # the buffer is the beginning of a head
+        self._raw = b""  # the bytes of the last head
+        self._head = _EDGE_HEAD
+        self._body = bytearray()
+        self._need = 0  # body bytes still to come
+        self._received = 0  # bytes of the present body, as counted in the hub
+        self._chunks: ChunkDecoder | None = None
+        self._continue = False  # a `100 Continue` is owed behind earlier answers
+        self._reading = True
+        self._writable = True
+        self._stalled = 0.0  # since when the client takes nothing
+        self._unsent = 0
+
+    # -- what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take part, or be refused when there are too many."""
+        self._transport = cast("asyncio.Transport", transport)  # a stream server makes these
+        hub = self._hub
+        self._transport.set_write_buffer_limits(high=hub.limits.write_high_water)
+        hub.connections.add(self)
+        excess = len(hub.connections) - hub.limits.max_connections
+        if excess > hub.limits.max_connections:
+            self._transport.abort()  # not even the refusals fit
+        elif excess > 0:
+            self._refuse(Refusal(503, "too many connections", ((b"Retry-After", b"1"),)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everyone who still holds a request of this client."""
+        del exc
+        self.state = State.CLOSED
+        self._hub.connections.discard(self)
+        self._drop_body()
+        waiting, self._queue = self._queue, deque()
+        self._hub.in_flight -= len(waiting)
+        for request in waiting:
+            request.gone = True
+            call, request.on_gone = request.on_gone, None
+            if call is not None:
+                try:
+                    call()
+                except Exception:  # noqa: BLE001 - the others must be told too
+                    _log.exception("what was to be told of a client that left failed")
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what it is owed it still gets (RFC 9112, 9.6)."""
+        if self.state is State.LINGER:
+            return False  # both sides are closed now
+        self._eof = True
+        if self.state in {State.BODY, State.CHUNKS} or self._partial:
+            self._refuse(Refusal(400, "the request ended before its time"))
+            return self.state is not State.CLOSED
+        if not self._queue:
+            return False
+        if not self._buffer:  # else requests are held back, and still answered
+            self.state = State.LAST
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not take its answers: read no further requests from it."""
+        self._writable = False
+        self._stalled = self._hub.now
+        self._unsent = self._transport.get_write_buffer_size()
+        self._pause()
+
+    def resume_writing(self) -> None:
+        """The client takes its answers again."""
+        self._writable = True
+        self._unblock()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of requests."""
+        self._active = self._hub.now
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        self._consume(data)
+
+    # -- requests
+
+    def _consume(self, data: bytes) -> None:
+        position, size = 0, len(data)
+        try:
+            while position < size:
+                state = self.state
+                if state is State.HEAD:
+                    if not self._reading:
+                        self._buffer = data[position:]
+                        return
+                    position = self._take_head(data, position)
+                elif state is State.BODY:
+                    position = self._take_body(data, position)
+                elif state is State.CHUNKS:
+                    position = self._take_chunks(data, position)
+                else:
+                    return  # nothing that comes now is read as a request
+        except Refusal as refusal:
+            self._refuse(refusal)
+
+    def _take_head(self, data: bytes, position: int) -> int:
+        end = data.find(b"\r\n\r\n", position) + 4
+        if end == 3 or data[position] == 13:  # no end, or an empty line (CR) first
+            return self._take_partial(data, position)
+        raw = data[position:end]
+        if raw != self._raw:
+            self._head = self._parse(raw)
+            self._raw = raw
+        self._partial = False
+        head = self._head
+        stop = end + head.length
+        if end <= stop <= len(data):
+            self._dispatch(head, data[end:stop])
+            return stop
+        self._begin_body(head, waiting=end == len(data))
+        return end
+
+    def _parse(self, raw: bytes) -> Head:
+        hub = self._hub
+        head = hub.heads.get(raw)
+        if head is None:
+            if len(raw) > hub.limits.max_header_bytes:
+                check_partial(raw, hub.limits)
+            head = parse_head(raw, hub.limits)
+            hub.remember(raw, head)
+        return head
+
+    def _take_partial(self, data: bytes, position: int) -> int:
+        """Keep the beginning of a head; refuse at once what can never become one."""
+        size = len(data)
+        while data.startswith(b"\r\n", position):  # RFC 9112, 2.2: empty lines are skipped
+            position += 2
+        rest = data[position:]
+        if rest in {b"", b"\r"}:
+            self._buffer = rest
+            return size
+        if rest[0] != 13 and b"\r\n\r\n" in rest:
+            return position  # a whole head behind empty lines
+        check_partial(rest, self._hub.limits)
+        if not self._partial:
+            self._partial = True
+            self._since = self._hub.now
+        self._buffer = rest
+        return size
+
+    def _begin_body(self, head: Head, *, waiting: bool) -> None:
+        limits = self._hub.limits
+        self._since = self._hub.now
+        if head.length < 0:
+            self.state = State.CHUNKS
+            self._chunks = ChunkDecoder(limits.max_body_bytes, limits.max_header_bytes)
+        else:
+            self.state = State.BODY
+            self._need = head.length
+        if head.expects and waiting:
+            if self._queue:
+                self._continue = True
+            else:
+                self._transport.write(CONTINUE)
+
+    def _take_body(self, data: bytes, position: int) -> int:
+        self._continue = False
+        piece = data[position : position + self._need]
+        self._body += piece
+        self._need -= len(piece)
+        if self._need:
+            self._count_body(len(self._body))
+        else:
+            body = bytes(self._body)
+            self._drop_body()
+            self.state = State.HEAD
+            self._dispatch(self._head, body)
+        return position + len(piece)
+
+    def _take_chunks(self, data: bytes, position: int) -> int:
+        self._continue = False
+        chunks = self._chunks
+        assert chunks is not None  # noqa: S101 - state CHUNKS says so
+        position = chunks.feed(data, position)
+        if chunks.done:
+            body = chunks.body()
+            self._drop_body()
+            self.state = State.HEAD
+            self._dispatch(self._head, body)
+        else:
+            self._count_body(chunks.held)
+        return position
+
+    def _count_body(self, held: int) -> None:
+        hub = self._hub
+        hub.buffered += held - self._received
+        self._received = held
+        if hub.buffered > hub.limits.max_buffered_bytes:
+            raise Refusal(503, "too many large bodies at once", ((b"Retry-After", b"1"),))
+
+    def _drop_body(self) -> None:
+        self._hub.buffered -= self._received
+        self._received = 0
+        self._need = 0
+        self._chunks = None
+        if self._body:
+            self._body = bytearray()
+
+    def _dispatch(self, head: Head, body: bytes) -> None:
+        hub = self._hub
+        if head.coding:
+            body = inflate(body, head.coding, hub.limits.max_inflated_bytes)
+        request = Request(self, head, body)
+        queue = self._queue
+        queue.append(request)
+        hub.in_flight += 1
+        self._fresh = False
+        if not head.keep_alive:
+            self.state = State.LAST
+        elif len(queue) >= hub.limits.max_pipelined:
+            self._pause()
+        try:
+            hub.handler(request)
+        except Exception:  # noqa: BLE001 - one request fails, not the server
+            _log.exception("the handler failed on %r", head.path)
+            if not request.answered:
+                request.reply(500, error_body("internal error: see the server's log"), JSON)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer in place of the handler, behind what is owed already; then close."""
+        self._drop_body()
+        self._buffer = b""
+        self._partial = self._continue = False
+        self.state = State.LAST
+        request = Request(self, _EDGE_HEAD, b"")
+        self._queue.append(request)
+        self._hub.in_flight += 1
+        request.reply(refusal.status, error_body(refusal.message), JSON, refusal.headers)
+
+    # -- answers
+
+    def answered(
+        self, request: Request, status: int, body: bytes, content_type: bytes, headers: Headers
+    ) -> None:
+        """Send an answer and those kept behind it; keep it when earlier ones are missing."""
+        queue = self._queue
+        if queue[0] is not request:
+            request.kept = (status, body, content_type, headers)
+            return
+        queue.popleft()
+        self._hub.in_flight -= 1
+        self._send(request, status, body, content_type, headers)
+        while queue and (kept := queue[0].kept) is not None:
+            request = queue.popleft()
+            self._hub.in_flight -= 1
+            self._send(request, *kept)
+        if not self._reading:
+            self._unblock()
+        if self._continue and not queue and self.state is not State.LAST:
+            self._continue = False
+            self._transport.write(CONTINUE)
+
+    def _send(
+        self, request: Request, status: int, body: bytes, content_type: bytes, headers: Headers
+    ) -> None:
+        hub = self._hub
+        last = not self._queue and (
+            self.state is State.LAST or (hub.drain_since is not None and self._quiet())
+        )
+        connection = b"close" if last else b"" if request.modern else b"keep-alive"
+        head = hub.writer.head(status, len(body), content_type, headers, connection)
+        if request.method == b"HEAD" or status in {204, 304}:
+            self._transport.write(head)
+        elif len(body) > _LARGE:
+            self._transport.writelines([head, body])
+        else:
+            self._transport.write(head + body)
+        if last:
+            self._finish()
+
+    def _quiet(self) -> bool:
+        """Between two requests, with nothing of the next one here."""
+        return self.state is State.HEAD and not self._buffer
+
+    def _finish(self) -> None:
+        """Close our side; keep reading for a while, lest a reset overtakes the last answer."""
+        if self.state in {State.LINGER, State.CLOSED} or self._transport.is_closing():
+            return
+        self.state = State.LINGER
+        self._since = self._hub.now
+        self._buffer = b""
+        if self._eof or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    # -- back-pressure
+
+    def _pause(self) -> None:
+        if self._reading and self.state not in {State.LINGER, State.CLOSED}:
+            self._reading = False
+            if not self._eof:
+                self._transport.pause_reading()
+
+    def _unblock(self) -> None:
+        room = len(self._queue) <= self._hub.limits.max_pipelined // 2
+        if self._reading or not (room and self._writable) or self.state is State.CLOSED:
+            return
+        self._reading = True
+        self._since = self._hub.now
+        if not self._eof:
+            self._transport.resume_reading()
+        if self._buffer:
+            # Not from inside `reply`: whoever answers a batch must not meet its own handler.
+            self._hub.loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        data, self._buffer = self._buffer, b""
+        if data:
+            self._consume(data)
+        if self._eof and self.state is State.HEAD and not self._buffer:
+            self.state = State.LAST
+            if not self._queue:
+                self._finish()
+
+    # -- time
+
+    def tick(self) -> None:
+        """Apply the time limits; called by the sweep."""
+        hub, state = self._hub, self.state
+        limits, now = hub.limits, hub.now
+        if not self._writable or state is State.LINGER:
+            self._tick_unread(now)
+        elif state in {State.BODY, State.CHUNKS} and self._reading:
+            earned = self._received / limits.min_body_rate
+            if now - self._since > limits.body_timeout_s + earned:
+                self._refuse(Refusal(408, "the body came too slowly"))
+        elif self._partial and self._reading:
+            if now - self._since > limits.header_timeout_s:
+                self._refuse(Refusal(408, "the headers came too slowly"))
+        elif state is State.HEAD and not self._queue:
+            self._tick_idle(now)
+
+    def cut(self) -> None:
+        """End the connection at once."""
+        self._transport.abort()
+
+    def _tick_unread(self, now: float) -> None:
+        """A client that takes nothing, or does not close after us."""
+        limits = self._hub.limits
+        unsent = self._transport.get_write_buffer_size()
+        if unsent < self._unsent or not self._stalled:
+            self._stalled = now
+        self._unsent = unsent
+        if unsent and now - self._stalled > limits.write_timeout_s:
+            self._transport.abort()
+        elif not unsent and self.state is State.LINGER and now - self._since > limits.linger_s:
+            self._transport.close()
+
+    def _tick_idle(self, now: float) -> None:
+        hub = self._hub
+        if hub.drain_since is None:
+            if now - self._active > hub.limits.idle_timeout_s:
+                self._finish()
+            return
+        patience = hub.limits.drain_linger_s * (_FRESH_PATIENCE if self._fresh else 1)
+        silent = now - max(self._active, hub.drain_since)
+        if silent > patience and not self._unread_bytes():
+            self._finish()
+
+    def _unread_bytes(self) -> int:
+        """Bytes that arrived and that the loop has not handed over yet."""
+        sock = self._transport.get_extra_info("socket")
+        try:
+            answer = fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0" * 4)
+        except OSError:
+            return 0
+        return int(struct.unpack("i", answer)[0])

@@ -1,0 +1,157 @@
+"""A listening socket and its connections: start, serve, drain without losing a request."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+
+from modelworks.core.errors import ConflictError, InvalidError
+from modelworks.edge.backlog import backlog, hold_off
+from modelworks.edge.connection import Connection
+from modelworks.edge.exchange import Handler
+from modelworks.edge.hub import Hub
+from modelworks.edge.limits import Limits
+
+_log = logging.getLogger(__name__)
+_SWEEP_S = 0.5
+_DRAIN_STEP_S = 0.02
+_DEFAULT_LIMITS = Limits()
+BACKLOG = 2048
+
+
+def bind(host: str, port: int, reuse_port: bool = False) -> socket.socket:  # noqa: FBT001, FBT002 - as the kernel calls it
+    """A bound TCP socket, not yet listening: connections are refused until `Listener.start`.
+
+    Args:
+        host: address or name; the first address it resolves to is taken.
+        port: 0 = any free one (`getsockname()[1]` says which).
+        reuse_port: several sockets share the port, the kernel spreads connections over those that
+            listen. Any process of the same user may join: whoever must know that the port is
+            free binds once without it first.
+
+    Raises:
+        ConflictError: the port is taken.
+        InvalidError: no such address on this machine, or not allowed.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise InvalidError(
+            f"'{host}' port {port} is no address to listen on: {error}", field="host"
+        ) from error
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConflictError(
+                f"port {port} on {host} is taken by another program: stop it or take another port",
+                field="port",
+            ) from error
+        raise InvalidError(
+            f"cannot listen on {host} port {port}: {error.strerror}", field="host"
+        ) from error
+    except OverflowError as error:
+        sock.close()
+        raise InvalidError(f"{port} is no port: 0 to 65535", field="port") from error
+    sock.setblocking(False)  # noqa: FBT003 - the library's signature
+    return sock
+
+
+class Listener:
+    """Serves one handler on one socket, on the running loop."""
+
+    def __init__(self, handler: Handler, limits: Limits = _DEFAULT_LIMITS) -> None:
+        """Nothing is opened before `start`."""
+        self._handler = handler
+        self._limits = limits
+        self._hub: Hub | None = None
+        self._server: asyncio.Server | None = None
+        self._sock: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return len(self._hub.connections) if self._hub else 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests without an answer."""
+        return self._hub.in_flight if self._hub else 0
+
+    @property
+    def draining(self) -> bool:
+        """Whether `drain` has begun."""
+        return self._hub is not None and self._hub.drain_since is not None
+
+    async def start(self, sock: socket.socket) -> None:
+        """Listen; connections are served from here on. The socket belongs to the listener now."""
+        loop = asyncio.get_running_loop()
+        hub = Hub(self._handler, self._limits, loop)
+        self._hub, self._sock = hub, sock
+        self._server = await loop.create_server(lambda: Connection(hub), sock=sock, backlog=BACKLOG)
+        self._timer = loop.call_later(_SWEEP_S, self._sweep)
+
+    async def drain(self, deadline_s: float) -> None:
+        """Stop without losing a request.
+
+        New handshakes are held off (they reach another listener of the port, or find it closed
+        later), what has connected is served, every last answer of a connection says `close`, and
+        a silent connection is closed after `drain_linger_s`. HTTP/1.1 leaves one gap that no
+        server can close: a request sent on an idle connection in the very moment it is closed;
+        clients repeat those.
+
+        Args:
+            deadline_s: seconds until what is left is cut off.
+        """
+        hub = self._hub
+        if hub is None or self._server is None or hub.drain_since is not None:
+            return
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline_s
+        hub.sweep()
+        hub.drain_since = hub.now
+        await self._stop_accepting(min(end, loop.time() + 1.0))
+        while hub.connections and loop.time() < end:
+            hub.sweep()
+            await asyncio.sleep(_DRAIN_STEP_S)
+        if hub.connections:
+            _log.warning(
+                "the drain's deadline passed: %d connections with %d requests are cut off",
+                len(hub.connections),
+                hub.in_flight,
+            )
+        for connection in list(hub.connections):
+            connection.cut()
+        await asyncio.sleep(0)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _stop_accepting(self, end: float) -> None:
+        """Let no new handshake begin, accept those that ended, then close the socket."""
+        assert self._sock is not None  # noqa: S101 - start was called
+        assert self._server is not None  # noqa: S101 - the same
+        loop = asyncio.get_running_loop()
+        if hold_off(self._sock):
+            # Handshakes that had begun end within a round trip; the loop accepts them meanwhile.
+            await asyncio.sleep(2 * _DRAIN_STEP_S)
+            while backlog(self._sock) and loop.time() < end:  # noqa: ASYNC110 - the kernel sets no event
+                await asyncio.sleep(_DRAIN_STEP_S / 4)
+        self._server.close()
+        with contextlib.suppress(OSError):
+            self._sock.close()
+
+    def _sweep(self) -> None:
+        assert self._hub is not None  # noqa: S101 - start was called
+        try:
+            self._hub.sweep()
+        finally:
+            self._timer = self._hub.loop.call_later(_SWEEP_S, self._sweep)

@@ -1,0 +1,77 @@
+"""One request on a connection, and the place for its answer."""
+
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Protocol
+
+from modelworks.edge.exchange import Headers
+from modelworks.edge.head import Head
+
+
+class Answers(Protocol):
+    """Where a reply goes: the connection."""
+
+    def answered(
+        self, request: "Request", status: int, body: bytes, content_type: bytes, headers: Headers
+    ) -> None:
+        """Send it, or keep it until the earlier ones are sent."""
+        ...
+
+
+class Request:
+    """Fulfils `exchange.Exchange`.
+
+    `headers` may be shared with other requests that carried the same bytes: read only.
+
+    Attributes:
+        modern: it came as HTTP/1.1.
+        kept: its answer, while earlier requests of the connection wait for theirs.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_connection",
+        "body",
+        "gone",
+        "headers",
+        "kept",
+        "method",
+        "modern",
+        "on_gone",
+        "path",
+        "query",
+        "received_ns",
+    )
+
+    def __init__(self, connection: Answers, head: Head, body: bytes) -> None:
+        """Made by the connection when the body is complete."""
+        self.method = head.method
+        self.path = head.path
+        self.query = head.query
+        self.headers = head.headers
+        self.body = body
+        self.received_ns = perf_counter_ns()
+        self.gone = False
+        self.on_gone: Callable[[], None] | None = None
+        self.modern = head.modern
+        self.kept: tuple[int, bytes, bytes, Headers] | None = None
+        self._connection = connection
+        self._answered = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether `reply` was called."""
+        return self._answered
+
+    def reply(self, status: int, body: bytes, content_type: bytes, headers: Headers = ()) -> None:
+        """Answer; quiet when the client is gone.
+
+        Raises:
+            RuntimeError: this request has been answered already.
+        """
+        if self._answered:
+            raise RuntimeError("this request has been answered already")
+        self._answered = True
+        self.on_gone = None
+        if not self.gone:
+            self._connection.answered(self, status, body, content_type, headers)
