@@ -1,0 +1,211 @@
+"""Content-addressed files over an object store: put once, never changed, checked when read."""
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from modelworks.core import digest as digests
+from modelworks.core.errors import (
+    CorruptError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+)
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_PATH = re.compile(r"sha256/[0-9a-f]{2}/([0-9a-f]{64})")
+_PIECE = 1 << 20
+STALE_SECONDS = 3600.0
+"""A half-written file older than this belongs to a process that died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One stored file."""
+
+    digest: str
+    size: int
+
+
+class BlobStore:
+    """Files by digest, at `sha256/ab/<hex>` of a folder or of a bucket.
+
+    Args:
+        where: a local folder, or a URL that the object-store library knows (`s3://...`).
+
+    Raises:
+        InvalidError: no such kind of URL.
+        UnavailableError: the folder cannot be made.
+    """
+
+    def __init__(self, where: Path | str) -> None:
+        self.where = str(where)
+        self.folder = where if isinstance(where, Path) else None
+        """The local folder; None where the store is not on this machine."""
+        try:
+            self._store: ObjectStore = (
+                LocalStore(where, mkdir=True) if isinstance(where, Path) else from_url(where)
+            )
+        except (BaseError, OSError, ValueError) as error:
+            line = str(error).split("\n", 1)[0]
+            if self.folder is None:
+                raise InvalidError(f"blob store '{where}': {line}", field="blobs") from error
+            raise UnavailableError(
+                f"blob store {where}: {line}; check that it can be written"
+            ) from error
+
+    def put(self, path: Path) -> str:
+        """Store a file unless it is there already; a damaged copy is replaced.
+
+        Returns:
+            Its digest. The blob is visible whole or not at all, whenever the process ends.
+
+        Raises:
+            UnavailableError: disk full, not writable, store out of reach.
+            CorruptError: the file changed while it was read.
+        """
+        digest = digests.of_file(path)
+        with contextlib.suppress(NotFoundError, CorruptError):
+            self.check(digest)
+            return digest
+        key = _key(digest)
+        with self._errors(digest):
+            obstore.put(self._store, key, path)
+        if self.folder is not None:
+            _settle(self.folder / key)
+        try:
+            self.check(digest)
+        except CorruptError as error:
+            self.delete(digest)
+            raise CorruptError(f"{path.name} changed while it was stored; try again") from error
+        return digest
+
+    def exists(self, digest: str) -> bool:
+        """Whether a blob of that name is stored; its bytes are not looked at."""
+        try:
+            self.size(digest)
+        except NotFoundError:
+            return False
+        return True
+
+    def size(self, digest: str) -> int:
+        """Bytes of a blob.
+
+        Raises:
+            NotFoundError: not stored.
+        """
+        with self._errors(digest):
+            return int(obstore.head(self._store, _key(digest))["size"])
+
+    def check(self, digest: str) -> None:
+        """Read a blob and compare it with its name.
+
+        Raises:
+            NotFoundError: not stored.
+            CorruptError: the bytes are others.
+        """
+        for _ in self._pieces(digest):
+            pass
+
+    def fetch(self, digest: str, into: Path) -> None:
+        """Write a blob's bytes to the new file `into`, checked on the way.
+
+        Raises:
+            NotFoundError: not stored.
+            CorruptError: the bytes are others; `into` does not exist then.
+            UnavailableError: disk full, store out of reach.
+        """
+        try:
+            handle, temporary = tempfile.mkstemp(dir=into.parent, prefix=".fetch-")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    for piece in self._pieces(digest):
+                        file.write(piece)
+                Path(temporary).replace(into)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise UnavailableError(f"{into.parent}: {error.strerror or error}") from error
+
+    def local(self, digest: str) -> Path | None:
+        """The blob's own file where the store is a local folder; else None."""
+        return None if self.folder is None else self.folder / _key(digest)
+
+    def list(self) -> Iterator[Blob]:
+        """Every stored blob, in no order; what is half-written is not among them."""
+        with self._errors(""):
+            for chunk in obstore.list(self._store, "sha256"):
+                for meta in chunk:
+                    match = _PATH.fullmatch(meta["path"])
+                    if match:
+                        yield Blob(digests.PREFIX + match[1], int(meta["size"]))
+
+    def delete(self, digest: str) -> None:
+        """Remove a blob; a missing one is quiet."""
+        with contextlib.suppress(NotFoundError), self._errors(digest):
+            obstore.delete(self._store, _key(digest))
+
+    def sweep(self) -> None:
+        """Remove what processes that were killed left half-written in a local store."""
+        if self.folder is None:
+            return
+        oldest = time.time() - STALE_SECONDS
+        for path in self.folder.glob("sha256/??/*#*"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+
+    def _pieces(self, digest: str) -> Iterator[memoryview]:
+        """The blob's bytes; after the last piece, an error unless they match the digest."""
+        seen = hashlib.sha256()
+        with self._errors(digest):
+            for piece in obstore.get(self._store, _key(digest)).stream(min_chunk_size=_PIECE):
+                seen.update(piece)
+                yield memoryview(piece)
+        if seen.hexdigest() != digest.removeprefix(digests.PREFIX):
+            raise CorruptError(f"blob {digest} at {self.where} does not match its digest")
+
+    @contextmanager
+    def _errors(self, digest: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise NotFoundError(f"blob {digest} is not stored at {self.where}") from error
+        except (BaseError, OSError) as error:
+            line = str(error).split("\n", 1)[0]
+            raise UnavailableError(
+                f"blob store {self.where}: {line}; nothing was changed: cure it, then retry"
+            ) from error
+
+
+def _key(digest: str) -> str:
+    if _DIGEST.fullmatch(digest) is None:
+        raise InvalidError(f"'{digest[:80]}' is no digest: sha256:<64 hex digits> is wanted")
+    name = digest.removeprefix(digests.PREFIX)
+    return f"sha256/{name[:2]}/{name}"
+
+
+def _settle(path: Path) -> None:
+    """Make a new local blob read-only and durable before anything refers to it."""
+    try:
+        path.chmod(0o444)
+        for target in (path, path.parent):
+            handle = os.open(target, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+    except OSError as error:
+        raise UnavailableError(f"blob store {path.parent}: {error.strerror or error}") from error

@@ -1,0 +1,141 @@
+"""Resolves what is to be served into a list of folders on this machine."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from modelworks.blobs.layout import materialise
+from modelworks.blobs.store import BlobStore
+from modelworks.control import plan
+from modelworks.core.errors import (
+    InvalidError,
+    ModelworksError,
+    NotFoundError,
+)
+from modelworks.core.model import Alias, ModelVersion
+from modelworks.core.reference import ModelRef, parse_ref
+from modelworks.core.semver import Semver
+from modelworks.core.served import ServedList, ServedModel, read_served
+from modelworks.registry.service import Registry
+
+_log = logging.getLogger(__name__)
+
+
+class Resolver:
+    """Turns references, or the whole registry, into a served list.
+
+    Args:
+        registry: of one tenant.
+        blobs: where the bytes are.
+        cache: where artifacts are laid out.
+    """
+
+    def __init__(self, registry: Registry, blobs: BlobStore, cache: Path) -> None:
+        self._registry = registry
+        self._blobs = blobs
+        self._cache = cache
+        self._said: set[str] = set()
+
+    def resolve(self, refs: Sequence[str]) -> ServedList:
+        """The versions that these references point at now, laid out and ready.
+
+        A bare name is its champion, else its latest. Several versions of one model have one
+        default: the one asked for by bare name, else the champion, else the highest.
+
+        Raises:
+            InvalidError: no reference, or no such form.
+            NotFoundError: no such model, version or alias.
+            CorruptError: stored bytes are not what was stored.
+        """
+        if not refs:
+            raise InvalidError("name at least one model to serve", field="refs")
+        pointing = _pointing(self._registry.aliases())
+        chosen: dict[str, dict[Semver, ModelVersion]] = {}
+        asked: dict[str, Semver] = {}
+        for text in refs:
+            ref = parse_ref(text)
+            version = self._registry.show(str(_champion(ref, pointing)))
+            chosen.setdefault(version.name, {})[version.version] = version
+            if ref.alias is None and ref.version is None:
+                asked[version.name] = version.version
+        models = []
+        for name, line in sorted(chosen.items()):
+            aliases = pointing.get(name, {})
+            default = plan.default_of(line, aliases, asked.get(name))
+            for number, version in sorted(line.items()):
+                names = tuple(sorted(alias for alias, at in aliases.items() if at == number))
+                choice = plan.Choice(
+                    name, number, version.artifact.digest, names, number == default
+                )
+                models.append(self._ready(choice, version))
+        return ServedList(1, tuple(models))
+
+    def desired(self, previous: ServedList | None) -> ServedList:
+        """What `up` serves, as the next generation of `previous`, or `previous` itself.
+
+        A version whose bytes are damaged is left out, and said once: the others are served.
+        """
+        outlines, aliases = self._registry.outline()
+        lines: dict[str, dict[Semver, str]] = {}
+        for item in outlines:
+            lines.setdefault(item.name, {})[item.version] = item.artifact
+        choices = plan.choose(lines, _pointing(aliases))
+        known = {(m.name, m.version, m.digest): m for m in previous.models} if previous else {}
+        models = []
+        for choice in choices:
+            before = known.get((choice.name, str(choice.version), choice.digest))
+            model = self._again(choice, before) or self._attempt(choice)
+            if model is not None:
+                models.append(model)
+        return plan.advance(previous, _with_defaults(models))
+
+    def _again(self, choice: plan.Choice, before: ServedModel | None) -> ServedModel | None:
+        """The entry as it stands in the last list, where nothing about it changed."""
+        if before is None or not Path(before.path).is_dir():
+            return None
+        same = (before.aliases, before.default, before.autoload) == (
+            choice.aliases,
+            choice.default,
+            choice.autoload,
+        )
+        return before if same else None
+
+    def _attempt(self, choice: plan.Choice) -> ServedModel | None:
+        ref = f"{choice.name}:{choice.version}"
+        try:
+            return self._ready(choice, self._registry.show(ref))
+        except NotFoundError:
+            return None  # deleted since the outline was read
+        except ModelworksError as error:
+            if (said := f"{ref} is not served: {error.message}") not in self._said:
+                self._said.add(said)
+                _log.error("%s", said)
+            return None
+
+    def _ready(self, choice: plan.Choice, version: ModelVersion) -> ServedModel:
+        folder = materialise(self._blobs, version.artifact, self._cache)
+        return plan.served(version, str(folder), choice)
+
+
+def last_written(path: Path) -> ServedList | None:
+    """The served list at `path`; None where there is none that can be read."""
+    try:
+        return read_served(path)
+    except (ModelworksError, OSError):
+        return None
+
+
+def _champion(ref: ModelRef, pointing: Mapping[str, Mapping[str, Semver]]) -> ModelRef:
+    if ref.alias is None and ref.version is None:
+        return ModelRef(ref.name, version=pointing.get(ref.name, {}).get(plan.CHAMPION))
+    return ref
+
+
+def _pointing(aliases: Mapping[str, Iterable[Alias]]) -> dict[str, dict[str, Semver]]:
+    return {name: {a.name: a.version for a in found} for name, found in aliases.items()}
+
+
+def _with_defaults(models: list[ServedModel]) -> list[ServedModel]:
+    """Models without those whose default is missing: a list without a default is no list."""
+    whole = {model.name for model in models if model.default}
+    return [model for model in models if model.name in whole]

@@ -1,0 +1,241 @@
+"""The factory in one process: every verb of the control plane, on this machine's data folder."""
+
+import getpass
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from modelworks.blobs.layout import check_folder, materialise
+from modelworks.blobs.store import BlobStore
+from modelworks.client.transport import Progress
+from modelworks.control import git
+from modelworks.control.serve import Resolver, last_written
+from modelworks.core.errors import UnavailableError
+from modelworks.core.home import Home
+from modelworks.core.ids import now_ns
+from modelworks.core.imports import ImportRequest
+from modelworks.core.model import (
+    DEFAULT_TENANT,
+    Alias,
+    AliasChange,
+    Collected,
+    Comparison,
+    Lineage,
+    ModelSummary,
+    ModelVersion,
+    Verification,
+)
+from modelworks.core.served import ServedList
+from modelworks.core.tensor import Signature
+from modelworks.db.engine import Database, open_database
+from modelworks.registry.publish import Publication
+from modelworks.registry.service import Registry
+
+if TYPE_CHECKING:
+    from modelworks.intake.service import Candidate
+
+SERVED = "served.json"
+"""The list that `up` serves, in the home's run folder."""
+
+
+class Factory:
+    """The in-process transport: what the command line and the control plane both call.
+
+    Args:
+        home: the data folder; made, and its database migrated, when the factory opens.
+        tenant: whose models.
+        actor: who acts, as recorded; empty = the user of this process.
+        clock: UTC nanoseconds.
+
+    Raises:
+        UnavailableError: the folder or its database cannot be opened.
+        UnsupportedError: a newer Modelworks wrote the database.
+        CorruptError: the database is damaged.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        tenant: str = DEFAULT_TENANT,
+        actor: str = "",
+        clock: Callable[[], int] = now_ns,
+    ) -> None:
+        self.home = create_home(home)
+        self._database: Database = open_database(home.database)
+        self._blobs = BlobStore(home.blobs)
+        scope = self._database.tenant(tenant)
+        self._registry = Registry(scope, self._blobs, home.cache, actor or os_user(), clock)
+        self._resolver = Resolver(self._registry, self._blobs, home.cache)
+
+    def close(self) -> None:
+        """Close the database. Twice is quiet."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- the verbs of client.transport.Transport -----------------------------------------------
+
+    def import_model(
+        self, request: ImportRequest, progress: Progress | None = None
+    ) -> ModelVersion:
+        """Import, check, publish. Nothing is visible before all of it succeeded.
+
+        The commit and branch of the current folder's git repository go into the lineage.
+        """
+        from modelworks.intake.service import bring_in  # noqa: PLC0415 - only an import needs it
+
+        say = progress or _quiet
+        publication = _publication(request)
+        self._registry.check(publication)  # a name or a number that cannot be: said before work
+        with tempfile.TemporaryDirectory(prefix="import-", dir=self.home.run) as work:
+            candidate = bring_in(request.file, request.options, Path(work), say)
+            say("publishing")
+            lineage = _lineage(request, candidate, git.position(Path.cwd()))
+            return self._registry.publish(
+                replace(
+                    publication,
+                    folder=candidate.folder,
+                    format=candidate.format,
+                    signature=candidate.signature,
+                    lineage=lineage,
+                    evidence=tuple(candidate.evidence),
+                )
+            )
+
+    def publish(self, publication: Publication) -> ModelVersion:
+        """Publish a candidate that was checked elsewhere."""
+        return self._registry.publish(publication)
+
+    def models(self) -> list[ModelSummary]:
+        """Every model, by name."""
+        return self._registry.models()
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """A model's versions, newest first."""
+        return self._registry.versions(name)
+
+    def show(self, ref: str) -> ModelVersion:
+        """One version. A bare name is the latest."""
+        return self._registry.show(ref)
+
+    def compare(self, left: str, right: str) -> Comparison:
+        """Two versions, field by field."""
+        return self._registry.compare(left, right)
+
+    def set_alias(self, name: str, alias: str, version: str, reason: str = "") -> Alias:
+        """Point an alias at a version; the move is kept in its history."""
+        return self._registry.set_alias(name, alias, version, reason)
+
+    def remove_alias(self, name: str, alias: str, reason: str = "") -> None:
+        """Remove an alias; its history stays."""
+        self._registry.remove_alias(name, alias, reason)
+
+    def history(self, name: str, alias: str | None = None) -> list[AliasChange]:
+        """Alias moves, oldest first."""
+        return self._registry.history(name, alias)
+
+    def alias_at(self, name: str, alias: str, at_ns: int) -> AliasChange:
+        """What the alias pointed at then."""
+        return self._registry.alias_at(name, alias, at_ns)
+
+    def annotate(self, ref: str, tags: tuple[str, ...], labels: dict[str, str]) -> ModelVersion:
+        """Replace a version's tags and labels."""
+        return self._registry.annotate(ref, tags, labels)
+
+    def verify(self, ref: str) -> Verification:
+        """Read every stored file and compare with its digest; drop a damaged laid-out copy."""
+        artifact = self._registry.show(ref).artifact
+        folder = self.home.cache / artifact.digest.split(":", 1)[-1]
+        if folder.is_dir() and check_folder(folder, artifact):
+            shutil.rmtree(folder, ignore_errors=True)
+        return self._registry.verify(ref)
+
+    def delete(self, ref: str) -> list[str]:
+        """Delete a version, or with a bare name the model."""
+        return self._registry.delete(ref)
+
+    def collect(self) -> Collected:
+        """Remove artifacts that no version refers to."""
+        return self._registry.collect()
+
+    # -- serving -------------------------------------------------------------------------------
+
+    def materialise(self, ref: str) -> Path:
+        """The folder with a version's files, every byte checked when it is made."""
+        return materialise(self._blobs, self._registry.show(ref).artifact, self.home.cache)
+
+    def resolve(self, refs: Sequence[str]) -> ServedList:
+        """The list for a server of these references: see `Resolver.resolve`."""
+        return self._resolver.resolve(refs)
+
+    def desired(self) -> ServedList:
+        """The list that `up` serves, next to what is written in `run/served.json`."""
+        return self._resolver.desired(last_written(self.home.run / SERVED))
+
+
+def create_home(home: Home) -> Home:
+    """Make the data folder.
+
+    Raises:
+        UnavailableError: it cannot be made.
+    """
+    try:
+        return home.create()
+    except OSError as error:
+        raise UnavailableError(
+            f"data folder {home.root}: {error.strerror or error}; choose another with "
+            "MODELWORKS_HOME"
+        ) from error
+
+
+def os_user() -> str:
+    """The user of this process, by name where there is one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "unknown"
+
+
+def _publication(request: ImportRequest) -> Publication:
+    return Publication(
+        name=request.name,
+        folder=request.file,
+        format="",
+        signature=Signature((), ()),
+        lineage=Lineage(parent=request.parent),
+        version=request.version,
+        bump=request.bump,
+        tags=request.tags,
+        labels=request.labels,
+        alias=request.alias,
+    )
+
+
+def _lineage(request: ImportRequest, candidate: "Candidate", at: tuple[str, str]) -> Lineage:
+    return Lineage(
+        source_digest=candidate.source_digest,
+        source_format=candidate.source_format,
+        source_name=candidate.source_name,
+        parent=request.parent,
+        git_commit=at[0],
+        git_branch=at[1],
+        run=request.run,
+        data_digest=request.data_digest or candidate.sample_digest,
+    )
+
+
+def _quiet(_step: str) -> None:
+    return None

@@ -1,0 +1,170 @@
+"""The tables. Every row carries its tenant; a row's identity begins with it."""
+
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+DIGEST = String(71)
+"""`sha256:` and 64 hex digits."""
+
+
+class Base(DeclarativeBase):
+    """Root of the mapped rows. Constraints have names, so that migrations can change them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: String(255),
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+    }
+
+
+class TenantRow:
+    """What every row has: the tenant it belongs to. `TenantSession` fills and filters it."""
+
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True, sort_order=-100)
+
+
+class ModelRow(TenantRow, Base):
+    """A named line of versions."""
+
+    __tablename__ = "models"
+
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    created_ns: Mapped[int] = mapped_column(BigInteger)
+
+
+class ArtifactRow(TenantRow, Base):
+    """Immutable bytes that at least one version refers to."""
+
+    __tablename__ = "artifacts"
+
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+
+
+class ArtifactFileRow(TenantRow, Base):
+    """One file of an artifact; its blob is kept while the row exists."""
+
+    __tablename__ = "artifact_files"
+
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    path: Mapped[str] = mapped_column(String(1024), primary_key=True)
+    file_digest: Mapped[str] = mapped_column(DIGEST)
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant", "digest"], ["artifacts.tenant", "artifacts.digest"], ondelete="CASCADE"
+        ),
+        Index(None, "file_digest"),
+    )
+
+
+class VersionNumber:
+    """The three numbers of a version, as columns that sort."""
+
+    major: Mapped[int] = mapped_column(Integer, primary_key=True)
+    minor: Mapped[int] = mapped_column(Integer, primary_key=True)
+    patch: Mapped[int] = mapped_column(Integer, primary_key=True)
+
+
+class VersionRow(TenantRow, VersionNumber, Base):
+    """One immutable version; only `tags` and `labels` are ever updated."""
+
+    __tablename__ = "versions"
+
+    model: Mapped[str] = mapped_column(String(128), primary_key=True, sort_order=-50)
+    artifact: Mapped[str] = mapped_column(DIGEST)
+    format: Mapped[str] = mapped_column(String(64))
+    signature: Mapped[dict[str, Any]]
+    lineage: Mapped[dict[str, Any]]
+    evidence: Mapped[list[Any]]
+    parent: Mapped[str]  # of the lineage, again as a column: deletion asks for it
+    created_ns: Mapped[int] = mapped_column(BigInteger)
+    tags: Mapped[list[Any]]
+    labels: Mapped[dict[str, Any]]
+
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "model"], ["models.tenant", "models.name"]),
+        ForeignKeyConstraint(["tenant", "artifact"], ["artifacts.tenant", "artifacts.digest"]),
+        Index(None, "tenant", "parent"),
+        Index(None, "tenant", "artifact"),
+    )
+
+
+class RetiredRow(TenantRow, VersionNumber, Base):
+    """The number of a deleted version: it is never given to other bytes."""
+
+    __tablename__ = "retired_versions"
+
+    model: Mapped[str] = mapped_column(String(128), primary_key=True, sort_order=-50)
+    artifact: Mapped[str] = mapped_column(DIGEST)
+    signature: Mapped[dict[str, Any]]
+    deleted_ns: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str]
+
+
+class AliasRow(TenantRow, Base):
+    """Where an alias points now."""
+
+    __tablename__ = "aliases"
+
+    model: Mapped[str] = mapped_column(String(128), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(64), primary_key=True)
+    major: Mapped[int]
+    minor: Mapped[int]
+    patch: Mapped[int]
+    since_ns: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant", "model", "major", "minor", "patch"],
+            [
+                "versions.tenant",
+                "versions.model",
+                "versions.major",
+                "versions.minor",
+                "versions.patch",
+            ],
+        ),
+    )
+
+
+class AliasChangeRow(TenantRow, Base):
+    """One move of an alias. Kept for ever: it has no key into tables whose rows may go."""
+
+    __tablename__ = "alias_changes"
+
+    model: Mapped[str] = mapped_column(String(128), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at_ns: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    version: Mapped[str | None] = mapped_column(String(32))
+    previous: Mapped[str | None] = mapped_column(String(32))
+    actor: Mapped[str]
+    reason: Mapped[str] = mapped_column(String(1024))
+
+
+class LeaseRow(TenantRow, Base):
+    """A publisher will soon refer to this blob: garbage collection leaves it alone."""
+
+    __tablename__ = "leases"
+
+    file_digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    holder: Mapped[str] = mapped_column(String(36), primary_key=True)
+    until_ns: Mapped[int] = mapped_column(BigInteger)
