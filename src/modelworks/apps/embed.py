@@ -4,11 +4,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelworks.client.client import BaseClient
 from modelworks.client.transport import Transport
 from modelworks.core.errors import MissingExtraError
 from modelworks.core.home import Home
+
+if TYPE_CHECKING:
+    from modelworks.control.service import Factory
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
@@ -39,6 +43,22 @@ class Settings:
         )
 
 
+def local(home: Home) -> "Factory":
+    """The registry and everything that needs it, in this process.
+
+    Raises:
+        MissingExtraError: its libraries are not installed.
+    """
+    try:
+        from modelworks.control.service import Factory  # noqa: PLC0415 - SQLAlchemy is an extra
+
+        return Factory(home.create())
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("modelworks"):
+            raise
+        raise MissingExtraError("the registry", "platform", error.name) from error
+
+
 def connect(settings: Settings) -> Transport:
     """The control plane: over HTTP where a URL is given, else in this process.
 
@@ -49,14 +69,7 @@ def connect(settings: Settings) -> Transport:
         from modelworks.client.http import HttpTransport  # noqa: PLC0415 - not needed in-process
 
         return HttpTransport(settings.url)
-    try:
-        from modelworks.control.service import Factory  # noqa: PLC0415 - SQLAlchemy is an extra
-
-        return Factory(settings.home.create())
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("modelworks"):
-            raise
-        raise MissingExtraError("the registry", "platform", error.name) from error
+    return local(settings.home)
 
 
 class Client(BaseClient):

@@ -1,1 +1,1 @@
-"""The web console; uses only the public API."""
+"""The web console: server-rendered pages over the public API; `pages.install` adds them."""

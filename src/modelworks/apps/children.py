@@ -1,0 +1,158 @@
+"""A child process that serves HTTP: start it, wait until it is ready, end it."""
+
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelworks.core.errors import ConflictError, CrashedError, DeadlineError, InvalidError
+
+READY_SECONDS = 60.0
+DRAIN_SECONDS = 40.0
+_POLL = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What a child says when it is ready: where it listens."""
+
+    url: str
+    port: int
+
+
+def free(host: str, port: int) -> None:
+    """Check that nobody listens there, before anything is started.
+
+    Raises:
+        ConflictError: somebody does.
+        InvalidError: no address of this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConflictError(
+                f"port {port} on {host} is taken: choose another, or 0 for a free one",
+                field="port",
+            ) from error
+        raise InvalidError(
+            f"cannot listen on {host} port {port}: {error.strerror}", field="host"
+        ) from error
+
+
+class Child:
+    """One `python -m modelworks.apps....` process.
+
+    Args:
+        what: how messages call it (`model server`).
+        module: `modelworks.apps.server`.
+        arguments: its command line; `--announce FILE` is added.
+        log: file that takes its stdout and stderr; None = ours.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        module: str,
+        arguments: Sequence[str],
+        log: Path | None = None,
+    ) -> None:
+        self.what = what
+        self.started = time.monotonic()
+        self.drained = False
+        self._folder = tempfile.TemporaryDirectory(prefix="modelworks-")
+        self._announce = Path(self._folder.name) / "announce.json"
+        self._log = log
+        command = [sys.executable, "-m", module, *arguments, "--announce", str(self._announce)]
+        sink = log.open("ab") if log else None
+        try:
+            # A session of its own: Ctrl-C in the terminal reaches us alone, and we drain it.
+            self.process = subprocess.Popen(  # ended by stop()
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        finally:
+            if sink is not None:
+                sink.close()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self.process.pid
+
+    def code(self) -> int | None:
+        """Its exit code, None while it runs."""
+        return self.process.poll()
+
+    def wait_ready(self, seconds: float = READY_SECONDS) -> Announced:
+        """Wait until it answers.
+
+        Raises:
+            CrashedError: it ended instead; the message carries its last words where we have them.
+            DeadlineError: neither within `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = self._announced()
+            if found is not None:
+                return found
+            code = self.process.poll()
+            if code is not None:
+                raise CrashedError(f"the {self.what} did not start (exit code {code}){self._why()}")
+            time.sleep(_POLL)
+        raise DeadlineError(f"the {self.what} was not ready within {seconds:g} s{self._why()}")
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Its exit code once it ends, None after `seconds`."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self, seconds: float = DRAIN_SECONDS) -> int:
+        """Ask it to drain (SIGTERM), wait, and end it for good when it does not; its exit code."""
+        self.drain()
+        code = self.wait(seconds)
+        if code is None:
+            self.process.kill()
+            code = self.process.wait()
+        self._folder.cleanup()
+        return code
+
+    def drain(self) -> None:
+        """Send SIGTERM and return at once; safe in a signal handler."""
+        self.drained = True
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def _announced(self) -> Announced | None:
+        try:
+            data = json.loads(self._announce.read_bytes())
+            return Announced(url=str(data["url"]), port=int(data["port"]))
+        except (FileNotFoundError, ValueError):
+            return None  # not yet, or half written
+
+    def _why(self) -> str:
+        if self._log is None:
+            return ""
+        with self._log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+        return f": {lines[-1].removeprefix('error: ')}" if lines else ""

@@ -1,0 +1,242 @@
+"""Composition root of `modelworks up`: control plane and model server, started and watched."""
+
+import fcntl
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from modelworks.apps.children import Child, free
+from modelworks.client import endpoints
+from modelworks.core.errors import ConflictError, ModelworksError
+from modelworks.core.home import Home
+
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 30.0
+HEALTHY_SECONDS = 60.0
+_POLL = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class UpSettings:
+    """What `up` runs.
+
+    Attributes:
+        home: the data folder; one `up` a folder.
+        host: both listen there.
+        control_port: of the control plane and console; 0 = a free one.
+        port: of the model server; 0 = a free one.
+        workers: processes of the model server.
+    """
+
+    home: Home
+    host: str = "127.0.0.1"
+    control_port: int = 8080
+    port: int = 8000
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where both answer."""
+
+    control: str
+    server: str
+
+
+def wait_before(failures: int) -> float:
+    """Seconds to wait before start number `failures` + 1: doubling, from half a second to 30."""
+    return min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(failures - 1, 16)) if failures > 0 else 0.0
+
+
+class Part:
+    """One supervised child; restarted with a growing wait when it ends by itself."""
+
+    def __init__(self, what: str, module: str, arguments: list[str], port: int, log: Path) -> None:
+        self.what = what
+        self.url = ""
+        self._module = module
+        self._arguments = arguments
+        self._port = port
+        self._log = log
+        self._child: Child | None = None
+        self._failures = 0
+        self._due = 0.0
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now; 0 between two."""
+        return self._child.pid if self._child is not None else 0
+
+    def start(self) -> None:
+        """Start it and wait until it is ready; the port stays the same from then on."""
+        self._launch()
+        assert self._child is not None  # noqa: S101 - just launched
+        announced = self._child.wait_ready()
+        self.url, self._port = announced.url, announced.port
+
+    def tend(self, say: Callable[[str], None]) -> None:
+        """Restart it where it has ended and its wait is over. Never blocks."""
+        if self._child is None:
+            if time.monotonic() >= self._due:
+                self._launch()
+            return
+        code = self._child.code()
+        if code is None:
+            return
+        lived = time.monotonic() - self._child.started
+        self._failures = 1 if lived > HEALTHY_SECONDS else self._failures + 1
+        wait = wait_before(self._failures)
+        self._child.stop()
+        self._child = None
+        self._due = time.monotonic() + wait
+        say(f"the {self.what} ended (exit code {code}); again in {wait:g} s; log: {self._log}")
+
+    def drain(self) -> None:
+        """Ask it to end."""
+        if self._child is not None:
+            self._child.drain()
+
+    def stop(self) -> None:
+        """End it, after its drain."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop()
+
+    def _launch(self) -> None:
+        arguments = [*self._arguments, "--port", str(self._port)]
+        self._child = Child(self.what, self._module, arguments, self._log)
+
+
+def run(
+    settings: UpSettings,
+    ready: Callable[[Running], None],
+    say: Callable[[str], None],
+) -> None:
+    """Run both until SIGTERM or SIGINT, then drain both.
+
+    Args:
+        settings: what to run.
+        ready: called once, when both answer.
+        say: told what happens afterwards, one sentence each.
+
+    Raises:
+        ConflictError: another `up` runs on this home, or a port is taken.
+        CrashedError: a part did not start; its last words are in the message.
+    """
+    home = settings.home.create()
+    stopping = threading.Event()
+    with ExitStack() as stack:
+        note = stack.enter_context(_lock(home))
+        if settings.port == settings.control_port != 0:
+            raise ConflictError("the model server and the control plane need two ports")
+        free(settings.host, settings.control_port)
+        free(settings.host, settings.port)
+        parts = _parts(settings)
+        stack.enter_context(_signals(stopping, parts))
+        stack.callback(_end, parts)
+        try:
+            for part in parts:
+                part.start()
+        except ModelworksError:
+            if stopping.is_set():
+                return  # a signal came before both were ready
+            raise
+        control, server = parts
+        running = Running(control=control.url, server=server.url)
+        note(running)
+        entry = endpoints.register(home, "up", server.url, "up", ())
+        stack.callback(entry.unlink, missing_ok=True)
+        ready(running)
+        while not stopping.wait(_POLL):
+            for part in parts:
+                part.tend(say)
+
+
+def _parts(settings: UpSettings) -> tuple[Part, Part]:
+    """The control plane first: it writes the list that the server serves."""
+    home = settings.home
+    served = str(home.run / "served.json")
+    common = ["--host", settings.host, "--with-parent"]
+    control = Part(
+        "control plane",
+        "modelworks.apps.control",
+        ["--home", str(home.root), "--served", served, *common],
+        settings.control_port,
+        home.logs / "control.log",
+    )
+    server = Part(
+        "model server",
+        "modelworks.apps.server",
+        ["--served", served, "--workers", str(settings.workers), *common],
+        settings.port,
+        home.logs / "server.log",
+    )
+    return control, server
+
+
+def _end(parts: tuple[Part, Part]) -> None:
+    """Both drain at the same time."""
+    for part in parts:
+        part.drain()
+    for part in parts:
+        part.stop()
+
+
+@contextmanager
+def _lock(home: Home) -> Iterator[Callable[[Running], None]]:
+    """Hold the home's `up.lock`; yields what writes the URLs into it.
+
+    The kernel gives the lock back however the process ends, so a stale file harms nobody.
+    """
+    path = home.run / "up.lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConflictError(
+                f"modelworks up runs already on {home.root} (pid {_holder(path)}): end it first, "
+                "or choose another MODELWORKS_HOME"
+            ) from error
+
+        def note(running: Running | None) -> None:
+            urls = {"control": running.control, "server": running.server} if running else {}
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), **urls}))
+            file.flush()
+
+        note(None)
+        try:
+            yield note
+        finally:
+            file.truncate(0)
+
+
+def _holder(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text())["pid"])
+    except (OSError, ValueError, KeyError):
+        return "unknown"
+
+
+@contextmanager
+def _signals(stopping: threading.Event, parts: tuple[Part, Part]) -> Iterator[None]:
+    """On SIGTERM and SIGINT: set `stopping`, and let what is still starting end at once."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+        for part in parts:
+            part.drain()
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,138 @@
+"""`serve`: models from the registry, or one ONNX file, behind HTTP in the foreground."""
+
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from modelworks.apps.children import Announced, Child, free
+from modelworks.apps.embed import local
+from modelworks.cli.context import json_option, settings
+from modelworks.cli.exits import Exit
+from modelworks.cli.output import Output
+from modelworks.client import endpoints
+from modelworks.core.errors import CrashedError, NotFoundError, UnsupportedError
+from modelworks.core.home import Home
+from modelworks.core.ids import uuid7
+from modelworks.core.reference import model_name, parse_ref
+from modelworks.core.served import write_served
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[NAME[@ALIAS|:VERSION]]...")
+@click.option("--file", "file", type=click.Path(path_type=Path), help="An ONNX file, no registry.")
+@click.option("--name", default="", help="Of the model, with --file (default: the file's name).")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256))
+@json_option
+def serve(
+    models: tuple[str, ...],
+    file: Path | None,
+    name: str,
+    host: str,
+    port: int,
+    workers: int,
+    as_json: bool,
+) -> int:
+    """Serve models over HTTP until Ctrl-C or SIGTERM; requests under way are finished first.
+
+    Port 0 takes a free one. With --json one document is printed once the server is ready.
+
+    \b
+    modelworks serve fraud@champion churn:2.1.0 --port 8000
+    modelworks serve --file model.onnx --name fraud
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
+    if bool(models) == (file is not None):
+        raise click.UsageError("give model references, or --file with one ONNX file")
+    if name and file is None:
+        raise click.UsageError("--name goes with --file")
+    home, out = settings().home.create(), Output(as_json=as_json)
+    free(host, port)
+    listen = ["--host", host, "--port", str(port), "--workers", str(workers), "--with-parent"]
+    if file is not None:
+        if not file.exists():
+            raise NotFoundError(f"no file {file}", field="file")
+        wanted = model_name(name or _plain(file))
+        return _foreground(out, home, ["--file", str(file), "--name", wanted, *listen], (wanted,))
+    for ref in models:
+        parse_ref(ref)
+    path = home.run / f"serve-{uuid7()}.json"
+    try:
+        _resolve(models, path, out)
+        return _foreground(out, home, ["--served", str(path), *listen], models)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _resolve(models: tuple[str, ...], path: Path, out: Output) -> None:
+    """Write the served list: files in place, digests checked."""
+    found = settings()
+    if found.url:
+        raise UnsupportedError(
+            "serve reads the registry on this machine: unset MODELWORKS_URL, or run it there",
+            field="MODELWORKS_URL",
+        )
+    factory = local(found.home)
+    with out.progress() as say:
+        say("laying out the model files")
+        write_served(path, factory.resolve(models))
+
+
+def _foreground(out: Output, home: Home, arguments: Sequence[str], models: tuple[str, ...]) -> int:
+    """Run the server until a signal, or until it ends by itself."""
+    log = home.logs / f"serve-{uuid7()}.log" if out.as_json else None
+    child = Child("model server", "modelworks.apps.server", arguments, log)
+    entry: Path | None = None
+    restore = _on_signals(child.drain)
+    try:
+        announced = child.wait_ready()
+        entry = endpoints.register(home, models[0], announced.url, "serve", models)
+        _ready(out, announced, models)
+        code = child.process.wait()
+    except CrashedError:
+        if child.drained:
+            return Exit.OK  # the signal came before it was ready
+        raise
+    finally:
+        child.stop()
+        restore()
+        if entry is not None:
+            entry.unlink(missing_ok=True)
+    if code != 0 and not child.drained:
+        raise CrashedError(f"the model server ended by itself (exit code {code})")
+    out.note("drained; bye")
+    return Exit.OK
+
+
+def _ready(out: Output, announced: Announced, models: tuple[str, ...]) -> None:
+    if out.as_json:
+        out.document({"url": announced.url, "port": announced.port, "models": models})
+        return
+    out.line(f"serving {', '.join(models)} at {announced.url}")
+    out.note(f"  try    modelworks predict {models[0]} --url {announced.url} --rows '[...]'")
+    out.note(f"  see    {announced.url}/v2  {announced.url}/metrics")
+    out.note("  end    Ctrl-C")
+
+
+def _on_signals(act: Callable[[], None]) -> Callable[[], None]:
+    """Call `act` on SIGTERM and SIGINT; returns what puts the old handlers back."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        act()
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+    return restore
+
+
+def _plain(file: Path) -> str:
+    """The file's name as a model name; `model` where it cannot be one."""
+    stem = "".join(c if c.isascii() and c.isalnum() else "-" for c in file.stem.lower())
+    return stem.strip("-")[:128] or "model"

@@ -1,0 +1,141 @@
+"""The console's routes: each gathers what the public API says and renders one template."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from modelworks.client.endpoints import Endpoint
+from modelworks.client.transport import Transport
+from modelworks.console import charts, show
+from modelworks.console.observer import KEPT, Observer
+from modelworks.core.errors import InvalidError, NotFoundError
+from modelworks.core.ids import now_ns
+
+SECURITY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+
+def install(
+    app: FastAPI, transport: Transport, endpoints: Callable[[], Sequence[Endpoint]]
+) -> Observer:
+    """Add the console to the control plane's app.
+
+    Args:
+        app: the control plane.
+        transport: its verbs.
+        endpoints: lists the servers that run here.
+
+    Returns:
+        The observer behind the live figures; the caller starts it and closes it.
+    """
+    observer = Observer(endpoints)
+    app.include_router(Console(transport, observer).router())
+    return observer
+
+
+class Console:
+    """The pages over one control plane."""
+
+    def __init__(self, transport: Transport, observer: Observer) -> None:
+        self._transport = transport
+        self._observer = observer
+        self._templates = Environment(
+            loader=PackageLoader("modelworks.console"), autoescape=True, undefined=StrictUndefined
+        )
+        self._templates.filters.update(
+            when=lambda at_ns: show.when(at_ns, now_ns()),
+            utc=show.utc,
+            size=show.size,
+            seconds=show.seconds,
+            rate=show.rate,
+            shape=show.shape,
+            figures=show.figures,
+        )
+        self._templates.globals.update(
+            sparkline=lambda past: charts.sparkline(past, KEPT - 1),
+            box=(charts.WIDTH, charts.HEIGHT),
+        )
+
+    def router(self) -> APIRouter:
+        """The routes; none of them is part of the API's description."""
+        router = APIRouter(include_in_schema=False)
+        router.add_api_route("/", self.home, response_class=HTMLResponse)
+        router.add_api_route("/console/live", self.live, response_class=HTMLResponse)
+        router.add_api_route("/console/models/{name}", self.model, response_class=HTMLResponse)
+        router.add_api_route(
+            "/console/models/{name}/live", self.model_live, response_class=HTMLResponse
+        )
+        router.add_api_route("/console/static/{name}", static)
+        return router
+
+    def home(self) -> Response:
+        """Models and endpoints."""
+        return self._page("home.html", self._overview())
+
+    def live(self) -> Response:
+        """The changing part of the first page."""
+        return self._page("overview.html", self._overview())
+
+    def model(self, name: str) -> Response:
+        """One model: versions, evidence, alias history."""
+        return self._model_page("model.html", name)
+
+    def model_live(self, name: str) -> Response:
+        """The changing part of a model's page."""
+        return self._model_page("line.html", name)
+
+    def _overview(self) -> dict[str, Any]:
+        models = self._transport.models()
+        return {
+            "models": [(model, self._observer.model(model.name)) for model in models],
+            "watched": self._observer.view(),
+        }
+
+    def _model_page(self, template: str, name: str) -> Response:
+        try:
+            versions = self._transport.versions(name)
+            changes = self._transport.history(name)
+        except (NotFoundError, InvalidError) as error:
+            return self._page("missing.html", {"message": error.message}, status=404)
+        summary = next((m for m in self._transport.models() if m.name == name), None)
+        aliases = summary.aliases if summary else ()
+        rows = [
+            (
+                version,
+                [alias.name for alias in aliases if alias.version == version.version],
+                self._observer.version(name, str(version.version)),
+            )
+            for version in versions
+        ]
+        data = {"name": name, "rows": rows, "changes": changes[::-1]}
+        return self._page(template, {**data, "traffic": self._observer.model(name)})
+
+    def _page(self, template: str, data: dict[str, Any], status: int = 200) -> Response:
+        text = self._templates.get_template(template).render(data)
+        return HTMLResponse(text, status_code=status, headers=SECURITY)
+
+
+def static(name: str) -> Response:
+    """Style, script and icon: our own, shipped in the package."""
+    if name not in _STATIC:
+        return Response(status_code=404, headers=SECURITY)
+    headers = {**SECURITY, "Cache-Control": "max-age=300"}
+    return Response(_asset(name), media_type=_STATIC[name], headers=headers)
+
+
+@cache
+def _asset(name: str) -> bytes:
+    return files("modelworks.console").joinpath("static", name).read_bytes()
