@@ -1,0 +1,232 @@
+"""Loads an XGBoost model of any form, converts it, and keeps it for comparison."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import xgboost
+
+from modelworks.core.errors import InvalidError, RefusedError
+from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.tensor import Layout, Signature, Tensors
+from modelworks.ext.importers import forest
+from modelworks.ext.importers.pickles.allow import NUMPY, STDLIB_SAFE, AllowList, Entry
+from modelworks.ext.importers.pickles.load import load_allowed
+from modelworks.ext.importers.reasons import reason
+from modelworks.ext.importers.xgboost import trees
+
+ALLOWED = AllowList(
+    "XGBoost",
+    exact=(
+        Entry(
+            (
+                "xgboost.core.Booster",
+                "xgboost.sklearn.XGBModel",
+                "xgboost.sklearn.XGBClassifier",
+                "xgboost.sklearn.XGBRegressor",
+                "xgboost.sklearn.XGBRanker",
+                "xgboost.sklearn.XGBRFClassifier",
+                "xgboost.sklearn.XGBRFRegressor",
+            ),
+            "the models themselves; their state is a buffer for XGBoost's own parser",
+        ),
+        Entry(
+            (
+                "xgboost.callback.EarlyStopping",
+                "xgboost.callback.EvaluationMonitor",
+                "xgboost.callback.LearningRateScheduler",
+            ),
+            "training callbacks that a wrapper keeps; never called",
+        ),
+        Entry(
+            ("sklearn.preprocessing._label.LabelEncoder",),
+            "wrappers before XGBoost 1.6 kept their labels in one",
+        ),
+    ),
+).including(NUMPY, STDLIB_SAFE)
+
+_WRAPPERS = {
+    "classifier": xgboost.XGBClassifier,
+    "regressor": xgboost.XGBRegressor,
+    "ranker": xgboost.XGBRanker,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What was in the file: a booster, and the wrapper around it where there is one."""
+
+    booster: Any
+    wrapper: Any = None
+
+    @property
+    def missing(self) -> float | None:
+        """The value that means "missing" besides NaN."""
+        value = getattr(self.wrapper, "missing", None)
+        return None if value is None or np.isnan(value) else float(value)
+
+
+def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> Imported:
+    """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
+    source = _load(path, source_format)
+    try:
+        document = json.loads(source.booster.save_raw("json"))
+    except xgboost.core.XGBoostError as error:
+        raise InvalidError(f"{path.name}: no fitted model ({_first(error)})") from error
+    model = trees.parse(document)
+    rounds, note = _rounds(source, model)
+    task = trees.task_of(model, _classes(source, model))
+    columns = forest.Columns(
+        width=model.width,
+        names=model.names,
+        layout=options.layout or Layout.MATRIX,
+        missing=source.missing,
+    )
+    signature = forest.write(
+        trees.forest_of(model, rounds, task), task, columns, into / "model.onnx"
+    )
+    return Imported(
+        format="onnx",
+        source_format=source_format,
+        signature=signature,
+        predict=_predictor(source, model, task, signature),
+        environment={
+            "xgboost": xgboost.__version__,
+            "onnx": onnx.__version__,
+            "numpy": np.__version__,
+        },
+        ranges=trees.ranges_of(model),
+        notes=tuple(filter(None, (note, *_notes(source, model, task)))),
+        kind="trees",
+    )
+
+
+def _load(path: Path, source_format: str) -> _Source:
+    if source_format == "xgboost-binary":
+        raise RefusedError(
+            f"{path.name}: XGBoost's old binary format, which XGBoost 3 no longer reads; load it "
+            "with the version that wrote it and save it by booster.save_model('model.json')",
+            field="file",
+        )
+    if source_format in {"xgboost-json", "xgboost-ubj"}:
+        return _from_file(path, source_format.rpartition("-")[2])
+    found = load_allowed(path, ALLOWED)
+    if isinstance(found, xgboost.Booster):
+        return _Source(found)
+    if isinstance(found, xgboost.XGBModel):
+        try:
+            return _Source(found.get_booster(), found)
+        except Exception as error:
+            raise InvalidError(f"{path.name}: the model is not fitted", field="file") from error
+    raise InvalidError(
+        f"{path.name}: holds a {type(found).__name__}, not an XGBoost model", field="file"
+    )
+
+
+def _from_file(path: Path, suffix: str) -> _Source:
+    """The library chooses its parser by the name, so it is given bytes, which it looks into."""
+    booster = xgboost.Booster()
+    data = path.read_bytes()
+    if suffix == "json":
+        try:
+            json.loads(data)
+        except ValueError as error:
+            raise InvalidError(
+                f"{path.name}: truncated or damaged JSON ({reason(error)})", field="file"
+            ) from error
+    try:
+        booster.load_model(bytearray(data))
+        kind = json.loads(booster.attr("scikit_learn") or "{}").get("_estimator_type")
+        wrapper = _WRAPPERS[kind]() if kind in _WRAPPERS else None
+        if wrapper is not None:
+            wrapper.load_model(bytearray(data))
+    except (xgboost.core.XGBoostError, ValueError, TypeError, AttributeError) as error:
+        raise InvalidError(
+            f"{path.name}: XGBoost {xgboost.__version__} cannot read it ({_first(error)})",
+            field="file",
+        ) from error
+    return _Source(wrapper.get_booster() if wrapper is not None else booster, wrapper)
+
+
+def _first(error: Exception) -> str:
+    """XGBoost's messages carry a stack trace; the cause is in the first lines."""
+    text = str(error).split("Stack trace", 1)[0]
+    return reason(type(error)(text.rpartition("] ")[2]) if text.strip() else error)
+
+
+def _rounds(source: _Source, model: trees.Model) -> tuple[int, str]:
+    """How many boosting rounds count, as the source itself would have it."""
+    best = source.booster.attr("best_iteration")
+    if best is None or int(best) + 1 >= model.rounds:
+        return model.rounds, ""
+    if source.wrapper is None:
+        return model.rounds, (
+            f"Training stopped early (best_iteration {best}), but Booster.predict uses all "
+            f"{model.rounds} rounds, and so does the converted model."
+        )
+    return int(best) + 1, f"Early stopping: {int(best) + 1} of {model.rounds} rounds are used."
+
+
+def _classes(source: _Source, model: trees.Model) -> tuple[Any, ...]:
+    encoder = getattr(source.wrapper, "_le", None)  # XGBoost before 1.6
+    if encoder is not None:
+        return forest.known_labels(encoder.classes_)
+    count = model.targets if model.objective.startswith("multi:") else 2
+    return tuple(range(count))
+
+
+def _notes(source: _Source, model: trees.Model, task: forest.Task) -> list[str]:
+    notes = [f"Converted from {model.rounds} rounds of {model.objective}."]
+    if model.categorical:
+        columns = ", ".join(model.names[i] if model.names else str(i) for i in model.categorical)
+        notes.append(f"Categorical features ({columns}) are whole numbers: the category codes.")
+    if source.missing is not None:
+        notes.append(f"{source.missing:g} counts as missing, as does NaN.")
+    if task.link is not forest.Link.IDENTITY:
+        notes.append(f"The score passes through the {task.link.value} link, as in XGBoost.")
+    return notes
+
+
+def _predictor(
+    source: _Source, model: trees.Model, task: forest.Task, signature: Signature
+) -> Callable[[Tensors], Tensors]:
+    """The source model behind the converted one's inputs and outputs."""
+
+    def predict(inputs: Tensors) -> Tensors:
+        columns = [np.asarray(inputs[spec.name], np.float32) for spec in signature.inputs]
+        rows = np.concatenate(columns, axis=1)
+        values = np.asarray(_values(source, model, rows), np.float32)
+        if task.kind is forest.Kind.SCORE:
+            return {"score": values.reshape(len(rows), -1)}
+        if values.ndim == 1:
+            values = np.stack([1 - values, values], axis=1)
+        chosen = values.argmax(axis=1)
+        if task.classes and isinstance(task.classes[0], str):
+            labels = np.array([str(item).encode() for item in task.classes], object)[chosen]
+        else:
+            labels = np.array(task.classes, np.int64)[chosen]
+        return {"label": labels, "probabilities": values}
+
+    return predict
+
+
+def _values(source: _Source, model: trees.Model, rows: Any) -> Any:
+    """Probabilities or scores, by the road that a user of the library would take."""
+    if source.wrapper is not None:
+        if hasattr(source.wrapper, "predict_proba") and model.objective != "binary:logitraw":
+            return source.wrapper.predict_proba(rows, validate_features=False)
+        raw = model.objective == "binary:logitraw"  # it has no probabilities, and would be rounded
+        return source.wrapper.predict(rows, output_margin=raw, validate_features=False)
+    matrix = xgboost.DMatrix(
+        rows, feature_types=source.booster.feature_types, enable_categorical=True
+    )
+    softmax = model.objective == "multi:softmax"  # it would give labels only
+    values = source.booster.predict(matrix, output_margin=softmax, validate_features=False)
+    if softmax:
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        values /= values.sum(axis=1, keepdims=True)
+    return values
