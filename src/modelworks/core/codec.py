@@ -2,13 +2,14 @@
 
 One codec for snapshots, database columns and the wire of the control plane, so that a value
 means the same everywhere. Types covered: dataclasses, `StrEnum`, tuples, dicts with string keys,
-unions with `None`, unions of scalars, `Semver`, and JSON scalars.
+unions with `None`, unions of scalars, `Semver`, `Path`, and JSON scalars.
 """
 
 import dataclasses
 import types
 from enum import Enum
 from functools import cache
+from pathlib import Path, PurePath
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from modelworks.core.errors import InvalidError
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 def encode(value: Any) -> Any:
     """A value of `core` as JSON values (dict, list, str, int, float, bool, None)."""
-    if isinstance(value, Semver):
+    if isinstance(value, Semver | PurePath):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -52,6 +53,8 @@ def _decode(kind: Any, data: Any, where: str) -> Any:  # noqa: PLR0911 - one lin
         return data
     if kind is Semver:
         return Semver.parse(_scalar(str, data, where))
+    if kind is Path:
+        return Path(_scalar(str, data, where))
     if dataclasses.is_dataclass(kind):
         return _dataclass(kind, data, where)
     if isinstance(kind, type) and issubclass(kind, Enum):

@@ -88,6 +88,10 @@ class Imported:
         notes: choices made, one sentence each, shown to the user and kept as evidence.
         tolerance: (absolute, relative) for parity; None = the datatype's own.
         kind: `trees`, `network`, `linear`...: parity allows a share of rows off for `trees`.
+        sample: the sample file's rows as input tensors, floats as float64; parity runs on them.
+        wide_inputs: `predict` takes floats as float64, as callers hold them, so that parity sees
+            what rounding them to the signature's FP32 costs. False = the signature's datatypes.
+        scanned: names that the source file asked for, where reading it could run code.
     """
 
     format: str
@@ -99,3 +103,6 @@ class Imported:
     notes: tuple[str, ...] = ()
     tolerance: tuple[float, float] | None = None
     kind: str = ""
+    sample: Tensors | None = None
+    wide_inputs: bool = False
+    scanned: tuple[str, ...] = ()
