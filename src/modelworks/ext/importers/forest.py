@@ -158,17 +158,10 @@ class Forest:
         self.trees += 1
 
 
-def collapses(thresholds: dict[int, set[float]]) -> bool:
-    """Whether two thresholds of one feature become the same number in float32."""
-    return any(
-        len({np.float32(value) for value in values}) < len(values) for values in thresholds.values()
-    )
-
-
 def at_most(value: float) -> float:
     """The largest float32 that is `<= value`: `x <= value` stays true for the same float32 x."""
     single = np.float32(value)
-    if single > value:
+    if float(single) > value:  # as float64: numpy would compare in float32
         single = np.nextafter(single, np.float32(-np.inf), dtype=np.float32)
     return float(single)
 

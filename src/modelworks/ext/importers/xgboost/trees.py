@@ -11,7 +11,7 @@ from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.imports import Ranges
 from modelworks.ext.importers.forest import Forest, Kind, Link, Task
 
-_LOGISTIC = {"binary:logistic", "binary:logitraw", "reg:logistic"}
+_LOGISTIC = {"binary:logistic", "reg:logistic"}
 _LOG = {
     "count:poisson",
     "reg:gamma",
@@ -29,6 +29,7 @@ _IDENTITY = {
     "rank:ndcg",
     "rank:map",
     "reg:linear",
+    "binary:logitraw",
 }
 _SOFTMAX = {"multi:softprob", "multi:softmax"}
 

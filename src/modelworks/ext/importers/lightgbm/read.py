@@ -1,0 +1,172 @@
+"""Loads a LightGBM model of any form, converts it, and keeps it for comparison."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import onnx
+
+from modelworks.core.errors import InvalidError, RefusedError
+from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.tensor import Layout, Signature, Tensors
+from modelworks.ext.importers import forest
+from modelworks.ext.importers.lightgbm import trees
+from modelworks.ext.importers.pickles.allow import NUMPY, STDLIB_SAFE, AllowList, Entry
+from modelworks.ext.importers.pickles.load import load_allowed
+from modelworks.ext.importers.reasons import reason
+
+ALLOWED = AllowList(
+    "LightGBM",
+    exact=(
+        Entry(
+            (
+                "lightgbm.basic.Booster",
+                "lightgbm.sklearn.LGBMModel",
+                "lightgbm.sklearn.LGBMClassifier",
+                "lightgbm.sklearn.LGBMRegressor",
+                "lightgbm.sklearn.LGBMRanker",
+            ),
+            "the models themselves; their state is a text for LightGBM's own parser",
+        ),
+        Entry(
+            ("sklearn.preprocessing._label.LabelEncoder",), "classifiers keep their labels in it"
+        ),
+    ),
+).including(NUMPY, STDLIB_SAFE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What was in the file: a booster, and the wrapper around it where there is one."""
+
+    booster: Any
+    wrapper: Any = None
+
+
+def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> Imported:
+    """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
+    source = _load(path, source_format)
+    model = trees.parse(source.booster.model_to_string())
+    task = trees.task_of(model, _classes(source, model))
+    columns = forest.Columns(
+        width=model.width,
+        names=model.names,
+        layout=options.layout or Layout.MATRIX,
+        double=model.double,
+        zero_missing=model.zero_missing,
+    )
+    signature = forest.write(trees.forest_of(model, task), task, columns, into / "model.onnx")
+    return Imported(
+        format="onnx",
+        source_format=source_format,
+        signature=signature,
+        predict=_predictor(source, task, signature),
+        environment={
+            "lightgbm": lightgbm.__version__,
+            "onnx": onnx.__version__,
+            "numpy": np.__version__,
+        },
+        ranges=trees.ranges_of(model),
+        notes=tuple(_notes(source, model, task)),
+        kind="trees",
+    )
+
+
+def _load(path: Path, source_format: str) -> _Source:
+    if source_format == "lightgbm-json-dump":
+        raise RefusedError(
+            f"{path.name}: the output of dump_model, which LightGBM cannot load again; save the "
+            "model by booster.save_model('model.txt')",
+            field="file",
+        )
+    if source_format == "lightgbm-txt":
+        return _Source(_from_text(path))
+    found = load_allowed(path, ALLOWED)
+    if isinstance(found, lightgbm.Booster):
+        return _Source(found)
+    if isinstance(found, lightgbm.LGBMModel):
+        try:
+            return _Source(found.booster_, found)
+        except Exception as error:
+            raise InvalidError(f"{path.name}: the model is not fitted", field="file") from error
+    raise InvalidError(
+        f"{path.name}: holds a {type(found).__name__}, not a LightGBM model", field="file"
+    )
+
+
+def _from_text(path: Path) -> Any:
+    """Our own parser goes first: it is strict, where the native one may crash."""
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise InvalidError(f"{path.name}: damaged text ({reason(error)})", field="file") from error
+    head = text.partition("\nTree=")[0]
+    announced = next((line for line in head.splitlines() if line.startswith("tree_sizes=")), None)
+    if announced and len(announced.partition("=")[2].split()) != text.count("\nTree="):
+        raise InvalidError(f"{path.name}: truncated, trees are missing", field="file")
+    trees.parse(text)
+    try:
+        return lightgbm.Booster(model_str=text, params={"verbosity": -1})
+    except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
+        raise InvalidError(
+            f"{path.name}: LightGBM {lightgbm.__version__} cannot read it ({reason(error)})",
+            field="file",
+        ) from error
+
+
+def _classes(source: _Source, model: trees.Model) -> tuple[Any, ...]:
+    labels = getattr(source.wrapper, "classes_", None)
+    if labels is not None:
+        return forest.known_labels(labels)
+    return tuple(range(max(2, model.targets)))
+
+
+def _notes(source: _Source, model: trees.Model, task: forest.Task) -> list[str]:
+    notes = [f"Converted from {model.rounds} rounds of {model.objective or 'a custom objective'}."]
+    best = source.booster.best_iteration
+    if best > 0:
+        notes.append(f"Early stopping: the best {best} rounds are used.")
+    if not model.objective:
+        notes.append("The objective is not in the file: the score is the raw sum of leaves.")
+    if model.double:
+        notes.append("Inputs are float64: float32 would blur neighbouring thresholds.")
+    if model.categorical:
+        columns = ", ".join(model.names[i] if model.names else str(i) for i in model.categorical)
+        notes.append(f"Categorical features ({columns}) are whole numbers: the category codes.")
+    if any(model.zero_missing):
+        notes.append("Zero counts as missing in some features, as in training.")
+    if task.link is not forest.Link.IDENTITY:
+        notes.append(f"The score passes through the {task.link.value} link, as in LightGBM.")
+    return notes
+
+
+def _predictor(
+    source: _Source, task: forest.Task, signature: Signature
+) -> Callable[[Tensors], Tensors]:
+    """The source model behind the converted one's inputs and outputs."""
+    labels = np.array(
+        [item.encode() if isinstance(item, str) else item for item in task.classes],
+        object if any(isinstance(item, str) for item in task.classes) else np.int64,
+    )
+
+    def predict(inputs: Tensors) -> Tensors:
+        rows = np.concatenate([np.asarray(inputs[spec.name]) for spec in signature.inputs], axis=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "no feature names": they are given by position
+            if hasattr(source.wrapper, "predict_proba"):
+                values = source.wrapper.predict_proba(rows)
+            else:
+                values = (source.wrapper or source.booster).predict(rows)
+        values = np.asarray(values, np.float64)
+        if task.kind is forest.Kind.SCORE:
+            return {"score": values.reshape(len(rows), -1).astype(np.float32)}
+        if values.ndim == 1:
+            values = np.stack([1 - values, values], axis=1)
+        chosen = labels[values.argmax(axis=1)]
+        return {"label": chosen, "probabilities": values.astype(np.float32)}
+
+    return predict
