@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelworks.client.client import BaseClient
 from modelworks.client.transport import Transport
-from modelworks.core.errors import MissingExtraError
+from modelworks.core.errors import MissingExtraError, UnavailableError
 from modelworks.core.home import Home
 
 if TYPE_CHECKING:
@@ -43,6 +43,21 @@ class Settings:
         )
 
 
+def usable(home: Home) -> Home:
+    """The data folder, made where it is not there.
+
+    Raises:
+        UnavailableError: it cannot be made.
+    """
+    try:
+        return home.create()
+    except OSError as error:
+        raise UnavailableError(
+            f"data folder {home.root}: {error.strerror or error}; choose another with "
+            "MODELWORKS_HOME"
+        ) from error
+
+
 def local(home: Home) -> "Factory":
     """The registry and everything that needs it, in this process.
 
@@ -52,7 +67,7 @@ def local(home: Home) -> "Factory":
     try:
         from modelworks.control.service import Factory  # noqa: PLC0415 - SQLAlchemy is an extra
 
-        return Factory(home.create())
+        return Factory(home)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("modelworks"):
             raise

@@ -8,7 +8,7 @@ from types import FrameType
 import click
 
 from modelworks.apps.children import Announced, Child, free
-from modelworks.apps.embed import local
+from modelworks.apps.embed import local, usable
 from modelworks.cli.context import json_option, settings
 from modelworks.cli.exits import Exit
 from modelworks.cli.output import Output
@@ -49,7 +49,7 @@ def serve(
         raise click.UsageError("give model references, or --file with one ONNX file")
     if name and file is None:
         raise click.UsageError("--name goes with --file")
-    home, out = settings().home.create(), Output(as_json=as_json)
+    home, out = usable(settings().home), Output(as_json=as_json)
     free(host, port)
     listen = ["--host", host, "--port", str(port), "--workers", str(workers), "--with-parent"]
     if file is not None:

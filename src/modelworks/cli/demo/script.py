@@ -1,0 +1,286 @@
+"""What the demo does, step by step."""
+
+import json
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from modelworks.cli import human
+from modelworks.cli.demo.shell import Background, Shell
+from modelworks.cli.output import Output
+from modelworks.client.data import DataPlane
+from modelworks.core.errors import CrashedError, MissingExtraError, ModelworksError
+from modelworks.measure.closed import ClosedLoop, closed_loop
+
+LOOP_SECONDS = 1.5
+_SNIPPET = """\
+import modelworks, numpy
+client = modelworks.Client(server="{url}")
+print(client.predict("digits", numpy.load("digits.npy")[:2])["predictions"])"""
+
+
+@dataclass(slots=True)
+class Line:
+    """One model's way, as the table at the end shows it."""
+
+    ref: str
+    file: str
+    about: str
+    accuracy: float
+    rows: int
+    same: int
+    parity: str
+    latency: ClosedLoop
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """One file that came in."""
+
+    ref: str
+    trained: dict[str, Any]
+    parity: str
+
+
+def play(out: Output, *, keep: bool, port: int) -> dict[str, Any]:
+    """Run the demo in a folder of its own; the user's registry is never touched.
+
+    Args:
+        out: says what happens.
+        keep: leave control plane and server running until Ctrl-C.
+        port: of the server; 0 = a free one.
+
+    Returns:
+        The results, JSON values.
+
+    Raises:
+        MissingExtraError: scikit-learn, its converter or the registry is not installed.
+        CrashedError: a step failed; the message says which.
+    """
+    for module, name in (("sklearn", "sklearn"), ("skl2onnx", "skl2onnx"), ("sqlalchemy",) * 2):
+        if find_spec(module) is None:
+            raise MissingExtraError("the demo", "sklearn", name)
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="modelworks-demo-") as name:
+        folder = Path(name)
+        shell = Shell(out, folder, {"MODELWORKS_HOME": str(folder / "home")})
+        shell.say("Everything happens in a folder of its own; your registry is not touched.")
+        imported = _bring_in(shell, folder)
+        _registry(shell)
+        lines = _live(shell, folder, imported, port)
+        _table(shell, lines, time.monotonic() - begin)
+        result = {
+            "seconds": round(time.monotonic() - begin, 1),
+            "models": [_json(line) for line in lines],
+        }
+        if keep:
+            _keep(out, shell, port, result)
+    return result
+
+
+def _bring_in(shell: Shell, folder: Path) -> list[Imported]:
+    shell.title(1, "Train: real models, in seconds, on data that scikit-learn ships")
+    shell.python("-m", "modelworks.ext.demo.train", ".")
+    trained = json.loads((folder / "trained.json").read_text())
+    shell.title(2, "Import: opened in a sandbox, converted to ONNX, compared with the original")
+    names = {"cancer-small.joblib": "cancer", "cancer-large.joblib": "cancer"}
+    found: list[Imported] = []
+    for entry in trained:
+        name = names.get(entry["file"]) or Path(entry["file"]).stem
+        more: list[str] = []
+        if entry["file"] == "cancer-small.joblib":
+            more = ["--alias", "champion"]
+        elif entry["file"] == "cancer-large.joblib":
+            more = ["--parent", found[0].ref, "--label", "experiment=more-trees"]
+        sample = ["--sample", entry["sample"]]
+        ref = shell.modelworks("import", entry["file"], "--name", name, *sample, *more).strip()
+        evidence = shell.ask("show", ref)["evidence"]
+        parity = next((e["summary"] for e in evidence if e["kind"] == "parity"), "not made")
+        found.append(Imported(ref, entry, parity))
+    return found
+
+
+def _registry(shell: Shell) -> None:
+    shell.title(3, "Register: immutable versions, aliases that move, a history that stays")
+    versions = shell.ask("versions", "cancer")
+    new, old = versions[0]["ref"], versions[1]["ref"]
+    shell.modelworks("versions", "cancer")
+    shell.modelworks("compare", old, new, show=12)
+    reason = "more trees, more right answers"
+    shell.modelworks("alias", "set", "cancer@champion", versions[0]["version"], "--reason", reason)
+    shell.modelworks("history", "cancer@champion")
+    shell.modelworks("verify", "--all")
+    shell.modelworks("models")
+
+
+def _live(shell: Shell, folder: Path, imported: list[Imported], port: int) -> list[Line]:
+    shell.title(4, "Serve: several models, two versions of one, one port")
+    server = shell.serve("serve", *(item.ref for item in imported), "--port", str(port))
+    try:
+        url = str(server.said["url"])
+        shell.say(f"  ready at {url}")
+        _predict(shell, folder, url)
+        lines = _measure(shell, folder, imported, url)
+        _drain(shell, folder, server, url)
+    finally:
+        server.stop()
+    return lines
+
+
+def _predict(shell: Shell, folder: Path, url: str) -> None:
+    shell.title(5, "Predict: curl, command line, Python")
+    row = _rows(folder, "cancer.csv")[0]
+    (folder / "row.json").write_text(json.dumps({"rows": [row]}))
+    if shutil.which("curl"):
+        head = ["-H", "Content-Type: application/json"]
+        shell.run(["curl", "-s", *head, "-d", "@row.json", f"{url}/predict/cancer"])
+    else:
+        shell.say("(curl is not installed; it would be asked here)")
+    shell.modelworks("predict", "cancer@champion", "--csv", "cancer.csv", "--url", url, show=3)
+    shell.python("-c", _SNIPPET.format(url=url))
+
+
+def _measure(shell: Shell, folder: Path, imported: list[Imported], url: str) -> list[Line]:
+    shell.title(6, "Measure: the served model against the original, and its latency")
+    plane = DataPlane(url)
+    lines = []
+    try:
+        for item in imported:
+            rows = _rows(folder, item.trained["sample"])
+            answers = [label_of(p) for p in plane.predict(item.ref, rows)["predictions"]]
+            wanted = item.trained["answers"]
+            same = sum(a == b for a, b in zip(answers, wanted, strict=True))
+            shell.say(f"  {item.ref}: the original's label on {same} of {len(rows)} unseen rows")
+            name, version = item.ref.split(":")
+            loop = closed_loop(
+                f"{url}/predict/{name}/versions/{version}",
+                json.dumps({"rows": rows[:1]}).encode(),
+                LOOP_SECONDS,
+            )
+            entry = item.trained
+            lines.append(
+                Line(
+                    item.ref,
+                    entry["file"],
+                    entry["about"],
+                    entry["accuracy"],
+                    len(rows),
+                    same,
+                    item.parity,
+                    loop,
+                )
+            )
+    finally:
+        plane.close()
+    return lines
+
+
+def _drain(shell: Shell, folder: Path, server: Background, url: str) -> None:
+    """SIGTERM while requests run: every request that was taken is answered."""
+    shell.title(7, "Drain: SIGTERM while requests are under way")
+    body = json.dumps({"rows": _rows(folder, "cancer.csv")[:1]}).encode()
+    seen: dict[str, int] = {"answered": 0, "failed": 0}
+    load = threading.Thread(target=_until_refused, args=(url, body, seen), daemon=True)
+    load.start()
+    time.sleep(0.5)
+    shell.say(f"$ kill -TERM {server.process.pid}")
+    code = server.stop()
+    load.join(timeout=30)
+    shell.say(
+        f"  {seen['answered']} answered, {seen['failed']} failed; the server ended with {code}"
+    )
+    if seen["failed"] or code != 0:
+        raise CrashedError(
+            f"the drain lost {seen['failed']} requests, and the server ended with code {code}"
+        )
+
+
+def _until_refused(url: str, body: bytes, seen: dict[str, int]) -> None:
+    """Requests on fresh connections until none is taken any more."""
+    while True:
+        try:
+            loop = closed_loop(f"{url}/predict/cancer", body, 60.0, warm=0, most=1)
+        except ModelworksError as error:
+            # Refused before it was taken: that is what a closed door is, and no failure.
+            if not isinstance(error.__cause__, ConnectionRefusedError):
+                seen["failed"] += 1
+            return
+        seen["answered"] += loop.requests
+        seen["failed"] += loop.failed
+
+
+def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
+    shell.title(8, "The result")
+    head = ["model", "from", "right", "as original", "p50", "p99", "requests/s"]
+    rows = [
+        [
+            line.ref,
+            line.file,
+            f"{line.accuracy:.1%}",
+            f"{line.same} of {line.rows}",
+            f"{line.latency.p50 * 1000:.2f} ms",
+            f"{line.latency.p99 * 1000:.2f} ms",
+            f"{line.latency.rate:,.0f}",
+        ]
+        for line in lines
+    ]
+    for text in human.aligned(head, rows):
+        shell.say(f"  {text}")
+    shell.say()
+    shell.say("Latency: one connection on this machine, one row of JSON a request, the Python")
+    shell.say("client's own time included; the server alone does more.")
+    shell.say(f"{seconds:.0f} seconds from raw data to live endpoints.")
+
+
+def _keep(out: Output, shell: Shell, port: int, result: dict[str, Any]) -> None:
+    """The whole factory on the demo's registry, until Ctrl-C."""
+    shell.title(9, "Keep: console and server go on until Ctrl-C")
+    running = shell.serve("up", "--port", str(port), "--control-port", "0")
+    try:
+        shell.say(f"  console  {running.said['control']}")
+        shell.say(f"  server   {running.said['server']}/predict/cancer")
+        if out.as_json:
+            out.document({**result, **running.said})
+        running.wait()
+    finally:
+        running.stop()
+
+
+def _json(line: Line) -> dict[str, Any]:
+    return {
+        "ref": line.ref,
+        "file": line.file,
+        "about": line.about,
+        "accuracy": line.accuracy,
+        "rows": line.rows,
+        "same_label": line.same,
+        "parity": line.parity,
+        "p50_ms": line.latency.p50 * 1000,
+        "p99_ms": line.latency.p99 * 1000,
+        "requests_per_second": line.latency.rate,
+    }
+
+
+def _rows(folder: Path, sample: str) -> list[Any]:
+    """The rows of a sample file as JSON values."""
+    if sample.endswith(".csv"):
+        from modelworks.cli.commands.predict import read_csv
+
+        return list(read_csv(folder / sample, set()))
+    import numpy as np
+
+    return list(np.load(folder / sample, allow_pickle=False).tolist())
+
+
+def label_of(prediction: dict[str, Any]) -> str:
+    """The label of an answer; of a network that gives raw scores, the place of the highest."""
+    if "label" in prediction:
+        return str(prediction["label"])
+    scores = prediction["outputs"]
+    first = next(iter(scores.values()))
+    return str(max(range(len(first)), key=first.__getitem__))

@@ -1,0 +1,1 @@
+"""Trains the small models of `modelworks demo`, in a process of its own."""
