@@ -6,20 +6,19 @@ second parse: keep-alive clients send the same bytes again and again.
 """
 
 import asyncio
-import fcntl
 import logging
-import struct
-import termios
 from collections import deque
 from enum import StrEnum
 from typing import cast
 
 from modelworks.edge.answer import CONTINUE, JSON, error_body
+from modelworks.edge.body import SizedBody
 from modelworks.edge.chunks import ChunkDecoder
 from modelworks.edge.exchange import Headers
 from modelworks.edge.head import Head, Refusal, check_partial, parse_head
 from modelworks.edge.hub import Hub
 from modelworks.edge.inflate import inflate
+from modelworks.edge.kernel import unread_bytes
 from modelworks.edge.request import Request
 
 _log = logging.getLogger(__name__)
@@ -32,8 +31,7 @@ class State(StrEnum):
     """What the next byte of a connection is."""
 
     HEAD = "head"  # of a request; between requests the connection is idle
-    BODY = "body"  # with a Content-Length
-    CHUNKS = "chunks"
+    BODY = "body"
     LAST = "last"  # no further request is read; answers are still owed
     LINGER = "linger"  # our side is closed; bytes are read and thrown away
     CLOSED = "closed"
@@ -46,13 +44,11 @@ class Connection(asyncio.Protocol):
         "_active",
         "_body",
         "_buffer",
-        "_chunks",
         "_continue",
         "_eof",
         "_fresh",
         "_head",
         "_hub",
-        "_need",
         "_partial",
         "_queue",
         "_raw",
@@ -81,10 +77,8 @@ class Connection(asyncio.Protocol):
         self._partial = False  # the buffer is the beginning of a head
         self._raw = b""  # the bytes of the last head
         self._head = _EDGE_HEAD
-        self._body = bytearray()
-        self._need = 0  # body bytes still to come
+        self._body: SizedBody | ChunkDecoder | None = None
         self._received = 0  # bytes of the present body, as counted in the hub
-        self._chunks: ChunkDecoder | None = None
         self._continue = False  # a `100 Continue` is owed behind earlier answers
         self._reading = True
         self._writable = True
@@ -127,7 +121,7 @@ class Connection(asyncio.Protocol):
         if self.state is State.LINGER:
             return False  # both sides are closed now
         self._eof = True
-        if self.state in {State.BODY, State.CHUNKS} or self._partial:
+        if self.state is State.BODY or self._partial:
             self._refuse(Refusal(400, "the request ended before its time"))
             return self.state is not State.CLOSED
         if not self._queue:
@@ -170,8 +164,6 @@ class Connection(asyncio.Protocol):
                     position = self._take_head(data, position)
                 elif state is State.BODY:
                     position = self._take_body(data, position)
-                elif state is State.CHUNKS:
-                    position = self._take_chunks(data, position)
                 else:
                     return  # nothing that comes now is read as a request
         except Refusal as refusal:
@@ -225,12 +217,11 @@ class Connection(asyncio.Protocol):
     def _begin_body(self, head: Head, *, waiting: bool) -> None:
         limits = self._hub.limits
         self._since = self._hub.now
+        self.state = State.BODY
         if head.length < 0:
-            self.state = State.CHUNKS
-            self._chunks = ChunkDecoder(limits.max_body_bytes, limits.max_header_bytes)
+            self._body = ChunkDecoder(limits.max_body_bytes, limits.max_header_bytes)
         else:
-            self.state = State.BODY
-            self._need = head.length
+            self._body = SizedBody(head.length)
         if head.expects and waiting:
             if self._queue:
                 self._continue = True
@@ -239,30 +230,15 @@ class Connection(asyncio.Protocol):
 
     def _take_body(self, data: bytes, position: int) -> int:
         self._continue = False
-        piece = data[position : position + self._need]
-        self._body += piece
-        self._need -= len(piece)
-        if self._need:
-            self._count_body(len(self._body))
-        else:
-            body = bytes(self._body)
+        body = self._body
+        assert body is not None  # noqa: S101 - state BODY says so
+        position = body.feed(data, position)
+        if body.done:
             self._drop_body()
             self.state = State.HEAD
-            self._dispatch(self._head, body)
-        return position + len(piece)
-
-    def _take_chunks(self, data: bytes, position: int) -> int:
-        self._continue = False
-        chunks = self._chunks
-        assert chunks is not None  # noqa: S101 - state CHUNKS says so
-        position = chunks.feed(data, position)
-        if chunks.done:
-            body = chunks.body()
-            self._drop_body()
-            self.state = State.HEAD
-            self._dispatch(self._head, body)
+            self._dispatch(self._head, body.body())
         else:
-            self._count_body(chunks.held)
+            self._count_body(body.held)
         return position
 
     def _count_body(self, held: int) -> None:
@@ -275,10 +251,7 @@ class Connection(asyncio.Protocol):
     def _drop_body(self) -> None:
         self._hub.buffered -= self._received
         self._received = 0
-        self._need = 0
-        self._chunks = None
-        if self._body:
-            self._body = bytearray()
+        self._body = None
 
     def _dispatch(self, head: Head, body: bytes) -> None:
         hub = self._hub
@@ -408,7 +381,7 @@ class Connection(asyncio.Protocol):
         limits, now = hub.limits, hub.now
         if not self._writable or state is State.LINGER:
             self._tick_unread(now)
-        elif state in {State.BODY, State.CHUNKS} and self._reading:
+        elif state is State.BODY and self._reading:
             earned = self._received / limits.min_body_rate
             if now - self._since > limits.body_timeout_s + earned:
                 self._refuse(Refusal(408, "the body came too slowly"))
@@ -442,14 +415,5 @@ class Connection(asyncio.Protocol):
             return
         patience = hub.limits.drain_linger_s * (_FRESH_PATIENCE if self._fresh else 1)
         silent = now - max(self._active, hub.drain_since)
-        if silent > patience and not self._unread_bytes():
+        if silent > patience and not unread_bytes(self._transport.get_extra_info("socket")):
             self._finish()
-
-    def _unread_bytes(self) -> int:
-        """Bytes that arrived and that the loop has not handed over yet."""
-        sock = self._transport.get_extra_info("socket")
-        try:
-            answer = fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0" * 4)
-        except OSError:
-            return 0
-        return int(struct.unpack("i", answer)[0])

@@ -7,10 +7,10 @@ import logging
 import socket
 
 from modelworks.core.errors import ConflictError, InvalidError
-from modelworks.edge.backlog import backlog, hold_off
 from modelworks.edge.connection import Connection
 from modelworks.edge.exchange import Handler
 from modelworks.edge.hub import Hub
+from modelworks.edge.kernel import backlog, hold_off
 from modelworks.edge.limits import Limits
 
 _log = logging.getLogger(__name__)

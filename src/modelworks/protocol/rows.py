@@ -139,7 +139,7 @@ def _matrix(rows: list[Any], signature: Signature) -> dict[str, Array]:
     for i, row in enumerate(rows):
         flat += _by_position(row, names, width, f"rows[{i}]")
     try:
-        array = from_json(spec, flat, (len(rows), width), "rows", booleans=_has_boolean(flat))
+        array = from_json(spec, flat, (len(rows), width), "rows")
     except InvalidError as error:
         raise _located(spec, flat, width, names, error) from None
     return {spec.name: array}
@@ -147,10 +147,6 @@ def _matrix(rows: list[Any], signature: Signature) -> dict[str, Array]:
 
 def _width(row: Any) -> int:
     return len(row) if type(row) in {list, dict} else 0
-
-
-def _has_boolean(values: list[Any]) -> bool:
-    return bool in set(map(type, values))
 
 
 def _located(
@@ -162,7 +158,7 @@ def _located(
         name = names[column] if names else str(column)
         where = f"rows[{row}].{name}" if names else f"rows[{row}][{column}]"
         try:
-            from_json(spec, [value], (1,), where, booleans=True)
+            from_json(spec, [value], (1,), where)
         except InvalidError:
             return _wrong(spec, value, where)
     return error
@@ -196,11 +192,11 @@ def _column(spec: TensorSpec, values: list[Any]) -> Array:
         values = [int(v) if type(v) is float and v.is_integer() else v for v in values]
     shape = (len(values), *(1 for _ in spec.shape[1:]))
     try:
-        return from_json(spec, values, shape, spec.name, booleans=True)
+        return from_json(spec, values, shape, spec.name)
     except InvalidError as error:
         for i, value in enumerate(values):
             try:
-                from_json(spec, [value], (1,), spec.name, booleans=True)
+                from_json(spec, [value], (1,), spec.name)
             except InvalidError:
                 raise _wrong(spec, value, f"rows[{i}].{spec.name}") from None
         raise error from None
@@ -247,9 +243,9 @@ def _one(spec: TensorSpec, value: Any, where: str) -> Array:
         )
     data = value if type(value) is list else [value]
     return (
-        from_json(spec, data, shape, where, booleans=True)
+        from_json(spec, data, shape, where)
         if shape
-        else (from_json(spec, data, (1,), where, booleans=True).reshape(()))
+        else (from_json(spec, data, (1,), where).reshape(()))
     )
 
 

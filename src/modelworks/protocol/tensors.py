@@ -68,48 +68,72 @@ def shape_text(shape: tuple[int | None, ...]) -> str:
     return "[" + ",".join("-1" if axis is None else str(axis) for axis in shape) + "]"
 
 
-def check_shape(spec: TensorSpec, shape: Any, where: str) -> tuple[int, ...]:
-    """A declared shape, held against the specification.
+class Form:
+    """A `TensorSpec` with what the hot path would otherwise look up for every request.
 
-    Args:
-        spec: of the tensor.
-        shape: JSON value, any.
-        where: `inputs[0]`.
-
-    Raises:
-        InvalidError: not a list of lengths, another rank, another length of a fixed axis.
+    Attributes:
+        spec: the specification.
+        dtype: numpy's.
+        code: `struct`'s letter; empty for datatypes that it cannot pack from JSON.
     """
+
+    __slots__ = ("axes", "code", "datatype", "dtype", "spec")
+
+    def __init__(self, spec: TensorSpec) -> None:
+        """Look everything up once."""
+        self.spec = spec
+        self.dtype = DTYPES[spec.datatype]
+        self.code = _CODES.get(spec.datatype, "")
+        self.datatype = str(spec.datatype)
+        self.axes = spec.shape
+
+    def shape(self, shape: Any, where: str) -> tuple[int, ...]:
+        """A declared shape, held against the specification.
+
+        Args:
+            shape: JSON value, any.
+            where: `inputs[0]`.
+
+        Raises:
+            InvalidError: not a list of lengths, another rank, another length of a fixed axis.
+        """
+        if type(shape) is list and len(shape) == len(self.axes):
+            size = 1
+            for wanted, axis in zip(self.axes, shape, strict=True):
+                if type(axis) is not int or axis < 0 or (wanted is not None and axis != wanted):
+                    break
+                size *= axis or 1
+            else:
+                if size <= _MAX_ELEMENTS:
+                    return tuple(shape)
+        raise InvalidError(_bad_shape(self.spec, shape), field=f"{where}.shape")
+
+    def numbers(self, data: Any, shape: tuple[int, ...]) -> Array | None:
+        """The usual case at once: a flat list of numbers that fit; None = look closer.
+
+        Booleans must have been ruled out: they would pass as 0 and 1.
+        """
+        if not self.code or type(data) is not list or len(data) != math.prod(shape):
+            return None
+        try:
+            return np.ndarray(shape, self.dtype, struct.pack(f"<{len(data)}{self.code}", *data))
+        except (struct.error, OverflowError):
+            return None
+
+
+def _bad_shape(spec: TensorSpec, shape: Any) -> str:
     if type(shape) is not list:
-        raise InvalidError(
-            f"input '{spec.name}': shape must be a list of lengths, got {shown(shape)}",
-            field=f"{where}.shape",
-        )
+        return f"input '{spec.name}': shape must be a list of lengths, got {shown(shape)}"
     for axis in shape:
         if type(axis) is not int or axis < 0:
-            raise InvalidError(
-                f"input '{spec.name}': {shown(axis)} in its shape is no length",
-                field=f"{where}.shape",
-            )
-    if len(shape) != len(spec.shape) or any(
-        wanted is not None and wanted != axis
-        for wanted, axis in zip(spec.shape, shape, strict=True)
-    ):
-        raise InvalidError(
-            f"input '{spec.name}': shape {shown(shape)} does not fit {shape_text(spec.shape)}"
-            " (-1 is any length)",
-            field=f"{where}.shape",
-        )
-    if math.prod(axis or 1 for axis in shape) > _MAX_ELEMENTS:
-        raise InvalidError(
-            f"input '{spec.name}': shape {shown(shape)} is larger than any body",
-            field=f"{where}.shape",
-        )
-    return tuple(shape)
+            return f"input '{spec.name}': {shown(axis)} in its shape is no length"
+    return (
+        f"input '{spec.name}': shape {shown(shape)} does not fit {shape_text(spec.shape)}"
+        " (-1 is any length)"
+    )
 
 
-def from_json(
-    spec: TensorSpec, data: Any, shape: tuple[int, ...], where: str, *, booleans: bool
-) -> Array:
+def from_json(spec: TensorSpec, data: Any, shape: tuple[int, ...], where: str) -> Array:
     """JSON data, flat or nested as `shape`, as an array of that shape.
 
     Args:
@@ -117,13 +141,10 @@ def from_json(
         data: JSON value, any.
         shape: checked before.
         where: the path that errors name: `inputs[0].data`.
-        booleans: whether JSON booleans may be among the values.
 
     Raises:
         InvalidError: anything that is not exactly the datatype's values in that shape.
     """
-    datatype = spec.datatype
-    code = _CODES.get(datatype)
     if type(data) is not list:
         raise InvalidError(
             f"input '{spec.name}': data must be a list, got {shown(data)}", field=where
@@ -135,12 +156,7 @@ def from_json(
             f"input '{spec.name}': {len(data)} elements do not fill shape {shape_text(shape)}",
             field=where,
         )
-    if code is not None and not booleans:
-        try:
-            return np.ndarray(shape, DTYPES[datatype], struct.pack(f"<{len(data)}{code}", *data))
-        except (struct.error, OverflowError):
-            pass  # told apart below
-    return _slowly(spec, data, where).reshape(shape)
+    return _values(spec, data, where).reshape(shape)
 
 
 def _flatten(spec: TensorSpec, data: list[Any], shape: tuple[int, ...], where: str) -> list[Any]:
@@ -161,8 +177,8 @@ def _ragged(spec: TensorSpec, shape: tuple[int, ...], where: str) -> InvalidErro
     )
 
 
-def _slowly(spec: TensorSpec, data: list[Any], where: str) -> Array:
-    """Every datatype, value by value; says which value is wrong."""
+def _values(spec: TensorSpec, data: list[Any], where: str) -> Array:
+    """A flat array of any datatype; says which value is wrong."""
     datatype = spec.datatype
     if datatype in BINARY_ONLY:
         raise InvalidError(
@@ -171,16 +187,17 @@ def _slowly(spec: TensorSpec, data: list[Any], where: str) -> Array:
     if datatype is Datatype.BYTES:
         return bytes_array([_text(spec, item, i, where) for i, item in enumerate(data)])
     wanted = _JSON_TYPES[datatype]
-    for i, item in enumerate(data):
-        if type(item) not in wanted:
-            if item is None and datatype in FLOATS and spec.allow_nan:
-                continue
-            raise InvalidError(
-                f"input '{spec.name}': element {i} is {shown(item)}, {_WORDS[datatype]} is wanted",
-                field=where,
-            )
-    if datatype in FLOATS:
-        data = [_NAN if item is None else item for item in data]
+    kinds = set(map(type, data))
+    if not kinds <= wanted:
+        if datatype in FLOATS and spec.allow_nan:
+            data = [_NAN if item is None else item for item in data]
+        for i, item in enumerate(data):
+            if type(item) not in wanted:
+                raise InvalidError(
+                    f"input '{spec.name}': element {i} is {shown(item)}, {_WORDS[datatype]}"
+                    " is wanted",
+                    field=where,
+                )
     if datatype is Datatype.BOOL:
         return np.array(data, dtype=np.bool_)
     try:

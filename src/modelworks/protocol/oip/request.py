@@ -12,10 +12,18 @@ import orjson
 
 from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.tensor import Signature, TensorSpec
+from modelworks.protocol.oip.parameters import (
+    count,
+    flag,
+    listed,
+    no_shared_memory,
+    only,
+    parameters_of,
+)
 from modelworks.protocol.tensors import (
     BINARY_ONLY,
     Array,
-    check_shape,
+    Form,
     from_binary,
     from_json,
     shown,
@@ -27,7 +35,7 @@ _OUTPUT_KEYS = frozenset({"name", "parameters"})
 _SEQUENCE_KEYS = ("sequence_id", "sequence_start", "sequence_end")
 _SHARED_MEMORY = "shared_memory_region"
 _MAX_ID = 1024
-_NO_PARAMETERS: dict[str, Any] = {}
+_PATHS = tuple(f"inputs[{i}]" for i in range(64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ class _Plan:
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
-        self.inputs = {spec.name: spec for spec in signature.inputs}
+        self.inputs = {spec.name: Form(spec) for spec in signature.inputs}
         self.order = tuple(self.inputs)
         self.outputs = {spec.name: (i, spec) for i, spec in enumerate(signature.outputs)}
         self.batched = signature.batch_axis
@@ -196,16 +204,16 @@ def _inputs(plan: _Plan, entries: Any, raw: _Raw | None, *, booleans: bool) -> I
     arrays: dict[str, Array] = {}
     rows = -1
     for i, entry in enumerate(entries):
-        spec, array = _input(plan, entry, f"inputs[{i}]", raw, booleans=booleans)
-        if spec.name in arrays:
-            raise InvalidError(f"input '{spec.name}' is given twice", field=f"inputs[{i}].name")
-        arrays[spec.name] = array
+        name, array = _input(plan, entry, i, raw, booleans=booleans)
+        if name in arrays:
+            raise InvalidError(f"input '{name}' is given twice", field=f"inputs[{i}].name")
+        arrays[name] = array
         length = len(array) if array.ndim else 1
         if rows < 0:
             rows = length
         elif rows != length and plan.batched:
             raise InvalidError(
-                f"input '{spec.name}' has {length} rows where the inputs before it have {rows}",
+                f"input '{name}' has {length} rows where the inputs before it have {rows}",
                 field=f"inputs[{i}].shape",
             )
     if len(arrays) != len(plan.order):
@@ -219,56 +227,63 @@ def _inputs(plan: _Plan, entries: Any, raw: _Raw | None, *, booleans: bool) -> I
 
 
 def _input(
-    plan: _Plan, entry: Any, where: str, raw: _Raw | None, *, booleans: bool
-) -> tuple[TensorSpec, Array]:
+    plan: _Plan, entry: Any, index: int, raw: _Raw | None, *, booleans: bool
+) -> tuple[str, Array]:
+    where = _PATHS[index] if index < len(_PATHS) else f"inputs[{index}]"
     if type(entry) is not dict:
         raise InvalidError(f"{where} must be an object, got {shown(entry)}", field=where)
     name = entry.get("name")
-    spec = plan.inputs.get(name) if type(name) is str else None
-    if spec is None:
+    form = plan.inputs.get(name) if type(name) is str else None
+    if form is None:
         raise InvalidError(
-            f"no input is called {shown(name)}: the model takes {_names(plan.order)}",
+            f"no input is called {shown(name)}: the model takes {listed(plan.order)}",
             field=f"{where}.name",
         )
-    if entry.get("datatype") != spec.datatype:
+    if entry.get("datatype") != form.datatype:
         raise InvalidError(
-            f"input '{name}': datatype must be {spec.datatype}, got {shown(entry.get('datatype'))}",
+            f"input '{name}': datatype must be {form.datatype}, got {shown(entry.get('datatype'))}",
             field=f"{where}.datatype",
         )
-    shape = check_shape(spec, entry.get("shape"), where)
-    parameters = entry.get("parameters")
-    if len(entry) == 4 and parameters is None and "data" in entry:
-        array = from_json(spec, entry["data"], shape, f"{where}.data", booleans=booleans)
-        return spec, array
-    _only(entry, _INPUT_KEYS, where)
-    parameters = _parameters(parameters, where)
+    shape = form.shape(entry.get("shape"), where)
+    if len(entry) == 4 and not booleans:  # the fourth is `data`, or `numbers` refuses
+        array = form.numbers(entry.get("data"), shape)
+        if array is not None:
+            return form.spec.name, array
+    return form.spec.name, _closer(form.spec, entry, shape, where, raw)
+
+
+def _closer(
+    spec: TensorSpec, entry: dict[str, Any], shape: tuple[int, ...], where: str, raw: _Raw | None
+) -> Array:
+    """What is no flat list of plain numbers: nested, null, text, binary, or wrong."""
+    only(entry, _INPUT_KEYS, where)
+    parameters = parameters_of(entry.get("parameters"), where)
     if _SHARED_MEMORY in parameters:
-        raise _no_shared_memory(f"{where}.parameters")
+        raise no_shared_memory(f"{where}.parameters")
     size = parameters.get("binary_data_size")
+    if size is None and "data" not in entry:
+        raise InvalidError(
+            f"input '{spec.name}' has neither data nor binary_data_size", field=f"{where}.data"
+        )
     if size is None:
-        if "data" not in entry:
-            raise InvalidError(
-                f"input '{name}' has neither data nor binary_data_size", field=f"{where}.data"
-            )
-        array = from_json(spec, entry["data"], shape, f"{where}.data", booleans=booleans)
-        return spec, array
+        return from_json(spec, entry["data"], shape, f"{where}.data")
     if "data" in entry:
         raise InvalidError(
-            f"input '{name}' has data and binary_data_size: one of them is wanted",
+            f"input '{spec.name}' has data and binary_data_size: one of them is wanted",
             field=f"{where}.data",
         )
     if raw is None:
         raise InvalidError(
-            f"input '{name}' is binary: the header Inference-Header-Content-Length must tell"
+            f"input '{spec.name}' is binary: the header Inference-Header-Content-Length must tell"
             " where the JSON ends",
             field="Inference-Header-Content-Length",
         )
-    return spec, from_binary(spec, raw.take(spec.name, size, where), shape, where)
+    return from_binary(spec, raw.take(spec.name, size, where), shape, where)
 
 
 def _rest(plan: _Plan, data: dict[str, Any], request: InferRequest) -> None:
     """Everything but the inputs."""
-    _only(data, _TOP_KEYS, "")
+    only(data, _TOP_KEYS, "")
     given = data.get("id")
     if given is not None:
         if type(given) is not str or len(given) > _MAX_ID:
@@ -278,7 +293,7 @@ def _rest(plan: _Plan, data: dict[str, Any], request: InferRequest) -> None:
             )
         request.id = given
     if data.get("parameters") is not None:
-        _request_parameters(dict(_parameters(data["parameters"], "")), request)
+        _request_parameters(parameters_of(data["parameters"], ""), request)
     outputs = data.get("outputs")
     if outputs is not None:
         if type(outputs) is not list:
@@ -296,9 +311,9 @@ def _request_parameters(parameters: dict[str, Any], request: InferRequest) -> No
             raise UnsupportedError(
                 f"sequences are not offered: leave {key} out", field=f"parameters.{key}"
             )
-    request.timeout_us = _count(parameters, "timeout")
-    request.priority = _count(parameters, "priority")
-    request.binary_output = _flag(parameters, "binary_data_output", "parameters")
+    request.timeout_us = count(parameters, "timeout")
+    request.priority = count(parameters, "priority")
+    request.binary_output = flag(parameters, "binary_data_output", "parameters")
     for key in parameters:
         if key.startswith("triton_"):
             raise InvalidError(
@@ -308,44 +323,25 @@ def _request_parameters(parameters: dict[str, Any], request: InferRequest) -> No
     request.parameters = parameters
 
 
-def _count(parameters: dict[str, Any], key: str) -> int:
-    value = parameters.pop(key, 0)
-    if type(value) is not int or value < 0:
-        raise InvalidError(
-            f"{key} must be a whole number of 0 or more, got {shown(value)}",
-            field=f"parameters.{key}",
-        )
-    return value
-
-
-def _flag(parameters: dict[str, Any], key: str, where: str) -> bool:
-    value = parameters.pop(key, False)
-    if type(value) is not bool:
-        raise InvalidError(
-            f"{key} must be true or false, got {shown(value)}", field=f"{where}.{key}"
-        )
-    return value
-
-
 def _output(plan: _Plan, entry: Any, index: int, request: InferRequest) -> RequestedOutput:
     where = f"outputs[{index}]"
     if type(entry) is not dict:
         raise InvalidError(f"{where} must be an object, got {shown(entry)}", field=where)
-    _only(entry, _OUTPUT_KEYS, where)
+    only(entry, _OUTPUT_KEYS, where)
     name = entry.get("name")
     found = plan.outputs.get(name) if type(name) is str else None
     if found is None:
         raise InvalidError(
-            f"no output is called {shown(name)}: the model gives {_names(tuple(plan.outputs))}",
+            f"no output is called {shown(name)}: the model gives {listed(tuple(plan.outputs))}",
             field=f"{where}.name",
         )
     position, spec = found
-    parameters = dict(_parameters(entry.get("parameters"), where))
+    parameters = parameters_of(entry.get("parameters"), where)
     if _SHARED_MEMORY in parameters:
-        raise _no_shared_memory(f"{where}.parameters")
+        raise no_shared_memory(f"{where}.parameters")
     binary = request.binary_output
     if "binary_data" in parameters:
-        binary = _flag(parameters, "binary_data", f"{where}.parameters")
+        binary = flag(parameters, "binary_data", f"{where}.parameters")
     top = parameters.get("classification", 0)
     if type(top) is not int or top < 0:
         raise InvalidError(
@@ -374,38 +370,3 @@ def _check_binary_only(plan: _Plan, request: InferRequest) -> None:
             '"parameters": {"binary_data_output": true}',
             field="outputs",
         )
-
-
-def _parameters(value: Any, where: str) -> dict[str, Any]:
-    path = f"{where}.parameters".lstrip(".")
-    if value is None:
-        return _NO_PARAMETERS
-    if type(value) is not dict:
-        raise InvalidError(f"{path} must be an object, got {shown(value)}", field=path)
-    for key, item in value.items():
-        if type(item) not in {str, int, float, bool}:
-            raise InvalidError(
-                f"{path}.{key} must be a string, number or boolean, got {shown(item)}",
-                field=f"{path}.{key}",
-            )
-    return value
-
-
-def _only(entry: dict[str, Any], known: frozenset[str], where: str) -> None:
-    for key in entry:
-        if key not in known:
-            path = f"{where}.{key}".lstrip(".")
-            raise InvalidError(
-                f"{shown(path)} is unknown: known are {', '.join(sorted(known))}", field=path
-            )
-
-
-def _names(names: tuple[str, ...]) -> str:
-    text = ", ".join(f"'{name}'" for name in names[:8])
-    return text + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def _no_shared_memory(where: str) -> UnsupportedError:
-    return UnsupportedError(
-        "shared memory is not offered: send the tensor as binary data", field=where
-    )

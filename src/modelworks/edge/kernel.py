@@ -1,10 +1,13 @@
-"""What Linux lets us see and do about the connections that wait behind a listening socket."""
+"""What only the kernel knows of a socket: its backlog, its unread bytes; and how to hold off."""
 
+import array
 import ctypes
+import fcntl
 import logging
 import socket
 import struct
 import sys
+import termios
 
 _log = logging.getLogger(__name__)
 
@@ -48,3 +51,13 @@ def backlog(sock: socket.socket) -> int:
     """Connections that the kernel has made and that nobody has accepted yet (Linux)."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     return int(struct.unpack_from("I", info, 24)[0])  # tcpi_unacked of a listening socket
+
+
+def unread_bytes(sock: socket.socket) -> int:
+    """Bytes that arrived on a connection and that nobody has read yet."""
+    answer = array.array("i", [0])
+    try:
+        fcntl.ioctl(sock.fileno(), termios.FIONREAD, answer)
+    except OSError:
+        return 0
+    return answer[0]
