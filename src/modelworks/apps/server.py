@@ -1,1 +1,45 @@
-"""Composition root of the model server: `python -m modelworks.apps.server`."""
+"""Composition root of the model server: `python -m modelworks.apps.server --served LIST.json`.
+
+Exit codes: 0 drained, 2 wrong use, 4 the list or the model cannot be served, 6 the port is taken.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from modelworks.apps.server_settings import ServerSettings
+from modelworks.core.errors import ConflictError, InvalidError, ModelworksError
+
+_log = logging.getLogger("modelworks.server")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal; the exit code."""
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(process)d %(name)s %(message)s", level=logging.INFO
+    )
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        settings = ServerSettings.read(given, os.environ)
+    except InvalidError as error:
+        _log.error("%s", error.message)
+        return 2
+    try:
+        if settings.worker or settings.workers == 1:
+            from modelworks.apps.server_run import serve  # noqa: PLC0415 - a supervisor loads no numpy
+
+            return serve(settings)
+        from modelworks.apps.server_supervise import supervise  # noqa: PLC0415 - the same
+
+        return supervise(settings, given)
+    except ConflictError as error:
+        _log.error("%s", error.message)
+        return 6
+    except ModelworksError as error:
+        _log.error("%s", error.message)
+        return 4
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""Settings of the model server: command line over environment over defaults."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from modelworks.core.errors import InvalidError
+from modelworks.core.reference import model_name
+from modelworks.core.served import ServedList, ServedModel
+
+PREFIX = "MODELWORKS_SERVER_"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What one server is told.
+
+    Attributes:
+        served: the served list to follow; "" = `file`.
+        file: one model file to serve without a list; "" = `served`.
+        name: of the model of `file`; "" = from the file's name.
+        host: address to listen on.
+        port: 0 = a free one.
+        workers: processes on the port.
+        threads: engine threads a model and worker.
+        drain_seconds: how long a drain may take.
+        announce: file that is written when the server is ready; "" = none.
+        with_parent: end when the parent process ends.
+        worker: `slot:link:block:patient`, given by the supervisor to its workers; "" = none.
+    """
+
+    served: str = ""
+    file: str = ""
+    name: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    threads: int = 1
+    drain_seconds: float = 30.0
+    announce: str = ""
+    with_parent: bool = False
+    worker: str = ""
+
+    @classmethod
+    def read(cls, arguments: Sequence[str], environ: Mapping[str, str]) -> "ServerSettings":
+        """Read and check.
+
+        Raises:
+            InvalidError: an unknown or impossible setting; `field` names it.
+        """
+        settings = _from_environment(cls(), environ)
+        given = vars(_parser().parse_args(arguments))
+        settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
+        return settings.checked()
+
+    def checked(self) -> "ServerSettings":
+        """The same, when it is possible."""
+        if bool(self.served) == bool(self.file):
+            raise InvalidError("give --served LIST or --file MODEL, one of them", field="served")
+        for name, value, lowest, highest in (
+            ("port", self.port, 0, 65535),
+            ("workers", self.workers, 1, 256),
+            ("threads", self.threads, 1, 256),
+            ("drain_seconds", self.drain_seconds, 0, 3600),
+        ):
+            if not lowest <= value <= highest:
+                raise InvalidError(f"{name}: {value} is not from {lowest} to {highest}", field=name)
+        return self
+
+    def single(self) -> ServedList | None:
+        """The list of one that `file` stands for; None where a list's file is followed.
+
+        Raises:
+            InvalidError: the name is none.
+        """
+        if not self.file:
+            return None
+        path = Path(self.file)
+        name = self.name or _name_of(path)
+        model = ServedModel(model_name(name), "1.0.0", str(path.absolute()), digest="")
+        return ServedList(generation=1, models=(model,))
+
+
+def _name_of(path: Path) -> str:
+    text = "".join(c if c.isascii() and c.isalnum() else "-" for c in path.stem.lower())
+    return text.strip("-")[:128] or "model"
+
+
+def _from_environment(base: ServerSettings, environ: Mapping[str, str]) -> ServerSettings:
+    kinds = {field.name: type(getattr(base, field.name)) for field in fields(base)}
+    del kinds["worker"]
+    values: dict[str, Any] = {}
+    for key, text in environ.items():
+        if not key.startswith(PREFIX):
+            continue
+        name = key.removeprefix(PREFIX).lower()
+        if name not in kinds:
+            known = ", ".join(PREFIX + known.upper() for known in kinds)
+            raise InvalidError(f"{key} is no setting; known are {known}", field=key)
+        values[name] = _parse(key, text, kinds[name])
+    return replace(base, **values)
+
+
+def _parse(key: str, text: str, kind: type) -> Any:
+    if kind is bool:
+        if text not in {"0", "1"}:
+            raise InvalidError(f"{key}: 0 or 1 is wanted, not '{text}'", field=key)
+        return text == "1"
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise InvalidError(f"{key}: '{text}' is no {kind.__name__}", field=key) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m modelworks.apps.server",
+        description="Serve models over HTTP (Open Inference Protocol v2).",
+        epilog=f"Every option can be given as {PREFIX}OPTION in the environment.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--served", metavar="LIST", help="served list (JSON) to follow")
+    add("--file", metavar="MODEL", help="one ONNX file to serve, without a list")
+    add("--name", help="name of the model of --file")
+    add("--host", help="address to listen on (127.0.0.1)")
+    add("--port", type=int, help="port, 0 = a free one (8000)")
+    add("--workers", type=int, help="processes on the port (1)")
+    add("--threads", type=int, help="engine threads a model and worker (1)")
+    add("--drain-seconds", type=float, help="how long a drain may take (30)")
+    add("--announce", metavar="FILE", help="write url, port and pid there when ready")
+    add("--with-parent", action="store_true", default=None, help="end when the parent ends")
+    add("--worker", help=argparse.SUPPRESS)
+    return parser

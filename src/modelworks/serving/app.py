@@ -1,0 +1,260 @@
+"""The HTTP handler of a model server: one look-up for inference, a table for the rest."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, TypeAlias
+from urllib.parse import unquote
+
+from modelworks.core.errors import (
+    CrashedError,
+    ModelworksError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
+from modelworks.edge.exchange import Exchange
+from modelworks.protocol.oip import documents as oip
+from modelworks.protocol.problems import error_body
+from modelworks.serving import documents, metrics
+from modelworks.serving.block import Block
+from modelworks.serving.control import LOAD, UNLOAD, Control
+from modelworks.serving.infer import JSON, infer, refuse
+from modelworks.serving.models import Entry, ModelTable
+from modelworks.serving.predict import predict
+from modelworks.serving.statistics import Recorder
+
+_log = logging.getLogger("modelworks.serving")
+Answer: TypeAlias = Callable[[Exchange], None]
+Methods: TypeAlias = dict[bytes, Answer]
+_POST: Final = b"POST"
+_SHARED_MEMORY: Final = ("systemsharedmemory", "cudasharedmemory")
+
+
+class App:
+    """Answers every request of one worker.
+
+    Args:
+        block: the counters.
+        version: of Modelworks.
+        started: Unix time of the server's start.
+
+    Attributes:
+        draining: not ready any more; requests are still answered.
+    """
+
+    def __init__(self, block: Block, version: str, started: float) -> None:
+        self.draining = False
+        self._block = block
+        self._version = version
+        self._started = started
+        self._recorder = Recorder.of_server(block)
+        self._hot: dict[bytes, Answer] = {}
+        self._table: ModelTable | None = None
+        self._control: Control | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, table: ModelTable, control: Control) -> None:
+        """Take the models that are served and whoever acts on them."""
+        self._table, self._control = table, control
+
+    def refresh(self) -> None:
+        """Note what answers now, by whole path; called whenever that changes."""
+        table = self._models
+        hot: dict[bytes, Answer] = {}
+        for name, live in table.names():
+            for written in {name, name.replace("@", "%40")}:
+                hot[f"/v2/models/{written}/infer".encode()] = partial(infer, live=live)
+                hot[f"/predict/{written}".encode()] = partial(predict, live=live)
+        for entry in table.entries():
+            live_or_none = entry.live
+            if live_or_none is not None:
+                path = f"/v2/models/{entry.served.name}/versions/{entry.served.version}/infer"
+                hot[path.encode()] = partial(infer, live=live_or_none)
+        self._hot = hot
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Answer, now or when the engine has."""
+        answer = self._hot.get(exchange.path)
+        if answer is not None and exchange.method == _POST:
+            answer(exchange)
+        else:
+            self._other(exchange)
+
+    @property
+    def _models(self) -> ModelTable:
+        if self._table is None:
+            raise UnavailableError("the server is starting")
+        return self._table
+
+    # -- everything but inference on a ready model
+
+    def _other(self, exchange: Exchange) -> None:
+        try:
+            methods = self._find([unquote(part) for part in _segments(exchange.path)])
+            answer = methods.get(exchange.method)
+            if answer is None and exchange.method == b"HEAD":
+                answer = methods.get(b"GET")
+            if answer is None:
+                allowed = b", ".join(sorted(methods))
+                message = f"this path takes {allowed.decode()} only"
+                exchange.reply(405, error_body(message), JSON, ((b"Allow", allowed),))
+                return
+            answer(exchange)
+        except ModelworksError as error:
+            refuse(exchange, error, self._recorder)
+
+    def _find(self, path: list[str]) -> Methods:
+        """The answers that a path has, by method.
+
+        Raises:
+            NotFoundError: no such path.
+        """
+        match path:
+            case ["v2"]:
+                return _get(lambda: documents.server(self._version))
+            case ["v2", "health", "live"]:
+                return _get(lambda: oip.server_live(live=True))
+            case ["v2", "health", "ready"]:
+                return {b"GET": self._ready}
+            case ["v2", "models", "stats"]:
+                return _get(lambda: documents.statistics(self._block, self._models.entries()))
+            case ["v2", "models", name, "versions", version, *rest]:
+                return self._model(name, version, rest)
+            case ["v2", "models", name, *rest]:
+                return self._model(name, None, rest)
+            case ["v2", "repository", *rest]:
+                return self._repository(rest)
+            case ["v2", kind, *rest] if kind in _SHARED_MEMORY:
+                return _shared_memory(kind, rest)
+            case ["predict", name]:
+                return {_POST: partial(self._predict, name)}
+            case ["metrics"]:
+                return {b"GET": self._metrics}
+        raise NotFoundError(f"there is nothing at /{'/'.join(path)}"[:200])
+
+    def _model(self, name: str, version: str | None, rest: list[str]) -> Methods:
+        table = self._models
+        match rest:
+            case []:
+                return _get(lambda: documents.model(table.resolve(name, version), table))
+            case ["ready"]:
+                return {b"GET": partial(self._model_ready, name, version)}
+            case ["infer"]:
+                return {_POST: lambda exchange: infer(exchange, table.resolve(name, version))}
+            case ["stats"]:
+                return _get(lambda: documents.statistics(self._block, self._of(name, version)))
+            case ["config"]:
+                return _get(lambda: documents.config(table.resolve(name, version)))
+        raise NotFoundError(f"a model has no '{'/'.join(rest)}'"[:200])
+
+    def _of(self, name: str, version: str | None) -> list[Entry]:
+        entry = self._models.entry(name, version)
+        if version is not None or "@" in name:
+            return [entry]
+        return [e for e in self._models.entries() if e.served.name == entry.served.name]
+
+    def _predict(self, name: str, exchange: Exchange) -> None:
+        model, _, version = name.partition(":")
+        predict(exchange, self._models.resolve(model, version or None))
+
+    def _ready(self, exchange: Exchange) -> None:
+        ready = self._models.ready and not self.draining
+        exchange.reply(200 if ready else 503, oip.server_ready(ready=ready), JSON)
+
+    def _model_ready(self, name: str, version: str | None, exchange: Exchange) -> None:
+        entry = self._models.entry(name, version)
+        ready = entry.live is not None and not self.draining
+        body = oip.model_ready(entry.served.name, ready=ready)
+        exchange.reply(200 if ready else 503, body, JSON)
+
+    def _metrics(self, exchange: Exchange) -> None:
+        text = metrics.render(self._block, self._version, self._started)
+        exchange.reply(200, text, metrics.CONTENT_TYPE)
+
+    # -- the repository
+
+    def _repository(self, rest: list[str]) -> Methods:
+        match rest:
+            case ["index"]:
+                return {_POST: self._index}
+            case ["models", name, "load"]:
+                return {_POST: partial(self._load, name)}
+            case ["models", name, "unload"]:
+                return {_POST: partial(self._unload, name)}
+        raise NotFoundError(f"the repository has no '{'/'.join(rest)}'"[:200])
+
+    def _index(self, exchange: Exchange) -> None:
+        ready_only = oip.decode_index_request(exchange.body)
+        exchange.reply(200, documents.index(self._models, ready_only=ready_only), JSON)
+
+    def _load(self, name: str, exchange: Exchange) -> None:
+        for key in oip.decode_repository_request(exchange.body):
+            if key == "config" or key.startswith("file:"):
+                raise UnsupportedError(
+                    f"'{key[:60]}' is not taken: this server loads what its list names",
+                    field=f"parameters.{key[:60]}",
+                )
+        self._models.entry(name)
+        self._later(exchange, self._acting.act(LOAD, name))
+
+    def _unload(self, name: str, exchange: Exchange) -> None:
+        oip.decode_repository_request(exchange.body)
+        self._models.entry(name)
+        self._later(exchange, self._acting.act(UNLOAD, name))
+
+    @property
+    def _acting(self) -> Control:
+        if self._control is None:
+            raise UnavailableError("the server is starting")
+        return self._control
+
+    def _later(self, exchange: Exchange, work: Awaitable[None]) -> None:
+        """Answer when `work` is done."""
+
+        async def finish() -> None:
+            try:
+                await work
+            except ModelworksError as error:
+                refuse(exchange, error, self._recorder)
+            except Exception:
+                _log.exception("a repository call failed")
+                refuse(exchange, CrashedError("it failed: see the server's log"), self._recorder)
+            else:
+                exchange.reply(200, b"{}", JSON)
+
+        task = asyncio.get_running_loop().create_task(finish())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _segments(path: bytes) -> list[str]:
+    text = path.decode("ascii", "replace")
+    return text.removesuffix("/").removeprefix("/").split("/")
+
+
+def _get(document: Callable[[], bytes]) -> Methods:
+    return {b"GET": lambda exchange: exchange.reply(200, document(), JSON)}
+
+
+def _shared_memory(kind: str, rest: list[str]) -> Methods:
+    def unsupported(_: Exchange) -> None:
+        raise UnsupportedError(
+            "shared memory is not offered by this server: send tensors as binary data"
+        )
+
+    def nothing(exchange: Exchange) -> None:
+        exchange.reply(200, b"[]", JSON)
+
+    def quiet(exchange: Exchange) -> None:
+        exchange.reply(200, b"{}", JSON)
+
+    match rest:
+        case ["status"] | ["region", _, "status"]:
+            return {b"GET": nothing}
+        case ["region", _, "register"]:
+            return {_POST: unsupported}
+        case ["unregister"] | ["region", _, "unregister"]:
+            return {_POST: quiet}  # nothing is registered, as asked
+    raise NotFoundError(f"{kind} has no '{'/'.join(rest)}'"[:200])

@@ -1,0 +1,274 @@
+"""Greedy batching on the event loop: an idle engine runs at once with everything that waits.
+
+No coroutine, task or future a request: a `Member` is put into a queue, and answered by a call. All
+of this runs on the loop's thread; only `execute` may run on the model's engine thread.
+"""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from time import perf_counter_ns
+from typing import Any, TypeAlias
+
+from modelworks.core.errors import CrashedError, DeadlineError, ModelworksError, UnavailableError
+from modelworks.core.seams import Session
+from modelworks.core.served import Batching
+from modelworks.core.tensor import Tensors
+from modelworks.serving.cost import Cost
+from modelworks.serving.engine_thread import EngineThread
+from modelworks.serving.execute import Ran, execute
+
+_log = logging.getLogger("modelworks.serving")
+_LATE = "the request's time-out was over before the model was free; nothing was computed"
+
+
+class Member(ABC):
+    """One request on its way through a batcher.
+
+    Attributes:
+        inputs: input name -> array.
+        rows: items it counts for; 1 where requests are not batched.
+        shape: members of equal shapes may share a batch.
+        received_ns: when its bytes were complete, on `perf_counter_ns`'s clock.
+        queued_ns: when it was decoded, same clock.
+        deadline_ns: same clock; 0 = none.
+        waiting: in the queue, not yet taken.
+    """
+
+    __slots__ = (
+        *("deadline_ns", "inputs", "queued_ns", "received_ns", "rows", "shape", "timer"),
+        "waiting",
+    )
+
+    def __init__(
+        self, inputs: Tensors, rows: int, shape: Hashable, received_ns: int, deadline_ns: int = 0
+    ) -> None:
+        self.inputs = inputs
+        self.rows = rows
+        self.shape = shape
+        self.received_ns = received_ns
+        self.queued_ns = perf_counter_ns()
+        self.deadline_ns = deadline_ns
+        self.waiting = False
+        self.timer: asyncio.TimerHandle | None = None
+
+    @abstractmethod
+    def succeed(self, outputs: Sequence[Any], ran: "Call") -> None:
+        """Take the outputs, this member's rows only, and the call that made them."""
+
+    @abstractmethod
+    def fail(self, error: ModelworksError) -> None:
+        """Take the error instead of an answer."""
+
+
+Call: TypeAlias = Ran[Member]
+
+
+class Batcher:
+    """The queue in front of one session.
+
+    Args:
+        name: of the model, for messages and the thread.
+        session: called from one thread at a time.
+        limits: items a call and items in the queue.
+        cost: what warm-up has measured; kept up to date here.
+        on_call: told of every engine call, after its members were answered.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        session: Session,
+        limits: Batching,
+        cost: Cost,
+        on_call: Callable[[Call], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.items = 0  # rows waiting
+        self._name = name
+        self._session = session
+        self._limits = limits
+        self._cost = cost
+        self._on_call = on_call
+        self._call_soon = loop.call_soon
+        self._loop = loop
+        self._thread = EngineThread(name, loop)
+        self._queues: dict[Hashable, deque[Member]] = {}
+        self._scheduled = False
+        self._running = False
+        self._closed = False
+        self._idle = asyncio.Event()
+
+    def submit(self, member: Member) -> None:
+        """Queue a member; it is answered later, exactly once, unless it is cancelled.
+
+        Raises:
+            UnavailableError: the queue is full, or the model is being unloaded.
+            DeadlineError: its time is already up.
+        """
+        if self._closed:
+            raise UnavailableError(f"model '{self._name}' is being unloaded; try again")
+        items = self.items + member.rows
+        if items > self._limits.max_queue_size and self.items:
+            raise UnavailableError(
+                f"model '{self._name}' has {self.items} items waiting and takes at most "
+                f"{self._limits.max_queue_size}; try again later"
+            )
+        if member.deadline_ns:
+            self._watch(member)
+        self.items = items
+        member.waiting = True
+        queue = self._queues.get(member.shape)
+        if queue is None:
+            self._queues[member.shape] = deque((member,))
+        else:
+            queue.append(member)
+        if not (self._scheduled or self._running):
+            self._scheduled = True
+            self._call_soon(self._turn)
+
+    def cancel(self, member: Member) -> None:
+        """Take a member out of the queue: nobody reads its answer. Quiet once it was taken."""
+        if not member.waiting:
+            return
+        queue = self._queues[member.shape]
+        queue.remove(member)
+        if not queue:
+            del self._queues[member.shape]
+        self._left(member)
+
+    async def drain(self, within: float) -> bool:
+        """Refuse new members, answer those that wait, end the thread.
+
+        Returns:
+            False when `within` seconds were not enough: whoever still waited was refused, and
+            the engine may still be in a call.
+        """
+        self._closed = True
+        began = self._loop.time()
+        if self._queues or self._running:
+            try:
+                await asyncio.wait_for(self._idle.wait(), within)
+            except TimeoutError:
+                self._refuse_all()
+        return await self._thread.stop(max(0.1, within - (self._loop.time() - began)))
+
+    def _watch(self, member: Member) -> None:
+        left = member.deadline_ns - perf_counter_ns()
+        if left <= 0:
+            raise DeadlineError("the request's time-out was over before it could be queued")
+        member.timer = self._loop.call_later(left / 1e9, self._expire, member)
+
+    def _expire(self, member: Member) -> None:
+        if member.waiting:
+            self.cancel(member)
+            member.fail(DeadlineError(_LATE))
+
+    def _left(self, member: Member) -> None:
+        member.waiting = False
+        self.items -= member.rows
+        if member.timer is not None:
+            member.timer.cancel()
+            member.timer = None
+        if self._closed:
+            self._settle()
+
+    def _take(self) -> list[Member]:
+        """The next batch: one shape, in order of arrival; shapes take turns."""
+        shape, queue = next(iter(self._queues.items()))
+        batch = [queue.popleft()]
+        room = self._limits.max_batch_size - batch[0].rows
+        while queue and queue[0].rows <= room:
+            member = queue.popleft()
+            room -= member.rows
+            batch.append(member)
+        del self._queues[shape]
+        if queue:
+            self._queues[shape] = queue
+        return batch
+
+    def _turn(self) -> None:
+        """One batch; the rest waits for the next turn, so that the loop can read and write."""
+        self._scheduled = False
+        if self._running or not self._queues:
+            return
+        batch = self._take()
+        rows = 0
+        timed = False
+        for member in batch:
+            rows += member.rows
+            member.waiting = False
+            timed = timed or member.timer is not None
+        self.items -= rows
+        if timed:
+            batch = _in_time(batch)
+            rows = sum([member.rows for member in batch])
+        self._running = True
+        if not batch:
+            self._finish([])
+        elif self._cost.inline(rows):
+            self._finish(execute(self._session, batch))
+        else:
+            self._thread.run(partial(execute, self._session, batch), self._finish)
+
+    def _finish(self, calls: list[Call]) -> None:
+        for call in calls:
+            if call.error is None:
+                self._cost.learn(call.rows, call.finished - call.started)
+                for member, outputs in zip(call.members, call.outputs, strict=True):
+                    _deliver(member, outputs, call)
+            else:
+                for member in call.members:
+                    _refuse(member, call.error)
+            self._on_call(call)
+        self._running = False
+        if self._queues:
+            if not self._scheduled:
+                self._scheduled = True
+                self._call_soon(self._turn)
+        elif self._closed:
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self._queues and not self._running:
+            self._idle.set()
+
+    def _refuse_all(self) -> None:
+        for member in [m for queue in self._queues.values() for m in queue]:
+            self.cancel(member)
+            _refuse(member, UnavailableError(f"model '{self._name}' was unloaded; try again"))
+
+
+def _in_time(batch: list[Member]) -> list[Member]:
+    """Refuse whose time ran out while the loop was too busy to say so; the others."""
+    now = perf_counter_ns()
+    kept = []
+    for member in batch:
+        if member.timer is not None:
+            member.timer.cancel()
+            member.timer = None
+        if 0 < member.deadline_ns <= now:
+            _refuse(member, DeadlineError(_LATE))
+        else:
+            kept.append(member)
+    return kept
+
+
+def _deliver(member: Member, outputs: Sequence[Any], call: Call) -> None:
+    try:
+        member.succeed(outputs, call)
+    except Exception as error:  # noqa: BLE001 - one answer's trouble is not its neighbours'
+        if not isinstance(error, ModelworksError):
+            _log.exception("an answer could not be written")
+            error = CrashedError("the answer could not be written; the server's log says why")
+        _refuse(member, error)
+
+
+def _refuse(member: Member, error: ModelworksError) -> None:
+    try:
+        member.fail(error)
+    except Exception:  # noqa: BLE001 - the same
+        _log.exception("a refusal could not be written")

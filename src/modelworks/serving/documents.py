@@ -1,0 +1,117 @@
+"""What the server tells of itself and its models, from the table and the counters."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import orjson
+
+from modelworks.core.tensor import Signature, TensorSpec
+from modelworks.protocol.oip import documents
+from modelworks.protocol.oip.documents import BatchStatistics, Duration, IndexEntry, ModelStatistics
+from modelworks.serving.block import Block
+from modelworks.serving.live import Live
+from modelworks.serving.models import Entry, ModelTable
+from modelworks.serving.statistics import Numbers, Outcome, Stage, read
+
+EXTENSIONS: Final = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "statistics",
+)
+_CONFIG_TYPES: Final = {"BYTES": "TYPE_STRING"}
+
+
+def server(version: str) -> bytes:
+    """`GET /v2`."""
+    return documents.server_metadata("modelworks", version, EXTENSIONS)
+
+
+def model(live: Live, table: ModelTable) -> bytes:
+    """`GET /v2/models/{m}`; `versions` are those that answer now."""
+    ready = [e.served.version for e in table.entries() if e.live and e.served.name == live.name]
+    return documents.model_metadata(
+        live.name, ready, live.served.format, live.served.engine, live.signature
+    )
+
+
+def index(table: ModelTable, *, ready_only: bool) -> bytes:
+    """`POST /v2/repository/index`."""
+    return documents.repository_index(
+        IndexEntry(e.served.name, e.served.version, e.state.value, e.reason)
+        for e in table.entries()
+        if e.live is not None or not ready_only
+    )
+
+
+def statistics(block: Block, entries: Iterable[Entry]) -> bytes:
+    """`GET .../stats`: of versions that have been loaded at least once."""
+    regions = block.models()
+    found = []
+    for entry in entries:
+        name, version = entry.served.name, entry.served.version
+        place = regions.get((name, version))
+        if place is not None:
+            found.append(_statistics(name, version, read(block, place)))
+    return documents.statistics(found)
+
+
+def _statistics(name: str, version: str, numbers: Numbers) -> ModelStatistics:
+    success = numbers.outcomes[Outcome.SUCCESS]
+    return ModelStatistics(
+        name=name,
+        version=version,
+        last_inference_ms=numbers.last_ms,
+        inference_count=numbers.items,
+        execution_count=numbers.calls,
+        success=Duration(success, numbers.stages[Stage.TOTAL].sum_ns),
+        fail=Duration(numbers.failures, numbers.fail_ns),
+        queue=Duration(success, numbers.stages[Stage.QUEUE].sum_ns),
+        compute_input=Duration(success, numbers.input_ns),
+        compute_infer=Duration(success, numbers.infer_ns),
+        compute_output=Duration(success, numbers.output_ns),
+        batches=[
+            BatchStatistics(
+                row.size,
+                Duration(row.calls, row.input_ns),
+                Duration(row.calls, row.infer_ns),
+                Duration(row.calls, row.output_ns),
+            )
+            for row in numbers.batches
+        ],
+    )
+
+
+def config(live: Live) -> bytes:
+    """`GET .../config`: the part of Triton's model configuration that means something here."""
+    signature: Signature = live.signature
+    batched = live.batched
+    document: dict[str, Any] = {
+        "name": live.name,
+        "platform": f"{live.served.format}_{live.served.engine}",
+        "backend": live.served.engine,
+        "version_policy": {"specific": {"versions": [live.version]}},
+        "max_batch_size": live.batching.max_batch_size if batched else 0,
+        "input": [_tensor(spec, batched=batched) for spec in signature.inputs],
+        "output": [_tensor(spec, batched=batched) for spec in signature.outputs],
+        "instance_group": [{"name": live.name, "kind": "KIND_CPU", "count": 1}],
+        "parameters": {"unbatched": {"string_value": live.unbatched}} if live.unbatched else {},
+    }
+    if batched:
+        document["dynamic_batching"] = {
+            "max_queue_delay_microseconds": 0,
+            "default_queue_policy": {"max_queue_size": live.batching.max_queue_size},
+        }
+    return orjson.dumps(document)
+
+
+def _tensor(spec: TensorSpec, *, batched: bool) -> dict[str, Any]:
+    """As Triton writes it: where requests are batched, without the batch axis."""
+    axes = spec.shape[1:] if batched else spec.shape
+    return {
+        "name": spec.name,
+        "data_type": _CONFIG_TYPES.get(spec.datatype.value, f"TYPE_{spec.datatype.value}"),
+        "dims": [-1 if axis is None else axis for axis in axes],
+    }

@@ -1,0 +1,115 @@
+"""One engine call for several members: joined along the batch axis, checked, taken apart again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from modelworks.core.errors import CrashedError, ModelworksError
+from modelworks.core.seams import Session
+from modelworks.core.tensor import Tensors
+
+
+class HasInputs(Protocol):
+    """What `execute` reads of a member."""
+
+    @property
+    def inputs(self) -> Tensors:
+        """Input name -> array."""
+
+    @property
+    def rows(self) -> int:
+        """Length of the batch axis."""
+
+
+M = TypeVar("M", bound=HasInputs)
+
+
+@dataclass(slots=True)
+class Ran(Generic[M]):
+    """One engine call and whom it answers. Times are of `perf_counter_ns`.
+
+    Attributes:
+        members: who was in it.
+        outputs: one sequence of arrays a member; empty where it failed.
+        error: why it failed.
+        rows: items computed together.
+        started: before the inputs were joined.
+        joined: before the engine ran.
+        inferred: after the engine ran.
+        finished: after the outputs were taken apart.
+    """
+
+    members: list[M]
+    outputs: list[Sequence[Any]]
+    error: ModelworksError | None
+    rows: int
+    started: int
+    joined: int
+    inferred: int
+    finished: int
+
+
+def execute(session: Session, members: list[M]) -> list[Ran[M]]:
+    """Run `members` as one batch; if that fails, each alone, so that only the culprit pays.
+
+    Returns:
+        One `Ran`, or where a batch of several failed, one a member.
+    """
+    ran = _run(session, members)
+    if ran.error is None or len(members) == 1:
+        return [ran]
+    return [_run(session, [member]) for member in members]
+
+
+def _run(session: Session, members: list[M]) -> Ran[M]:
+    started = perf_counter_ns()
+    joined = inferred = started
+    rows = members[0].rows
+    outputs: list[Sequence[Any]] = []
+    error: ModelworksError | None = None
+    try:
+        if len(members) == 1:
+            results = session.infer(members[0].inputs)
+            inferred = perf_counter_ns()
+            outputs = [results]
+        else:
+            inputs, rows = _join(members)
+            joined = perf_counter_ns()
+            results = session.infer(inputs)
+            inferred = perf_counter_ns()
+            outputs = _split(results, members, rows)
+    except ModelworksError as problem:
+        error = problem
+    except Exception as problem:  # noqa: BLE001 - a plug-in's bug must not stop the queue
+        error = CrashedError(f"the engine failed: {type(problem).__name__}: {problem}"[:300])
+    finished = perf_counter_ns()
+    return Ran(members, outputs, error, rows, started, joined, max(joined, inferred), finished)
+
+
+def _join(members: list[M]) -> tuple[Tensors, int]:
+    rows = sum([member.rows for member in members])
+    every = [member.inputs for member in members]
+    return {name: np.concatenate([i[name] for i in every]) for name in every[0]}, rows
+
+
+def _split(results: Sequence[Any], members: list[M], rows: int) -> list[Sequence[Any]]:
+    """Each member's rows of each output.
+
+    Raises:
+        CrashedError: an output has not one row an input row, so nobody knows whose rows are whose.
+    """
+    for array in results:
+        if array.shape[:1] != (rows,):
+            raise CrashedError(
+                f"the model gave an output of shape {list(array.shape)} for a batch of {rows} rows"
+            )
+    outputs: list[Sequence[Any]] = []
+    start = 0
+    for member in members:
+        end = start + member.rows
+        outputs.append([array[start:end] for array in results])
+        start = end
+    return outputs

@@ -1,0 +1,113 @@
+"""The hot path of one model: bytes to a member of a batch, its outputs to bytes."""
+
+from collections.abc import Hashable, Sequence
+from time import perf_counter_ns
+from typing import Any, Final
+
+from modelworks.core.errors import DeadlineError, InvalidError, ModelworksError, UnavailableError
+from modelworks.core.tensor import Tensors
+from modelworks.edge.exchange import Exchange
+from modelworks.protocol.oip import (
+    InferRequest,
+    decode_request,
+    encode_response,
+    parse_header_length,
+)
+from modelworks.protocol.problems import problem, status_of
+from modelworks.serving.batcher import Call, Member
+from modelworks.serving.live import Live
+from modelworks.serving.statistics import Outcome, Recorder
+
+JSON: Final = b"application/json"
+_LENGTH: Final = b"inference-header-content-length"
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """Under which name a refusal is counted."""
+    if isinstance(error, DeadlineError):
+        return Outcome.EXPIRED
+    if isinstance(error, UnavailableError):
+        return Outcome.REJECTED
+    return Outcome.FAILED if status_of(error) == 500 else Outcome.INVALID
+
+
+def refuse(exchange: Exchange, error: Exception, recorder: Recorder) -> None:
+    """Answer with an error and count it."""
+    status, body, headers = problem(error)
+    recorder.ended(outcome_of(error), perf_counter_ns() - exchange.received_ns)
+    exchange.reply(status, body, JSON, headers)
+
+
+class Answering(Member):
+    """A member that answers an exchange; kinds of request differ in how they write outputs."""
+
+    __slots__ = ("exchange", "live")
+
+    def __init__(
+        self, exchange: Exchange, live: Live, inputs: Tensors, rows: int, timeout_us: int = 0
+    ) -> None:
+        received = exchange.received_ns
+        super().__init__(
+            inputs,
+            rows if live.batched else 1,
+            None if live.one_shape else _shape(inputs),
+            received,
+            received + 1000 * timeout_us if timeout_us else 0,
+        )
+        self.exchange = exchange
+        self.live = live
+
+    def fail(self, error: ModelworksError) -> None:
+        """See `Member.fail`."""
+        refuse(self.exchange, error, self.live.recorder)
+
+    def left(self) -> None:
+        """The client is gone: leave the queue alone, harm no neighbour."""
+        if self.waiting:
+            self.live.batcher.cancel(self)
+            self.live.recorder.ended(Outcome.CANCELLED, 0)
+
+
+def _shape(inputs: Tensors) -> Hashable:
+    return tuple([array.shape[1:] for array in inputs.values()])
+
+
+class InferMember(Answering):
+    """A request of the Open Inference Protocol."""
+
+    __slots__ = ("request",)
+
+    def __init__(self, exchange: Exchange, live: Live, request: InferRequest) -> None:
+        super().__init__(exchange, live, request.inputs, request.rows, request.timeout_us)
+        self.request = request
+
+    def succeed(self, outputs: Sequence[Any], call: Call) -> None:
+        """See `Member.succeed`."""
+        del call
+        live = self.live
+        body, kind, headers = encode_response(
+            live.name, live.version, self.request, outputs, live.signature
+        )
+        self.exchange.reply(200, body, kind, headers)
+
+
+def infer(exchange: Exchange, live: Live) -> None:
+    """`POST /v2/models/{m}/infer`."""
+    try:
+        length = exchange.headers.get(_LENGTH)
+        request = decode_request(
+            exchange.body, None if length is None else parse_header_length(length), live.signature
+        )
+        member = InferMember(exchange, live, request)
+        live.batcher.submit(member)
+    except (ModelworksError, RecursionError) as error:
+        refuse(exchange, readable(error), live.recorder)
+    else:
+        exchange.on_gone = member.left
+
+
+def readable(error: Exception) -> Exception:
+    """The error as it may be told."""
+    if isinstance(error, RecursionError):
+        return InvalidError("the body is nested too deeply", field="body")
+    return error

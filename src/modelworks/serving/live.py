@@ -1,0 +1,58 @@
+"""One model that answers: its session, its queue, its counters."""
+
+import asyncio
+import logging
+
+from modelworks.core.served import ServedModel
+from modelworks.core.tensor import Signature
+from modelworks.serving.batcher import Batcher, Call
+from modelworks.serving.loading import Loaded
+from modelworks.serving.statistics import Recorder
+
+_log = logging.getLogger("modelworks.serving")
+
+
+class Live:
+    """A loaded model on the loop that made it.
+
+    Attributes:
+        name: of the model.
+        version: of this member.
+        signature: what it takes and gives.
+        served: the line of the served list it was loaded from.
+        batched: requests share engine calls.
+        unbatched: why they do not; empty where they do.
+        one_shape: no input has a dynamic axis beside the batch: all requests fit together.
+        batcher: the queue in front of the session.
+        recorder: its counters in this worker's slot.
+    """
+
+    __slots__ = (
+        *("_session", "batched", "batcher", "recorder", "served", "signature", "unbatched"),
+        *("batching", "name", "one_shape", "version"),
+    )
+
+    def __init__(self, served: ServedModel, loaded: Loaded, recorder: Recorder) -> None:
+        self.name = served.name
+        self.version = served.version
+        self.served = served
+        self.signature: Signature = loaded.session.signature
+        self.unbatched = loaded.unbatched
+        self.batched = not loaded.unbatched
+        self.one_shape = all(None not in spec.shape[1:] for spec in self.signature.inputs)
+        self.batching = loaded.batching
+        self.recorder = recorder
+        self._session = loaded.session
+        label = f"{served.name}:{served.version}"
+        self.batcher = Batcher(label, loaded.session, loaded.batching, loaded.cost, self._called)
+
+    async def close(self, within: float) -> None:
+        """Answer who waits, then give the memory back; `within` seconds are the limit."""
+        if await self.batcher.drain(within):
+            await asyncio.to_thread(self._session.close)
+        else:
+            _log.warning("%s %s: a call outlived its deadline", self.name, self.version)
+
+    def _called(self, call: Call) -> None:
+        self.recorder.call(call)
+        self.recorder.waiting(self.batcher.items)

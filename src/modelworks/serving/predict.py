@@ -1,0 +1,40 @@
+"""`POST /predict/{model}`: plain rows in, labels and confidence out, through the same queue."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from modelworks.core.errors import ModelworksError
+from modelworks.edge.exchange import Exchange
+from modelworks.protocol.predictions import encode_predictions
+from modelworks.protocol.rows import PlainRows, decode_rows
+from modelworks.serving.batcher import Call
+from modelworks.serving.infer import JSON, Answering, readable, refuse
+from modelworks.serving.live import Live
+
+
+class PredictMember(Answering):
+    """A request of plain rows."""
+
+    __slots__ = ("warnings",)
+
+    def __init__(self, exchange: Exchange, live: Live, rows: PlainRows) -> None:
+        super().__init__(exchange, live, rows.inputs, rows.rows)
+        self.warnings = rows.warnings
+
+    def succeed(self, outputs: Sequence[Any], call: Call) -> None:
+        """See `Member.succeed`."""
+        del call
+        live = self.live
+        body = encode_predictions(live.name, live.version, live.signature, outputs, self.warnings)
+        self.exchange.reply(200, body, JSON)
+
+
+def predict(exchange: Exchange, live: Live) -> None:
+    """Decode and queue."""
+    try:
+        member = PredictMember(exchange, live, decode_rows(exchange.body, live.signature))
+        live.batcher.submit(member)
+    except (ModelworksError, RecursionError) as error:
+        refuse(exchange, readable(error), live.recorder)
+    else:
+        exchange.on_gone = member.left

@@ -1,0 +1,257 @@
+"""Counts and latency histograms of one model: what a recorder writes and what a reader sums up."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from time import perf_counter_ns, time_ns
+from typing import Final
+
+from modelworks.serving.batcher import Call
+from modelworks.serving.block import SERVER, Block
+
+MICRO: Final = 1_000
+BOUNDS_NS: Final = tuple(
+    us * MICRO
+    for us in (
+        *(50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000),
+        *(500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000),
+    )
+)
+"""Upper bounds of the histograms' buckets, 50 us to 10 s; one bucket more is above."""
+
+
+class Stage(StrEnum):
+    """What a histogram measures."""
+
+    TOTAL = "total"
+    QUEUE = "queue"
+    DECODE = "decode"
+    COMPUTE = "compute"
+    ENCODE = "encode"
+
+
+class Outcome(StrEnum):
+    """How a request ended."""
+
+    SUCCESS = "success"
+    INVALID = "invalid"  # the caller's fault
+    REJECTED = "rejected"  # queue full, loading, unloading
+    EXPIRED = "expired"  # its time-out was over
+    FAILED = "failed"  # our fault
+    CANCELLED = "cancelled"  # the client left before the answer
+
+
+CODES: Final = {
+    Outcome.SUCCESS: "2xx",
+    Outcome.INVALID: "4xx",
+    Outcome.REJECTED: "5xx",
+    Outcome.EXPIRED: "5xx",
+    Outcome.FAILED: "5xx",
+    Outcome.CANCELLED: "none",
+}
+
+
+class Cell(IntEnum):
+    """Where a number lies in a region."""
+
+    READY = 0  # gauges first: a new worker zeroes them
+    WAITING = 1
+    LAST_MS = 2
+    ITEMS = 3
+    CALLS = 4
+    FAIL_NS = 5
+    INPUT_NS = 6
+    INFER_NS = 7
+    OUTPUT_NS = 8
+    OUTCOMES = 16
+    HISTOGRAMS = 32
+    BATCHES = 160
+
+
+GAUGES: Final = range(Cell.READY, Cell.LAST_MS)
+_OUTCOMES: Final = tuple(Outcome)
+_PLACE: Final = {outcome: Cell.OUTCOMES + place for place, outcome in enumerate(_OUTCOMES)}
+_STRIDE: Final = len(BOUNDS_NS) + 2  # buckets, the one above, the sum
+_STAGES: Final = tuple(Stage)
+_FIRST: Final = {s: Cell.HISTOGRAMS + place * _STRIDE for place, s in enumerate(_STAGES)}
+_DENSE: Final = 128  # batch sizes up to here are counted one by one
+_SIZES: Final = (*range(1, _DENSE + 1), *(2**power for power in range(8, 32)))
+_ROW: Final = 4  # calls, input, infer, output
+
+
+def batch_row(size: int) -> int:
+    """The row of batch statistics for a batch of `size`; over 128, the next power of two below."""
+    return size - 1 if size <= _DENSE else min(_DENSE + size.bit_length() - 9, len(_SIZES) - 1)
+
+
+class Recorder:
+    """Writes one model's numbers; called on the loop's thread only."""
+
+    def __init__(self, cells: memoryview) -> None:
+        self.cells = cells
+        for cell in GAUGES:
+            cells[cell] = 0
+
+    @classmethod
+    def of_model(cls, block: Block, name: str, version: str) -> "Recorder":
+        """For one version."""
+        return cls(block.region(name, version))
+
+    @classmethod
+    def of_server(cls, block: Block) -> "Recorder":
+        """For requests that name no model."""
+        return cls(block.cells(SERVER))
+
+    def ready(self, *, value: bool) -> None:
+        """The gauge of readiness."""
+        self.cells[Cell.READY] = value
+
+    def waiting(self, items: int) -> None:
+        """The gauge of the queue."""
+        self.cells[Cell.WAITING] = items
+
+    def call(self, call: Call) -> None:
+        """An engine call and all whom it answered, just now."""
+        cells = self.cells
+        now = perf_counter_ns()
+        members = call.members
+        count = len(members)
+        rows = call.rows
+        cells[4] += 1
+        row = 160 + 4 * (rows - 1 if 0 < rows <= _DENSE else batch_row(max(1, rows)))
+        cells[row] += 1
+        taken_in = call.joined - call.started
+        inferred = call.inferred - call.joined
+        taken_out = now - call.inferred
+        cells[row + 1] += taken_in
+        cells[row + 2] += inferred
+        cells[row + 3] += taken_out
+        if call.error is not None or not count:
+            return
+        cells[2] = time_ns() // 1_000_000
+        cells[3] += rows
+        cells[6] += taken_in * count
+        cells[7] += inferred * count
+        cells[8] += taken_out * count
+        cells[16] += count
+        self._stages(call, now)
+
+    def _stages(self, call: Call, now: int) -> None:
+        cells = self.cells
+        started = call.started
+        total = queued = decoded = 0
+        for member in call.members:
+            received, ready = member.received_ns, member.queued_ns
+            taken = now - received
+            total += taken
+            cells[_TOTAL + bisect_left(BOUNDS_NS, taken)] += 1
+            taken = started - ready
+            queued += taken
+            cells[_QUEUE + bisect_left(BOUNDS_NS, taken)] += 1
+            taken = ready - received
+            decoded += taken
+            cells[_DECODE + bisect_left(BOUNDS_NS, taken)] += 1
+        cells[_TOTAL + _SUM] += total
+        cells[_QUEUE + _SUM] += queued
+        cells[_DECODE + _SUM] += decoded
+        count = len(call.members)
+        computed = call.finished - started
+        cells[_COMPUTE + bisect_left(BOUNDS_NS, computed)] += count
+        cells[_COMPUTE + _SUM] += computed * count
+        encoded = now - call.finished
+        cells[_ENCODE + bisect_left(BOUNDS_NS, encoded // count)] += count
+        cells[_ENCODE + _SUM] += encoded
+
+    def ended(self, outcome: Outcome, taken_ns: int) -> None:
+        """A request that was not answered with a prediction."""
+        self.cells[_PLACE[outcome]] += 1
+        if outcome is not Outcome.CANCELLED:
+            self.cells[Cell.FAIL_NS] += taken_ns
+
+
+_TOTAL: Final = _FIRST[Stage.TOTAL]
+_QUEUE: Final = _FIRST[Stage.QUEUE]
+_DECODE: Final = _FIRST[Stage.DECODE]
+_COMPUTE: Final = _FIRST[Stage.COMPUTE]
+_ENCODE: Final = _FIRST[Stage.ENCODE]
+_SUM: Final = _STRIDE - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts a bucket (`BOUNDS_NS`, and one above) and the sum in nanoseconds."""
+
+    buckets: tuple[int, ...]
+    sum_ns: int
+
+    @property
+    def count(self) -> int:
+        """Observations."""
+        return sum(self.buckets)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """Engine calls of one batch size, and their nanoseconds."""
+
+    size: int
+    calls: int
+    input_ns: int
+    infer_ns: int
+    output_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """One model's numbers, summed over the workers."""
+
+    outcomes: dict[Outcome, int]
+    stages: dict[Stage, Histogram]
+    batches: tuple[BatchRow, ...]
+    items: int
+    calls: int
+    waiting: int
+    last_ms: int
+    fail_ns: int
+    input_ns: int
+    infer_ns: int
+    output_ns: int
+
+    @property
+    def failures(self) -> int:
+        """Requests that were answered with an error."""
+        ours = (Outcome.INVALID, Outcome.REJECTED, Outcome.EXPIRED, Outcome.FAILED)
+        return sum(self.outcomes[outcome] for outcome in ours)
+
+
+def read(block: Block, index: int) -> Numbers:
+    """The numbers of a region, over all workers."""
+    each = block.each(index)
+    cells = [int(value) for value in each.sum(axis=0)]
+    return Numbers(
+        outcomes={outcome: cells[place] for outcome, place in _PLACE.items()},
+        stages={stage: _histogram(cells, first) for stage, first in _FIRST.items()},
+        batches=tuple(_batches(cells)),
+        items=cells[Cell.ITEMS],
+        calls=cells[Cell.CALLS],
+        waiting=cells[Cell.WAITING],
+        last_ms=int(each[:, Cell.LAST_MS].max()),
+        fail_ns=cells[Cell.FAIL_NS],
+        input_ns=cells[Cell.INPUT_NS],
+        infer_ns=cells[Cell.INFER_NS],
+        output_ns=cells[Cell.OUTPUT_NS],
+    )
+
+
+def _histogram(cells: Sequence[int], first: int) -> Histogram:
+    return Histogram(tuple(cells[first : first + _SUM]), cells[first + _SUM])
+
+
+def _batches(cells: Sequence[int]) -> list[BatchRow]:
+    rows = []
+    for place, size in enumerate(_SIZES):
+        row = Cell.BATCHES + _ROW * place
+        if cells[row]:
+            rows.append(BatchRow(size, *cells[row : row + _ROW]))
+    return rows

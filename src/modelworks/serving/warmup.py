@@ -1,0 +1,120 @@
+"""Inputs made up from a signature: they warm a model and show whether its batches may be joined."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from modelworks.core.errors import InvalidError
+from modelworks.core.seams import Session
+from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
+
+_NUMPY: Final = {
+    Datatype.BOOL: "?",
+    Datatype.UINT8: "u1",
+    Datatype.UINT16: "u2",
+    Datatype.UINT32: "u4",
+    Datatype.UINT64: "u8",
+    Datatype.INT8: "i1",
+    Datatype.INT16: "i2",
+    Datatype.INT32: "i4",
+    Datatype.INT64: "i8",
+    Datatype.FP16: "f2",
+    Datatype.FP32: "f4",
+    Datatype.FP64: "f8",
+}
+_FREE: Final = (1, 2, 8, 16, 32, 64, 224)
+"""Sizes tried for dynamic axes other than the batch: not every network takes a 1 x 1 image."""
+_SEED: Final = 7
+_LARGEST: Final = 50_000_000  # elements; a made-up input beyond that is no warm-up
+
+
+def made_up(signature: Signature, rows: int, free: int = 1, seed: int = _SEED) -> Tensors:
+    """Inputs of `rows` rows; every other dynamic axis has length `free`. Values are small."""
+    generator = np.random.default_rng(seed)
+    return {spec.name: _tensor(spec, rows, free, generator) for spec in signature.inputs}
+
+
+def _tensor(spec: TensorSpec, rows: int, free: int, generator: np.random.Generator) -> Any:
+    shape = tuple(
+        size if size is not None else (rows if axis == 0 else free)
+        for axis, size in enumerate(spec.shape)
+    )
+    if np.prod(shape, dtype=float) > _LARGEST:
+        raise InvalidError(f"input '{spec.name}' of shape {list(shape)} is too large to make up")
+    if spec.datatype is Datatype.BYTES:
+        words = [word.encode() for word in spec.categories] or [b"0", b"1"]
+        result = np.empty(shape, dtype=object)
+        flat = result.reshape(-1)
+        flat[:] = [words[i] for i in generator.integers(0, len(words), flat.size)]
+        return result
+    if spec.datatype is Datatype.BF16:
+        numbers = generator.random(shape, dtype=np.float32)
+        return (numbers.view(np.uint32) >> 16).astype(np.uint16)
+    kind = np.dtype(_NUMPY[spec.datatype])
+    if kind.kind == "f":
+        return generator.random(shape).astype(kind)
+    return generator.integers(0, 2, shape).astype(kind)
+
+
+def warm_up(session: Session) -> int:
+    """Run once; the length of free axes that the model accepted.
+
+    Raises:
+        InvalidError: the model refuses every input that was made up for it.
+    """
+    signature = session.signature
+    reason = ""
+    for free in _candidates(signature):
+        try:
+            session.infer(made_up(signature, 1, free))
+        except InvalidError as error:
+            reason = error.message
+        else:
+            return free
+    raise InvalidError(f"the warm-up inference failed: {reason}")
+
+
+def _candidates(signature: Signature) -> Iterator[int]:
+    shapes = [spec.shape for spec in signature.inputs]
+    yield _FREE[0]
+    if any(size is None for shape in shapes for size in shape[1:]):
+        yield from _FREE[1:]
+
+
+def batch_problem(session: Session, free: int, rows: int = 3) -> str:
+    """Why requests of this model cannot share a call; empty = they can.
+
+    A batch of `rows` made-up rows must equal as many batches of one: exactly for everything but
+    floats, and within 1e-3 relative for those (kernels differ by batch size in the last bits).
+    """
+    signature = session.signature
+    if not signature.batch_axis:
+        return "not every input and output has a dynamic first axis"
+    inputs = made_up(signature, rows, free)
+    try:
+        together = session.infer(inputs)
+        alone = [
+            session.infer({name: array[row : row + 1] for name, array in inputs.items()})
+            for row in range(rows)
+        ]
+    except InvalidError as error:
+        return f"a batch of {rows} is refused: {error.message}"
+    for place, spec in enumerate(signature.outputs):
+        single = [outputs[place] for outputs in alone]
+        if together[place].shape[:1] != (rows,) or any(a.shape[:1] != (1,) for a in single):
+            return f"output '{spec.name}' has not one row an input row"
+        if not _same(together[place], np.concatenate(single), spec.datatype):
+            return f"output '{spec.name}' of a batch differs from that of its rows"
+    return ""
+
+
+def _same(left: Any, right: Any, datatype: Datatype) -> bool:
+    if left.shape != right.shape:
+        return False
+    if datatype is Datatype.BF16:
+        left, right = ((a.astype(np.uint32) << 16).view(np.float32) for a in (left, right))
+    if left.dtype.kind != "f":
+        return bool(np.array_equal(left, right))
+    coarse = datatype in {Datatype.BF16, Datatype.FP16}
+    return bool(np.allclose(left, right, rtol=2e-2 if coarse else 1e-3, atol=1e-5, equal_nan=True))

@@ -1,0 +1,188 @@
+"""One serving process: models, listener, signals, drain. Alone, or one of several on a port."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from modelworks.core.errors import ModelworksError
+from modelworks.core.served import ServedList
+from modelworks.edge.limits import Limits
+from modelworks.edge.listener import Listener
+from modelworks.serving.app import App
+from modelworks.serving.block import Block
+from modelworks.serving.control import Link, LocalControl, act_here
+from modelworks.serving.models import ModelTable
+from modelworks.serving.watch import ListWatch
+
+_log = logging.getLogger("modelworks.serving")
+_PARENT_PERIOD_S: Final = 0.25
+_LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How one worker serves.
+
+    Attributes:
+        version: of Modelworks.
+        threads: engine threads a model.
+        drain_s: seconds a drain may take.
+        limits: of the HTTP edge.
+        served: a list that never changes; None = `watched`.
+        watched: a served list's file, followed while we run.
+        strict: a model that cannot be loaded ends the process instead of being unavailable.
+        parent: end when the parent process does.
+        patient: listen only when the models are loaded: others serve the port meanwhile.
+    """
+
+    version: str
+    threads: int = 1
+    drain_s: float = 30.0
+    limits: Limits = _LIMITS
+    served: ServedList | None = None
+    watched: Path | None = None
+    strict: bool = False
+    parent: bool = False
+    patient: bool = False
+
+
+class Worker:
+    """Runs until a signal, its parent's end or `stop`.
+
+    Args:
+        options: see there.
+        block: the counters.
+        sock: bound, not listening.
+        ready: called once, when the models have been loaded.
+        link: to the supervisor; None = alone.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        block: Block,
+        sock: socket.socket,
+        ready: Callable[[], None],
+        link: socket.socket | None = None,
+    ) -> None:
+        self._options = options
+        self._sock = sock
+        self._link_socket = link
+        self._link: Link | None = None
+        self._ready = ready
+        self._over = asyncio.Event()
+        self._app = App(block, options.version, time.time())
+        self._table = ModelTable(block, options.threads, self._app.refresh)
+        self._listener = Listener(self._app, options.limits)
+        self._watch: ListWatch | None = None
+        self._newest: ServedList | None = None
+        self._applying: asyncio.Task[None] | None = None
+
+    async def run(self, overrides: tuple[tuple[str, str], ...] = ()) -> None:
+        """Serve, then drain.
+
+        Args:
+            overrides: (model, `load` or `unload`) as asked for before this worker began.
+
+        Raises:
+            ModelworksError: the list, or with `strict` a model, cannot be served.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        if self._link_socket is not None:
+            self._link = await Link.connect(self._link_socket, self._table, self.stop)
+        self._app.begin(self._table, self._link or LocalControl(self._table))
+        patient = self._options.patient
+        if not patient:
+            await self._listener.start(self._sock)
+        try:
+            await self._load(overrides)
+            if patient and not self._over.is_set():
+                await self._listener.start(self._sock)
+            if not self._over.is_set():
+                self._announce()
+            await self._wait()
+        finally:
+            await self._drain()
+
+    def stop(self) -> None:
+        """Begin to drain."""
+        self._over.set()
+
+    async def _load(self, overrides: tuple[tuple[str, str], ...]) -> None:
+        served = self._options.served
+        if self._options.watched is not None:
+            self._watch = ListWatch(self._options.watched, self._changed, self._broken)
+            served = await asyncio.to_thread(self._watch.read)
+        loading = asyncio.ensure_future(self._table.apply(served or ServedList(0, ())))
+        over = asyncio.ensure_future(self._over.wait())
+        await asyncio.wait({loading, over}, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        if not loading.done():  # asked to stop while loading: nothing is owed to anybody
+            loading.cancel()
+            return
+        loading.result()
+        for entry in self._table.entries():
+            if self._options.strict and entry.live is None:
+                # Loading it again raises the reason with its class.
+                await self._table.load(entry.served.name)
+        for model, verb in overrides:
+            with contextlib.suppress(ModelworksError):
+                await act_here(self._table, verb, model)
+        if self._watch is not None:
+            self._watch.start()
+
+    def _announce(self) -> None:
+        if self._link is not None:
+            self._link.say({"type": "ready", "pid": os.getpid()})
+        self._ready()
+
+    async def _wait(self) -> None:
+        parent = os.getppid()
+        while not self._over.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), _PARENT_PERIOD_S)
+            if self._options.parent and os.getppid() != parent:
+                _log.warning("the parent process is gone: stopping")
+                self.stop()
+
+    async def _drain(self) -> None:
+        began = time.monotonic()
+        self._app.draining = True
+        if self._watch is not None:
+            self._watch.stop()
+        await self._listener.drain(self._options.drain_s)
+        left = self._options.drain_s - (time.monotonic() - began)
+        await self._table.close(max(0.5, left))
+        _log.info("drained in %.2f s", time.monotonic() - began)
+
+    def _changed(self, served: ServedList) -> None:
+        """A new list: in force as soon as the one before it is; only the newest waits."""
+        self._newest = served
+        if self._applying is None:
+            self._applying = asyncio.get_running_loop().create_task(self._apply())
+
+    async def _apply(self) -> None:
+        try:
+            while self._newest is not None:
+                served, self._newest = self._newest, None
+                try:
+                    await self._table.apply(served)
+                    self._table.problem = ""
+                except ModelworksError as error:
+                    self._broken(error.message)
+        finally:
+            self._applying = None
+
+    def _broken(self, reason: str) -> None:
+        _log.error("the served list is not usable, the last good one stays in force: %s", reason)
+        self._table.problem = reason
