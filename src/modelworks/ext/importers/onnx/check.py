@@ -1,0 +1,205 @@
+"""Checks an ONNX model and lays it out for serving; imported in the sandbox only."""
+
+import shutil
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import onnx
+from onnx.external_data_helper import (
+    ExternalDataInfo,
+    _get_all_tensors,
+    uses_external_data,
+)
+
+from modelworks.core.errors import InvalidError, RefusedError
+from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.seams import Engine, EngineOptions, Session
+from modelworks.core.tensor import Datatype, Layout, Signature, TensorSpec
+from modelworks.evaluation.probes import generate, narrow
+from modelworks.ext.importers import samples
+from modelworks.ext.importers.onnx import model_file
+from modelworks.ext.importers.onnx.meaning import meaning, strip_zipmap
+from modelworks.ext.importers.reasons import reason
+from modelworks.plugins.load import load
+
+MODEL = "model.onnx"
+
+
+def read(path: Path, into: Path, options: ImportOptions) -> Imported:
+    """Check, strip what cannot be served, copy; see `core.seams.Importer.read`."""
+    file = model_file(path)
+    if file is None:
+        raise InvalidError(
+            f"{path.name}: one .onnx file is wanted at the top of the folder, or a model.onnx",
+            field="file",
+        )
+    model = _parse(file)
+    inside = path if path.is_dir() else None
+    external = _external(model, file, inside)
+    notes = [_versions(model)]
+    classes = strip_zipmap(model)
+    if classes is not None:
+        notes.append(
+            "ZipMap removed: probabilities come as one matrix, columns in the order of the classes"
+        )
+        onnx.save(model, into / MODEL)
+    else:
+        shutil.copyfile(file, into / MODEL)
+    for name in external:
+        target = into / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file.parent / name, target)
+    try:
+        onnx.checker.check_model(into / MODEL)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise InvalidError(
+            f"{file.name} is no valid ONNX: {reason(error)}", field="file"
+        ) from error
+    engine: Engine = load("engines", "onnxruntime")()
+    session = engine.load(into, EngineOptions())
+    try:
+        signature = _signature(model, session, classes, options)
+    finally:
+        session.close()
+    sample = samples.read(options.sample) if options.sample is not None else None
+    if sample is not None and signature.layout is Layout.MATRIX and not signature.features:
+        signature = _named(signature, sample)
+    if signature.inputs and any(spec.shape[:1] != (None,) for spec in signature.inputs):
+        notes.append("the batch axis is fixed in the graph and was kept so")
+    return Imported(
+        format="onnx",
+        source_format="onnx",
+        signature=signature,
+        predict=None,
+        environment={"onnx": onnx.__version__},
+        notes=tuple(notes),
+        sample=samples.tensors(sample, signature) if sample is not None else None,
+    )
+
+
+def _parse(file: Path) -> onnx.ModelProto:
+    try:
+        model = onnx.load(file, load_external_data=False)
+    except MemoryError:
+        raise
+    except Exception as error:  # protobuf's own errors have no base that the stubs know
+        raise InvalidError(
+            f"{file.name}: not an ONNX file, or cut short ({reason(error, 120)})", field="file"
+        ) from error
+    if not model.graph.node or not model.graph.output:
+        raise InvalidError(f"{file.name}: the ONNX graph is empty", field="file")
+    return model
+
+
+def _external(model: onnx.ModelProto, file: Path, inside: Path | None) -> list[str]:
+    """Relative names of the files that hold weights; all of them lie in the imported folder.
+
+    Raises:
+        RefusedError: a name that leads out of the folder, or is a link.
+        InvalidError: a file that is missing or too short.
+    """
+    names: dict[str, None] = {}
+    for tensor in _get_all_tensors(model):
+        if not uses_external_data(tensor):
+            continue
+        info = ExternalDataInfo(tensor)
+        location = PurePosixPath(str(info.location).replace("\\", "/"))
+        if location.is_absolute() or ".." in location.parts or ":" in str(location):
+            raise RefusedError(
+                f"{file.name}: tensor '{tensor.name}' keeps its data at '{info.location}', "
+                "outside of the model's folder",
+                field="file",
+            )
+        if inside is None:
+            raise InvalidError(
+                f"{file.name} keeps weights in '{location}' beside it: import the folder that "
+                "holds both",
+                field="file",
+            )
+        data = file.parent / location
+        if data.is_symlink() or not data.is_file():
+            raise InvalidError(f"{file.name}: its data file '{location}' is missing", field="file")
+        end = (info.offset or 0) + (info.length or 0)
+        if end > data.stat().st_size:
+            raise InvalidError(
+                f"{file.name}: its data file '{location}' is cut short", field="file"
+            )
+        names[str(location)] = None
+    return list(names)
+
+
+def _versions(model: onnx.ModelProto) -> str:
+    opsets = ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in model.opset_import)
+    text = f"ONNX IR {model.ir_version}, operators {opsets}"
+    producer = " ".join(f"{model.producer_name} {model.producer_version}".split())
+    return f"{text}, written by {producer[:80]}" if producer else text
+
+
+def _signature(
+    model: onnx.ModelProto,
+    session: Session,
+    classes: tuple[int | str, ...] | None,
+    options: ImportOptions,
+) -> Signature:
+    own = session.signature
+    outputs = _ranks(model, session)
+    layout = options.layout or _layout(own.inputs)
+    _check_layout(layout, own.inputs)
+    features = tuple(s.name for s in own.inputs) if layout is Layout.COLUMNS else ()
+    outputs, found = meaning(model, outputs, classes)
+    return Signature(own.inputs, outputs, layout, features, found)
+
+
+def _layout(inputs: tuple[TensorSpec, ...]) -> Layout:
+    """What plain rows look like, where the shapes leave no doubt."""
+    if len(inputs) == 1 and len(inputs[0].shape) == 2 and inputs[0].shape[0] is None:
+        if isinstance(inputs[0].shape[1], int) and inputs[0].datatype is not Datatype.BYTES:
+            return Layout.MATRIX
+    elif len(inputs) > 1 and all(spec.shape == (None, 1) for spec in inputs):
+        return Layout.COLUMNS
+    return Layout.TENSORS
+
+
+def _check_layout(layout: Layout, inputs: tuple[TensorSpec, ...]) -> None:
+    if layout is Layout.MATRIX and (len(inputs) != 1 or len(inputs[0].shape) != 2):
+        raise InvalidError(
+            f"layout matrix wants one input of two axes; the file has {len(inputs)} inputs",
+            field="layout",
+        )
+    if layout is Layout.COLUMNS and any(spec.shape[1:] not in {(1,), ()} for spec in inputs):
+        raise InvalidError(
+            "layout columns wants inputs of one column each, as the file does not have",
+            field="layout",
+        )
+
+
+def _ranks(model: onnx.ModelProto, session: Session) -> tuple[TensorSpec, ...]:
+    """The outputs; where the file says nothing of a shape, a run tells the number of axes."""
+    unknown = {o.name for o in model.graph.output if not o.type.tensor_type.HasField("shape")} & {
+        spec.name for spec in session.signature.outputs if not spec.shape
+    }
+    if not unknown:
+        return session.signature.outputs
+    probe = generate(session.signature, {}, rows=3)[0]
+    try:
+        answers = session.infer(narrow(probe.inputs, session.signature))
+    except InvalidError:
+        return session.signature.outputs
+    specs = []
+    for spec, answer in zip(session.signature.outputs, answers, strict=True):
+        shape = (None,) * np.ndim(answer) if spec.name in unknown else spec.shape
+        specs.append(TensorSpec(spec.name, spec.datatype, shape))
+    return tuple(specs)
+
+
+def _named(signature: Signature, sample: samples.Sample) -> Signature:
+    """Feature names from a sample whose columns fit the only input."""
+    if not sample.named or len(sample.columns) != signature.inputs[0].shape[1]:
+        return signature
+    return Signature(
+        signature.inputs,
+        signature.outputs,
+        signature.layout,
+        tuple(sample.columns),
+        signature.classes,
+    )

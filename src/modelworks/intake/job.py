@@ -1,0 +1,261 @@
+"""What runs in the sandbox: recognise the file, read and convert it, load the result, compare.
+
+Everything that touches the file's content happens here. Importers and engines are reached by entry
+point. The answer is JSON values (`core.codec`), judged again by the parent.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelworks.core import codec
+from modelworks.core.errors import (
+    InvalidError,
+    MissingExtraError,
+    ModelworksError,
+    RefusedError,
+)
+from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.model import Evidence, Verdict
+from modelworks.core.seams import Engine, EngineOptions, Importer, Session, Sniffed
+from modelworks.core.tensor import Signature
+from modelworks.evaluation.parity import tolerance_for
+from modelworks.evaluation.probes import Probe, generate
+from modelworks.evaluation.trial import against_itself, against_source
+from modelworks.plugins.load import available, load
+
+Progress = Callable[[str], None]
+_ROWS, _TREE_ROWS, _SAMPLE_ROWS = 256, 2048, 4096
+_LONGEST = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the job is asked.
+
+    Attributes:
+        file: the private copy of the model file or folder.
+        into: an empty folder for the result.
+        options: as the user gave them, paths made absolute.
+    """
+
+    file: Path
+    into: Path
+    options: ImportOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What the job answers.
+
+    Attributes:
+        format: of the result.
+        source_format: of the file.
+        runs_code: whether reading it may have run code.
+        importer: plug-in that read it.
+        engine: plug-in that loaded the result.
+        signature: inferred.
+        environment: libraries.
+        evidence: parity, scan, sample, signature.
+    """
+
+    format: str
+    source_format: str
+    runs_code: bool
+    importer: str
+    engine: str
+    signature: Signature
+    environment: dict[str, str]
+    evidence: tuple[Evidence, ...]
+
+
+def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The sandboxed function: an `Order` in, a `Brought` out, as JSON values.
+
+    Raises:
+        InvalidError: not recognised, damaged, or contradicting the options.
+        RefusedError: unsafe, or parity failed and the difference was not accepted.
+        MissingExtraError: a library is not installed.
+    """
+    order = codec.decode(Order, arguments)
+    importer, sniffed = recognise(order.file, order.options)
+    progress(f"Reading {order.file.name} as {sniffed.format}")
+    imported = _read(importer, sniffed, order)
+    engine_name, session = _open(imported, order.into)
+    try:
+        progress("Comparing predictions before and after")
+        evidence = [
+            _parity(imported, session, order.options),
+            *_scan(imported, sniffed),
+            *_sample(imported, order.options),
+            _signature(imported),
+        ]
+    finally:
+        session.close()
+    answer: dict[str, Any] = codec.encode(
+        Brought(
+            format=imported.format,
+            source_format=imported.source_format,
+            runs_code=sniffed.runs_code,
+            importer=importer.name,
+            engine=engine_name,
+            signature=imported.signature,
+            environment=imported.environment,
+            evidence=tuple(evidence),
+        )
+    )
+    return answer
+
+
+def recognise(file: Path, options: ImportOptions) -> tuple[Importer, Sniffed]:
+    """The importer that is surest of the file, or the one that was asked for.
+
+    Raises:
+        InvalidError: nobody knows the file.
+        NotFoundError: no importer of the name asked for.
+    """
+    if options.importer:
+        chosen: Importer = load("importers", options.importer)()
+        return chosen, chosen.sniff(file) or Sniffed(chosen.formats[0], 1, runs_code=True)
+    best: tuple[Importer, Sniffed] | None = None
+    known: list[str] = []
+    absent: list[str] = []
+    for name in sorted(available("importers")):
+        try:
+            importer: Importer = load("importers", name)()
+        except (MissingExtraError, ImportError, AttributeError) as error:  # broken plug-ins too
+            absent.append(f"{name} ({error})")
+            continue
+        known += importer.formats
+        sniffed = importer.sniff(file)
+        if sniffed is not None and (best is None or sniffed.confidence > best[1].confidence):
+            best = importer, sniffed
+    if best is None:
+        missing = f"; not installed: {', '.join(absent)}" if absent else ""
+        raise InvalidError(
+            f"{file.name} is no model file that is understood here; understood are "
+            f"{', '.join(sorted(known)) or 'none'}{missing}",
+            field="file",
+        )
+    return best
+
+
+def _read(importer: Importer, sniffed: Sniffed, order: Order) -> Imported:
+    """The importer's own errors pass; whatever else a library throws is the file's fault."""
+    name = order.file.name
+    try:
+        return importer.read(order.file, order.into, order.options)
+    except (ModelworksError, MemoryError, OSError):
+        raise
+    except ModuleNotFoundError as error:
+        root = str(error.name).partition(".")[0]
+        if importer.extra and root != "modelworks":
+            raise MissingExtraError(
+                f"reading {name} ({sniffed.format})", importer.extra, root
+            ) from error
+        raise InvalidError(f"{name} names a module that is not there: {error.name}") from error
+    except Exception as error:
+        raise InvalidError(
+            f"{name} could not be read as {sniffed.format}: {_short(error)}", field="file"
+        ) from error
+
+
+def _open(imported: Imported, into: Path) -> tuple[str, Session]:
+    """Load the result as the server will.
+
+    Raises:
+        RefusedError: no engine loads it.
+    """
+    for name in sorted(available("engines")):
+        engine: Engine = load("engines", name)()
+        if imported.format in engine.formats:
+            try:
+                return name, engine.load(into, EngineOptions(signature=imported.signature))
+            except InvalidError as error:
+                raise RefusedError(
+                    f"the engine {name} cannot run this model: {error.message}"
+                ) from error
+    raise RefusedError(f"no installed engine runs the format {imported.format}")
+
+
+def _parity(imported: Imported, session: Session, options: ImportOptions) -> Evidence:
+    tolerance = tolerance_for(imported.kind, imported.tolerance)
+    trees = imported.kind == "trees"
+    probes = generate(
+        imported.signature, imported.ranges, options.seed, _TREE_ROWS if trees else _ROWS
+    )
+    if imported.sample is not None:
+        rows = {name: array[:_SAMPLE_ROWS] for name, array in imported.sample.items()}
+        probes.insert(0, Probe("sample", rows, optional=False))
+        # What rows look like is known now: generated ones may be refused.
+        probes[1:] = [Probe(probe.name, probe.inputs) for probe in probes[1:]]
+    if imported.predict is None:
+        return _repeatability(session, probes)
+    report = against_source(
+        imported.predict, session, probes, tolerance, wide_inputs=imported.wide_inputs
+    )
+    verdict = report.verdict
+    if verdict is Verdict.FAILED:
+        if not options.accept_difference:
+            raise RefusedError(
+                f"the converted model does not predict what the source predicts: {report.summary}; "
+                "--accept-difference imports it all the same and records this",
+                field="file",
+            )
+        verdict = Verdict.ACCEPTED
+    return Evidence("parity", verdict, report.summary, codec.encode(report))
+
+
+def _repeatability(session: Session, probes: list[Probe]) -> Evidence:
+    report, batchable = against_itself(session, probes)
+    detail = codec.encode(report) | {"batchable": batchable}
+    if report.verdict is Verdict.SKIPPED:
+        summary = f"no conversion took place; {report.summary}"
+        return Evidence("parity", Verdict.SKIPPED, summary, detail)
+    if report.verdict is Verdict.FAILED:
+        summary = f"no conversion took place; the model does not repeat itself: {report.summary}"
+        return Evidence("parity", Verdict.SKIPPED, summary, detail)
+    summary = f"no conversion took place; {report.rows} generated rows ran twice with equal results"
+    if batchable:
+        summary += ", alone and in batches"
+    elif session.signature.batch_axis:
+        summary += "; rows of one batch influence each other"
+    return Evidence("parity", Verdict.PASSED, summary, detail)
+
+
+def _scan(imported: Imported, sniffed: Sniffed) -> list[Evidence]:
+    if not sniffed.runs_code:
+        summary = f"{imported.source_format} holds data only: reading it runs nothing"
+        return [Evidence("scan", Verdict.PASSED, summary)]
+    names = list(imported.scanned)
+    summary = f"opened with an allow-list; the file names {len(names)} classes and functions"
+    return [Evidence("scan", Verdict.PASSED, summary, {"names": names})]
+
+
+def _sample(imported: Imported, options: ImportOptions) -> list[Evidence]:
+    if options.sample is None:
+        return []
+    if imported.sample is None:
+        summary = (
+            f"{options.sample.name} was not needed by the importer of {imported.source_format}"
+        )
+        return [Evidence("sample", Verdict.SKIPPED, summary)]
+    rows = max((len(array) for array in imported.sample.values()), default=0)
+    summary = f"{rows} rows of {options.sample.name}"
+    if rows > _SAMPLE_ROWS:
+        summary += f", the first {_SAMPLE_ROWS} of them compared"
+    return [Evidence("sample", Verdict.PASSED, summary, {"rows": rows})]
+
+
+def _signature(imported: Imported) -> Evidence:
+    notes = list(imported.notes)
+    summary = notes[0] if notes else "as the file says"
+    if len(notes) > 1:
+        summary += f" (and {len(notes) - 1} more)"
+    return Evidence("signature", Verdict.PASSED, summary, {"notes": notes})
+
+
+def _short(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {' '.join(str(error)[: _LONGEST * 8].split())}"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

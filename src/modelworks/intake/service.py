@@ -1,0 +1,268 @@
+"""A model file comes in: copied, opened in the sandbox, converted, compared, with evidence."""
+
+import os
+import platform
+import shutil
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from modelworks.core import codec, digest
+from modelworks.core.errors import InvalidError, RefusedError, UnavailableError
+from modelworks.core.imports import ImportOptions
+from modelworks.core.model import Evidence, Verdict
+from modelworks.core.tensor import Signature
+from modelworks.intake.job import Brought, Order
+from modelworks.sandbox import jobs
+from modelworks.sandbox.jobs import Job, Outcome, Progress
+from modelworks.sandbox.limits import GIB, Limits
+
+Runner = Callable[[Job, Progress | None], Outcome]
+"""`sandbox.jobs.run`, or the `run` of a `sandbox.jobs.Warm`."""
+
+LARGEST = 4 * GIB
+_MOST_FILES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that came in and may be published.
+
+    Attributes:
+        folder: the artifact's files.
+        format: what they are (`onnx`).
+        engine: that loaded them.
+        source_format: of the file that came in.
+        source_digest: of its bytes, or of the folder's tree.
+        source_name: its name, without folders.
+        signature: inferred.
+        evidence: everything that was checked.
+        sample_digest: of the sample file; "" without one.
+        environment: library -> version, of what read and converted it.
+    """
+
+    folder: Path
+    format: str
+    engine: str
+    source_format: str
+    source_digest: str
+    source_name: str
+    signature: Signature
+    evidence: tuple[Evidence, ...]
+    sample_digest: str
+    environment: dict[str, str]
+
+
+def bring_in(
+    file: Path,
+    options: ImportOptions,
+    work: Path,
+    progress: Progress | None = None,
+    *,
+    limits: Limits | None = None,
+    runner: Runner = jobs.run,
+    largest: int = LARGEST,
+) -> Candidate:
+    """Import a model file or folder; nothing outside `work` is changed.
+
+    Args:
+        file: to import.
+        options: how.
+        work: an empty folder of the caller's, who removes it when the candidate is stored.
+        progress: told each step.
+        limits: of the sandbox.
+        runner: runs the job; a warm sandbox for many imports in a row.
+        largest: bytes of the file or folder.
+
+    Raises:
+        InvalidError: no such file, empty, too large, not understood, damaged.
+        RefusedError: a link, unsafe content, a limit reached, or parity failed.
+        MissingExtraError: a framework's library is not installed.
+        CrashedError: the sandboxed process died.
+        UnavailableError: the disk is full.
+    """
+    limits = limits or Limits()
+    say = progress or (lambda _: None)
+    say(f"Copying {file.name}")
+    try:
+        source = _copy(file, _fresh(work, "source"), largest, "file")
+        sample = None
+        if options.sample is not None:
+            sample = _copy(options.sample, _fresh(work, "sample"), largest, "sample")
+        into = _fresh(work, "artifact")
+        source_digest = _digest(source)
+    except OSError as error:
+        raise UnavailableError(
+            f"{file.name} cannot be copied: {error.strerror or error}"
+        ) from error
+    options, reads = _absolute(replace(options, sample=sample))
+    order = Order(source, into, options)
+    job = Job("modelworks.intake.job:run", codec.encode(order), work, limits, reads)
+    outcome = runner(job, progress)
+    brought = codec.decode(Brought, outcome.value)
+    _check_artifact(into)
+    return Candidate(
+        folder=into,
+        format=brought.format,
+        engine=brought.engine,
+        source_format=brought.source_format,
+        source_digest=source_digest,
+        source_name=file.name,
+        signature=brought.signature,
+        evidence=(
+            *brought.evidence,
+            _sandbox(outcome, limits),
+            _environment(brought),
+            *_trust(options, brought),
+        ),
+        sample_digest=digest.of_file(sample) if sample is not None else "",
+        environment=brought.environment,
+    )
+
+
+def _fresh(work: Path, name: str) -> Path:
+    folder = work / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _copy(source: Path, into: Path, largest: int, field: str) -> Path:
+    """A private copy: what is checked is then what is read, whoever writes to the original."""
+    target = into / source.name
+    mode = _mode(source, field)
+    if stat.S_ISREG(mode):
+        size = source.stat().st_size
+        if size == 0:
+            raise InvalidError(f"{source.name}: empty file", field=field)
+        _bounded(size, largest, source, field)
+        shutil.copyfile(source, target)
+        return target
+    if not stat.S_ISDIR(mode) or field == "sample":
+        raise InvalidError(f"{source.name}: neither a file nor a folder", field=field)
+    total = count = 0
+    for folder, folders, files in os.walk(source):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            mode = _mode(path, field)
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise RefusedError(f"{source.name}/{name}: special files are refused", field=field)
+            total, count = total + path.stat().st_size, count + 1
+            _bounded(total, largest, source, field)
+        if count > _MOST_FILES:
+            raise InvalidError(f"{source.name}: more than {_MOST_FILES} files", field=field)
+    if count == 0:
+        raise InvalidError(f"{source.name}: empty folder", field=field)
+    shutil.copytree(source, target, symlinks=True, copy_function=shutil.copyfile)
+    return target
+
+
+def _mode(path: Path, field: str) -> int:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError as error:
+        raise InvalidError(f"{path}: no such file", field=field) from error
+    except OSError as error:
+        raise InvalidError(f"{path.name}: {error.strerror}", field=field) from error
+    if stat.S_ISLNK(mode):
+        raise RefusedError(
+            f"{path.name}: symbolic links are refused; name the file itself", field=field
+        )
+    if not os.access(path, os.R_OK):
+        raise InvalidError(f"{path.name}: permission to read it is missing", field=field)
+    return mode
+
+
+def _bounded(size: int, largest: int, source: Path, field: str) -> None:
+    if size > largest:
+        raise InvalidError(
+            f"{source.name}: {size} bytes or more, and {largest} are allowed", field=field
+        )
+
+
+def _digest(source: Path) -> str:
+    if source.is_file():
+        return digest.of_file(source)
+    return digest.of_entries(digest.tree(source))
+
+
+def _absolute(options: ImportOptions) -> tuple[ImportOptions, tuple[Path, ...]]:
+    """A factory's file named absolutely, and its folder readable in the sandbox."""
+    if not options.factory:
+        return options, ()
+    name, colon, function = options.factory.rpartition(":")
+    file = Path(name)
+    if not colon or not function.isidentifier() or not file.is_file():
+        raise InvalidError(
+            f"'{options.factory}' is no factory: FILE.py:FUNCTION is wanted, of a file that exists",
+            field="factory",
+        )
+    file = file.resolve()
+    return replace(options, factory=f"{file}:{function}"), (file.parent,)
+
+
+def _check_artifact(into: Path) -> None:
+    """What the job left behind is files and nothing else; it is not trusted to have said so.
+
+    Raises:
+        RefusedError: links or nothing at all.
+    """
+    try:
+        entries = digest.tree(into)
+    except InvalidError as error:
+        raise RefusedError(f"the importer left something that is no file: {error}") from error
+    if not entries:
+        raise RefusedError("the importer wrote no model")
+
+
+def _sandbox(outcome: Outcome, limits: Limits) -> Evidence:
+    walls = outcome.isolation
+    summary = (
+        f"opened in a process of its own in {outcome.wall_seconds:.1f} s "
+        f"with {outcome.peak_bytes >> 20} MiB"
+    )
+    if walls.complete:
+        summary += ", without network, other files, other processes or privileges"
+    else:
+        summary += f"; not every wall stands: {'; '.join(walls.reasons)}"
+    detail = {
+        "limits": codec.encode(limits),
+        "isolation": codec.encode(walls),
+        "attempts": list(outcome.attempts),
+        "peak_bytes": outcome.peak_bytes,
+        "cpu_seconds": round(outcome.cpu_seconds, 3),
+        "wall_seconds": round(outcome.wall_seconds, 3),
+    }
+    return Evidence("sandbox", Verdict.PASSED, summary, detail)
+
+
+def _environment(brought: Brought) -> Evidence:
+    versions = {
+        **brought.environment,
+        "python": platform.python_version(),
+        "modelworks": _own_version(),
+    }
+    text = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
+    return Evidence("environment", Verdict.PASSED, text, dict(sorted(versions.items())))
+
+
+def _own_version() -> str:
+    try:
+        return version("modelworks")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _trust(options: ImportOptions, brought: Brought) -> tuple[Evidence, ...]:
+    if not options.trust:
+        return ()
+    what = "may run code" if brought.runs_code else "runs no code"
+    return (
+        Evidence(
+            "trust",
+            Verdict.ACCEPTED,
+            f"the owner vouches for the file ({brought.source_format}, which {what}); recorded, "
+            "and for now it opens no door: allow-list, sandbox and parity were applied as always",
+        ),
+    )
