@@ -45,13 +45,21 @@ def materialise(blobs: BlobStore, artifact: Artifact, cache: Path) -> Path:
 def check_folder(folder: Path, artifact: Artifact) -> list[str]:
     """Every byte of a folder against the artifact; one sentence a problem."""
     wanted = dict(artifact.files)
-    found = dict(digests.tree(folder))
+    try:
+        found = dict(digests.tree(folder))
+    except (InvalidError, OSError) as error:
+        return [f"{folder.name} cannot be read: {error}"]
     problems = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
     problems += [f"{name} does not belong" for name in sorted(found.keys() - wanted.keys())]
-    same = wanted.keys() & found.keys()
-    return problems + [
-        f"{name} was altered" for name in sorted(same) if found[name] != wanted[name]
-    ]
+    same = sorted(wanted.keys() & found.keys())
+    return problems + [f"{name} was altered" for name in same if found[name] != wanted[name]]
+
+
+def drop_damaged(cache: Path, artifact: Artifact) -> None:
+    """Take an artifact's folder out of the cache where a byte of it is wrong."""
+    folder = cache / artifact.digest.removeprefix(digests.PREFIX)
+    if folder.is_dir() and check_folder(folder, artifact):
+        _discard(folder)
 
 
 def checked_path(name: str) -> PurePosixPath:
@@ -114,10 +122,15 @@ def _install(making: Path, final: Path, artifact: Artifact) -> None:
             return
         if _looks_right(final, artifact):
             return  # another caller was first
-        with contextlib.suppress(FileNotFoundError):  # what is there is wrong: out of the way
-            aside = final.rename(final.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}"))
-            shutil.rmtree(aside, ignore_errors=True)
+        _discard(final)  # what is there is wrong
     raise UnavailableError(f"{final}: cannot be made; is another program writing there?")
+
+
+def _discard(folder: Path) -> None:
+    """Move a folder out of the way at once, then delete it."""
+    with contextlib.suppress(FileNotFoundError):
+        aside = folder.rename(folder.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}"))
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _looks_right(folder: Path, artifact: Artifact) -> bool:

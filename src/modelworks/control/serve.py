@@ -15,7 +15,7 @@ from modelworks.core.errors import (
 from modelworks.core.model import Alias, ModelVersion
 from modelworks.core.reference import ModelRef, parse_ref
 from modelworks.core.semver import Semver
-from modelworks.core.served import ServedList, ServedModel, read_served
+from modelworks.core.served import ServedList, ServedModel
 from modelworks.registry.service import Registry
 
 _log = logging.getLogger(__name__)
@@ -115,14 +115,6 @@ class Resolver:
     def _ready(self, choice: plan.Choice, version: ModelVersion) -> ServedModel:
         folder = materialise(self._blobs, version.artifact, self._cache)
         return plan.served(version, str(folder), choice)
-
-
-def last_written(path: Path) -> ServedList | None:
-    """The served list at `path`; None where there is none that can be read."""
-    try:
-        return read_served(path)
-    except (ModelworksError, OSError):
-        return None
 
 
 def _champion(ref: ModelRef, pointing: Mapping[str, Mapping[str, Semver]]) -> ModelRef:

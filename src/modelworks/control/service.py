@@ -1,19 +1,18 @@
 """The factory in one process: every verb of the control plane, on this machine's data folder."""
 
 import getpass
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from modelworks.blobs.layout import check_folder, materialise
+from modelworks.blobs.layout import drop_damaged, materialise
 from modelworks.blobs.store import BlobStore
 from modelworks.client.transport import Progress
 from modelworks.control import git
-from modelworks.control.serve import Resolver, last_written
+from modelworks.control.serve import Resolver
 from modelworks.core.errors import UnavailableError
 from modelworks.core.home import Home
 from modelworks.core.ids import now_ns
@@ -32,14 +31,9 @@ from modelworks.core.model import (
 from modelworks.core.served import ServedList
 from modelworks.core.tensor import Signature
 from modelworks.db.engine import Database, open_database
+from modelworks.intake.service import Candidate, bring_in
 from modelworks.registry.publish import Publication
 from modelworks.registry.service import Registry
-
-if TYPE_CHECKING:
-    from modelworks.intake.service import Candidate
-
-SERVED = "served.json"
-"""The list that `up` serves, in the home's run folder."""
 
 
 class Factory:
@@ -95,8 +89,6 @@ class Factory:
 
         The commit and branch of the current folder's git repository go into the lineage.
         """
-        from modelworks.intake.service import bring_in  # noqa: PLC0415 - only an import needs it
-
         say = progress or _quiet
         publication = _publication(request)
         self._registry.check(publication)  # a name or a number that cannot be: said before work
@@ -157,10 +149,7 @@ class Factory:
 
     def verify(self, ref: str) -> Verification:
         """Read every stored file and compare with its digest; drop a damaged laid-out copy."""
-        artifact = self._registry.show(ref).artifact
-        folder = self.home.cache / artifact.digest.split(":", 1)[-1]
-        if folder.is_dir() and check_folder(folder, artifact):
-            shutil.rmtree(folder, ignore_errors=True)
+        drop_damaged(self.home.cache, self._registry.show(ref).artifact)
         return self._registry.verify(ref)
 
     def delete(self, ref: str) -> list[str]:
@@ -181,9 +170,12 @@ class Factory:
         """The list for a server of these references: see `Resolver.resolve`."""
         return self._resolver.resolve(refs)
 
-    def desired(self) -> ServedList:
-        """The list that `up` serves, next to what is written in `run/served.json`."""
-        return self._resolver.desired(last_written(self.home.run / SERVED))
+    def desired(self, previous: ServedList | None = None) -> ServedList:
+        """The list that `up` serves: `previous` itself where nothing changed, else one after it.
+
+        Versions whose bytes are damaged are left out, and logged once.
+        """
+        return self._resolver.desired(previous)
 
 
 def create_home(home: Home) -> Home:
@@ -224,7 +216,7 @@ def _publication(request: ImportRequest) -> Publication:
     )
 
 
-def _lineage(request: ImportRequest, candidate: "Candidate", at: tuple[str, str]) -> Lineage:
+def _lineage(request: ImportRequest, candidate: Candidate, at: tuple[str, str]) -> Lineage:
     return Lineage(
         source_digest=candidate.source_digest,
         source_format=candidate.source_format,

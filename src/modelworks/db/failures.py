@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from modelworks.core.errors import (
     ConflictError,
@@ -28,6 +29,8 @@ def translated(where: str) -> Iterator[None]:
         raise translate(error.orig, where) from error
     except sqlite3.Error as error:
         raise translate(error, where) from error
+    except PoolTimeoutError as error:
+        raise UnavailableError(f"database {where}: too many requests at once; retry") from error
     except SQLAlchemyError as error:
         raise CrashedError(f"database {where}: {_line(error)}") from error
 

@@ -71,8 +71,10 @@ def change(
     """An alias's move, from and to (None: nowhere), as it will be kept.
 
     Raises:
-        InvalidError: too long a reason.
+        InvalidError: too long a reason, or more than a line.
     """
-    if len(reason) > MAX_REASON:
-        raise InvalidError(f"a reason has at most {MAX_REASON} characters", field="reason")
+    if len(reason) > MAX_REASON or not reason.isprintable():
+        raise InvalidError(
+            f"a reason is one line of at most {MAX_REASON} printable characters", field="reason"
+        )
     return AliasChange(name, alias, move[1], move[0], hand.clock(), hand.actor, reason)

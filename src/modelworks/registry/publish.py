@@ -154,8 +154,10 @@ class Publisher:
             version=number,
             artifact=Artifact("", publication.format, 0, ()),
             signature=publication.signature,
-            lineage=replace(lineage, actor=lineage.actor or self._hand.actor),
-            evidence=publication.evidence,
+            lineage=rules.check_lineage(replace(lineage, actor=lineage.actor or self._hand.actor)),
+            evidence=tuple(
+                replace(item, detail=rules.finite(item.detail)) for item in publication.evidence
+            ),
             created_ns=self._hand.clock(),
             tags=rules.check_tags(publication.tags),
             labels=rules.check_labels(publication.labels),

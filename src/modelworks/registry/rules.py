@@ -1,11 +1,13 @@
 """What the registry decides, without touching anything."""
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from modelworks.core import codec
 from modelworks.core.errors import ConflictError, InvalidError
-from modelworks.core.model import Comparison, Difference, ModelVersion
+from modelworks.core.model import Comparison, Difference, Lineage, ModelVersion
 from modelworks.core.semver import Bump, Semver
 from modelworks.core.tensor import Signature
 
@@ -71,6 +73,34 @@ def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
             _word(value, f"value of label '{key[:40]}'", f"labels.{key}")
     _few(labels, "labels")
     return dict(labels)
+
+
+def check_lineage(lineage: Lineage) -> Lineage:
+    """Lineage, with what users typed checked and what machines said made storable.
+
+    Raises:
+        InvalidError: a run or data digest that is too long or not printable.
+    """
+    for field in ("run", "data_digest"):
+        text = getattr(lineage, field)
+        if text:
+            _word(text, field.replace("_", " "), field)
+    names = {
+        field: getattr(lineage, field).encode(errors="replace").decode()[:MAX_WORD]
+        for field in ("source_name", "git_branch", "actor")
+    }
+    return replace(lineage, **names)
+
+
+def finite(value: Any) -> Any:
+    """JSON values with `nan` and `inf` as words: no JSON has such numbers."""
+    if isinstance(value, dict):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
 
 
 def guard_deletion(

@@ -8,6 +8,7 @@ from pathlib import Path
 from modelworks.blobs.layout import prune
 from modelworks.blobs.store import BlobStore
 from modelworks.core.errors import (
+    InvalidError,
     ModelworksError,
     NotFoundError,
 )
@@ -155,17 +156,14 @@ class Registry:
         Raises:
             NotFoundError: it did not exist then.
         """
+        if not 0 <= at_ns < 2**63:
+            raise InvalidError(f"{at_ns} is no time in nanoseconds since 1970", field="at")
         with self._scope.read() as session:
-            change = store.change_at(session, model_name(name), alias_name(alias), at_ns)
-        if change is None:
-            raise NotFoundError(f"{name}@{alias} did not exist at {iso(at_ns)}", field="at")
-        if change.version is None:
-            raise NotFoundError(
-                f"{name}@{alias} did not exist at {iso(at_ns)}: it was removed at "
-                f"{iso(change.at_ns)}",
-                field="at",
-            )
-        return change
+            found = store.change_at(session, model_name(name), alias_name(alias), at_ns)
+        if found is None or found.version is None:
+            since = "" if found is None else f": it was removed at {iso(found.at_ns)}"
+            raise NotFoundError(f"{name}@{alias} did not exist at {iso(at_ns)}{since}", field="at")
+        return found
 
     # -- change, verify, delete, collect -------------------------------------------------------
 

@@ -1,0 +1,61 @@
+"""Makes the control plane's HTTP application."""
+
+from collections.abc import Collection
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from modelworks.api import problems, wire
+from modelworks.api.guard import Guard, TooLargeError, too_large
+from modelworks.api.routes import Routes
+from modelworks.api.uploads import Limits, Uploads
+from modelworks.control.endpoints import Watch
+from modelworks.control.service import Factory
+
+BODY_BYTES = 1 << 20
+IMPORTS = "/api/v1/imports"
+
+
+class _App(FastAPI):
+    """FastAPI, with the schemas that the routes refer to in its description."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(wire.COMPONENTS)
+        return document
+
+
+def create_app(
+    factory: Factory,
+    watch: Watch,
+    hosts: Collection[str] = (),
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> FastAPI:
+    """The API over one factory.
+
+    Args:
+        factory: does the work; the caller closes it.
+        watch: asks the model servers of this machine; the caller closes it.
+        hosts: names under which the control plane is known, besides this machine's own.
+        limits: of uploads.
+    """
+    app = _App(
+        title="Modelworks control plane",
+        version="1",
+        description="Import, look at, compare, point at, verify and delete models.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    app.add_exception_handler(TooLargeError, _too_large)
+    app.include_router(Routes(factory, watch).router())
+    app.include_router(Uploads(factory, limits).router())
+    app.add_middleware(Guard, hosts=hosts, limits={"": BODY_BYTES, IMPORTS: limits.upload_bytes})
+    return app
+
+
+def _too_large(_request: Request, error: Exception) -> Response:
+    return too_large(error.limit if isinstance(error, TooLargeError) else 0)

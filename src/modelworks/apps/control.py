@@ -1,0 +1,185 @@
+"""Composition root of the control plane: `python -m modelworks.apps.control`."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from modelworks.api.app import create_app
+from modelworks.client.endpoints import listed
+from modelworks.console.pages import install
+from modelworks.control.endpoints import Watch
+from modelworks.control.reconcile import Reconciler
+from modelworks.control.service import Factory
+from modelworks.core.errors import ConflictError, InvalidError, ModelworksError
+from modelworks.core.home import Home
+
+PARENT_SECONDS = 0.5
+DRAIN_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """What one control plane runs with.
+
+    Attributes:
+        home: the data folder.
+        host: it listens there.
+        port: 0 = a free one.
+        served: the list that it keeps for a model server.
+        announce: file that tells where it listens, once it answers; None = nobody asks.
+        with_parent: end when the process that started it is gone.
+        hosts: further names under which browsers may reach it.
+    """
+
+    home: Home
+    host: str = "127.0.0.1"
+    port: int = 8080
+    served: Path | None = None
+    announce: Path | None = None
+    with_parent: bool = False
+    hosts: tuple[str, ...] = ()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, that says when it answers, and comes back after a signal instead of dying of it."""
+
+    def __init__(self, config: uvicorn.Config, listening: socket.socket, path: Path | None) -> None:
+        super().__init__(config)
+        self._listening = listening
+        self._path = path
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self._path is not None and self.started:
+            host, port = self._listening.getsockname()[:2]
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            temporary = self._path.with_name(self._path.name + ".tmp")
+            temporary.write_text(json.dumps({"url": url, "port": port}))
+            temporary.replace(self._path)
+
+
+def run(settings: ControlSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is under way.
+
+    Raises:
+        ModelworksError: the data folder cannot be used, or the port is taken.
+    """
+    with ExitStack() as stack:
+        listening = stack.enter_context(_listen(settings.host, settings.port))
+        factory = stack.enter_context(Factory(settings.home))
+        watch = Watch(factory.home)
+        stack.callback(watch.close)
+        served = settings.served or factory.home.run / "served.json"
+        reconciler = Reconciler(factory.desired, served)
+        reconciler.tick()  # before anybody is told that we are ready: the server reads it
+        reconciler.start()
+        stack.callback(reconciler.close)
+        app = create_app(factory, watch, hosts=(settings.host, *settings.hosts))
+        observer = install(app, factory, lambda: listed(factory.home))
+        observer.start()
+        stack.callback(observer.close)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            limit_concurrency=256,
+        )
+        server = _Server(config, listening, settings.announce)
+        if settings.with_parent:
+            _follow(server)
+        server.run(sockets=[listening])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and run; the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("modelworks").setLevel(logging.INFO)
+    try:
+        run(_settings(arguments))
+    except ModelworksError as error:
+        sys.stderr.write(f"error: {error.message}\n")
+        return 1
+    return 0
+
+
+def _settings(arguments: Sequence[str] | None) -> ControlSettings:
+    parser = argparse.ArgumentParser(prog="modelworks.apps.control", allow_abbrev=False)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--served", type=Path)
+    parser.add_argument("--announce", type=Path)
+    parser.add_argument("--with-parent", action="store_true")
+    parser.add_argument("--allow-host", action="append", default=[])
+    found = parser.parse_args(arguments)
+    return ControlSettings(
+        home=Home(found.home),
+        host=found.host,
+        port=found.port,
+        served=found.served,
+        announce=found.announce,
+        with_parent=found.with_parent,
+        hosts=tuple(found.allow_host),
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind)
+    except (OSError, OverflowError) as error:
+        raise InvalidError(f"cannot listen on {host} port {port}: {error}", field="host") from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise ConflictError(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another port, "
+            "or 0 for a free one",
+            field="port",
+        ) from error
+    return listening
+
+
+def _follow(server: uvicorn.Server) -> None:
+    """Ask the server to end when our parent is gone."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        gone = threading.Event()
+        while os.getppid() == parent:
+            gone.wait(PARENT_SECONDS)
+        server.should_exit = True
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
