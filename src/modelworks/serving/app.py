@@ -29,7 +29,6 @@ _log = logging.getLogger("modelworks.serving")
 Answer: TypeAlias = Callable[[Exchange], None]
 Methods: TypeAlias = dict[bytes, Answer]
 _POST: Final = b"POST"
-_SHARED_MEMORY: Final = ("systemsharedmemory", "cudasharedmemory")
 
 
 class App:
@@ -105,7 +104,7 @@ class App:
         except ModelworksError as error:
             refuse(exchange, error, self._recorder)
 
-    def _find(self, path: list[str]) -> Methods:
+    def _find(self, path: list[str]) -> Methods:  # noqa: C901, PLR0911 - a table, one line a path
         """The answers that a path has, by method.
 
         Raises:
@@ -126,7 +125,7 @@ class App:
                 return self._model(name, None, rest)
             case ["v2", "repository", *rest]:
                 return self._repository(rest)
-            case ["v2", kind, *rest] if kind in _SHARED_MEMORY:
+            case ["v2", "systemsharedmemory" | "cudasharedmemory" as kind, *rest]:
                 return _shared_memory(kind, rest)
             case ["predict", name]:
                 return {_POST: partial(self._predict, name)}
@@ -218,7 +217,7 @@ class App:
                 await work
             except ModelworksError as error:
                 refuse(exchange, error, self._recorder)
-            except Exception:
+            except Exception:  # noqa: BLE001 - the client must get an answer
                 _log.exception("a repository call failed")
                 refuse(exchange, CrashedError("it failed: see the server's log"), self._recorder)
             else:

@@ -56,8 +56,8 @@ class Member(ABC):
         self.timer: asyncio.TimerHandle | None = None
 
     @abstractmethod
-    def succeed(self, outputs: Sequence[Any], ran: "Call") -> None:
-        """Take the outputs, this member's rows only, and the call that made them."""
+    def succeed(self, outputs: Sequence[Any]) -> None:
+        """Take the outputs: this member's rows only."""
 
     @abstractmethod
     def fail(self, error: ModelworksError) -> None:
@@ -75,6 +75,7 @@ class Batcher:
         session: called from one thread at a time.
         limits: items a call and items in the queue.
         cost: what warm-up has measured; kept up to date here.
+        answer: gives every member of a call its outputs.
         on_call: told of every engine call, after its members were answered.
     """
 
@@ -85,6 +86,7 @@ class Batcher:
         limits: Batching,
         cost: Cost,
         on_call: Callable[[Call], None],
+        answer: Callable[[Call], None] | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.items = 0  # rows waiting
@@ -93,6 +95,7 @@ class Batcher:
         self._limits = limits
         self._cost = cost
         self._on_call = on_call
+        self._answer = answer or answer_each
         self._call_soon = loop.call_soon
         self._loop = loop
         self._thread = EngineThread(name, loop)
@@ -217,12 +220,11 @@ class Batcher:
     def _finish(self, calls: list[Call]) -> None:
         for call in calls:
             if call.error is None:
-                self._cost.learn(call.rows, call.finished - call.started)
-                for member, outputs in zip(call.members, call.outputs, strict=True):
-                    _deliver(member, outputs, call)
+                self._cost.learn(call.rows, call.inferred - call.started)
+                self._answer(call)
             else:
                 for member in call.members:
-                    _refuse(member, call.error)
+                    refuse(member, call.error)
             self._on_call(call)
         self._running = False
         if self._queues:
@@ -239,7 +241,7 @@ class Batcher:
     def _refuse_all(self) -> None:
         for member in [m for queue in self._queues.values() for m in queue]:
             self.cancel(member)
-            _refuse(member, UnavailableError(f"model '{self._name}' was unloaded; try again"))
+            refuse(member, UnavailableError(f"model '{self._name}' was unloaded; try again"))
 
 
 def _in_time(batch: list[Member]) -> list[Member]:
@@ -251,23 +253,31 @@ def _in_time(batch: list[Member]) -> list[Member]:
             member.timer.cancel()
             member.timer = None
         if 0 < member.deadline_ns <= now:
-            _refuse(member, DeadlineError(_LATE))
+            refuse(member, DeadlineError(_LATE))
         else:
             kept.append(member)
     return kept
 
 
-def _deliver(member: Member, outputs: Sequence[Any], call: Call) -> None:
+def answer_each(call: Call) -> None:
+    """Give every member its rows."""
+    for member, outputs in call.each():
+        deliver(member, outputs)
+
+
+def deliver(member: Member, outputs: Sequence[Any]) -> None:
+    """Give a member its rows; what goes wrong there stays there."""
     try:
-        member.succeed(outputs, call)
+        member.succeed(outputs)
     except Exception as error:  # noqa: BLE001 - one answer's trouble is not its neighbours'
         if not isinstance(error, ModelworksError):
             _log.exception("an answer could not be written")
             error = CrashedError("the answer could not be written; the server's log says why")
-        _refuse(member, error)
+        refuse(member, error)
 
 
-def _refuse(member: Member, error: ModelworksError) -> None:
+def refuse(member: Member, error: ModelworksError) -> None:
+    """Give a member the error."""
     try:
         member.fail(error)
     except Exception:  # noqa: BLE001 - the same

@@ -1,6 +1,6 @@
 """One engine call for several members: joined along the batch axis, checked, taken apart again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any, Generic, Protocol, TypeVar
@@ -33,23 +33,32 @@ class Ran(Generic[M]):
 
     Attributes:
         members: who was in it.
-        outputs: one sequence of arrays a member; empty where it failed.
+        results: one array an output, of all members; empty where it failed.
         error: why it failed.
         rows: items computed together.
         started: before the inputs were joined.
         joined: before the engine ran.
         inferred: after the engine ran.
-        finished: after the outputs were taken apart.
     """
 
     members: list[M]
-    outputs: list[Sequence[Any]]
+    results: Sequence[Any]
     error: ModelworksError | None
     rows: int
     started: int
     joined: int
     inferred: int
-    finished: int
+
+    def each(self) -> Iterator[tuple[M, Sequence[Any]]]:
+        """Every member with its rows of the outputs."""
+        if len(self.members) == 1:
+            yield self.members[0], self.results
+            return
+        start = 0
+        for member in self.members:
+            end = start + member.rows
+            yield member, [array[start:end] for array in self.results]
+            start = end
 
 
 def execute(session: Session, members: list[M]) -> list[Ran[M]]:
@@ -65,28 +74,23 @@ def execute(session: Session, members: list[M]) -> list[Ran[M]]:
 
 
 def _run(session: Session, members: list[M]) -> Ran[M]:
-    started = perf_counter_ns()
-    joined = inferred = started
+    started = joined = perf_counter_ns()
     rows = members[0].rows
-    outputs: list[Sequence[Any]] = []
+    results: Sequence[Any] = ()
     error: ModelworksError | None = None
     try:
         if len(members) == 1:
             results = session.infer(members[0].inputs)
-            inferred = perf_counter_ns()
-            outputs = [results]
         else:
             inputs, rows = _join(members)
             joined = perf_counter_ns()
             results = session.infer(inputs)
-            inferred = perf_counter_ns()
-            outputs = _split(results, members, rows)
+            _check(results, rows)
     except ModelworksError as problem:
         error = problem
     except Exception as problem:  # noqa: BLE001 - a plug-in's bug must not stop the queue
         error = CrashedError(f"the engine failed: {type(problem).__name__}: {problem}"[:300])
-    finished = perf_counter_ns()
-    return Ran(members, outputs, error, rows, started, joined, max(joined, inferred), finished)
+    return Ran(members, results, error, rows, started, joined, perf_counter_ns())
 
 
 def _join(members: list[M]) -> tuple[Tensors, int]:
@@ -95,21 +99,10 @@ def _join(members: list[M]) -> tuple[Tensors, int]:
     return {name: np.concatenate([i[name] for i in every]) for name in every[0]}, rows
 
 
-def _split(results: Sequence[Any], members: list[M], rows: int) -> list[Sequence[Any]]:
-    """Each member's rows of each output.
-
-    Raises:
-        CrashedError: an output has not one row an input row, so nobody knows whose rows are whose.
-    """
+def _check(results: Sequence[Any], rows: int) -> None:
+    """Refuse outputs that have not one row an input row: nobody knows whose rows are whose."""
     for array in results:
         if array.shape[:1] != (rows,):
             raise CrashedError(
                 f"the model gave an output of shape {list(array.shape)} for a batch of {rows} rows"
             )
-    outputs: list[Sequence[Any]] = []
-    start = 0
-    for member in members:
-        end = start + member.rows
-        outputs.append([array[start:end] for array in results])
-        start = end
-    return outputs

@@ -14,7 +14,7 @@ from modelworks.protocol.oip import (
     parse_header_length,
 )
 from modelworks.protocol.problems import problem, status_of
-from modelworks.serving.batcher import Call, Member
+from modelworks.serving.batcher import Member
 from modelworks.serving.live import Live
 from modelworks.serving.statistics import Outcome, Recorder
 
@@ -81,9 +81,8 @@ class InferMember(Answering):
         super().__init__(exchange, live, request.inputs, request.rows, request.timeout_us)
         self.request = request
 
-    def succeed(self, outputs: Sequence[Any], call: Call) -> None:
+    def succeed(self, outputs: Sequence[Any]) -> None:
         """See `Member.succeed`."""
-        del call
         live = self.live
         body, kind, headers = encode_response(
             live.name, live.version, self.request, outputs, live.signature

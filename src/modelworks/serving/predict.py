@@ -7,7 +7,6 @@ from modelworks.core.errors import ModelworksError
 from modelworks.edge.exchange import Exchange
 from modelworks.protocol.predictions import encode_predictions
 from modelworks.protocol.rows import PlainRows, decode_rows
-from modelworks.serving.batcher import Call
 from modelworks.serving.infer import JSON, Answering, readable, refuse
 from modelworks.serving.live import Live
 
@@ -21,9 +20,8 @@ class PredictMember(Answering):
         super().__init__(exchange, live, rows.inputs, rows.rows)
         self.warnings = rows.warnings
 
-    def succeed(self, outputs: Sequence[Any], call: Call) -> None:
+    def succeed(self, outputs: Sequence[Any]) -> None:
         """See `Member.succeed`."""
-        del call
         live = self.live
         body = encode_predictions(live.name, live.version, live.signature, outputs, self.warnings)
         self.exchange.reply(200, body, JSON)

@@ -156,10 +156,10 @@ class Recorder:
         cells[_QUEUE + _SUM] += queued
         cells[_DECODE + _SUM] += decoded
         count = len(call.members)
-        computed = call.finished - started
+        computed = call.inferred - started
         cells[_COMPUTE + bisect_left(BOUNDS_NS, computed)] += count
         cells[_COMPUTE + _SUM] += computed * count
-        encoded = now - call.finished
+        encoded = now - call.inferred
         cells[_ENCODE + bisect_left(BOUNDS_NS, encoded // count)] += count
         cells[_ENCODE + _SUM] += encoded
 
