@@ -1,23 +1,34 @@
 """A child process that serves HTTP: start it, wait until it is ready, end it."""
 
+import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelworks.core.errors import ConflictError, CrashedError, DeadlineError, InvalidError
+from modelworks.core.errors import (
+    ConflictError,
+    CrashedError,
+    DeadlineError,
+    InvalidError,
+    ModelworksError,
+)
 
 READY_SECONDS = 60.0
 DRAIN_SECONDS = 40.0
 _POLL = 0.02
+_LOGGED = re.compile(r"^[\d-]+ [\d:,]+ [A-Z]+ \d+ [\w.]+ |^[A-Z]+ [\w.]+: ")
+"""What the parts' logs put before a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,7 @@ class Child:
         what: how messages call it (`model server`).
         module: `modelworks.apps.server`.
         arguments: its command line; `--announce FILE` is added.
-        log: file that takes its stdout and stderr; None = ours.
+        log: file that takes its stdout and stderr; None = our stderr, from when it is ready.
     """
 
     def __init__(
@@ -75,14 +86,16 @@ class Child:
         self._announce = Path(self._folder.name) / "announce.json"
         self._log = log
         command = [sys.executable, "-m", module, *arguments, "--announce", str(self._announce)]
+        self._heard: list[str] = []
+        self._loud = threading.Event()
         sink = log.open("ab") if log else None
         try:
             # A session of its own: Ctrl-C in the terminal reaches us alone, and we drain it.
             self.process = subprocess.Popen(  # ended by stop()
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
+                stdout=sink or subprocess.PIPE,
+                stderr=sink or subprocess.STDOUT,
                 start_new_session=True,
             )
         except BaseException:
@@ -91,6 +104,10 @@ class Child:
         finally:
             if sink is not None:
                 sink.close()
+
+        if log is None:
+            self._pump = threading.Thread(target=self._listen, name="child output", daemon=True)
+            self._pump.start()
 
     @property
     def pid(self) -> int:
@@ -112,10 +129,11 @@ class Child:
         while time.monotonic() < deadline:
             found = self._announced()
             if found is not None:
+                self._speak()
                 return found
             code = self.process.poll()
             if code is not None:
-                raise CrashedError(f"the {self.what} did not start (exit code {code}){self._why()}")
+                raise self._failure(code)
             time.sleep(_POLL)
         raise DeadlineError(f"the {self.what} was not ready within {seconds:g} s{self._why()}")
 
@@ -149,10 +167,44 @@ class Child:
         except (FileNotFoundError, ValueError):
             return None  # not yet, or half written
 
+    def _failure(self, code: int) -> ModelworksError:
+        """Why it ended before it was ready, as the error that its exit code stands for."""
+        message = f"the {self.what} did not start (exit code {code}){self._why()}"
+        kinds = {2: InvalidError, 4: InvalidError, 6: ConflictError}
+        return kinds.get(code, CrashedError)(message)
+
     def _why(self) -> str:
-        if self._log is None:
-            return ""
-        with self._log.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-        return f": {lines[-1].removeprefix('error: ')}" if lines else ""
+        """Its last words, behind a colon; empty where it said nothing."""
+        if self._log is not None:
+            with self._log.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+                lines = file.read().decode(errors="replace").strip().splitlines()
+        else:
+            self._pump.join(timeout=1)
+            lines = self._heard
+        last = lines[-1] if lines else ""
+        words = _LOGGED.sub("", last).removeprefix("error: ")
+        return f": {words}" if words else ""
+
+    def _listen(self) -> None:
+        """Take its output: kept until it is ready, passed on from then."""
+        assert self.process.stdout is not None  # noqa: S101 - asked for where there is no log
+        for raw in self.process.stdout:
+            line = raw.decode(errors="replace").rstrip()
+            if self._loud.is_set():
+                _write(line)
+            else:
+                self._heard = [*self._heard[-99:], line]
+
+    def _speak(self) -> None:
+        """Pass its output on from now; what it said so far first."""
+        if self._log is None and not self._loud.is_set():
+            self._loud.set()
+            for line in self._heard:
+                _write(line)
+
+
+def _write(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody listens to us any more
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

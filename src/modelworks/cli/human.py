@@ -33,9 +33,9 @@ def size(count: int) -> str:
     return f"{value:.1f} TB"
 
 
-def short(digest: str) -> str:
-    """`sha256:1f3a...` cut to twelve digits, enough to recognise."""
-    return digest.removeprefix("sha256:")[:12]
+def count(number: int, word: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def shape(axes: Sequence[int | None]) -> str:
@@ -44,8 +44,9 @@ def shape(axes: Sequence[int | None]) -> str:
 
 
 def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: capital heads, two spaces between columns, no trailing blanks."""
-    table = [[column.upper() for column in columns], *[list(row) for row in rows]]
+    """Lines of a table: capital heads (references stay as they are), two spaces between columns."""
+    head = [column if ":" in column else column.upper() for column in columns]
+    table = [head, *[list(row) for row in rows]]
     widths = [max(len(row[i]) for row in table) for i in range(len(columns))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

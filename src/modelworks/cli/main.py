@@ -116,7 +116,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as stop:
+        # click itself turns a broken pipe into exit code 1, which is our "unexpected failure".
+        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, BrokenPipeError):
+            raise
         _close_stdout()
         return Exit.BROKEN_PIPE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - users see no traceback

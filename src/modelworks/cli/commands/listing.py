@@ -10,7 +10,7 @@ from modelworks.cli.context import control, json_option
 from modelworks.cli.output import Output
 from modelworks.core import codec
 from modelworks.core.ids import now_ns
-from modelworks.core.model import ModelVersion
+from modelworks.core.model import ModelVersion, Verdict
 from modelworks.core.tensor import TensorSpec
 
 
@@ -126,7 +126,11 @@ def document(version: ModelVersion) -> dict[str, Any]:
 
 def verdicts(version: ModelVersion) -> str:
     """`parity passed, sandbox passed` of the checks that judge; notes are left out."""
-    judged = [e for e in version.evidence if e.kind in {"parity", "trust", "scan"}]
+    judged = [
+        e
+        for e in version.evidence
+        if e.kind == "parity" or (e.kind in {"trust", "scan"} and e.verdict is not Verdict.SKIPPED)
+    ]
     return ", ".join(f"{e.kind} {e.verdict.value}" for e in judged) or "-"
 
 

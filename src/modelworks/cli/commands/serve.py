@@ -13,7 +13,7 @@ from modelworks.cli.context import json_option, settings
 from modelworks.cli.exits import Exit
 from modelworks.cli.output import Output
 from modelworks.client import endpoints
-from modelworks.core.errors import CrashedError, NotFoundError, UnsupportedError
+from modelworks.core.errors import CrashedError, ModelworksError, NotFoundError, UnsupportedError
 from modelworks.core.home import Home
 from modelworks.core.ids import uuid7
 from modelworks.core.reference import model_name, parse_ref
@@ -49,7 +49,7 @@ def serve(
         raise click.UsageError("give model references, or --file with one ONNX file")
     if name and file is None:
         raise click.UsageError("--name goes with --file")
-    home, out = usable(settings().home), Output(as_json=as_json)
+    home, out = settings().home, Output(as_json=as_json)
     free(host, port)
     listen = ["--host", host, "--port", str(port), "--workers", str(workers), "--with-parent"]
     if file is not None:
@@ -59,6 +59,7 @@ def serve(
         return _foreground(out, home, ["--file", str(file), "--name", wanted, *listen], (wanted,))
     for ref in models:
         parse_ref(ref)
+    usable(home)
     path = home.run / f"serve-{uuid7()}.json"
     try:
         _resolve(models, path, out)
@@ -83,16 +84,15 @@ def _resolve(models: tuple[str, ...], path: Path, out: Output) -> None:
 
 def _foreground(out: Output, home: Home, arguments: Sequence[str], models: tuple[str, ...]) -> int:
     """Run the server until a signal, or until it ends by itself."""
-    log = home.logs / f"serve-{uuid7()}.log" if out.as_json else None
-    child = Child("model server", "modelworks.apps.server", arguments, log)
+    child = Child("model server", "modelworks.apps.server", arguments)
     entry: Path | None = None
     restore = _on_signals(child.drain)
     try:
         announced = child.wait_ready()
-        entry = endpoints.register(home, models[0], announced.url, "serve", models)
+        entry = _register(home, announced, models)
         _ready(out, announced, models)
         code = child.process.wait()
-    except CrashedError:
+    except ModelworksError:
         if child.drained:
             return Exit.OK  # the signal came before it was ready
         raise
@@ -105,6 +105,14 @@ def _foreground(out: Output, home: Home, arguments: Sequence[str], models: tuple
         raise CrashedError(f"the model server ended by itself (exit code {code})")
     out.note("drained; bye")
     return Exit.OK
+
+
+def _register(home: Home, announced: Announced, models: tuple[str, ...]) -> Path | None:
+    """List the server; a container without a writable home serves all the same, unlisted."""
+    try:
+        return endpoints.register(home, models[0], announced.url, "serve", models)
+    except OSError:
+        return None
 
 
 def _ready(out: Output, announced: Announced, models: tuple[str, ...]) -> None:

@@ -37,7 +37,8 @@ def verify(ref: str | None, everything: bool, as_json: bool) -> int:
         out.document(results if everything else results[0])
     else:
         for result in results:
-            out.line(f"{result.ref}  {'ok' if result.ok else 'CORRUPT'}  {result.files} files")
+            state = "ok" if result.ok else "CORRUPT"
+            out.line(f"{result.ref}  {state}  {human.count(result.files, 'file')}")
             for problem in result.problems:
                 out.line(f"  {problem}")
         if not results:
@@ -88,4 +89,4 @@ def collect(as_json: bool) -> None:
         done = transport.collect()
     if as_json:
         return out.document(done)
-    return out.line(f"removed {done.blobs} files, {human.size(done.bytes)}")
+    return out.line(f"removed {human.count(done.blobs, 'file')}, {human.size(done.bytes)}")

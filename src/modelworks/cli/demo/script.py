@@ -156,9 +156,8 @@ def _measure(shell: Shell, folder: Path, imported: list[Imported], url: str) -> 
             wanted = item.trained["answers"]
             same = sum(a == b for a, b in zip(answers, wanted, strict=True))
             shell.say(f"  {item.ref}: the original's label on {same} of {len(rows)} unseen rows")
-            name, version = item.ref.split(":")
             loop = closed_loop(
-                f"{url}/predict/{name}/versions/{version}",
+                f"{url}/predict/{item.ref}",
                 json.dumps({"rows": rows[:1]}).encode(),
                 LOOP_SECONDS,
             )
