@@ -48,6 +48,7 @@ class Database:
             EveryTenantSession(self.writer, expire_on_commit=False) as session,
             session.begin(),
         ):
+            session.connection()  # take the lock now, not at the first statement
             yield session
 
     def close(self) -> None:
@@ -79,6 +80,7 @@ class TenantScope:
             TenantSession(self.database.writer, self.tenant) as session,
             session.begin(),
         ):
+            session.connection()  # take the lock now, not at the first statement
             yield session
 
 
