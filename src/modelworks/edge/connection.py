@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from enum import StrEnum
+from time import monotonic
 from typing import cast
 
 from modelworks.edge.answer import CONTINUE, JSON, error_body
@@ -133,7 +134,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not take its answers: read no further requests from it."""
         self._writable = False
-        self._stalled = self._hub.now
+        self._stalled = monotonic()
         self._unsent = self._transport.get_write_buffer_size()
         self._pause()
 
@@ -210,13 +211,13 @@ class Connection(asyncio.Protocol):
         check_partial(rest, self._hub.limits)
         if not self._partial:
             self._partial = True
-            self._since = self._hub.now
+            self._since = monotonic()
         self._buffer = rest
         return size
 
     def _begin_body(self, head: Head, *, waiting: bool) -> None:
         limits = self._hub.limits
-        self._since = self._hub.now
+        self._since = monotonic()
         self.state = State.BODY
         if head.length < 0:
             self._body = ChunkDecoder(limits.max_body_bytes, limits.max_header_bytes)
@@ -334,7 +335,7 @@ class Connection(asyncio.Protocol):
         if self.state in {State.LINGER, State.CLOSED} or self._transport.is_closing():
             return
         self.state = State.LINGER
-        self._since = self._hub.now
+        self._since = monotonic()
         self._buffer = b""
         if self._eof or not self._transport.can_write_eof():
             self._transport.close()
@@ -357,7 +358,7 @@ class Connection(asyncio.Protocol):
         if self._reading or not (room and self._writable) or self.state is State.CLOSED:
             return
         self._reading = True
-        self._since = self._hub.now
+        self._since = monotonic()
         if not self._eof:
             self._transport.resume_reading()
         if self._buffer:

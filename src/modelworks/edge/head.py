@@ -154,7 +154,7 @@ def _check_line(line: bytes, limits: Limits) -> bool:
     parts = line.split(b" ")
     if len(parts) == _LINE_PARTS and len(parts[1]) > limits.max_target_bytes:
         raise Refusal(414, f"request target longer than {limits.max_target_bytes} bytes")
-    if len(parts) != _LINE_PARTS or not parts[1]:
+    if len(parts) != _LINE_PARTS or not parts[1] or not parts[0].isupper():
         raise Refusal(400, "malformed request line: METHOD TARGET HTTP/1.1 is wanted")
     if parts[2] not in {b"HTTP/1.1", b"HTTP/1.0"}:
         status = 505 if parts[2].startswith(b"HTTP/") else 400

@@ -34,11 +34,13 @@ def bind(host: str, port: int, reuse_port: bool = False) -> socket.socket:  # no
         ConflictError: the port is taken.
         InvalidError: no such address on this machine, or not allowed.
     """
+    if not 0 <= port <= 65535:  # getaddrinfo would wrap it around
+        raise InvalidError(f"{port} is no port: 0 to 65535", field="port")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except (OSError, UnicodeError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:
         raise InvalidError(
             f"'{host}' port {port} is no address to listen on: {error}", field="host"
         ) from error
@@ -58,9 +60,6 @@ def bind(host: str, port: int, reuse_port: bool = False) -> socket.socket:  # no
         raise InvalidError(
             f"cannot listen on {host} port {port}: {error.strerror}", field="host"
         ) from error
-    except OverflowError as error:
-        sock.close()
-        raise InvalidError(f"{port} is no port: 0 to 65535", field="port") from error
     sock.setblocking(False)  # noqa: FBT003 - the library's signature
     return sock
 
