@@ -1,0 +1,139 @@
+"""Small ONNX models with known answers, for tests of engines and servers. Needs `onnx`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from modelworks.core.tensor import Datatype
+
+Shape = tuple[int | None, ...]
+ELEMENTS = {
+    Datatype.BOOL: TensorProto.BOOL,
+    Datatype.UINT8: TensorProto.UINT8,
+    Datatype.UINT16: TensorProto.UINT16,
+    Datatype.UINT32: TensorProto.UINT32,
+    Datatype.UINT64: TensorProto.UINT64,
+    Datatype.INT8: TensorProto.INT8,
+    Datatype.INT16: TensorProto.INT16,
+    Datatype.INT32: TensorProto.INT32,
+    Datatype.INT64: TensorProto.INT64,
+    Datatype.FP16: TensorProto.FLOAT16,
+    Datatype.FP32: TensorProto.FLOAT,
+    Datatype.FP64: TensorProto.DOUBLE,
+    Datatype.BF16: TensorProto.BFLOAT16,
+    Datatype.BYTES: TensorProto.STRING,
+}
+
+
+def info(name: str, datatype: Datatype, shape: Shape) -> Any:
+    """A graph's input or output; dynamic axes are called a0, a1, ..."""
+    axes = [f"a{place}" if size is None else size for place, size in enumerate(shape)]
+    return helper.make_tensor_value_info(name, ELEMENTS[datatype], axes)
+
+
+def write(
+    path: Path,
+    nodes: Sequence[Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    constants: dict[str, Any] | None = None,
+) -> Path:
+    """Write a graph as a file; returns the path."""
+    tensors = [numpy_helper.from_array(np.asarray(v), k) for k, v in (constants or {}).items()]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def identity(path: Path, datatype: Datatype = Datatype.FP32, shape: Shape = (None, 2)) -> Path:
+    """`y = x`."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    return write(path, [node], [info("x", datatype, shape)], [info("y", datatype, shape)])
+
+
+def echo(path: Path, datatypes: Sequence[Datatype], shape: Shape = (None, 2)) -> Path:
+    """`out_FP32 = in_FP32` and so on, all in one model."""
+    nodes = [helper.make_node("Identity", [f"in_{d}"], [f"out_{d}"]) for d in datatypes]
+    inputs = [info(f"in_{d}", d, shape) for d in datatypes]
+    return write(path, nodes, inputs, [info(f"out_{d}", d, shape) for d in datatypes])
+
+
+def double(path: Path, width: int | None = 3, factor: float = 2.0) -> Path:
+    """`y = factor * x`, FP32 `[rows, width]`."""
+    shape = (None, width)
+    node = helper.make_node("Mul", ["x", "factor"], ["y"])
+    constants = {"factor": np.float32(factor)}
+    x, y = (info(name, Datatype.FP32, shape) for name in "xy")
+    return write(path, [node], [x], [y], constants)
+
+
+def look_up(path: Path, size: int = 100) -> Path:
+    """`y = 10 * x` for whole `x` below `size`; the engine fails on others. INT64 `[rows, 1]`."""
+    node = helper.make_node("Gather", ["table", "x"], ["y"])
+    x, y = (info(name, Datatype.INT64, (None, 1)) for name in "xy")
+    return write(path, [node], [x], [y], {"table": np.arange(size, dtype=np.int64) * 10})
+
+
+def centre(path: Path) -> Path:
+    """`y = x - mean of the batch`: its rows depend on each other, so it must not be batched."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[0], keepdims=1),
+        helper.make_node("Sub", ["x", "m"], ["y"]),
+    ]
+    x, y = (info(name, Datatype.FP32, (None, 2)) for name in "xy")
+    return write(path, nodes, [x], [y])
+
+
+def total(path: Path) -> Path:
+    """`y = sum of everything`, a scalar."""
+    node = helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)
+    x = info("x", Datatype.FP32, (None, 2))
+    return write(path, [node], [x], [info("y", Datatype.FP32, ())])
+
+
+def heavy(path: Path, layers: int = 8, width: int = 512) -> Path:
+    """`[rows, width]` through so many square layers; milliseconds, and megabytes of weights."""
+    generator = np.random.default_rng(0)
+    nodes = []
+    constants = {}
+    name = "x"
+    for layer in range(layers):
+        weights = generator.normal(0, width**-0.5, (width, width)).astype(np.float32)
+        constants[f"w{layer}"] = weights
+        last = "y" if layer == layers - 1 else f"h{layer}"
+        nodes.append(helper.make_node("MatMul", [name, f"w{layer}"], [last]))
+        name = last
+    x, y = (info(name, Datatype.FP32, (None, width)) for name in "xy")
+    return write(path, nodes, [x], [y], constants)
+
+
+def sequence(path: Path) -> Path:
+    """Its output is a sequence of tensors, which no request can carry."""
+    node = helper.make_node("SplitToSequence", ["x"], ["y"], axis=0)
+    out = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)
+    return write(path, [node], [info("x", Datatype.FP32, (None, 2))], [out])
+
+
+def optional(path: Path) -> Path:
+    """Its input may be absent."""
+    kind = helper.make_optional_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, [2]))
+    x = helper.make_value_info("x", kind)
+    node = helper.make_node("OptionalGetElement", ["x"], ["y"])
+    return write(path, [node], [x], [info("y", Datatype.FP32, (2,))])
+
+
+def escaping(path: Path, location: str) -> Path:
+    """Its weights are said to lie in the file `location`, outside the model's folder."""
+    node = helper.make_node("Add", ["x", "w"], ["y"])
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2])
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value=location)
+    x, y = (info(name, Datatype.FP32, (None, 2)) for name in "xy")
+    graph = helper.make_graph([node], "g", [x], [y], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return path
