@@ -13,10 +13,10 @@ import onnx
 from modelworks.core.errors import InvalidError, RefusedError
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.tensor import Layout, Signature, Tensors
-from modelworks.ext.importers import forest
+from modelworks.ext.importers import forest, samples
 from modelworks.ext.importers.lightgbm import trees
 from modelworks.ext.importers.pickles.allow import NUMPY, STDLIB_SAFE, AllowList, Entry
-from modelworks.ext.importers.pickles.load import load_allowed
+from modelworks.ext.importers.pickles.load import load_named
 from modelworks.ext.importers.reasons import reason
 
 ALLOWED = AllowList(
@@ -41,10 +41,11 @@ ALLOWED = AllowList(
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What was in the file: a booster, and the wrapper around it where there is one."""
+    """What was in the file: a booster, the wrapper around it if there is one, what it named."""
 
     booster: Any
     wrapper: Any = None
+    names: tuple[str, ...] = ()
 
 
 def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> Imported:
@@ -73,6 +74,9 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
         ranges=trees.ranges_of(model),
         notes=tuple(_notes(source, model, task)),
         kind="trees",
+        sample=samples.tensors(samples.read(options.sample), signature) if options.sample else None,
+        scanned=source.names,
+        wide_inputs=True,
     )
 
 
@@ -85,12 +89,12 @@ def _load(path: Path, source_format: str) -> _Source:
         )
     if source_format == "lightgbm-txt":
         return _Source(_from_text(path))
-    found = load_allowed(path, ALLOWED)
+    found, names = load_named(path, ALLOWED)
     if isinstance(found, lightgbm.Booster):
-        return _Source(found)
+        return _Source(found, names=names)
     if isinstance(found, lightgbm.LGBMModel):
         try:
-            return _Source(found.booster_, found)
+            return _Source(found.booster_, found, names)
         except Exception as error:
             raise InvalidError(f"{path.name}: the model is not fitted", field="file") from error
     raise InvalidError(

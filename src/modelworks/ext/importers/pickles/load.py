@@ -53,7 +53,12 @@ _REPLACED: dict[str, Any] = {
 
 
 def load_allowed(path: Path, allowed: AllowList, limit: int = LIMIT) -> Any:
-    """The object in a pickle or joblib file, compressed or not.
+    """The object in a pickle or joblib file; see `load_named`."""
+    return load_named(path, allowed, limit)[0]
+
+
+def load_named(path: Path, allowed: AllowList, limit: int = LIMIT) -> tuple[Any, tuple[str, ...]]:
+    """The object in a pickle or joblib file, compressed or not, and every name that it asked for.
 
     Args:
         path: the file.
@@ -71,7 +76,8 @@ def load_allowed(path: Path, allowed: AllowList, limit: int = LIMIT) -> Any:
         if stream.size == 0:
             raise InvalidError(f"{path.name}: empty file", field="file")
         try:
-            return _Unpickler(stream, allowed).load()
+            unpickler = _Unpickler(stream, allowed)
+            return unpickler.load(), tuple(unpickler.asked)
         except ModelworksError:
             raise
         except (EOFError, pickle.UnpicklingError) as error:
@@ -108,6 +114,7 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001 - the C one cannot be looke
         self._stream = stream
         self._allowed = allowed
         self._names = allowed.names()
+        self.asked: dict[str, None] = {}  # names, in order
         self._resolved: dict[int, Any] = {}  # what find_class handed out, by id
         self._built: dict[int, Any] = {}  # what BUILD has changed, kept alive so ids stay unique
 
@@ -134,6 +141,7 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001 - the C one cannot be looke
         else:
             raise self._refusal(full)
         self._resolved[id(found)] = found
+        self.asked[full] = None
         return found
 
     def _import(self, module: str, name: str) -> Any:
@@ -252,6 +260,7 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001 - the C one cannot be looke
         """An array of Python objects is a pickle of its own, under the same rules."""
         inner = _Unpickler(self._stream, self._allowed)
         array = inner.load()
+        self.asked |= inner.asked
         if not isinstance(array, np.ndarray):
             raise self._refuse("holds something else where an array is announced")
         return array

@@ -64,6 +64,11 @@ def globals_in(path: Path, limit: int = MIB) -> tuple[str, ...]:
     return scan(path, limit).globals
 
 
+def names_in(data: bytes) -> tuple[str, ...]:
+    """`module.name` of every global in the opcodes of an uncompressed pickle."""
+    return tuple(_walk(data)[0])
+
+
 def _all(stream: Stream) -> bytes:
     """What can be read, up to the damage if there is any."""
     pieces = []

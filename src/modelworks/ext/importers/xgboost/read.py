@@ -13,9 +13,9 @@ import xgboost
 from modelworks.core.errors import InvalidError, RefusedError
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.tensor import Layout, Signature, Tensors
-from modelworks.ext.importers import forest
+from modelworks.ext.importers import forest, samples
 from modelworks.ext.importers.pickles.allow import NUMPY, STDLIB_SAFE, AllowList, Entry
-from modelworks.ext.importers.pickles.load import load_allowed
+from modelworks.ext.importers.pickles.load import load_named
 from modelworks.ext.importers.reasons import reason
 from modelworks.ext.importers.xgboost import trees
 
@@ -58,10 +58,11 @@ _WRAPPERS = {
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What was in the file: a booster, and the wrapper around it where there is one."""
+    """What was in the file: a booster, the wrapper around it if there is one, what it named."""
 
     booster: Any
     wrapper: Any = None
+    names: tuple[str, ...] = ()
 
     @property
     def missing(self) -> float | None:
@@ -102,6 +103,8 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
         ranges=trees.ranges_of(model),
         notes=tuple(filter(None, (note, *_notes(source, model, task)))),
         kind="trees",
+        sample=samples.tensors(samples.read(options.sample), signature) if options.sample else None,
+        scanned=source.names,
     )
 
 
@@ -114,12 +117,12 @@ def _load(path: Path, source_format: str) -> _Source:
         )
     if source_format in {"xgboost-json", "xgboost-ubj"}:
         return _from_file(path, source_format.rpartition("-")[2])
-    found = load_allowed(path, ALLOWED)
+    found, names = load_named(path, ALLOWED)
     if isinstance(found, xgboost.Booster):
-        return _Source(found)
+        return _Source(found, names=names)
     if isinstance(found, xgboost.XGBModel):
         try:
-            return _Source(found.get_booster(), found)
+            return _Source(found.get_booster(), found, names)
         except Exception as error:
             raise InvalidError(f"{path.name}: the model is not fitted", field="file") from error
     raise InvalidError(

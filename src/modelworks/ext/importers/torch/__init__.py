@@ -1,0 +1,58 @@
+"""Recognises PyTorch's files; the reading is in `read`, which imports the library."""
+
+import zipfile
+from pathlib import Path
+from typing import ClassVar
+
+from modelworks.core.errors import MissingExtraError
+from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.seams import Sniffed
+from modelworks.ext.importers.torch.container import LEGACY, ZIP, look
+
+_SUFFIXES = {".pt", ".pth", ".pt2"}
+
+
+class TorchImporter:
+    """Exported programs, TorchScript, and state dicts with a factory."""
+
+    name: ClassVar[str] = "torch"
+    formats: ClassVar[tuple[str, ...]] = (
+        "torch-export",
+        "torch-script",
+        "torch-state-dict",
+        "safetensors",
+        "torch-legacy",
+        "torch-tar",
+        "torch-old-export",
+    )
+    extra: ClassVar[str] = "torch"
+
+    def sniff(self, path: Path) -> Sniffed | None:
+        """By magic bytes, and by the names inside an archive."""
+        try:
+            found = look(path)
+        except zipfile.BadZipFile:
+            return self._damaged(path)
+        except (OSError, ValueError, NotImplementedError, RuntimeError):
+            return None
+        if found is None:
+            return self._damaged(path)
+        return Sniffed(found.format, 100, runs_code=found.format != "safetensors")
+
+    def _damaged(self, path: Path) -> Sniffed | None:
+        """A file of PyTorch's by its name, that begins as one and does not hold."""
+        if path.suffix not in _SUFFIXES or not path.is_file():
+            return None
+        with path.open("rb") as file:
+            head = file.read(len(LEGACY))
+        return Sniffed("torch-state-dict", 40, runs_code=True) if head.startswith(ZIP) else None
+
+    def read(self, path: Path, into: Path, options: ImportOptions) -> Imported:
+        """Convert the model file to `into/model.onnx`; see `core.seams.Importer`."""
+        try:
+            from modelworks.ext.importers.torch import read  # noqa: PLC0415 - imports PyTorch
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                "reading PyTorch models", self.extra, str(error.name)
+            ) from error
+        return read.read(path, into, options)
