@@ -116,9 +116,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
-    except (BrokenPipeError, SystemExit) as stop:
-        # click itself turns a broken pipe into exit code 1, which is our "unexpected failure".
-        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, BrokenPipeError):
+    except SystemExit:
+        # click exits by itself in two cases only: a completion was asked for, or a broken pipe,
+        # of which it would make exit code 1, our "unexpected failure".
+        if "_MODELWORKS_COMPLETE" in os.environ:
             raise
         _close_stdout()
         return Exit.BROKEN_PIPE

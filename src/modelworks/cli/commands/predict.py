@@ -1,21 +1,15 @@
 """`predict`: rows to a running server, answers back."""
 
-import csv
-import io
 import json
-import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from modelworks.cli.context import json_option, settings
 from modelworks.cli.output import Output
+from modelworks.cli.rows import read_csv, read_rows
 from modelworks.client.data import DataPlane
-from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.reference import parse_ref
-
-LARGEST = 256 * 1024 * 1024
 
 
 @click.command()
@@ -50,83 +44,6 @@ def predict(model: str, url: str, rows: str, table: Path | None, as_json: bool) 
     return None
 
 
-def read_rows(text: str) -> list[Any]:
-    """Rows from JSON, `@file` or `-`: a list, one row, or `{"rows": [...]}`.
-
-    Raises:
-        NotFoundError: no such file.
-        InvalidError: no JSON, or no rows.
-    """
-    if text == "-":
-        text = sys.stdin.read(LARGEST)
-    elif text.startswith("@"):
-        text = _text(Path(text[1:]), "rows")
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise InvalidError(f"rows are no JSON: {error}", field="rows") from error
-    if isinstance(data, dict):
-        data = data["rows"] if set(data) == {"rows"} else [data]
-    if not isinstance(data, list) or not data:
-        raise InvalidError("rows: a list with at least one row is wanted", field="rows")
-    return data if isinstance(data[0], dict | list) else [data]
-
-
-def read_csv(path: Path, text: set[str]) -> list[dict[str, Any]]:
-    """Rows of a csv file with a head; an empty cell is missing, a number is a number.
-
-    Args:
-        path: the file, UTF-8.
-        text: columns that stay text even where they look like numbers.
-
-    Raises:
-        NotFoundError: no such file.
-        InvalidError: no head, or a row longer or shorter than it.
-    """
-    reader = csv.reader(io.StringIO(_text(path, "csv").removeprefix("\ufeff")))
-    head = next(reader, None)
-    if not head or len(set(head)) != len(head):
-        raise InvalidError(f"{path}: a head with distinct column names is wanted", field="csv")
-    rows = []
-    for cells in reader:
-        if not cells:
-            continue
-        if len(cells) != len(head):
-            raise InvalidError(
-                f"{path}, line {reader.line_num}: {len(cells)} cells, the head has {len(head)}",
-                field="csv",
-            )
-        pairs = zip(head, cells, strict=True)
-        rows.append({key: _cell(cell, key in text) for key, cell in pairs})
-    if not rows:
-        raise InvalidError(f"{path}: no rows below the head", field="csv")
-    return rows
-
-
 def text_columns(plane: DataPlane, model: str) -> set[str]:
     """The inputs that the model takes as text (`BYTES`), by name."""
     return {spec["name"] for spec in plane.metadata(model)["inputs"] if spec["datatype"] == "BYTES"}
-
-
-def _cell(cell: str, text: bool) -> str | int | float | None:
-    if text:
-        return cell
-    if not cell.strip():
-        return None
-    for kind in (int, float):
-        try:
-            return kind(cell)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(cell.strip().lower(), cell)
-
-
-def _text(path: Path, field: str) -> str:
-    try:
-        if path.stat().st_size > LARGEST:
-            raise InvalidError(f"{path} is over 256 MB: send it in pieces", field=field)
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no file {path}", field=field) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidError(f"{path} cannot be read as UTF-8 text: {error}", field=field) from error

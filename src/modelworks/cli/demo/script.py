@@ -13,6 +13,7 @@ from typing import Any
 from modelworks.cli import human
 from modelworks.cli.demo.shell import Background, Shell
 from modelworks.cli.output import Output
+from modelworks.cli.rows import read_csv
 from modelworks.client.data import DataPlane
 from modelworks.core.errors import CrashedError, MissingExtraError, ModelworksError
 from modelworks.measure.closed import ClosedLoop, closed_loop
@@ -268,8 +269,6 @@ def _json(line: Line) -> dict[str, Any]:
 def _rows(folder: Path, sample: str) -> list[Any]:
     """The rows of a sample file as JSON values."""
     if sample.endswith(".csv"):
-        from modelworks.cli.commands.predict import read_csv
-
         return list(read_csv(folder / sample, set()))
     import numpy as np
 
