@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Self
 
 import pytest
+import uvloop
 
 from modelworks.edge.limits import Limits
 from modelworks.edge.listener import Listener, bind
@@ -33,7 +34,8 @@ SMALL = Limits(
 class Served:
     """A listener in a thread of its own; `held` are requests that the test answers itself."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, uvloop: bool = True) -> None:
+        self.uvloop = uvloop
         self.held = []
         self.seen = []
         self.limits = limits
@@ -43,9 +45,7 @@ class Served:
         self._thread = threading.Thread(target=self._main, daemon=True)
 
     def _main(self) -> None:
-        import uvloop
-
-        uvloop.run(self._run())
+        (uvloop if self.uvloop else asyncio).run(self._run())
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -96,6 +96,9 @@ class Served:
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
 
+    def drain(self, seconds: float) -> None:
+        asyncio.run_coroutine_threadsafe(self.listener.drain(seconds), self.loop).result(60)
+
     def until(self, condition, seconds: float = 8.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
@@ -138,4 +141,4 @@ def served() -> Iterator[Served]:
 def serve():
     """Start one with limits of the test's own."""
     with contextlib.ExitStack() as stack:
-        yield lambda limits: stack.enter_context(Served(limits))
+        yield lambda limits, *, uvloop=True: stack.enter_context(Served(limits, uvloop=uvloop))
