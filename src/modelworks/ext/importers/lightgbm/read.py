@@ -110,11 +110,14 @@ def _from_text(path: Path) -> Any:
         raise InvalidError(f"{path.name}: damaged text ({reason(error)})", field="file") from error
     head = text.partition("\nTree=")[0]
     announced = next((line for line in head.splitlines() if line.startswith("tree_sizes=")), None)
+    whole = announced is None or "\nend of trees" in text  # since version 3 of the format
     if announced and len(announced.partition("=")[2].split()) != text.count("\nTree="):
-        raise InvalidError(f"{path.name}: truncated, trees are missing", field="file")
+        whole = False
+    if not whole or ("\nparameters:" in text and "\nend of parameters" not in text):
+        raise InvalidError(f"{path.name}: truncated, its end is missing", field="file")
     trees.parse(text)
     try:
-        return lightgbm.Booster(model_str=text, params={"verbosity": -1})
+        return lightgbm.Booster(model_str=text)
     except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
         raise InvalidError(
             f"{path.name}: LightGBM {lightgbm.__version__} cannot read it ({reason(error)})",
