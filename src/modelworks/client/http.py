@@ -11,7 +11,7 @@ from uuid import uuid4
 from modelworks.client.transport import Progress
 from modelworks.client.wire import Wire
 from modelworks.core import codec
-from modelworks.core.errors import InvalidError, NotFoundError
+from modelworks.core.errors import InvalidError
 from modelworks.core.imports import ImportRequest
 from modelworks.core.model import (
     Alias,
@@ -22,6 +22,7 @@ from modelworks.core.model import (
     ModelVersion,
     Verification,
 )
+from modelworks.core.reference import alias_name, model_name, parse_ref
 
 IMPORT_SECONDS = 1800.0
 LONG_SECONDS = 600.0
@@ -60,12 +61,12 @@ class HttpTransport:
 
     def versions(self, name: str) -> list[ModelVersion]:
         """GET /models/{name}/versions."""
-        data = self._wire.json("GET", f"/api/v1/models/{_seg(name)}/versions")
+        data = self._wire.json("GET", f"/api/v1/models/{_name(name)}/versions")
         return codec.decode(list[ModelVersion], data)
 
     def show(self, ref: str) -> ModelVersion:
         """GET /versions/{ref}."""
-        return codec.decode(ModelVersion, self._wire.json("GET", f"/api/v1/versions/{_seg(ref)}"))
+        return codec.decode(ModelVersion, self._wire.json("GET", f"/api/v1/versions/{_ref(ref)}"))
 
     def compare(self, left: str, right: str) -> Comparison:
         """GET /compare."""
@@ -74,41 +75,41 @@ class HttpTransport:
 
     def set_alias(self, name: str, alias: str, version: str, reason: str = "") -> Alias:
         """PUT /models/{name}/aliases/{alias}."""
-        path = f"/api/v1/models/{_seg(name)}/aliases/{_seg(alias)}"
+        path = f"/api/v1/models/{_name(name)}/aliases/{_alias(alias)}"
         data = {"version": version, "reason": reason}
         return codec.decode(Alias, self._wire.json("PUT", path, data=data))
 
     def remove_alias(self, name: str, alias: str, reason: str = "") -> None:
         """DELETE /models/{name}/aliases/{alias}."""
-        path = f"/api/v1/models/{_seg(name)}/aliases/{_seg(alias)}"
+        path = f"/api/v1/models/{_name(name)}/aliases/{_alias(alias)}"
         self._wire.json("DELETE", path, query={"reason": reason})
 
     def history(self, name: str, alias: str | None = None) -> list[AliasChange]:
         """GET /models/{name}/history."""
-        path = f"/api/v1/models/{_seg(name)}/history"
+        path = f"/api/v1/models/{_name(name)}/history"
         data = self._wire.json("GET", path, query={"alias": alias or ""})
         return codec.decode(list[AliasChange], data)
 
     def alias_at(self, name: str, alias: str, at_ns: int) -> AliasChange:
         """GET /models/{name}/aliases/{alias}/at."""
-        path = f"/api/v1/models/{_seg(name)}/aliases/{_seg(alias)}/at"
+        path = f"/api/v1/models/{_name(name)}/aliases/{_alias(alias)}/at"
         data = self._wire.json("GET", path, query={"at_ns": str(at_ns)})
         return codec.decode(AliasChange, data)
 
     def annotate(self, ref: str, tags: tuple[str, ...], labels: dict[str, str]) -> ModelVersion:
         """PUT /versions/{ref}/annotations."""
-        path = f"/api/v1/versions/{_seg(ref)}/annotations"
+        path = f"/api/v1/versions/{_ref(ref)}/annotations"
         data = self._wire.json("PUT", path, data={"tags": list(tags), "labels": labels})
         return codec.decode(ModelVersion, data)
 
     def verify(self, ref: str) -> Verification:
         """POST /versions/{ref}/verify."""
-        path = f"/api/v1/versions/{_seg(ref)}/verify"
+        path = f"/api/v1/versions/{_ref(ref)}/verify"
         return codec.decode(Verification, self._wire.json("POST", path, seconds=LONG_SECONDS))
 
     def delete(self, ref: str) -> list[str]:
         """DELETE /versions/{ref}."""
-        data = self._wire.json("DELETE", f"/api/v1/versions/{_seg(ref)}", seconds=LONG_SECONDS)
+        data = self._wire.json("DELETE", f"/api/v1/versions/{_ref(ref)}", seconds=LONG_SECONDS)
         return codec.decode(list[str], data)
 
     def collect(self) -> Collected:
@@ -121,9 +122,17 @@ class HttpTransport:
         self._wire.close()
 
 
-def _seg(text: str) -> str:
-    """One path segment; `@` and `:` stay as they are, a slash does not."""
-    return quote(text, safe="@:")
+def _ref(text: str) -> str:
+    """A reference as a path segment; checked here, for a path cannot carry a wrong one."""
+    return quote(str(parse_ref(text)), safe="@:")
+
+
+def _name(text: str) -> str:
+    return quote(model_name(text))
+
+
+def _alias(text: str) -> str:
+    return quote(alias_name(text))
 
 
 def _multipart(request: ImportRequest) -> tuple[dict[str, str], int, Iterator[bytes]]:
@@ -166,7 +175,7 @@ def _multipart(request: ImportRequest) -> tuple[dict[str, str], int, Iterator[by
 
 def _sendable(field: str, path: Path) -> None:
     if not path.exists():
-        raise NotFoundError(f"no file {path}", field=field)
+        raise InvalidError(f"{path}: no such file", field=field)
     if not path.is_file():
         raise InvalidError(
             f"{path} is a folder: a control plane takes one file; pack it, or import where the "

@@ -94,7 +94,10 @@ def _from_json(spec: TensorSpec, data: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _cast(spec: TensorSpec, value: Any) -> Any:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InvalidError(f"input '{spec.name}' is no array: {error}", field=spec.name) from error
     if spec.datatype is Datatype.BYTES:
         if array.dtype.kind not in "OSU":
             raise InvalidError(

@@ -1,6 +1,7 @@
 """`models`, `versions`, `show`, `compare`: what is registered."""
 
 import json
+import re
 from typing import Any
 
 import click
@@ -12,6 +13,8 @@ from modelworks.core import codec
 from modelworks.core.ids import now_ns
 from modelworks.core.model import ModelVersion, Verdict
 from modelworks.core.tensor import TensorSpec
+
+_DETAIL = re.compile(r"evidence\.[^.]+\.detail\b")
 
 
 @click.command()
@@ -106,6 +109,8 @@ def show(ref: str, as_json: bool) -> None:
 def compare(left: str, right: str, as_json: bool) -> None:
     """Compare two versions field by field; equal fields are left out.
 
+    The details of their checks are compared with --json.
+
     Example: modelworks compare fraud:1.0.0 fraud:1.1.0
     """
     out = Output(as_json=as_json)
@@ -113,7 +118,8 @@ def compare(left: str, right: str, as_json: bool) -> None:
         found = transport.compare(left, right)
     if as_json:
         return out.document(found)
-    rows = [[d.field, _cell(d.left), _cell(d.right)] for d in found.differences]
+    shown = [d for d in found.differences if not _DETAIL.match(d.field)]
+    rows = [[d.field, _cell(d.left), _cell(d.right)] for d in shown]
     out.table(["field", found.left, found.right], rows, "no difference")
     served = "is served by" if found.compatible else "is NOT served by"
     return out.line(f"a caller written for {found.left} {served} {found.right}")

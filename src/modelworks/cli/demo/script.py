@@ -111,7 +111,7 @@ def _registry(shell: Shell) -> None:
     versions = shell.ask("versions", "cancer")
     new, old = versions[0]["ref"], versions[1]["ref"]
     shell.modelworks("versions", "cancer")
-    shell.modelworks("compare", old, new, show=12)
+    shell.modelworks("compare", old, new)
     reason = "more trees, more right answers"
     shell.modelworks("alias", "set", "cancer@champion", versions[0]["version"], "--reason", reason)
     shell.modelworks("history", "cancer@champion")

@@ -33,9 +33,10 @@ class Shell:
         self._environ.pop("MODELWORKS_URL", None)
 
     def say(self, text: str = "") -> None:
-        """A sentence on stdout; quiet with `--json`."""
+        """Text on stdout; quiet with `--json`."""
         if not self._out.as_json:
-            self._out.line(text)
+            for line in text.split("\n"):
+                self._out.line(line)
 
     def title(self, number: int, text: str) -> None:
         """The head of a step."""
@@ -110,6 +111,7 @@ class Background:
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
             text=True,
         )
