@@ -56,7 +56,8 @@ class Block:
 
     def models(self) -> dict[tuple[str, str], int]:
         """(name, version) -> region, of all that any worker has named."""
-        for index in range(_FIRST, min(MODELS, _FIRST + self._cells[0])):
+        end = min(MODELS, _FIRST + self._cells[0])
+        for index in range(_FIRST + len(self._known), end):  # names are only ever added
             text = self._read_name(index)
             name, _, version = text.partition("\0")
             self._known[name, version] = index
@@ -103,7 +104,7 @@ class Block:
         self._map[start : start + 2] = len(text).to_bytes(2, "little")
         self._map[start + 2 : start + 2 + len(text)] = text
         self._cells[0] = count + 1
-        self._known[name, version] = index
+        self.models()
         return index
 
     def _read_name(self, index: int) -> str:
