@@ -139,7 +139,7 @@ def _matrix(rows: list[Any], signature: Signature) -> dict[str, Array]:
     for i, row in enumerate(rows):
         flat += _by_position(row, names, width, f"rows[{i}]")
     try:
-        array = from_json(spec, flat, (len(rows), width), "rows")
+        array = from_json(spec, flat, (len(flat),), "rows").reshape(len(rows), width)
     except InvalidError as error:
         raise _located(spec, flat, width, names, error) from None
     return {spec.name: array}
@@ -192,7 +192,7 @@ def _column(spec: TensorSpec, values: list[Any]) -> Array:
         values = [int(v) if type(v) is float and v.is_integer() else v for v in values]
     shape = (len(values), *(1 for _ in spec.shape[1:]))
     try:
-        return from_json(spec, values, shape, spec.name)
+        return from_json(spec, values, (len(values),), spec.name).reshape(shape)
     except InvalidError as error:
         for i, value in enumerate(values):
             try:

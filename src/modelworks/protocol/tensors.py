@@ -123,12 +123,12 @@ class Form:
 
 def _bad_shape(spec: TensorSpec, shape: Any) -> str:
     if type(shape) is not list:
-        return f"input '{spec.name}': shape must be a list of lengths, got {shown(shape)}"
+        return f"tensor '{spec.name}': shape must be a list of lengths, got {shown(shape)}"
     for axis in shape:
         if type(axis) is not int or axis < 0:
-            return f"input '{spec.name}': {shown(axis)} in its shape is no length"
+            return f"tensor '{spec.name}': {shown(axis)} in its shape is no length"
     return (
-        f"input '{spec.name}': shape {shown(shape)} does not fit {shape_text(spec.shape)}"
+        f"tensor '{spec.name}': shape {shown(shape)} does not fit {shape_text(spec.shape)}"
         " (-1 is any length)"
     )
 
@@ -147,13 +147,13 @@ def from_json(spec: TensorSpec, data: Any, shape: tuple[int, ...], where: str) -
     """
     if type(data) is not list:
         raise InvalidError(
-            f"input '{spec.name}': data must be a list, got {shown(data)}", field=where
+            f"tensor '{spec.name}': data must be a list, got {shown(data)}", field=where
         )
     if data and type(data[0]) is list:
         data = _flatten(spec, data, shape, where)
     if len(data) != math.prod(shape):
         raise InvalidError(
-            f"input '{spec.name}': {len(data)} elements do not fill shape {shape_text(shape)}",
+            f"tensor '{spec.name}': {len(data)} elements do not fill shape {shape_text(shape)}",
             field=where,
         )
     return _values(spec, data, where).reshape(shape)
@@ -173,7 +173,7 @@ def _flatten(spec: TensorSpec, data: list[Any], shape: tuple[int, ...], where: s
 
 def _ragged(spec: TensorSpec, shape: tuple[int, ...], where: str) -> InvalidError:
     return InvalidError(
-        f"input '{spec.name}': nested lists do not have the shape {shape_text(shape)}", field=where
+        f"tensor '{spec.name}': nested lists do not have the shape {shape_text(shape)}", field=where
     )
 
 
@@ -182,7 +182,8 @@ def _values(spec: TensorSpec, data: list[Any], where: str) -> Array:
     datatype = spec.datatype
     if datatype in BINARY_ONLY:
         raise InvalidError(
-            f"input '{spec.name}': {datatype} has no JSON form: send it as binary data", field=where
+            f"tensor '{spec.name}': {datatype} has no JSON form: send it as binary data",
+            field=where,
         )
     if datatype is Datatype.BYTES:
         return bytes_array([_text(spec, item, i, where) for i, item in enumerate(data)])
@@ -194,7 +195,7 @@ def _values(spec: TensorSpec, data: list[Any], where: str) -> Array:
         for i, item in enumerate(data):
             if type(item) not in wanted:
                 raise InvalidError(
-                    f"input '{spec.name}': element {i} is {shown(item)}, {_WORDS[datatype]}"
+                    f"tensor '{spec.name}': element {i} is {shown(item)}, {_WORDS[datatype]}"
                     " is wanted",
                     field=where,
                 )
@@ -204,7 +205,7 @@ def _values(spec: TensorSpec, data: list[Any], where: str) -> Array:
         packed = struct.pack(f"<{len(data)}{_CODES[datatype]}", *data)
     except (struct.error, OverflowError):
         raise InvalidError(
-            f"input '{spec.name}': {shown(_outside(datatype, data))} is out of {datatype}'s range",
+            f"tensor '{spec.name}': {shown(_outside(datatype, data))} is out of {datatype}'s range",
             field=where,
         ) from None
     return np.frombuffer(packed, DTYPES[datatype])
@@ -230,7 +231,7 @@ def _outside(datatype: Datatype, data: list[Any]) -> Any:
 def _text(spec: TensorSpec, item: Any, index: int, where: str) -> bytes:
     if type(item) is not str:
         raise InvalidError(
-            f"input '{spec.name}': element {index} is {shown(item)}, a string is wanted",
+            f"tensor '{spec.name}': element {index} is {shown(item)}, a string is wanted",
             field=where,
         )
     return item.encode()
@@ -255,19 +256,19 @@ def from_binary(spec: TensorSpec, raw: memoryview, shape: tuple[int, ...], where
     wanted = math.prod(shape) * dtype.itemsize
     if len(raw) != wanted:
         raise InvalidError(
-            f"input '{spec.name}': {len(raw)} bytes of data, {spec.datatype} of shape "
+            f"tensor '{spec.name}': {len(raw)} bytes of data, {spec.datatype} of shape "
             f"{shape_text(shape)} takes {wanted}",
             field=where,
         )
     if spec.datatype is Datatype.BOOL:
         if wanted and np.frombuffer(raw, np.uint8).max() > 1:
-            raise InvalidError(f"input '{spec.name}': a BOOL byte is 0 or 1", field=where)
+            raise InvalidError(f"tensor '{spec.name}': a BOOL byte is 0 or 1", field=where)
         return np.frombuffer(raw, dtype).reshape(shape)
     array: Array = np.ndarray(shape, dtype, raw)
     if not array.flags.aligned:
         array = array.copy()
     if not spec.allow_nan and spec.datatype in FLOATS and has_nan(spec.datatype, array):
-        raise InvalidError(f"input '{spec.name}': NaN is not accepted", field=where)
+        raise InvalidError(f"tensor '{spec.name}': NaN is not accepted", field=where)
     return array
 
 
@@ -288,7 +289,7 @@ def unpack_bytes(spec: TensorSpec, raw: memoryview, count: int, where: str) -> A
     """
     if count * 4 > len(raw):  # before anything is allocated for a count that is a lie
         raise InvalidError(
-            f"input '{spec.name}': {len(raw)} bytes cannot hold {count} elements", field=where
+            f"tensor '{spec.name}': {len(raw)} bytes cannot hold {count} elements", field=where
         )
     data = bytes(raw)
     items: list[bytes] = []
@@ -304,7 +305,7 @@ def unpack_bytes(spec: TensorSpec, raw: memoryview, count: int, where: str) -> A
         items.append(data[start:position])
     if len(items) != count or position != end:
         raise InvalidError(
-            f"input '{spec.name}': its bytes are not {count} elements, each behind its 4-byte"
+            f"tensor '{spec.name}': its bytes are not {count} elements, each behind its 4-byte"
             " length",
             field=where,
         )

@@ -20,6 +20,7 @@ from modelworks.protocol.oip.parameters import (
     only,
     parameters_of,
 )
+from modelworks.protocol.oip.raw import Raw
 from modelworks.protocol.tensors import (
     BINARY_ONLY,
     Array,
@@ -147,7 +148,7 @@ def decode_request(body: bytes, header_length: int | None, signature: Signature)
                 field="Inference-Header-Content-Length",
             )
         text = body[:header_length]
-        raw = _Raw(memoryview(body)[header_length:])
+        raw = Raw(memoryview(body)[header_length:])
     try:
         data = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -169,37 +170,7 @@ def decode_request(body: bytes, header_length: int | None, signature: Signature)
     return request
 
 
-class _Raw:
-    """The binary part, handed out tensor by tensor."""
-
-    __slots__ = ("_data", "_position")
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self._position = 0
-
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._position
-
-    def take(self, name: str, size: Any, where: str) -> memoryview:
-        where = f"{where}.parameters.binary_data_size"
-        if type(size) is not int or size < 0:
-            raise InvalidError(
-                f"input '{name}': binary_data_size must be a number of bytes, got {shown(size)}",
-                field=where,
-            )
-        if size > self.left:
-            raise InvalidError(
-                f"input '{name}': binary_data_size is {size} and only {self.left} bytes are left",
-                field=where,
-            )
-        start = self._position
-        self._position += size
-        return self._data[start : self._position]
-
-
-def _inputs(plan: _Plan, entries: Any, raw: _Raw | None, *, booleans: bool) -> InferRequest:
+def _inputs(plan: _Plan, entries: Any, raw: Raw | None, *, booleans: bool) -> InferRequest:
     if type(entries) is not list:
         raise InvalidError("inputs is missing: a list of tensors is wanted", field="inputs")
     arrays: dict[str, Array] = {}
@@ -221,14 +192,16 @@ def _inputs(plan: _Plan, entries: Any, raw: _Raw | None, *, booleans: bool) -> I
         lost = next(name for name in plan.order if name not in arrays)
         raise InvalidError(f"input '{lost}' is missing", field="inputs")
     if plan.batched and rows == 0:
-        raise InvalidError("there are no rows: axis 0 is empty", field="inputs[0].shape")
+        raise InvalidError(
+            f"input '{plan.order[0]}' has no rows: axis 0 is empty", field="inputs[0].shape"
+        )
     if len(arrays) > 1:
         arrays = {name: arrays[name] for name in plan.order}
     return InferRequest(arrays, max(rows, 1))
 
 
 def _input(
-    plan: _Plan, entry: Any, index: int, raw: _Raw | None, *, booleans: bool
+    plan: _Plan, entry: Any, index: int, raw: Raw | None, *, booleans: bool
 ) -> tuple[str, Array]:
     where = _PATHS[index] if index < len(_PATHS) else f"inputs[{index}]"
     if type(entry) is not dict:
@@ -254,7 +227,7 @@ def _input(
 
 
 def _closer(
-    spec: TensorSpec, entry: dict[str, Any], shape: tuple[int, ...], where: str, raw: _Raw | None
+    spec: TensorSpec, entry: dict[str, Any], shape: tuple[int, ...], where: str, raw: Raw | None
 ) -> Array:
     """What is no flat list of plain numbers: nested, null, text, binary, or wrong."""
     only(entry, _INPUT_KEYS, where)
@@ -279,7 +252,7 @@ def _closer(
             " where the JSON ends",
             field="Inference-Header-Content-Length",
         )
-    return from_binary(spec, raw.take(spec.name, size, where), shape, where)
+    return from_binary(spec, raw.take(spec.name, size, where), shape, f"{where}.data")
 
 
 def _rest(plan: _Plan, data: dict[str, Any], request: InferRequest) -> None:
