@@ -90,8 +90,8 @@ def load_named(path: Path, allowed: AllowList, limit: int = LIMIT) -> tuple[Any,
             ) from error
         except Exception as error:
             raise InvalidError(
-                f"{path.name}: cannot be unpickled with the installed version of "
-                f"{allowed.family} ({reason(error)})",
+                f"{path.name}: damaged, or written by a version of {allowed.family} that the "
+                f"installed one does not understand ({reason(error)})",
                 field="file",
             ) from error
 
