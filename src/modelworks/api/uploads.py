@@ -108,7 +108,7 @@ class Uploads:
                 request = received(parts, Path(folder))
             except OSError as error:
                 raise UnavailableError(f"the upload cannot be kept: {error.strerror}") from error
-            return self._factory.import_model(request)
+            return self._factory.take_in(request)
 
 
 async def _read(request: Request) -> FormData:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+from modelworks.client import git
 from modelworks.client.transport import Progress
 from modelworks.client.wire import Wire
 from modelworks.core import codec
@@ -45,7 +46,7 @@ class HttpTransport:
         """Upload the file and wait until it is imported, checked and published."""
         say = progress or (lambda _step: None)
         say(f"sending {request.file.name} to {self._wire.url}")
-        headers, length, body = _multipart(request)
+        headers, length, body = _multipart(git.stamped(request))
         data = self._wire.json(
             "POST",
             "/api/v1/imports",

@@ -10,8 +10,8 @@ from typing import Self
 
 from modelworks.blobs.layout import drop_damaged, materialise
 from modelworks.blobs.store import BlobStore
+from modelworks.client import git
 from modelworks.client.transport import Progress
-from modelworks.control import git
 from modelworks.control.serve import Resolver
 from modelworks.core.errors import UnavailableError
 from modelworks.core.home import Home
@@ -89,13 +89,17 @@ class Factory:
 
         The commit and branch of the current folder's git repository go into the lineage.
         """
+        return self.take_in(git.stamped(request), progress)
+
+    def take_in(self, request: ImportRequest, progress: Progress | None = None) -> ModelVersion:
+        """`import_model` of a request from elsewhere: this process's folder says nothing of it."""
         say = progress or _quiet
         publication = _publication(request)
         self._registry.check(publication)  # a name or a number that cannot be: said before work
         with tempfile.TemporaryDirectory(prefix="import-", dir=self.home.run) as work:
             candidate = bring_in(request.file, request.options, Path(work), say)
             say("publishing")
-            lineage = _lineage(request, candidate, git.position(Path.cwd()))
+            lineage = _lineage(request, candidate)
             return self._registry.publish(
                 replace(
                     publication,
@@ -216,14 +220,14 @@ def _publication(request: ImportRequest) -> Publication:
     )
 
 
-def _lineage(request: ImportRequest, candidate: Candidate, at: tuple[str, str]) -> Lineage:
+def _lineage(request: ImportRequest, candidate: Candidate) -> Lineage:
     return Lineage(
         source_digest=candidate.source_digest,
         source_format=candidate.source_format,
         source_name=candidate.source_name,
         parent=request.parent,
-        git_commit=at[0],
-        git_branch=at[1],
+        git_commit=request.git_commit,
+        git_branch=request.git_branch,
         run=request.run,
         data_digest=request.data_digest or candidate.sample_digest,
     )

@@ -48,7 +48,7 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _decode(kind: Any, data: Any, where: str) -> Any:  # noqa: PLR0911 - one line a kind of type
+def _decode(kind: Any, data: Any, where: str) -> Any:  # noqa: C901, PLR0911 - one line a kind of type
     if kind is Any:
         return data
     if kind is Semver:

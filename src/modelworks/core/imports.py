@@ -49,6 +49,8 @@ class ImportRequest:
         tags: free words.
         labels: key = value; `environment` and `experiment` are the customary keys.
         alias: alias to point at the new version, in the same transaction.
+        git_commit: of the user's folder; whoever takes the request there fills it in.
+        git_branch: the same.
     """
 
     file: Path
@@ -62,6 +64,8 @@ class ImportRequest:
     tags: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     alias: str = ""
+    git_commit: str = ""
+    git_branch: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,9 +79,9 @@ def check_lineage(lineage: Lineage) -> Lineage:
     """Lineage, with what users typed checked and what machines said made storable.
 
     Raises:
-        InvalidError: a run or data digest that is too long or not printable.
+        InvalidError: a run, data digest or commit that is too long or not printable.
     """
-    for field in ("run", "data_digest"):
+    for field in ("run", "data_digest", "git_commit"):
         text = getattr(lineage, field)
         if text:
             _word(text, field.replace("_", " "), field)

@@ -34,18 +34,18 @@ def home(factory):
 
 @pytest.fixture
 def arrived(factory, monkeypatch):
-    """What `import_model` is called with; the sandbox has its own tests."""
+    """What `take_in` is called with; the sandbox has its own tests."""
     version = factory.show("fraud")
     calls = []
 
-    def import_model(request, progress=None):
+    def take_in(request, progress=None):
         files = [request.file, request.options.sample]
         factory_file = request.options.factory.rpartition(":")[0]
         files.append(Path(factory_file) if factory_file else None)
         calls.append((request, [path and path.read_bytes() for path in files]))
         return version
 
-    monkeypatch.setattr(factory, "import_model", import_model)
+    monkeypatch.setattr(factory, "take_in", take_in)
     return calls
 
 
@@ -143,10 +143,10 @@ def test_too_many_parts(client, arrived):
 
 
 def test_a_refusal_is_told(client, factory, monkeypatch):
-    def import_model(*_):
+    def take_in(*_):
         raise RefusedError("m.pkl calls os.system", field="file")
 
-    monkeypatch.setattr(factory, "import_model", import_model)
+    monkeypatch.setattr(factory, "take_in", take_in)
     answer = post(client, wire(), file=("m.pkl", b"x"))
     assert (answer.status_code, answer.json()["detail"]) == (422, "m.pkl calls os.system")
 
@@ -155,12 +155,12 @@ def test_more_imports_than_may_are_answered_503(client, factory, monkeypatch):
     version = factory.show("fraud")
     inside, leave = threading.Event(), threading.Event()
 
-    def import_model(*_):
+    def take_in(*_):
         inside.set()
         assert leave.wait(20)
         return version
 
-    monkeypatch.setattr(factory, "import_model", import_model)
+    monkeypatch.setattr(factory, "take_in", take_in)
     answers = []
     first = threading.Thread(
         target=lambda: answers.append(post(client, wire(), file=("m", b"x")).status_code)

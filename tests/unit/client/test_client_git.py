@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from modelworks.control import git
+from modelworks.client import git
 
 pytestmark = pytest.mark.unit
 

@@ -1,9 +1,20 @@
 """Asks git which commit a folder is at; quietly nothing where there is no git or no repository."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+from modelworks.core.imports import ImportRequest
+
 _SECONDS = 3.0
+
+
+def stamped(request: ImportRequest) -> ImportRequest:
+    """The request with the current folder's commit and branch, unless it has them already."""
+    if request.git_commit:
+        return request
+    commit, branch = position(Path.cwd())
+    return replace(request, git_commit=commit, git_branch=branch)
 
 
 def position(folder: Path) -> tuple[str, str]:
