@@ -5,6 +5,7 @@ from typing import Final
 INLINE_NS: Final = 1_000_000
 """Calls shorter than this run on the loop: handing over costs more than the loop's pause."""
 _WEIGHT: Final = 0.2
+_SURPRISE: Final = 4.0
 _BUCKETS: Final = 48
 
 
@@ -14,11 +15,17 @@ class Cost:
     def __init__(self) -> None:
         self._ns = [0.0] * _BUCKETS
 
-    def learn(self, rows: int, ns: int) -> None:
+    def learn(self, rows: int, ns: float) -> None:
         """One call of `rows` rows took `ns`."""
         bucket = min(rows.bit_length(), _BUCKETS - 1)
         known = self._ns[bucket]
-        self._ns[bucket] = known + _WEIGHT * (ns - known) if known else float(ns)
+        if known:
+            # One call that the system interrupted says little; a model that became slow is
+            # noticed all the same, within ten calls.
+            ns = min(ns, _SURPRISE * known)
+            self._ns[bucket] = known + _WEIGHT * (ns - known)
+        else:
+            self._ns[bucket] = float(ns)
 
     def predict(self, rows: int) -> float:
         """Nanoseconds for `rows` rows: the average there, else scaled from the nearest smaller.

@@ -1,5 +1,6 @@
 """The hot path of one model: bytes to a member of a batch, its outputs to bytes."""
 
+import logging
 from collections.abc import Hashable, Sequence
 from time import perf_counter_ns
 from typing import Any, Final
@@ -9,15 +10,16 @@ from modelworks.core.tensor import Tensors
 from modelworks.edge.exchange import Exchange
 from modelworks.protocol.oip import (
     InferRequest,
-    decode_request,
     encode_response,
     parse_header_length,
 )
+from modelworks.protocol.oip.templates import AnswerWriter
 from modelworks.protocol.problems import problem, status_of
-from modelworks.serving.batcher import Member
+from modelworks.serving.batcher import Call, Member, answer_each
 from modelworks.serving.live import Live
 from modelworks.serving.statistics import Outcome, Recorder
 
+_log = logging.getLogger("modelworks.serving")
 JSON: Final = b"application/json"
 _LENGTH: Final = b"inference-header-content-length"
 
@@ -75,11 +77,12 @@ def _shape(inputs: Tensors) -> Hashable:
 class InferMember(Answering):
     """A request of the Open Inference Protocol."""
 
-    __slots__ = ("request",)
+    __slots__ = ("plain", "request")
 
     def __init__(self, exchange: Exchange, live: Live, request: InferRequest) -> None:
         super().__init__(exchange, live, request.inputs, request.rows, request.timeout_us)
         self.request = request
+        self.plain = AnswerWriter.takes(request)
 
     def succeed(self, outputs: Sequence[Any]) -> None:
         """See `Member.succeed`."""
@@ -94,8 +97,8 @@ def infer(exchange: Exchange, live: Live) -> None:
     """`POST /v2/models/{m}/infer`."""
     try:
         length = exchange.headers.get(_LENGTH)
-        request = decode_request(
-            exchange.body, None if length is None else parse_header_length(length), live.signature
+        request = live.reader.read(
+            exchange.body, None if length is None else parse_header_length(length)
         )
         member = InferMember(exchange, live, request)
         live.batcher.submit(member)
@@ -103,6 +106,22 @@ def infer(exchange: Exchange, live: Live) -> None:
         refuse(exchange, readable(error), live.recorder)
     else:
         exchange.on_gone = member.left
+
+
+def answer(live: Live, call: Call) -> None:
+    """Answer a call's members: all at once where every one wants plain JSON."""
+    members = [m for m in call.members if type(m) is InferMember and m.plain]
+    bodies = None
+    if len(members) == len(call.members):
+        bodies = live.writer.write(call.results, [member.request.rows for member in members])
+    if bodies is None:
+        answer_each(call)
+        return
+    for member, body in zip(members, bodies, strict=True):
+        try:
+            member.exchange.reply(200, body, JSON)
+        except Exception:  # noqa: BLE001 - one connection's trouble is not its neighbours'
+            _log.exception("an answer could not be sent")
 
 
 def readable(error: Exception) -> Exception:

@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
 
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Signature
+from modelworks.protocol.oip.templates import AnswerWriter, RequestReader
 from modelworks.serving.batcher import Batcher, Call
 from modelworks.serving.loading import Loaded
 from modelworks.serving.statistics import Recorder
@@ -25,14 +28,22 @@ class Live:
         one_shape: no input has a dynamic axis beside the batch: all requests fit together.
         batcher: the queue in front of the session.
         recorder: its counters in this worker's slot.
+        reader: decodes its requests.
+        writer: writes the plain answers of a batch.
     """
 
     __slots__ = (
         *("_session", "batched", "batcher", "recorder", "served", "signature", "unbatched"),
-        *("batching", "name", "one_shape", "version"),
+        *("batching", "name", "one_shape", "reader", "version", "writer"),
     )
 
-    def __init__(self, served: ServedModel, loaded: Loaded, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        served: ServedModel,
+        loaded: Loaded,
+        recorder: Recorder,
+        answer: Callable[["Live", Call], None],
+    ) -> None:
         self.name = served.name
         self.version = served.version
         self.served = served
@@ -44,7 +55,16 @@ class Live:
         self.recorder = recorder
         self._session = loaded.session
         label = f"{served.name}:{served.version}"
-        self.batcher = Batcher(label, loaded.session, loaded.batching, loaded.cost, self._called)
+        self.reader = RequestReader(self.signature)
+        self.writer = AnswerWriter(served.name, served.version, self.signature)
+        self.batcher = Batcher(
+            label,
+            loaded.session,
+            loaded.batching,
+            loaded.cost,
+            self._called,
+            partial(answer, self),
+        )
 
     async def close(self, within: float) -> None:
         """Answer who waits, then give the memory back; `within` seconds are the limit."""

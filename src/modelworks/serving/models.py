@@ -15,6 +15,7 @@ from modelworks.core.errors import (
 )
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.serving.block import Block
+from modelworks.serving.infer import answer
 from modelworks.serving.live import Live
 from modelworks.serving.loading import load_model
 from modelworks.serving.statistics import Recorder
@@ -233,7 +234,7 @@ class ModelTable:
             else:
                 entry.reason = f"the new file cannot be served, the old one is: {error.message}"
             return error
-        entry.live = Live(model, loaded, Recorder.of_model(self._block, *key))
+        entry.live = Live(model, loaded, Recorder.of_model(self._block, *key), answer)
         entry.reason = loaded.unbatched and f"requests are not batched: {loaded.unbatched}"
         if old is None:
             entry.move(State.READY, entry.reason)

@@ -477,7 +477,11 @@ def test_cost_moves_a_model_between_loop_and_thread():
     assert not cost.inline(4)  # unknown: scaled from what is known
     cost.learn(4, FAST)
     assert cost.inline(4)
-    cost.learn(1, 50 * INLINE_NS)
+    cost.learn(2, FAST)
+    cost.learn(2, 1000 * INLINE_NS)  # one interruption is no trend
+    assert cost.inline(2)
+    for _ in range(20):
+        cost.learn(1, 50 * INLINE_NS)
     assert not cost.inline(1)
     for _ in range(30):
         cost.learn(1, FAST)
