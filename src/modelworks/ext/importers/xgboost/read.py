@@ -1,6 +1,7 @@
 """Loads an XGBoost model of any form, converts it, and keeps it for comparison."""
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ class _Source:
 
 def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> Imported:
     """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
-    source = _load(path, source_format)
+    source, older = _noticed(path, source_format)
     try:
         document = json.loads(source.booster.save_raw("json"))
     except xgboost.core.XGBoostError as error:
@@ -101,11 +102,20 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
             "numpy": np.__version__,
         },
         ranges=trees.ranges_of(model),
-        notes=tuple(filter(None, (note, *_notes(source, model, task)))),
+        notes=tuple(filter(None, (older, note, *_notes(source, model, task)))),
         kind="trees",
         sample=samples.tensors(samples.read(options.sample), signature) if options.sample else None,
         scanned=source.names,
     )
+
+
+def _noticed(path: Path, source_format: str) -> tuple[_Source, str]:
+    """Load, and turn XGBoost's warning about old pickles into a note."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        source = _load(path, source_format)
+    old = any("older version of XGBoost" in str(warning.message) for warning in caught)
+    return source, "The file was pickled by an older version of XGBoost." if old else ""
 
 
 def _load(path: Path, source_format: str) -> _Source:
