@@ -9,7 +9,7 @@ from modelworks.edge.exchange import Headers
 
 JSON = b"application/json"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BODILESS = {204, 304}
+BODILESS = frozenset({204, 304})
 
 
 class HeadWriter:
@@ -18,10 +18,11 @@ class HeadWriter:
     `refresh` is called by the sweep, so no request formats a date.
     """
 
-    __slots__ = ("_date", "_starts")
+    __slots__ = ("_date", "_starts", "_usual")
 
     def __init__(self) -> None:
         self._starts: dict[int, bytes] = {}
+        self._usual: dict[tuple[int, bytes], bytes] = {}
         self._date = b""
         self.refresh()
 
@@ -31,6 +32,7 @@ class HeadWriter:
         if date != self._date:
             self._date = date
             self._starts.clear()
+            self._usual.clear()
 
     def start(self, status: int) -> bytes:
         """Status line and Date."""
@@ -43,6 +45,16 @@ class HeadWriter:
             known = b"HTTP/1.1 %d %b\r\nDate: %b\r\n" % (status, phrase, self._date)
             self._starts[status] = known
         return known
+
+    def usual(self, status: int, content_type: bytes, size: int) -> bytes:
+        """The head of an answer with a body and no further headers."""
+        known = self._usual.get((status, content_type))
+        if known is None:
+            if not content_type or len(self._usual) > 64:  # a bound: content types are few
+                return self.head(status, size, content_type, (), b"")
+            known = b"%bContent-Type: %b\r\nContent-Length: " % (self.start(status), content_type)
+            self._usual[status, content_type] = known
+        return b"%b%d\r\n\r\n" % (known, size)
 
     def head(
         self,
@@ -68,7 +80,7 @@ class HeadWriter:
             extra += b"".join([b"%b: %b\r\n" % header for header in headers])
         if connection:
             extra += b"Connection: %b\r\n" % connection
-        if status in _BODILESS:
+        if status in BODILESS:
             return b"%b%b\r\n" % (self.start(status), extra)
         return b"%b%bContent-Length: %d\r\n\r\n" % (self.start(status), extra, size)
 

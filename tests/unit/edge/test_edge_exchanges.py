@@ -1,6 +1,7 @@
 """Well-formed, malformed and hostile exchanges, as bytes on a real socket."""
 
 import json
+import time
 import zlib
 
 import pytest
@@ -336,3 +337,35 @@ def test_continue_waits_for_earlier_answers(served):
         assert data.index(b"first") < data.index(b"HTTP/1.1 100")
         sock.sendall(b"abc")
         assert sock.recv(1000).endswith(b"abc")
+
+
+def test_the_same_head_again_and_again(served):
+    def one(sock, body: bytes, headers: bytes = b"") -> bytes:
+        sock.sendall(POST + headers + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        return sock.recv(10_000)
+
+    with served.connect() as sock:
+        for body in (b"abc", b"def", b"\r\n\r", b"ghij", b"abc"):
+            assert one(sock, body).endswith(b"POST /ok? " + body)
+        for _ in range(2):
+            assert one(sock, ZIPPED, b"Content-Encoding: gzip\r\n").endswith(b"hello")
+        broken = b"x" + ZIPPED[1:]
+        assert statuses(one(sock, broken, b"Content-Encoding: gzip\r\n")) == [400]
+
+
+def test_the_same_head_with_its_body_in_two_parts(served):
+    with served.connect() as sock:
+        head = POST + b"Content-Length: 6\r\n\r\n"
+        for first, second in (
+            (head + b"abcdef", b""),
+            (head, b"abcdef"),
+            (head[:20], head[20:] + b"abcdef"),
+            (head + b"abcdef" + head, b"ghijkl"),
+        ):
+            sock.sendall(first)
+            time.sleep(0.02)
+            sock.sendall(second)
+            data = sock.recv(10_000)
+            while data.count(b"POST /ok?") < (first + second).count(b"Content-Length"):
+                data += sock.recv(10_000)
+            assert data.endswith((b"abcdef", b"ghijkl"))
