@@ -1,0 +1,412 @@
+"""The whole line as one story, through public commands only. Each feature adds its step.
+
+Read it from top to bottom: `test_the_story` tells the order, each step is one function.
+"""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import urllib3
+
+pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
+
+HTTP = urllib3.PoolManager(maxsize=4, retries=False, timeout=20)
+CITIES = ("berlin", "lagos", "lima", "osaka")
+
+
+@dataclass
+class Done:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Desk:
+    """A user at a terminal: a folder with files, a home of their own."""
+
+    folder: Path
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def environ(self, **extra: str) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("MODELWORKS_")}
+        return kept | {"MODELWORKS_HOME": str(self.folder / "home")} | extra
+
+    def mw(self, *words: str, code: int = 0, **extra: str) -> Done:
+        """Type `modelworks ...`; it must end with that code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "modelworks.cli.main", *words],
+            cwd=self.folder,
+            env=self.environ(**extra),
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        told = f"modelworks {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == code, told
+        assert "Traceback" not in done.stderr, told
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    @contextmanager
+    def running(self, *words: str) -> Iterator["Server"]:
+        """`modelworks ... --json` beside us; it says where it is, and drains on SIGTERM."""
+        with (self.folder / "server.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "modelworks.cli.main", *words, "--json"],
+                cwd=self.folder,
+                env=self.environ(),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        try:
+            yield Server(process, json.loads(process.stdout.readline()))
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(60)
+            process.stdout.close()
+
+
+@dataclass
+class Server:
+    """A command that serves."""
+
+    process: subprocess.Popen[str]
+    said: dict[str, Any]
+
+    def drain(self) -> None:
+        """SIGTERM; it must end with 0."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(60) == 0
+
+
+def get(url: str) -> Any:
+    answer = HTTP.request("GET", url)
+    assert answer.status == 200, answer.data
+    return answer.data.decode() if "json" not in answer.headers["Content-Type"] else answer.json()
+
+
+def predict(url: str, model: str, rows: Any) -> dict[str, Any]:
+    answer = HTTP.request("POST", f"{url}/predict/{model}", json={"rows": rows})
+    assert answer.status == 200, answer.data
+    return answer.json()
+
+
+def until(what: str, true: Any, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+
+
+# -- the steps -------------------------------------------------------------------------------------
+
+
+def train(desk: Desk) -> None:
+    """Somebody's training scripts: five models of five frameworks."""
+    import joblib
+    import lightgbm
+    import onnx
+    import torch
+    import xgboost
+    from onnx import TensorProto, helper
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    draw = np.random.default_rng(7)
+    rows = pd.DataFrame(
+        {
+            "age": draw.integers(18, 90, 400).astype(np.float64),
+            "income": draw.normal(50_000, 9_000, 400).round(2),
+            "city": draw.choice(CITIES, 400),
+        }
+    )
+    leaves = ((rows["age"] > 50) ^ (rows["city"] == "lima")).map({True: "leaves", False: "stays"})
+    rows.head(50).to_csv(desk.folder / "churn.csv", index=False)
+    for name, strength in (("churn-a", 0.01), ("churn-b", 10.0)):
+        columns = ColumnTransformer(
+            [
+                ("number", StandardScaler(), ["age", "income"]),
+                ("word", OneHotEncoder(handle_unknown="ignore"), ["city"]),
+            ]
+        )
+        model = make_pipeline(columns, LogisticRegression(C=strength)).fit(rows, leaves)
+        joblib.dump(model, desk.folder / f"{name}.joblib")
+        desk.notes[name] = model.predict(rows.head(50)).tolist()
+    numbers = rows[["age", "income"]].to_numpy()
+    binary = (leaves == "leaves").to_numpy().astype(int)
+    boosted = xgboost.XGBClassifier(n_estimators=8, max_depth=3).fit(numbers, binary)
+    boosted.save_model(desk.folder / "trees.json")
+    desk.notes["trees"] = boosted.predict(numbers[:20]).tolist()
+    desk.notes["numbers"] = numbers[:20].astype(np.float32)
+    light = lightgbm.train(
+        {"objective": "regression", "verbose": -1}, lightgbm.Dataset(numbers, numbers[:, 0]), 8
+    )
+    light.save_model(desk.folder / "light.txt")
+    desk.notes["light"] = light.predict(numbers[:20]).tolist()
+    torch.manual_seed(7)
+    net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3))
+    torch.save(net.state_dict(), desk.folder / "net.pt")
+    (desk.folder / "net.py").write_text(
+        "import torch\n\n\ndef build():\n"
+        "    return torch.nn.Sequential(\n"
+        "        torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3)\n"
+        "    )\n"
+    )
+    with torch.no_grad():
+        desk.notes["net"] = net(torch.ones(2, 2)).numpy()
+    line = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("MatMul", ["x", "w"], ["y"])],
+            "line",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1])],
+            [helper.make_tensor("w", TensorProto.FLOAT, [2, 1], [1.0, 10.0])],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+    onnx.save(line, desk.folder / "line.onnx")
+
+
+def bring_in(desk: Desk) -> None:
+    """Every file becomes a version; the name is all that stdout says."""
+    imports = {
+        "churn:1.0.0": ("churn-a.joblib", "--name", "churn", "--sample", "churn.csv"),
+        "trees:1.0.0": ("trees.json", "--name", "trees"),
+        "light:1.0.0": ("light.txt", "--name", "light"),
+        "net:1.0.0": (
+            *("net.pt", "--name", "net", "--factory", "net.py:build"),
+            *("--input", "x:FP32[-1,2]"),
+        ),
+        "line:1.0.0": ("line.onnx", "--name", "line", "--tag", "plain", "--label", "team=core"),
+    }
+    for ref, words in imports.items():
+        done = desk.mw("import", *words)
+        assert done.out == f"{ref}\n"
+        assert "parity" in done.err
+        parity = [
+            e for e in desk.mw("show", ref, "--json").json["evidence"] if e["kind"] == "parity"
+        ]
+        assert [e["verdict"] for e in parity] == ["passed"], parity
+    assert [m["name"] for m in desk.mw("models", "--json").json] == sorted(
+        ["churn", "trees", "light", "net", "line"]
+    )
+
+
+class Hostile:
+    """Runs a command the moment it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.marker}",)
+
+
+def refuse_what_is_unsafe_or_broken(desk: Desk) -> None:
+    """A hostile pickle runs nothing; a torn file gets one line."""
+    marker = desk.folder / "ran"
+    (desk.folder / "hostile.pkl").write_bytes(pickle.dumps(Hostile(marker)))
+    done = desk.mw("import", "hostile.pkl", "--name", "hostile", code=4)
+    assert "system" in done.err
+    assert done.err.strip().splitlines()[-1].startswith("error: ")
+    assert not marker.exists()
+    (desk.folder / "torn.json").write_bytes((desk.folder / "trees.json").read_bytes()[:200])
+    desk.mw("import", "torn.json", "--name", "torn", code=4)
+    (desk.folder / "empty.onnx").write_bytes(b"")
+    desk.mw("import", "empty.onnx", "--name", "empty", code=4)
+    desk.mw("import", "not-there.onnx", "--name", "x", code=3)
+    assert len(desk.mw("models", "--json").json) == 5
+
+
+def versions_aliases_history(desk: Desk) -> None:
+    """Versions are immutable, aliases move, and the past can be asked for."""
+    done = desk.mw("import", "churn-b.joblib", "--name", "churn", "--version", "1.0.0", code=5)
+    assert "1.0.0" in done.err
+    desk.mw("alias", "set", "churn@champion", "1.0.0", "--reason", "first")
+    between = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 1))
+    time.sleep(1.5)
+    done = desk.mw(
+        *("import", "churn-b.joblib", "--name", "churn", "--sample", "churn.csv"),
+        *("--parent", "churn:1.0.0", "--alias", "challenger"),
+    )
+    assert done.out == "churn:1.1.0\n"
+    compared = desk.mw("compare", "churn:1.0.0", "churn:1.1.0", "--json").json
+    assert compared["compatible"] is True
+    assert "artifact.digest" in [d["field"] for d in compared["differences"]]
+    desk.mw("alias", "set", "churn@champion", "churn@challenger", "--reason", "better")
+    assert desk.mw("history", "churn@champion", "--at", between).out == "churn:1.0.0\n"
+    assert desk.mw("show", "churn@champion", "--json").json["ref"] == "churn:1.1.0"
+    desk.mw("alias", "set", "churn@champion", "1.0.0", "--reason", "second thoughts")
+    reasons = [c["reason"] for c in desk.mw("history", "churn@champion", "--json").json]
+    assert reasons == ["first", "better", "second thoughts"]
+    checked = desk.mw("verify", "--all", "--json").json
+    assert [v["ok"] for v in checked] == [True] * 6
+
+
+def serve_two_models_and_two_versions(desk: Desk) -> None:
+    """One server, asked by plain HTTP, by the command line, and by another project's client."""
+    import tritonclient.http
+
+    rows = pd.read_csv(desk.folder / "churn.csv")
+    words = ("serve", "churn:1.0.0", "churn:1.1.0", "trees", "net", "light", "--port", "0")
+    with desk.running(*words) as server:
+        url = server.said["url"]
+        told = rows.to_dict(orient="records")
+        for version, file in (("1.0.0", "churn-a"), ("1.1.0", "churn-b")):
+            answer = predict(url, f"churn:{version}", told)
+            assert answer["version"] == version
+            assert [p["label"] for p in answer["predictions"]] == desk.notes[file]
+        assert predict(url, "churn", told[:1])["version"] == "1.0.0"  # the champion
+        done = desk.mw("predict", "churn@challenger", "--csv", "churn.csv", "--url", url)
+        assert [json.loads(line)["label"] for line in done.out.splitlines()] == desk.notes[
+            "churn-b"
+        ]
+        desk.mw("predict", "nobody", "--rows", "[[1]]", "--url", url, code=3)
+        done = desk.mw("predict", "churn", "--rows", '{"age": "old"}', "--url", url, code=4)
+        assert "rows[0]" in done.err
+        answer = predict(url, "light", desk.notes["numbers"].tolist())
+        scores = [p["score"] for p in answer["predictions"]]
+        assert np.allclose(scores, desk.notes["light"], rtol=1e-4)
+        client = tritonclient.http.InferenceServerClient(url.removeprefix("http://"))
+        try:
+            assert client.is_server_ready()
+            wanted = tritonclient.http.InferInput("x", [2, 2], "FP32")
+            wanted.set_data_from_numpy(np.ones((2, 2), np.float32), binary_data=True)
+            found = client.infer("net", [wanted])
+            name = client.get_model_metadata("net")["outputs"][0]["name"]
+            assert np.allclose(found.as_numpy(name), desk.notes["net"], atol=1e-5)
+            statistics = client.get_inference_statistics("net")["model_stats"][0]
+            assert statistics["inference_stats"]["success"]["count"] == 1
+        finally:
+            client.close()
+        answer = predict(url, "trees", desk.notes["numbers"].tolist())
+        assert [p["label"] for p in answer["predictions"]] == desk.notes["trees"]
+        assert 'modelworks_requests_total{model="trees",version="1.0.0"' in get(f"{url}/metrics")
+        server.drain()
+
+
+@dataclass
+class Load:
+    """Requests one after another until told to stop; what they answered."""
+
+    url: str
+    rows: list[Any]
+    versions: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            try:
+                self.versions.append(predict(self.url, "churn@champion", self.rows)["version"])
+            except (AssertionError, urllib3.exceptions.HTTPError, ValueError) as error:
+                self.failures.append(repr(error))
+
+
+def up_follows_the_registry(desk: Desk) -> None:
+    """The whole factory: an alias moves under load, a model comes in over HTTP."""
+    rows = pd.read_csv(desk.folder / "churn.csv").head(2).to_dict(orient="records")
+    with desk.running("up", "--port", "0", "--control-port", "0") as factory:
+        control, url = factory.said["control"], factory.said["server"]
+        done = desk.mw("up", "--port", "0", "--control-port", "0", code=5)
+        assert str(factory.process.pid) in done.err
+        load = Load(url, rows)
+        thread = threading.Thread(target=load.run)
+        thread.start()
+        try:
+            until("the first version answers", lambda: "1.0.0" in load.versions)
+            desk.mw("alias", "set", "churn@champion", "1.1.0", MODELWORKS_URL=control)
+            until("the second version answers", lambda: "1.1.0" in load.versions)
+            moved = load.versions.index("1.1.0")
+            until("some more requests", lambda: len(load.versions) > moved + 50)
+        finally:
+            load.stop.set()
+            thread.join(30)
+        assert load.failures == []
+        assert set(load.versions[moved + 20 :]) == {"1.1.0"}
+        done = desk.mw("import", "line.onnx", "--name", "newline", MODELWORKS_URL=control)
+        assert done.out == "newline:1.0.0\n"
+        until("the new model is served", lambda: _ready(url, "newline"))
+        assert predict(url, "newline", [[1, 2]])["predictions"][0]["outputs"]["y"] == 21.0
+        _look_at_the_console(control)
+        factory.drain()
+
+
+def _ready(url: str, model: str) -> bool:
+    return HTTP.request("GET", f"{url}/v2/models/{model}/ready").status == 200
+
+
+def _look_at_the_console(control: str) -> None:
+    page = get(control)
+    for name in ("churn", "trees", "light", "net", "line", "newline"):
+        assert f"/console/models/{name}" in page
+    assert "everything registered" in page
+    until("the console has seen requests", lambda: _drawn(control) > 0)
+    churn = get(f"{control}/console/models/churn")
+    assert "parity passed" in churn
+    assert "second thoughts" in churn
+
+
+def _drawn(control: str) -> int:
+    """How many sparklines of the first page show anything."""
+    return get(f"{control}/console/live").count("<polyline")
+
+
+def clean_up(desk: Desk) -> None:
+    """What an alias holds is kept; what nobody needs goes."""
+    done = desk.mw("delete", "churn:1.1.0", "--yes", code=5)
+    assert "modelworks alias remove" in done.err
+    desk.mw("delete", "churn", "--yes", code=5)
+    desk.mw("alias", "remove", "churn@champion", "--reason", "over")
+    desk.mw("alias", "remove", "churn@challenger")
+    deleted = desk.mw("delete", "churn", "--yes", "--json").json["deleted"]
+    assert sorted(deleted) == ["churn:1.0.0", "churn:1.1.0"]
+    assert desk.mw("collect", "--json").json["blobs"] >= 2
+    assert desk.mw("collect", "--json").json["blobs"] == 0
+    desk.mw("show", "churn", code=3)
+    assert all(v["ok"] for v in desk.mw("verify", "--all", "--json").json)
+
+
+STEPS = (
+    train,
+    bring_in,
+    refuse_what_is_unsafe_or_broken,
+    versions_aliases_history,
+    serve_two_models_and_two_versions,
+    up_follows_the_registry,
+    clean_up,
+)
+
+
+def test_the_story(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    for step in STEPS:
+        begin = time.monotonic()
+        step(desk)
+        print(f"{step.__name__.replace('_', ' ')}: {time.monotonic() - begin:.1f} s")  # noqa: T201 - `make story` tells it
