@@ -43,7 +43,7 @@ class Limits:
         imports: at once; more are answered 503.
     """
 
-    upload_bytes: int = 8 << 30
+    upload_bytes: int = (4 << 30) + (64 << 20)  # what intake takes, and a sample
     imports: int = 2
 
 

@@ -104,6 +104,7 @@ def run(settings: ControlSettings) -> None:
             log_level="warning",
             access_log=False,
             server_header=False,
+            ws="none",
             timeout_graceful_shutdown=DRAIN_SECONDS,
             limit_concurrency=256,
         )
