@@ -125,7 +125,7 @@ def test_early_stopping_counts_as_the_source_counts(tmp_path):
         eval_y=MALIGNANT[400:],
         callbacks=[lightgbm.early_stopping(3, verbose=False)],
     )
-    assert model.best_iteration_ < model.booster_.num_trees()
+    assert model.best_iteration_ < 200
     for suffix in ("txt", "pkl"):
         _, run = agrees(model, CANCER, tmp_path, suffix)
         np.testing.assert_allclose(

@@ -1,13 +1,12 @@
 """Recognises PyTorch's files; the reading is in `read`, which imports the library."""
 
-import zipfile
 from pathlib import Path
 from typing import ClassVar
 
 from modelworks.core.errors import MissingExtraError
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.seams import Sniffed
-from modelworks.ext.importers.torch.container import LEGACY, ZIP, look
+from modelworks.ext.importers.torch.container import DAMAGE, LEGACY, ZIP, look
 
 _SUFFIXES = {".pt", ".pth", ".pt2"}
 
@@ -31,20 +30,21 @@ class TorchImporter:
         """By magic bytes, and by the names inside an archive."""
         try:
             found = look(path)
-        except zipfile.BadZipFile:
+        except DAMAGE:
             return self._damaged(path)
-        except (OSError, ValueError, NotImplementedError, RuntimeError):
-            return None
         if found is None:
             return self._damaged(path)
         return Sniffed(found.format, 100, runs_code=found.format != "safetensors")
 
     def _damaged(self, path: Path) -> Sniffed | None:
         """A file of PyTorch's by its name, that begins as one and does not hold."""
-        if path.suffix not in _SUFFIXES or not path.is_file():
+        if path.suffix not in _SUFFIXES:
             return None
-        with path.open("rb") as file:
-            head = file.read(len(LEGACY))
+        try:
+            with path.open("rb") as file:
+                head = file.read(len(LEGACY))
+        except OSError:
+            return None
         return Sniffed("torch-state-dict", 40, runs_code=True) if head.startswith(ZIP) else None
 
     def read(self, path: Path, into: Path, options: ImportOptions) -> Imported:

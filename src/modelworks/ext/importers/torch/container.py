@@ -1,7 +1,10 @@
 """Looks into files that PyTorch writes, without PyTorch: what kind they are, and their bounds."""
 
 import json
+import lzma
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +20,11 @@ _RATIO = 200
 _FLOOR = 64 << 20
 _HEAD = 1 << 20
 _HEADER = 100 << 20  # safetensors' own limit
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, NotImplementedError,
+    RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError,
+)  # fmt: skip
+"""What zipfile raises over a damaged archive, depending on where the damage is."""
 _TENSORS = {
     "BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32,
     "F32": 32, "U64": 64, "I64": 64, "F64": 64, "F8_E4M3": 8, "F8_E5M2": 8,
@@ -44,8 +52,7 @@ def look(path: Path) -> Found | None:
     """What kind of file this is; None = not one of PyTorch's.
 
     Raises:
-        OSError: it cannot be read.
-        zipfile.BadZipFile: it begins as a zip archive and is none.
+        DAMAGE: it cannot be read, or begins as a zip archive and is none.
     """
     with path.open("rb") as file:
         head = file.read(512)
@@ -89,8 +96,10 @@ def check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             damaged = archive.testzip() if _total(members) < _FLOOR else None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
-        raise InvalidError(f"{path.name}: truncated or damaged archive ({error})") from error
+    except DAMAGE as error:
+        raise InvalidError(
+            f"{path.name}: truncated or damaged archive ({str(error)[:120]})"
+        ) from error
     if damaged is not None:
         raise InvalidError(f"{path.name}: member {damaged[:100]} is damaged")
     if len(members) > _MEMBERS:
@@ -117,8 +126,13 @@ def pickled_names(path: Path, found: Found) -> tuple[str, ...]:
         starts = (i for i in range(len(data) - 1) if data[i : i + 2] == data[:2])
         names = next(filter(None, (names_in(data[start:]) for start in starts)), ())
     else:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{found.root}data.pkl") as member:
-            names = names_in(member.read(_HEAD))
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(f"{found.root}data.pkl") as member:
+                names = names_in(member.read(_HEAD))
+        except DAMAGE as error:
+            raise InvalidError(
+                f"{path.name}: truncated or damaged archive ({str(error)[:120]})"
+            ) from error
     return names
 
 

@@ -31,7 +31,13 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     inputs = source.inputs or _inputs(path, source, options.inputs, sample)
     notes = list(source.notes)
     target = into / "model.onnx"
-    names, outputs = _outputs(source, inputs)
+    try:
+        names, outputs = _outputs(source, inputs)
+    except InvalidError:  # whole numbers in a sample may be meant as real ones
+        if source.inputs or options.inputs or all(s.datatype is not Datatype.INT64 for s in inputs):
+            raise
+        inputs = tuple(replace(spec, datatype=Datatype.FP32) for spec in inputs)
+        names, outputs = _outputs(source, inputs)
     export.export(source, inputs, names, target)
     export.tidy(target, outputs, inputs)
     trouble = _trouble(source, inputs, outputs, into)

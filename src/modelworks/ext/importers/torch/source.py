@@ -4,7 +4,6 @@ import importlib.util
 import inspect
 import sys
 import warnings
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from modelworks.core.tensor import Datatype, TensorSpec
 from modelworks.ext.importers.reasons import reason
 from modelworks.ext.importers.torch import program as programs
 from modelworks.ext.importers.torch.container import (
+    DAMAGE,
     Found,
     check_archive,
     check_safetensors,
@@ -78,8 +78,10 @@ def load(path: Path, factory: str) -> Source:
     """
     try:
         found = look(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InvalidError(f"{path.name}: truncated or damaged ({error})", field="file") from error
+    except DAMAGE as error:
+        raise InvalidError(
+            f"{path.name}: truncated or damaged ({reason(error)})", field="file"
+        ) from error
     if found is None:
         raise InvalidError(f"{path.name}: no file of PyTorch", field="file")
     if found.format in {"torch-tar", "torch-old-export"}:
