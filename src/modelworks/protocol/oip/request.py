@@ -1,8 +1,8 @@
 """An inference request of the Open Inference Protocol: bytes to named arrays, strictly.
 
 Measured with one FP32 input of 30 floats in JSON (one busy core): 6.3 us, of which the JSON parser
-takes 1.4 and packing the floats 1.3 (`np.array` of the list and a cast: 2.7). There is no NaN check on JSON input: JSON has no NaN, and FP32 overflow is refused when the
-values are packed.
+takes 1.4 and packing the floats 1.3 (`np.array` of the list and a cast: 2.7). There is no NaN
+check on JSON input: JSON has no NaN, and FP32 overflow is refused when the values are packed.
 """
 
 from dataclasses import dataclass, field
