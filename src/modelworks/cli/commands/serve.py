@@ -92,6 +92,7 @@ def _foreground(out: Output, home: Home, arguments: Sequence[str], models: tuple
         entry = _register(home, announced, models)
         _ready(out, announced, models)
         code = child.process.wait()
+        failed = code != 0 and not child.drained
     except ModelworksError:
         if child.drained:
             return Exit.OK  # the signal came before it was ready
@@ -101,7 +102,7 @@ def _foreground(out: Output, home: Home, arguments: Sequence[str], models: tuple
         restore()
         if entry is not None:
             entry.unlink(missing_ok=True)
-    if code != 0 and not child.drained:
+    if failed:
         raise CrashedError(f"the model server ended by itself (exit code {code})")
     out.note("drained; bye")
     return Exit.OK
