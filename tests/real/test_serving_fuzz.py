@@ -104,10 +104,35 @@ REQUEST = st.fixed_dictionaries(
 MODELS = st.sampled_from(["double", "free", "text", "look-up", "half"])
 
 
-PARTS = (
-    "/v2/models/double/versions/1.0.0/infer/ready/stats/config/repository/index/load/health/live"
-    "/predict/metrics/%2e%2e/region/status/%00/%ff/@/@x/:1.0.0/systemsharedmemory/cudasharedmemory"
-).split("/")
+PARTS = [
+    "",
+    "v2",
+    "models",
+    "double",
+    "versions",
+    "1.0.0",
+    "infer",
+    "ready",
+    "stats",
+    "config",
+    "repository",
+    "index",
+    "load",
+    "health",
+    "live",
+    "predict",
+    "metrics",
+    "%2e%2e",
+    "region",
+    "status",
+    "%00",
+    "%ff",
+    "@",
+    "@x",
+    ":1.0.0",
+    "systemsharedmemory",
+    "cudasharedmemory",
+]
 
 
 def as_json(value):

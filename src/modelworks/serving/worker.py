@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -142,6 +143,7 @@ class Worker:
             self._watch.start()
 
     def _announce(self) -> None:
+        gc.freeze()  # what is here now stays: a full collection need not walk it, and is short
         if self._link is not None:
             self._link.say({"type": "ready", "pid": os.getpid()})
         self._ready()
