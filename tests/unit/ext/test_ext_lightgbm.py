@@ -184,9 +184,9 @@ def test_categories_are_codes(tmp_path):
     target = frame["size"] + frame["city"].cat.codes % 3
     model = lightgbm.LGBMRegressor(min_data_per_group=1, cat_smooth=0, **FEW).fit(frame, target)
     codes = np.c_[frame["size"], frame["city"].cat.codes]
-    codes[:4, 1] = [69, 70, -1, 500]
+    codes[:6, 1] = [69, 70, -1, 500, 2.7, -0.5]  # known, unseen, absurd, unseen, cut to 2 and 0
     imported, run = agrees(model, codes, tmp_path)
-    np.testing.assert_allclose(run(codes[4:])["score"][:, 0], model.predict(frame[4:]), rtol=1e-5)
+    np.testing.assert_allclose(run(codes[6:])["score"][:, 0], model.predict(frame[6:]), rtol=1e-5)
     assert len(set(range(70)) & set(imported.ranges["city"].values)) > 60
     assert any("category codes" in note for note in imported.notes)
 

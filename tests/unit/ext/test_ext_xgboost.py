@@ -170,7 +170,7 @@ def test_categories_are_codes(onehot, tmp_path):
     model = xgboost.XGBRegressor(enable_categorical=True, max_cat_to_onehot=onehot, **FEW)
     model.fit(frame, target)
     codes = np.c_[frame["size"], frame["city"].cat.codes]
-    codes[:5, 1] = [36, 40, 0, -1, 99]  # known, unseen, known, absurd, unseen
+    codes[:5, 1] = [36, 40, 2.7, -1, -0.5]  # known, unseen, cut to 2, absurd twice
     imported, run = agrees(model, codes, tmp_path)
     np.testing.assert_allclose(run(codes[5:])["score"][:, 0], model.predict(frame[5:]), rtol=1e-5)
     assert imported.ranges["city"] == Ranges(values=tuple(range(37)))

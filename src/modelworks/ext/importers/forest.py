@@ -73,6 +73,8 @@ class Columns:
         double: whether thresholds need float64 inputs to be told apart.
         missing: a value that stands for "missing" besides NaN.
         zero_missing: by feature: whether zero counts as missing.
+        categorical: by feature: whether it is a category code, of which the fraction is cut off.
+        toward_zero: how: -0.5 becomes 0 (or else -1, which is no category).
     """
 
     width: int
@@ -81,6 +83,8 @@ class Columns:
     double: bool = False
     missing: float | None = None
     zero_missing: tuple[bool, ...] = ()
+    categorical: tuple[bool, ...] = ()
+    toward_zero: bool = False
 
     def __post_init__(self) -> None:
         if self.layout is Layout.TENSORS:
@@ -250,7 +254,20 @@ def _inputs(graph: _Graph, columns: Columns) -> tuple[tuple[TensorSpec, ...], st
         mask = graph.constant("zero.columns", np.array(columns.zero_missing, bool))
         hit = graph.node("And", [small, mask], "zero.hit")
         name = graph.node("Where", [hit, nan, name], "zero.gone")
+    if any(columns.categorical):
+        name = _whole(graph, name, columns)
     return specs, name
+
+
+def _whole(graph: _Graph, name: str, columns: Columns) -> str:
+    """Category codes without their fractions, as the libraries cast them to integers."""
+    if columns.toward_zero:
+        size = graph.node("Floor", [graph.node("Abs", [name], "code.abs")], "code.size")
+        code = graph.node("Mul", [graph.node("Sign", [name], "code.sign"), size], "code")
+    else:
+        code = graph.node("Floor", [name], "code")
+    mask = graph.constant("code.columns", np.array(columns.categorical, bool))
+    return graph.node("Where", [mask, code, name], "code.whole")
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
         layout=options.layout or Layout.MATRIX,
         double=model.double,
         zero_missing=model.zero_missing,
+        categorical=tuple(i in model.categorical for i in range(model.width)),
+        toward_zero=True,
     )
     signature = forest.write(trees.forest_of(model, task), task, columns, into / "model.onnx")
     return Imported(

@@ -87,6 +87,7 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
         names=model.names,
         layout=options.layout or Layout.MATRIX,
         missing=source.missing,
+        categorical=tuple(i in model.categorical for i in range(model.width)),
     )
     signature = forest.write(
         trees.forest_of(model, rounds, task), task, columns, into / "model.onnx"
