@@ -29,25 +29,14 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     source = load(path, options.factory)
     sample = samples.read(options.sample) if options.sample else None
     inputs = source.inputs or _inputs(path, source, options.inputs, sample)
+    if not source.inputs and not options.inputs:
+        inputs = _settled(source, inputs)
     notes = list(source.notes)
-    target = into / "model.onnx"
-    try:
-        names, outputs = _outputs(source, inputs)
-    except InvalidError:  # whole numbers in a sample may be meant as real ones
-        if source.inputs or options.inputs or all(s.datatype is not Datatype.INT64 for s in inputs):
-            raise
-        inputs = tuple(replace(spec, datatype=Datatype.FP32) for spec in inputs)
-        names, outputs = _outputs(source, inputs)
-    export.export(source, inputs, names, target)
-    export.tidy(target, outputs, inputs)
-    trouble = _trouble(source, inputs, outputs, into)
+    outputs, trouble = _converted(source, inputs, into)
     if trouble and any(spec.shape[:1] == (None,) for spec in inputs) and source.program is None:
         notes.append(f"The batch size is fixed at 1: {trouble}.")
         inputs = tuple(replace(spec, shape=(1, *spec.shape[1:])) for spec in inputs)
-        names, outputs = _outputs(source, inputs)
-        export.export(source, inputs, names, target)
-        export.tidy(target, outputs, inputs)
-        trouble = _trouble(source, inputs, outputs, into)
+        outputs, trouble = _converted(source, inputs, into)
     if trouble:
         raise UnsupportedError(f"the converted model does not hold: {trouble}")
     signature = _signature(inputs, outputs, options.layout, sample)
@@ -56,7 +45,7 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         format="onnx",
         source_format=source.format,
         signature=signature,
-        predict=_predictor(source, inputs, names),
+        predict=_predictor(source, inputs),
         environment={
             "torch": torch.__version__,
             "onnx": onnx.__version__,
@@ -69,6 +58,27 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         scanned=source.names,
         sample=samples.tensors(sample, signature) if sample else None,
     )
+
+
+def _converted(
+    source: Source, inputs: tuple[TensorSpec, ...], into: Path
+) -> tuple[tuple[TensorSpec, ...], str]:
+    """Write `model.onnx` and try it; its outputs, and what is wrong with it, or ""."""
+    outputs = _outputs(source, inputs)
+    export.export(source, inputs, [spec.name for spec in outputs], into / "model.onnx")
+    export.tidy(into / "model.onnx", outputs, inputs)
+    return outputs, _trouble(source, inputs, outputs, into)
+
+
+def _settled(source: Source, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """Whole numbers in a sample may be meant as real ones: the model decides."""
+    try:
+        _outputs(source, inputs)
+    except InvalidError:
+        if all(spec.datatype is not Datatype.INT64 for spec in inputs):
+            raise
+        return tuple(replace(spec, datatype=Datatype.FP32) for spec in inputs)
+    return inputs
 
 
 def _inputs(
@@ -136,9 +146,7 @@ def _run(source: Source, tensors: Sequence[torch.Tensor]) -> dict[str, torch.Ten
     return {str(name): tensor for name, tensor in result.items()}
 
 
-def _outputs(
-    source: Source, inputs: tuple[TensorSpec, ...]
-) -> tuple[list[str], tuple[TensorSpec, ...]]:
+def _outputs(source: Source, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
     """Run the source on two sizes: an axis that changes is dynamic.
 
     Raises:
@@ -170,7 +178,7 @@ def _outputs(
         score = shape in {(None, 1), (None,)} and tensor.dtype.is_floating_point
         role = Role.SCORE if score else Role.TENSOR
         specs.append(TensorSpec(name, DATATYPES[tensor.dtype], shape, role))
-    return list(first), tuple(specs)
+    return tuple(specs)
 
 
 def _brackets(spec: TensorSpec) -> str:
@@ -248,13 +256,11 @@ def _notes(source: Source, signature: Signature) -> list[str]:
     return notes
 
 
-def _predictor(
-    source: Source, inputs: tuple[TensorSpec, ...], names: list[str]
-) -> Callable[[Tensors], Tensors]:
+def _predictor(source: Source, inputs: tuple[TensorSpec, ...]) -> Callable[[Tensors], Tensors]:
     """The source model behind the converted one's inputs and outputs."""
 
     def predict(tensors: Tensors) -> Tensors:
         found = _run(source, [_tensor(tensors[spec.name], spec) for spec in inputs])
-        return {name: _array(found[name]) for name in names}
+        return {name: _array(tensor) for name, tensor in found.items()}
 
     return predict
