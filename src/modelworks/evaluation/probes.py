@@ -43,11 +43,13 @@ class Probe:
         name: `range`, `missing`, `zero`, `negative`, `unknown`, `offset`.
         inputs: input name -> array; floats as float64.
         optional: a source that refuses such rows is right to: they are left out.
+        may_refuse: a conversion may refuse them too, loudly, where the source does not.
     """
 
     name: str
     inputs: dict[str, Any]
     optional: bool = True
+    may_refuse: bool = False
 
 
 def generate(
@@ -71,6 +73,8 @@ def generate(
         base = maker.rows(few)
         if maker.nan_allowed:
             probes.append(Probe("missing", maker.missing(base)))
+            empty = maker.each_float(base, lambda x, _: np.full_like(x, np.nan))
+            probes.append(Probe("empty", {k: v[:4] for k, v in empty.items()}, may_refuse=True))
         probes += [
             Probe("zero", maker.each_float(base, lambda x, _: np.zeros_like(x))),
             Probe("negative", maker.each_float(base, lambda x, _: -x)),
@@ -80,6 +84,17 @@ def generate(
     if maker.texts:
         probes.append(Probe("unknown", maker.unknown(maker.rows(few))))
     return probes
+
+
+def known_range(signature: Signature, ranges: Mapping[str, Ranges]) -> bool:
+    """Whether it is known of every number that the model takes where its training values lay."""
+    floats = [spec for spec in signature.inputs if spec.datatype in _FLOATS]
+    if signature.layout is Layout.MATRIX and floats:
+        width = floats[0].shape[1] or 0
+        names = signature.features or tuple(str(i) for i in range(width))
+    else:
+        names = tuple(spec.name for spec in floats)
+    return all(name in ranges for name in names)
 
 
 def narrow(inputs: Tensors, signature: Signature) -> dict[str, Any]:
@@ -95,8 +110,10 @@ def narrow(inputs: Tensors, signature: Signature) -> dict[str, Any]:
     return result
 
 
-def nudge(inputs: Tensors, signature: Signature, random: np.random.Generator) -> dict[str, Any]:
-    """The rows with every float32 input moved by its rounding, up or down at random.
+def nudge(
+    inputs: Tensors, signature: Signature, random: np.random.Generator, roundings: float
+) -> dict[str, Any]:
+    """The rows with every float32 input moved at random, by up to so many of its roundings.
 
     A source's answer to them shows what no float32 model can tell apart.
     """
@@ -105,8 +122,8 @@ def nudge(inputs: Tensors, signature: Signature, random: np.random.Generator) ->
         array = np.asarray(inputs[spec.name])
         if spec.datatype is Datatype.FP32 and array.dtype.kind == "f":
             step = 2.0**-24 if array.dtype == np.float64 else 2.0**-23  # else it rounds away
-            sign = np.where(random.random(array.shape) < 0.5, -step, step)
-            array = (array + sign * np.abs(array)).astype(array.dtype)
+            moves = random.uniform(-roundings, roundings, array.shape) * step
+            array = (array + moves * np.abs(array)).astype(array.dtype)
         result[spec.name] = array
     return result
 
@@ -152,15 +169,19 @@ class _Maker:
         return {spec.name: self._tensor(spec, count, axis) for spec in self._signature.inputs}
 
     def missing(self, base: dict[str, Any]) -> dict[str, Any]:
-        """A third of the values that may be missing are; some rows miss everything."""
+        """A third of the values that may be missing are, and never a whole row."""
         allowed = {spec.name for spec in self.floats if spec.allow_nan}
         result = dict(base)
-        for name in allowed:
+        for name in sorted(allowed):
             array = base[name].copy()
             gone = self._random.random(array.shape) < 1 / 3
-            gone[:: max(len(array) // 4, 1)] = True
             array[gone] = np.nan
             result[name] = array
+        first = base[min(allowed)]
+        whole = np.ones(len(first), bool)
+        for name in allowed:
+            whole &= np.isnan(result[name].reshape(len(first), -1)).all(axis=1)
+        result[min(allowed)][whole] = first[whole]
         return result
 
     def each_float(self, base: dict[str, Any], change: Any) -> dict[str, Any]:

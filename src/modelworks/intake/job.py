@@ -21,7 +21,7 @@ from modelworks.core.model import Evidence, Verdict
 from modelworks.core.seams import Engine, EngineOptions, Importer, Session, Sniffed
 from modelworks.core.tensor import Signature
 from modelworks.evaluation.parity import tolerance_for
-from modelworks.evaluation.probes import Probe, generate
+from modelworks.evaluation.probes import Probe, generate, known_range
 from modelworks.evaluation.trial import against_itself, against_source
 from modelworks.plugins.load import available, load
 
@@ -193,7 +193,12 @@ def _parity(imported: Imported, session: Session, options: ImportOptions) -> Evi
     if imported.predict is None:
         return _repeatability(session, probes)
     report = against_source(
-        imported.predict, session, probes, tolerance, wide_inputs=imported.wide_inputs
+        imported.predict,
+        session,
+        probes,
+        tolerance,
+        wide_inputs=imported.wide_inputs,
+        known_range=imported.sample is not None or known_range(imported.signature, imported.ranges),
     )
     verdict = report.verdict
     if verdict is Verdict.FAILED:

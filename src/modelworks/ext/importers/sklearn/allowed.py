@@ -65,6 +65,10 @@ SKLEARN = AllowList(
             "what a parameter search was scored by: arithmetic on arrays",
         ),
         Entry(
+            _each("sklearn.cluster._kmeans", "_kmeans_single_lloyd _kmeans_single_elkan"),
+            "the inner step of a bisecting k-means: arithmetic on arrays",
+        ),
+        Entry(
             ("scipy.interpolate._interpolate.interp1d", "scipy.interpolate._bsplines.BSpline"),
             "isotonic calibration and splines keep their interpolation",
         ),

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.utils import get_tags
 
-from modelworks.core.errors import InvalidError
+from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.imports import ImportOptions
 from modelworks.core.tensor import Datatype, Layout, TensorSpec
 from modelworks.ext.importers.samples import Sample
@@ -109,8 +110,13 @@ def _width(estimator: Any, width: Any, names: Any, sample: Sample | None) -> int
         return len(names)
     if sample is not None:
         return len(sample.columns)
+    name, tags = type(estimator).__name__, get_tags(estimator).input_tags
+    if tags.dict or not tags.two_d_array:
+        raise UnsupportedError(
+            f"a {name} takes dictionaries, labels or images, not the rows of a table", field="file"
+        )
     raise InvalidError(
-        f"a {type(estimator).__name__} does not say how many columns it takes: give a --sample",
+        f"a {name} does not say how many columns it takes: give a --sample",
         field="sample",
     )
 

@@ -16,7 +16,7 @@ from modelworks.core.model import Verdict
 from modelworks.core.seams import Engine, EngineOptions, Session
 from modelworks.core.tensor import Datatype, Signature, Tensors
 from modelworks.evaluation.parity import ParityReport, tolerance_for
-from modelworks.evaluation.probes import Probe, generate
+from modelworks.evaluation.probes import Probe, generate, known_range
 from modelworks.evaluation.trial import against_source
 from modelworks.ext.importers import samples
 from modelworks.ext.importers.reasons import reason
@@ -164,6 +164,7 @@ class _Trial:
             probes,
             tolerance_for(self.kind),
             wide_inputs=True,
+            known_range=self.sample is not None or known_range(converted.signature, self.ranges),
         )
 
     def _look(self, real: Datatype) -> Tensors:

@@ -61,6 +61,18 @@ def open_sequences(model: onnx.ModelProto, members: int) -> None:
     graph.output.extend(kept)
 
 
+def set_locale(model: onnx.ModelProto) -> None:
+    """Let text be lower-cased by a locale that bare machines have, in place.
+
+    skl2onnx writes en_US.UTF-8, which slim containers lack: the model would not load there.
+    """
+    for node in _nodes(model.graph):
+        if node.op_type == "StringNormalizer":
+            kept = [a for a in node.attribute if a.name != "locale"]
+            del node.attribute[:]
+            node.attribute.extend([*kept, helper.make_attribute("locale", "C.UTF-8")])
+
+
 def finish(
     model: onnx.ModelProto, inputs: Sequence[TensorSpec], exits: Sequence[Exit]
 ) -> onnx.ModelProto:

@@ -29,6 +29,7 @@ _SEEN_ROWS = (
 _MANY_CATEGORIES = 200
 _MANY_TREES = 50
 _SIGMAS = 3.0
+_DWARFS = 1e4
 
 
 def find(estimator: Any, columns: Columns, sample: Sample | None) -> dict[str, Ranges]:
@@ -88,6 +89,11 @@ def _of_part(part: Any, seen: tuple[int, ...]) -> Iterator[tuple[int, Ranges]]:
             plain = [v for v in np.asarray(values).tolist() if v is not None and v == v]  # noqa: PLR0124 - NaN
             yield i, Ranges(values=tuple(plain[:_MANY_CATEGORIES]))
         return
+    counts = getattr(part, "n_categories_", None)
+    if counts is not None and len(counts) == len(seen):
+        for i, count in zip(seen, counts.tolist(), strict=True):
+            yield i, Ranges(values=tuple(range(min(int(count), _MANY_CATEGORIES))))
+        return
     vocabulary = getattr(part, "vocabulary_", None)
     if isinstance(vocabulary, dict):
         for i in seen:
@@ -113,7 +119,14 @@ def _sentences(words: list[str]) -> tuple[str, ...]:
 
 
 def _bounds(part: Any, width: int) -> Bounds | None:
-    for pair in (_of_scaler(part), _of_trees(part, width), _of_bins(part), _of_rows(part, width)):
+    pairs = (
+        _of_scaler(part),
+        _of_trees(part, width),
+        _of_bins(part),
+        _of_rows(part, width),
+        _of_linear(part),
+    )
+    for pair in pairs:
         if pair is not None and len(pair[0]) == width:
             return pair
     return None
@@ -170,6 +183,24 @@ def _of_rows(part: Any, width: int) -> Bounds | None:
     return None
 
 
+def _of_linear(part: Any) -> Bounds | None:
+    """Around the root of a linear model whose intercept dwarfs its coefficients.
+
+    Such an intercept takes back a large offset of the training values, or is one of the target's;
+    which of the two, the model does not say, so the harder one is tried.
+    """
+    pair = _vector(part, "coef_")
+    intercept = getattr(part, "intercept_", 0.0)
+    if pair is None or np.size(intercept) != 1:
+        return None
+    coefficients, offset = pair[0], float(np.ravel(intercept)[0])
+    size = float(np.square(coefficients).sum())
+    if not size or abs(offset) < _DWARFS * float(np.abs(coefficients).max()):
+        return None
+    root = -offset * coefficients / size
+    return root - _SIGMAS, root + _SIGMAS
+
+
 def _of_trees(part: Any, width: int) -> Bounds | None:
     """Bounds of the thresholds, widened by a quarter: beyond them nothing changes any more."""
     pairs = [(f, t) for f, t in thresholds(part) if f.size and int(f.max()) < width]
@@ -189,10 +220,10 @@ def _of_trees(part: Any, width: int) -> Bounds | None:
 
 def thresholds(part: Any) -> Iterable[tuple[NDArray[np.intp], NDArray[np.float64]]]:
     """(features, thresholds) of the splits of each tree in an estimator."""
-    trees = [getattr(part, "tree_", None)]
+    trees: list[Any] = [getattr(part, "tree_", None)]
     trees += [getattr(member, "tree_", None) for member in members(part)[:_MANY_TREES]]
     for tree in trees:
-        if tree is not None:
+        if hasattr(tree, "feature"):
             inner = tree.feature >= 0
             yield tree.feature[inner], tree.threshold[inner]
     for stage in getattr(part, "_predictors", ())[:_MANY_TREES]:

@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
+from sklearn.feature_selection import SelectorMixin
 
 from modelworks.core.tensor import Datatype, Layout, Role, Tensors
 from modelworks.ext.importers.sklearn.columns import MATRIX, Columns
@@ -55,9 +56,12 @@ class Source:
                 return matrix
             return pd.DataFrame(matrix, columns=[c.name for c in columns])
         parts = {}
+        rows = max(len(array) for array in inputs.values())
         for column in columns:
-            values = np.asarray(inputs[column.name])[:, 0]
-            parts[column.name] = _texts(values) if column.datatype is Datatype.BYTES else values
+            given = inputs.get(column.name)  # what the pipeline drops is not asked for
+            values = np.zeros(rows) if given is None else np.asarray(given)[:, 0]
+            text = column.datatype is Datatype.BYTES and given is not None
+            parts[column.name] = _texts(values) if text else values
         if self._columns.text:
             return list(parts[columns[0].name])
         if self._columns.named:
@@ -95,6 +99,8 @@ def answers(estimator: Any) -> list[list[Answer]]:
     `probabilities` what may be a decision function.
     """
     with quiet():
+        if isinstance(estimator, SelectorMixin):  # which may call itself a classifier
+            return [[_transform(estimator)]]
         scored = is_classifier(estimator) or is_outlier_detector(estimator)
         if scored or is_clusterer(estimator) or hasattr(estimator, "predict_proba"):
             return [[_label(estimator)], _scores(estimator)]

@@ -3,13 +3,14 @@
 import contextlib
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 from skl2onnx import convert_sklearn
+from skl2onnx.algebra.onnx_operator import OnnxOperator
 from skl2onnx.common.data_types import (
     BooleanTensorType,
     DoubleTensorType,
@@ -19,6 +20,7 @@ from skl2onnx.common.data_types import (
 )
 from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import VotingClassifier
 
 from modelworks.core.errors import ModelworksError, UnsupportedError
 from modelworks.core.seams import Session
@@ -85,8 +87,12 @@ def translate(
         UnsupportedError: skl2onnx does not convert it.
     """
     estimator = unwrapped(source.estimator)
+    for part in every(estimator):
+        if isinstance(part, VotingClassifier):
+            part.flatten_transform = False  # the converter knows only this, predict never looks
     raw = _raw(estimator, columns, real)
     strip_zipmap(raw)
+    graph.set_locale(raw)
     missing.restore(raw, estimator)
     inputs = columns.inputs(real)
     unused = graph.unused_inputs(raw) if len(raw.graph.input) == len(inputs) > 1 else set()
@@ -130,7 +136,7 @@ def _raw(estimator: Any, columns: Columns, real: Datatype) -> onnx.ModelProto:
     logging.getLogger("skl2onnx").setLevel(logging.CRITICAL)
     for option in options:
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.redirect_stdout(io.StringIO()), _without_rechecks():
                 model: onnx.ModelProto = convert_sklearn(
                     estimator,
                     "model",
@@ -152,6 +158,20 @@ def _raw(estimator: Any, columns: Columns, real: Datatype) -> onnx.ModelProto:
                 f"skl2onnx cannot convert this {name}: {reason(error)}", field="file"
             ) from error
     raise UnsupportedError(f"skl2onnx cannot convert this {name}", field="file")
+
+
+@contextlib.contextmanager
+def _without_rechecks() -> Iterator[None]:
+    """Switch off a check of skl2onnx that walks shared expressions again for every use of them.
+
+    It only asserts that each was added, and takes minutes for a QuantileTransformer.
+    """
+    check = OnnxOperator._verify_add_to_
+    OnnxOperator._verify_add_to_ = lambda _: None
+    try:
+        yield
+    finally:
+        OnnxOperator._verify_add_to_ = check
 
 
 def _unknown(error: Exception) -> str:
