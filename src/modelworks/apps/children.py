@@ -151,6 +151,10 @@ class Child:
         if code is None:
             self.process.kill()
             code = self.process.wait()
+        if self.process.stdout is not None:
+            self._pump.join(timeout=5)
+            if not self._pump.is_alive():  # else a grandchild holds the pipe, and it is read on
+                self.process.stdout.close()
         self._folder.cleanup()
         return code
 

@@ -102,12 +102,12 @@ def serve(model: Any, sample: Any = None, *, name: str = "model", port: int = 0)
         home = Home(root / "home").create()
         file = _save(model, sample, root)
         told = None if file.suffix == ".pt2" else _save_sample(sample, root)
-        factory = local(home)
-        version = factory.import_model(
-            ImportRequest(file=file, name=name, options=ImportOptions(sample=told))
-        )
         served = home.run / "served.json"
-        write_served(served, factory.resolve((version.ref,)))
+        with local(home) as factory:
+            version = factory.import_model(
+                ImportRequest(file=file, name=name, options=ImportOptions(sample=told))
+            )
+            write_served(served, factory.resolve((version.ref,)))
         arguments = ["--served", str(served), "--port", str(port), "--with-parent"]
         log = home.logs / "server.log"
         child = Child("model server", "modelworks.apps.server", arguments, log)
