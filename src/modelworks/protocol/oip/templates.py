@@ -7,7 +7,6 @@ legal. Measured with 30 floats, of the general way: a request takes 0.5, an answ
 0.15 of the time.
 """
 
-import math
 import struct
 from collections.abc import Sequence
 from typing import Any, Final
@@ -148,7 +147,7 @@ class AnswerWriter:
         signature: of the model.
     """
 
-    __slots__ = ("_dtypes", "_frames", "_head", "_signature")
+    __slots__ = ("_dtypes", "_frames", "_head", "_signature", "_usual", "_usual_frame")
 
     def __init__(self, model: str, version: str, signature: Signature) -> None:
         self._signature = signature
@@ -158,6 +157,8 @@ class AnswerWriter:
         plain = all(kind in _CODES or kind is Datatype.BOOL for kind in kinds)
         self._dtypes = [DTYPES[kind] for kind in kinds] if plain else []
         self._frames: dict[tuple[int, ...], bytes] = {}
+        self._usual: list[tuple[int, ...]] = []  # shape of a row of each output, as it was last
+        self._usual_frame = b""
 
     @staticmethod
     def takes(request: InferRequest) -> bool:
@@ -185,7 +186,9 @@ class AnswerWriter:
             columns.append(column)
         trailing = [array.shape[1:] for array in results]
         if total == len(rows):  # one row each, the usual case
-            frame = self._frame(1, trailing)
+            if trailing != self._usual:
+                self._usual, self._usual_frame = trailing, self._frame(1, trailing)
+            frame = self._usual_frame
             return [frame % texts for texts in zip(*columns, strict=True)]
         bodies = []
         start = 0
@@ -215,15 +218,12 @@ class AnswerWriter:
 def _row_texts(array: Any, dtype: Any, rows: int) -> list[bytes] | None:
     """The numbers of each row as JSON writes them in a list, without brackets."""
     shape = array.shape
-    if not shape or shape[0] != rows or not rows:
+    if not shape or shape[0] != rows or not array.size:
         return None
-    width = math.prod(shape[1:])
-    if not width:
-        return None
-    array = np.ascontiguousarray(array, dtype)
-    if width == 1:
-        text = orjson.dumps(array.reshape(rows), option=orjson.OPT_SERIALIZE_NUMPY)
-        return text[1:-1].split(b",")
-    if len(shape) != 2:
-        array = array.reshape(rows, width)
+    if array.dtype != dtype or not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array, dtype)
+    if len(shape) == 1:
+        return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+    if len(shape) > 2:
+        array = array.reshape(rows, -1)
     return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2].split(b"],[")
