@@ -19,6 +19,11 @@ class Exit(IntEnum):
     CORRUPT = 8
     INTERRUPTED = 130
     BROKEN_PIPE = 141
+    TERMINATED = 143
+
+
+class Terminated(BaseException):
+    """SIGTERM came: like `KeyboardInterrupt`, so that what was begun is ended on the way out."""
 
 
 MEANINGS = {
@@ -33,6 +38,7 @@ MEANINGS = {
     Exit.CORRUPT: "stored bytes are not what was stored",
     Exit.INTERRUPTED: "interrupted (Ctrl-C)",
     Exit.BROKEN_PIPE: "the reader of our output left",
+    Exit.TERMINATED: "terminated (SIGTERM); serve and up drain and end with 0",
 }
 
 # The most specific first: the tree of `core.errors` has children listed before their parents.

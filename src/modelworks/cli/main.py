@@ -2,15 +2,18 @@
 
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from types import FrameType
 from typing import Any, NamedTuple, NoReturn, cast
 
 import click
 
-from modelworks.cli.exits import MEANINGS, Exit, of_error
+from modelworks.cli.exits import MEANINGS, Exit, Terminated, of_error
 from modelworks.cli.human import printable
 from modelworks.core.errors import ModelworksError
 
@@ -111,6 +114,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
+    if threading.current_thread() is not threading.main_thread():
+        return _run(arguments, as_json=as_json)  # signals are the main thread's business
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _run(arguments, as_json=as_json)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _run(arguments: list[str], *, as_json: bool) -> int:
+    """The command line, every error mapped."""
     try:
         outcome: Any = cli.main(args=arguments, prog_name="modelworks", standalone_mode=False)
         sys.stdout.flush()
@@ -123,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _close_stdout()
         return Exit.BROKEN_PIPE
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - users see no traceback
+    except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001 - users see no traceback
         if os.environ.get("MODELWORKS_DEBUG", "") not in {"", "0"}:
             traceback.print_exc()
         return _say(_problem(error), as_json=as_json)
@@ -149,6 +167,8 @@ def _problem(error: BaseException) -> _Problem:
         return _Problem(error.format_message() + hint, "usage", None, Exit.USAGE)
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return _Problem("interrupted", "interrupted", None, Exit.INTERRUPTED)
+    if isinstance(error, Terminated):
+        return _Problem("terminated", "interrupted", None, Exit.TERMINATED)
     text = f"{type(error).__name__}: {error} (MODELWORKS_DEBUG=1 shows where)"
     return _Problem(text, "failure", None, Exit.FAILURE)
 

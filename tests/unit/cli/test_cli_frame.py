@@ -226,6 +226,26 @@ def test_a_reader_that_leaves_is_no_failure(filled):
     assert (done.returncode, done.stderr) == (Exit.BROKEN_PIPE, "")
 
 
+def test_sigterm_ends_what_was_begun(tmp_path: Path):
+    """A command that is terminated leaves by its `finally`s."""
+    code = (
+        "import os, signal, sys, click\n"
+        "from modelworks.cli import main as frame\n"
+        "@click.command()\n"
+        "def long():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        signal.pause()\n"
+        "    finally:\n"
+        "        print('tidied')\n"
+        "frame.LazyGroup.get_command = lambda *_: long\n"
+        "sys.exit(frame.main(['models']))\n"
+    )
+    done = _python(code)
+    assert done.returncode == Exit.TERMINATED
+    assert (done.stdout, done.stderr) == ("tidied\n", "error: terminated\n")
+
+
 def test_a_missing_library_names_the_command(home):
     code = (
         "import sys\n"

@@ -12,6 +12,7 @@ from typing import Any
 
 from modelworks.cli import human
 from modelworks.cli.demo.shell import Background, Shell
+from modelworks.cli.exits import Terminated
 from modelworks.cli.output import Output
 from modelworks.cli.rows import read_csv
 from modelworks.client.data import DataPlane
@@ -247,6 +248,8 @@ def _keep(out: Output, shell: Shell, port: int, result: dict[str, Any]) -> None:
         if out.as_json:
             out.document({**result, **running.said})
         running.wait()
+    except (KeyboardInterrupt, Terminated):
+        shell.say("stopping both")
     finally:
         running.stop()
 
