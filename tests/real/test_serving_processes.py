@@ -176,6 +176,16 @@ def test_any_worker_answers_for_all(double):
             assert {infer(server.address)[0] for _ in range(12)} == {status}
 
 
+def test_a_web_page_cannot_load_or_unload(double):
+    page = {"Origin": "http://page.example", "Content-Type": "text/plain"}
+    with Server(["--file", str(double)]) as server:
+        for verb in ("load", "unload"):
+            path = f"/v2/repository/models/double/{verb}"
+            status, body = call(server.address, "POST", path, b"{}", page)
+            assert (status, body["field"]) == (400, "Origin")
+        assert infer(server.address)[0] == 200
+
+
 def test_both_workers_serve(double):
     with Server(["--file", str(double), "--workers", "2"]) as server:
         load = Load(server.address, keep_alive=False)

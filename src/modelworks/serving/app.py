@@ -11,6 +11,7 @@ from modelworks.core.errors import (
     CrashedError,
     ModelworksError,
     NotFoundError,
+    RefusedError,
     UnavailableError,
     UnsupportedError,
 )
@@ -189,6 +190,7 @@ class App:
         exchange.reply(200, documents.index(self._models, ready_only=ready_only), JSON)
 
     def _load(self, name: str, exchange: Exchange) -> None:
+        _no_browser(exchange)
         for key in oip.decode_repository_request(exchange.body):
             if key == "config" or key.startswith("file:"):
                 raise UnsupportedError(
@@ -199,6 +201,7 @@ class App:
         self._later(exchange, self._acting.act(LOAD, name))
 
     def _unload(self, name: str, exchange: Exchange) -> None:
+        _no_browser(exchange)
         oip.decode_repository_request(exchange.body)
         self._models.entry(name)
         self._later(exchange, self._acting.act(UNLOAD, name))
@@ -226,6 +229,17 @@ class App:
         task = asyncio.get_running_loop().create_task(finish())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _no_browser(exchange: Exchange) -> None:
+    """Refuse a browser's request: any page may make it send one to a server on its own machine.
+
+    A browser names the page's origin in every POST, and no page can leave that out.
+    """
+    if b"origin" in exchange.headers:
+        raise RefusedError(
+            "web pages may not load or unload models: call from a program", field="Origin"
+        )
 
 
 def _segments(path: bytes) -> list[str]:
