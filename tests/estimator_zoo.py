@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
@@ -118,6 +118,7 @@ _TWO_CLASSES = {
     "TunedThresholdClassifierCV",
 }
 _COUNTS = {"CategoricalNB", "OneHotEncoder", "OrdinalEncoder", "TargetEncoder"}
+_POSITIVE_TARGET = {"GammaRegressor", "PoissonRegressor", "TweedieRegressor"}
 _TARGETS = {"MultiOutputClassifier", "ClassifierChain"}
 
 
@@ -133,51 +134,57 @@ def fitted(name: str) -> Any:
         Exception: it cannot be fitted on any of the data here; whatever scikit-learn says.
     """
     kind = dict(all_estimators())[name]
+    np.random.seed(0)  # noqa: NPY002 - what estimators without a random_state draw from
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         estimator = _MADE.get(name, lambda c: c())(kind)
         return estimator.fit(*_data(name, estimator))
 
 
-def _data(name: str, estimator: Any) -> tuple[Any, ...]:  # noqa: PLR0911 - one line a kind of data
+def _data(name: str, estimator: Any) -> tuple[Any, ...]:
+    """What to fit it on."""
     x, classes, target = numbers()
-    tags = get_tags(estimator)
-    if name in _TEXT:
-        return (TEXTS,)
-    if name == "DictVectorizer":
-        return ([{"a": 1.0, "b": 2.0}, {"a": 3.0}],)
-    if name == "FeatureHasher":
-        return ([{"a": 1, "b": 2}],)
-    if name in {"LabelBinarizer", "LabelEncoder"}:
-        return (classes,)
-    if name == "MultiLabelBinarizer":
-        return ([[1, 2], [3]],)
-    if name == "KernelCenterer":
-        return (x @ x.T,)
-    if name == "IsotonicRegression":
-        return x[:, 0], target
-    if name == "PatchExtractor":
-        return (np.zeros((3, 8, 8)),)
+    peculiar = {
+        **dict.fromkeys(_TEXT, (TEXTS,)),
+        "DictVectorizer": ([{"a": 1.0, "b": 2.0}, {"a": 3.0}],),
+        "FeatureHasher": ([{"a": 1, "b": 2}],),
+        "LabelBinarizer": (classes,),
+        "LabelEncoder": (classes,),
+        "MultiLabelBinarizer": ([[1, 2], [3]],),
+        "KernelCenterer": (x @ x.T,),
+        "IsotonicRegression": (x[:, 0], target),
+        "PatchExtractor": (np.zeros((3, 8, 8)),),
+    }
+    return peculiar.get(name) or (_features(name, estimator), _target(name, estimator))
+
+
+def _features(name: str, estimator: Any) -> Any:
+    x = numbers()[0]
     if name in _COUNTS:
-        x = np.floor(np.abs(x)).clip(0, 3).astype(np.int64)
-    elif tags.input_tags.positive_only or name.endswith("NB") or name == "SkewedChi2Sampler":
-        x = np.abs(x)
+        return np.floor(np.abs(x)).clip(0, 3).astype(np.int64)
+    positive = get_tags(estimator).input_tags.positive_only or name.endswith("NB")
+    return np.abs(x) if positive or name == "SkewedChi2Sampler" else x
+
+
+def _target(name: str, estimator: Any) -> Any:
+    x, classes, target = numbers()
+    tags = get_tags(estimator).target_tags
     if name in _TWO_CLASSES:
-        classes = (classes > 1).astype(int)
+        return (classes > 1).astype(int)
     if name in _TARGETS:
-        return x, np.stack([classes, (target > 0).astype(int)], axis=1)
-    if is_regressor(estimator):
-        target = np.abs(target) + 1 if tags.target_tags.positive_only or "Po" in name else target
-        target = np.abs(target) + 1 if name in {"GammaRegressor", "TweedieRegressor"} else target
-        several = tags.target_tags.multi_output and not tags.target_tags.single_output
-        return x, np.stack([target, np.sin(x[:, 1])], axis=1) if several or "PLSS" in name else target
-    if is_classifier(estimator) or tags.target_tags.required:
-        return x, classes
-    return x, classes
+        return np.stack([classes, (target > 0).astype(int)], axis=1)
+    if not is_regressor(estimator):
+        return classes
+    if tags.positive_only or name in _POSITIVE_TARGET:
+        return np.abs(target) + 1
+    if (tags.multi_output and not tags.single_output) or name == "PLSSVD":
+        return np.stack([target, np.sin(x[:, 1])], axis=1)
+    return target
 
 
 def pipelines() -> dict[str, Any]:
     """Name -> fitted pipeline."""
+    np.random.seed(0)  # noqa: NPY002 - as above
     x, classes, target = numbers()
     table, answer = frame()
     holes = x.copy()
@@ -216,9 +223,9 @@ def pipelines() -> dict[str, Any]:
             "scaler + linear regression, values near 1e8": make_pipeline(
                 StandardScaler(), LinearRegression()
             ).fit(x + 1e8, target),
-            "named columns, mixed scalers": make_pipeline(
-                named_numbers, LogisticRegression()
-            ).fit(named, classes),
+            "named columns, mixed scalers": make_pipeline(named_numbers, LogisticRegression()).fit(
+                named, classes
+            ),
             "numbers and texts, logistic regression": make_pipeline(
                 mixed, LogisticRegression()
             ).fit(table, answer),
@@ -248,9 +255,9 @@ def pipelines() -> dict[str, Any]:
             "random search over a forest": RandomizedSearchCV(
                 RandomForestClassifier(10), {"max_depth": [3, 5]}, n_iter=2, cv=3
             ).fit(x, classes),
-            "calibrated forest": CalibratedClassifierCV(
-                RandomForestClassifier(10), cv=3
-            ).fit(x, classes),
+            "calibrated forest": CalibratedClassifierCV(RandomForestClassifier(10), cv=3).fit(
+                x, classes
+            ),
             "isotonic calibration": CalibratedClassifierCV(
                 SGDClassifier(), method="isotonic", cv=3
             ).fit(x, classes),
@@ -272,7 +279,9 @@ def pipelines() -> dict[str, Any]:
                 x, classes
             ),
             "scaler + k-means": make_pipeline(StandardScaler(), KMeans(3)).fit(x),
-            "scaler + isolation forest": make_pipeline(StandardScaler(), IsolationForest(n_estimators=20)).fit(x),
+            "scaler + isolation forest": make_pipeline(
+                StandardScaler(), IsolationForest(n_estimators=20)
+            ).fit(x),
             "boosting, trained with missing values": HistGradientBoostingClassifier(
                 max_iter=20
             ).fit(holes, classes),

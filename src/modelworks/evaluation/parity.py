@@ -335,7 +335,7 @@ def _numbers(source: Any, converted: Any, slack: Any, tolerance: Tolerance) -> _
         allowed = tolerance.absolute + tolerance.relative * np.abs(b)
         if slack is not None:
             allowed += _flat(_float(slack))
-        off = ~same & ~(distance <= allowed)
+        off = ~same & ~((distance <= allowed) & np.isfinite(b))
         finite = np.where(np.isfinite(distance), distance, 0.0)
         relative = np.where(np.abs(b) > 1e-6, finite / np.abs(b), 0.0)
     rows = len(a)

@@ -179,8 +179,9 @@ def _table(path: Path, rows: Iterable[list[str]]) -> Sample:
     lines = list(rows)
     if not lines:
         raise _wrong(path, "no rows")
+    counted = [str(i) for i in range(len(lines[0]))]  # what a frame without names is written with
     named = not all(_number(cell) is not None for cell in lines[0])
-    names = lines.pop(0) if named else [str(i) for i in range(len(lines[0]))]
+    names = lines.pop(0) if named or lines[0] == counted else counted
     _unique(path, names)
     values = zip(*lines, strict=True) if lines else iter(())
     return Sample(dict(zip(names, (_typed(list(v)) for v in values), strict=bool(lines))), named)
@@ -280,6 +281,8 @@ def _values(path: Path, values: Any, name: str) -> Any:
 
 def _npy(path: Path) -> Sample:
     array = _numpy(path)
+    if isinstance(array, dict):
+        raise _wrong(path, "an archive of arrays, which is called .npz")
     if array.ndim == 2 and array.dtype.names is None:
         columns = {str(i): _column_of(path, array[:, i], str(i)) for i in range(array.shape[1])}
         return Sample(columns, named=False)
@@ -291,16 +294,17 @@ def _npy(path: Path) -> Sample:
 
 def _npz(path: Path) -> Sample:
     arrays = _numpy(path)
-    try:
-        columns = {name: _column_of(path, arrays[name], name) for name in arrays.files}
-    except (ValueError, OSError, EOFError, KeyError) as error:
-        raise _wrong(path, f"damaged npz: {str(error)[:120]}") from error
-    return Sample(columns, named=True)
+    if not isinstance(arrays, dict):
+        raise _wrong(path, "one array, which is called .npy")
+    return Sample({name: _column_of(path, a, name) for name, a in arrays.items()}, named=True)
 
 
 def _numpy(path: Path) -> Any:
+    """An array, or a dictionary of arrays; never unpickled."""
     try:
-        return np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            return {n: loaded[n] for n in loaded.files} if hasattr(loaded, "files") else loaded
     except MemoryError:
         raise
     except Exception as error:  # numpy raises whatever zipfile, ast and struct do

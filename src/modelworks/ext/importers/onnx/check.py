@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import onnx
 from onnx.external_data_helper import (
     ExternalDataInfo,
@@ -15,7 +14,6 @@ from modelworks.core.errors import InvalidError, RefusedError
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.seams import Engine, EngineOptions, Session
 from modelworks.core.tensor import Datatype, Layout, Signature, TensorSpec
-from modelworks.evaluation.probes import generate, narrow
 from modelworks.ext.importers import samples
 from modelworks.ext.importers.onnx import model_file
 from modelworks.ext.importers.onnx.meaning import meaning, strip_zipmap
@@ -142,11 +140,10 @@ def _signature(
     options: ImportOptions,
 ) -> Signature:
     own = session.signature
-    outputs = _ranks(model, session)
     layout = options.layout or _layout(own.inputs)
     _check_layout(layout, own.inputs)
     features = tuple(s.name for s in own.inputs) if layout is Layout.COLUMNS else ()
-    outputs, found = meaning(model, outputs, classes)
+    outputs, found = meaning(model, own.outputs, classes)
     return Signature(own.inputs, outputs, layout, features, found)
 
 
@@ -171,25 +168,6 @@ def _check_layout(layout: Layout, inputs: tuple[TensorSpec, ...]) -> None:
             "layout columns wants inputs of one column each, as the file does not have",
             field="layout",
         )
-
-
-def _ranks(model: onnx.ModelProto, session: Session) -> tuple[TensorSpec, ...]:
-    """The outputs; where the file says nothing of a shape, a run tells the number of axes."""
-    unknown = {o.name for o in model.graph.output if not o.type.tensor_type.HasField("shape")} & {
-        spec.name for spec in session.signature.outputs if not spec.shape
-    }
-    if not unknown:
-        return session.signature.outputs
-    probe = generate(session.signature, {}, rows=3)[0]
-    try:
-        answers = session.infer(narrow(probe.inputs, session.signature))
-    except InvalidError:
-        return session.signature.outputs
-    specs = []
-    for spec, answer in zip(session.signature.outputs, answers, strict=True):
-        shape = (None,) * np.ndim(answer) if spec.name in unknown else spec.shape
-        specs.append(TensorSpec(spec.name, spec.datatype, shape))
-    return tuple(specs)
 
 
 def _named(signature: Signature, sample: samples.Sample) -> Signature:
