@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from onnx import TensorProto, helper, save
+from onnx import TensorProto, helper, load, save
 
 from modelworks.api.app import create_app
 from modelworks.client.http import HttpTransport
@@ -134,10 +134,19 @@ def test_the_whole_life_of_a_model(transport: Transport, model: Path):
     assert transport.models() == []
 
 
+def _reaching_out(model: Path, into: Path) -> Path:
+    """The model with its weights said to lie outside its folder; refused without a framework."""
+    found = load(model)
+    weights = found.graph.initializer[0]
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="../../etc/passwd")
+    into.write_bytes(found.SerializeToString())
+    return into
+
+
 def test_errors_are_the_same_errors(transport: Transport, model: Path, tmp_path: Path):
     transport.import_model(ImportRequest(file=model, name="line"))
-    hostile = tmp_path / "hostile.pkl"
-    hostile.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    hostile = _reaching_out(model, tmp_path / "hostile.onnx")
     torn = tmp_path / "torn.onnx"
     torn.write_bytes(model.read_bytes()[:40])
     cases: list[tuple[type[ModelworksError], ImportRequest]] = [
