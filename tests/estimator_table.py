@@ -30,8 +30,8 @@ small table, saved with joblib, imported as `modelworks import` does it, in the 
 writes this page (`MODELWORKS_WRITE_DOCS=1 python -m pytest tests/long/test_estimator_table.py`) and
 fails when a result changes.
 
-"imported" means that the converted model predicted what the source predicts, by the rules in
-[architecture.md](architecture.md): on rows in the training range, with missing values where the
+"imported" means that the converted model predicted what the source predicts, by the rules of
+[decision 0008](decisions/0008-parity.md): on rows in the training range, with missing values where the
 source takes them, zeros, negatives and unknown categories. The difference is the largest one there.
 Everything else is refused with the reason: nothing is served that predicts something else.
 

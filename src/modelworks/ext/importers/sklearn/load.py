@@ -17,7 +17,7 @@ from modelworks.core.errors import InvalidError, ModelworksError, RefusedError
 from modelworks.ext.importers.pickles.load import load_allowed
 from modelworks.ext.importers.pickles.scan import globals_in
 from modelworks.ext.importers.reasons import reason
-from modelworks.ext.importers.sklearn.allowed import SKLEARN
+from modelworks.ext.importers.sklearn.allow import SKLEARN
 
 _BOMB_RATIO, _BOMB_FLOOR = 200, 64 << 20
 
