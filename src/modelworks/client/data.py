@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from modelworks.client.wire import Wire
-from modelworks.core.errors import InvalidError, ModelworksError
+from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
 from modelworks.core.reference import ModelRef, parse_ref
 from modelworks.core.tensor import TensorSpec
 
@@ -63,29 +63,37 @@ class DataPlane:
             InvalidError: a missing or unknown input, or values that it does not take.
             NotFoundError: the server has no such model or version.
             UnavailableError: nothing listens, or the server is full.
+            CrashedError: what answers is no inference server.
         """
-        from modelworks.client import tensors  # noqa: PLC0415 - numpy, for those who need it
+        # numpy, for those who need it
+        from modelworks.client.tensors import cast, specs  # noqa: PLC0415 - as above
+        from modelworks.protocol.oip.caller import build_request, read_response  # noqa: PLC0415 - as above
 
         path = model_path(parse_ref(model))
         wanted = self._inputs.get(model)
         if wanted is None:
-            wanted = self._inputs[model] = tensors.specs(self.metadata(model)["inputs"])
-        body, length = tensors.request(inputs, wanted)
+            wanted = self._inputs[model] = specs(self.metadata(model)["inputs"])
+        datatypes = {name: spec.datatype for name, spec in wanted.items()}
+        body, kind, further = build_request(cast(inputs, wanted), datatypes=datatypes)
         try:
             data, headers = self._wire.send(
                 "POST",
                 f"/v2/models/{path}/infer",
                 body=body,
                 headers={
-                    "Content-Type": "application/octet-stream",
-                    tensors.HEADER: str(length),
+                    "Content-Type": kind.decode(),
+                    **{name.decode(): value.decode() for name, value in further},
                 },
                 seconds=PREDICT_SECONDS,
             )
         except ModelworksError:
             self._inputs.pop(model, None)  # an alias may have moved to another signature
             raise
-        return tensors.answer(data, headers.get(tensors.HEADER))
+        length = headers.get("Inference-Header-Content-Length")
+        try:
+            return read_response(data, None if length is None else int(length)).outputs
+        except (InvalidError, ValueError) as error:  # the server's fault, not the caller's
+            raise CrashedError(f"{self.url} gave no inference answer: {error}") from error
 
     def metadata(self, model: str) -> dict[str, Any]:
         """The model's inputs and outputs, as the Open Inference Protocol says them."""

@@ -1,16 +1,13 @@
-"""Tensors for `infer`: arrays into a binary request, a binary answer into arrays."""
+"""What a user gives `infer`, made into the arrays that the model takes."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
+from modelworks.core.errors import InvalidError
 from modelworks.core.tensor import Datatype, TensorSpec
-from modelworks.protocol.tensors import DTYPES, from_binary, pack
-
-HEADER = "Inference-Header-Content-Length"
+from modelworks.protocol.tensors import DTYPES, Array
 
 
 def specs(metadata: Sequence[Mapping[str, Any]]) -> dict[str, TensorSpec]:
@@ -25,8 +22,8 @@ def specs(metadata: Sequence[Mapping[str, Any]]) -> dict[str, TensorSpec]:
     }
 
 
-def request(inputs: Mapping[str, Any], wanted: Mapping[str, TensorSpec]) -> tuple[bytes, int]:
-    """Body and length of its JSON header; every tensor is sent as raw bytes.
+def cast(inputs: Mapping[str, Any], wanted: Mapping[str, TensorSpec]) -> dict[str, Array]:
+    """The inputs as arrays of the model's datatypes, in the order given.
 
     Args:
         inputs: name -> array, or what numpy makes an array of.
@@ -39,61 +36,12 @@ def request(inputs: Mapping[str, Any], wanted: Mapping[str, TensorSpec]) -> tupl
     names = ", ".join(wanted)
     for name in wanted.keys() - inputs.keys():
         raise InvalidError(f"input '{name}' is missing: the model takes {names}", field=name)
-    entries, raws = [], []
-    for name, value in inputs.items():
-        if name not in wanted:
-            raise InvalidError(f"there is no input '{name}': the model takes {names}", field=name)
-        spec = wanted[name]
-        array = _cast(spec, value)
-        raw = pack(spec.datatype, array)
-        entries.append(
-            {
-                "name": name,
-                "shape": list(array.shape),
-                "datatype": spec.datatype.value,
-                "parameters": {"binary_data_size": len(raw)},
-            }
-        )
-        raws.append(raw)
-    document = {"inputs": entries, "parameters": {"binary_data_output": True}}
-    head = json.dumps(document).encode()
-    return head + b"".join(raws), len(head)
+    for name in inputs.keys() - wanted.keys():
+        raise InvalidError(f"there is no input '{name}': the model takes {names}", field=name)
+    return {name: _cast(wanted[name], value) for name, value in inputs.items()}
 
 
-def answer(body: bytes, header_length: str | None) -> dict[str, Any]:
-    """Output name -> array; text stays an object array of bytes.
-
-    Raises:
-        CrashedError: no answer of an inference server.
-    """
-    length = int(header_length) if header_length and header_length.isdecimal() else len(body)
-    found: dict[str, Any] = {}
-    try:
-        outputs = json.loads(body[:length])["outputs"]
-        position = length
-        for entry in outputs:
-            spec = TensorSpec(entry["name"], Datatype(entry["datatype"]), ())
-            shape = tuple(entry["shape"])
-            size = entry.get("parameters", {}).get("binary_data_size")
-            if size is None:
-                found[spec.name] = _from_json(spec, entry["data"], shape)
-                continue
-            raw = memoryview(body)[position : position + size]
-            found[spec.name] = from_binary(spec, raw, shape, spec.name)
-            position += size
-    except (ValueError, KeyError, TypeError, ModelworksError) as error:
-        raise CrashedError(f"the answer is no inference response: {error}") from error
-    return found
-
-
-def _from_json(spec: TensorSpec, data: Any, shape: tuple[int, ...]) -> Any:
-    if spec.datatype is Datatype.BYTES:
-        flat = np.asarray(data, dtype=object).ravel().tolist()
-        data = [item.encode() if isinstance(item, str) else item for item in flat]
-    return np.asarray(data, dtype=DTYPES[spec.datatype]).reshape(shape)
-
-
-def _cast(spec: TensorSpec, value: Any) -> Any:
+def _cast(spec: TensorSpec, value: Any) -> Array:
     try:
         array = np.asarray(value)
     except ValueError as error:

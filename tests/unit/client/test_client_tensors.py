@@ -1,13 +1,12 @@
-"""Binary requests and answers, read back by the protocol's own reader and writer."""
+"""What users give `infer`, as the server reads it."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from modelworks.client import tensors
-from modelworks.core.errors import CrashedError, InvalidError
+from modelworks.core.errors import InvalidError
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.protocol.oip.caller import build_request
 from modelworks.protocol.oip.request import decode_request
 from modelworks.protocol.tensors import DTYPES
 
@@ -18,8 +17,9 @@ NUMBERS = [d for d in Datatype if d not in {Datatype.BYTES, Datatype.BF16}]
 
 def _sent(datatype: Datatype, value: object) -> np.ndarray:
     spec = TensorSpec("x", datatype, (None, None))
-    body, length = tensors.request({"x": value}, {"x": spec})
-    return decode_request(body, length, Signature((spec,), ())).inputs["x"]
+    arrays = tensors.cast({"x": value}, {"x": spec})
+    body, _, headers = build_request(arrays, datatypes={"x": datatype})
+    return decode_request(body, int(headers[0][1]), Signature((spec,), ())).inputs["x"]
 
 
 @pytest.mark.parametrize("datatype", NUMBERS)
@@ -72,23 +72,4 @@ def test_values_of_another_kind_are_refused_here(datatype, value):
 @pytest.mark.parametrize("inputs", [{}, {"y": [1]}, {"x": [[1]], "y": [1]}])
 def test_names_are_checked(inputs):
     with pytest.raises(InvalidError):
-        tensors.request(inputs, {"x": TensorSpec("x", Datatype.FP32, (None, 1))})
-
-
-def test_an_answer_in_json_and_in_binary():
-    head = (
-        b'{"outputs": [{"name": "a", "datatype": "FP32", "shape": [1, 2], "data": [1.5, 2]},'
-        b' {"name": "t", "datatype": "BYTES", "shape": [1], "data": ["x"]},'
-        b' {"name": "b", "datatype": "INT16", "shape": [2],'
-        b' "parameters": {"binary_data_size": 4}}]}'
-    )
-    found = tensors.answer(head + b"\x01\x00\x02\x00", str(len(head)))
-    assert found["a"].tolist() == [[1.5, 2.0]]
-    assert found["t"].tolist() == [b"x"]
-    assert found["b"].tolist() == [1, 2]
-
-
-@given(st.binary(max_size=60), st.none() | st.text(max_size=4))
-def test_garbage_is_no_answer(body, length):
-    with pytest.raises(CrashedError):
-        tensors.answer(body, length)
+        tensors.cast(inputs, {"x": TensorSpec("x", Datatype.FP32, (None, 1))})

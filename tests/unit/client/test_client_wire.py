@@ -189,6 +189,40 @@ def test_what_is_no_rows(rows):
     assert caught.value.field == "rows"
 
 
+TENSOR = {"name": "x", "datatype": "FP32", "shape": [-1]}
+OUTPUT = {"name": "y", "datatype": "INT16", "shape": [2], "parameters": {"binary_data_size": 4}}
+
+
+def _tensors(**answer: object) -> bytes:
+    """A server whose every answer is the model's metadata too."""
+    return json.dumps({"inputs": [TENSOR], **answer}).encode()
+
+
+def test_tensors_go_and_come_back(answering):
+    head = _tensors(model_name="m", outputs=[{**TENSOR, "shape": [1], "data": [1.5]}])
+    plane = DataPlane(answering(_http(200, head)))
+    assert plane.infer("m", {"x": [1.0]})["x"].tolist() == [1.5]
+    plane.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "header"),
+    [
+        (_tensors(), ()),
+        (_tensors(outputs=[{**TENSOR, "data": [1]}]), ()),
+        (_tensors(model_name="m", outputs=[OUTPUT]), ()),
+        (_tensors(model_name="m", outputs=[]), ("Inference-Header-Content-Length: 9999",)),
+        (_tensors(model_name="m", outputs=[]), ("Inference-Header-Content-Length: many",)),
+        (_tensors(model_name="m", outputs=[]), ("Inference-Header-Content-Length: -1",)),
+    ],
+)
+def test_what_is_no_inference_answer_is_not_the_callers_fault(answering, body, header):
+    plane = DataPlane(answering(_http(200, body, *header)))
+    with pytest.raises(errors.CrashedError, match="no inference answer"):
+        plane.infer("m", {"x": [1.0]})
+    plane.close()
+
+
 def test_ready_is_false_where_nobody_listens():
     plane = DataPlane("http://127.0.0.1:9")
     assert plane.ready() is False
