@@ -175,6 +175,18 @@ class _Trial:
         if self.sample is not None and len(next(iter(self.sample.values()))) >= 2:
             return {name: array[:_LOOK] for name, array in self.sample.items()}
         rows = generate(signature, self.ranges, rows=_LOOK)[0].inputs
+        trouble = self._refusal(rows)
+        if trouble is not None:
+            self.source.narrow = True
+            if self._refusal(rows) is not None:
+                raise InvalidError(
+                    f"the estimator refuses generated rows ({reason(trouble)}): give a --sample",
+                    field="sample",
+                ) from trouble
+        return rows
+
+    def _refusal(self, rows: Tensors) -> Exception | None:
+        """What the estimator says against these rows."""
         try:
             with quiet():
                 table = self.source.table(rows)
@@ -182,12 +194,9 @@ class _Trial:
                     if hasattr(self.source.estimator, name):
                         getattr(self.source.estimator, name)(table)
                         break
-        except Exception as error:
-            raise InvalidError(
-                f"the estimator refuses generated rows ({reason(error)}): give a --sample",
-                field="sample",
-            ) from error
-        return rows
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's estimator raises
+            return error
+        return None
 
     def _open(self, model: onnx.ModelProto, signature: Signature | None = None) -> Session:
         with tempfile.TemporaryDirectory() as folder:

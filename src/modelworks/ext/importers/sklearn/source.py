@@ -39,10 +39,15 @@ class Source:
     Args:
         estimator: fitted.
         columns: what it takes.
+
+    Attributes:
+        narrow: it takes float32 only. Some compiled estimators refuse any precision but that of
+            the data they were fitted on.
     """
 
     def __init__(self, estimator: Any, columns: Columns) -> None:
         self.estimator = estimator
+        self.narrow = False
         self._columns = columns
 
     def table(self, inputs: Tensors) -> Any:
@@ -52,6 +57,8 @@ class Source:
             matrix = inputs[MATRIX]
             if columns[0].datatype is Datatype.BYTES:
                 matrix = _texts(matrix)
+            elif self.narrow:
+                matrix = matrix.astype(np.float32)
             if not self._columns.named:
                 return matrix
             return pd.DataFrame(matrix, columns=[c.name for c in columns])
