@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, save
 
 from modelworks.client.data import DataPlane
 from modelworks.client.endpoints import listed
-from modelworks.console.exposition import read
+from modelworks.control.exposition import read
 from modelworks.core.home import Home
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]

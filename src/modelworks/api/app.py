@@ -36,7 +36,7 @@ def create_app(
 
     Args:
         factory: does the work; the caller closes it.
-        watch: asks the model servers of this machine; the caller closes it.
+        watch: asks the model servers of this machine; the caller starts and closes it.
         hosts: names under which the control plane is known, besides this machine's own.
         limits: of uploads.
     """

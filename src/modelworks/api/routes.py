@@ -192,5 +192,5 @@ class Routes:
         return reply(self._factory.collect())
 
     def endpoints(self) -> Response:
-        """The model servers that run on this machine, asked just now."""
-        return reply(list(self._watch.look()))
+        """The model servers that run on this machine, as they were two seconds ago at most."""
+        return reply(list(self._watch.states()))

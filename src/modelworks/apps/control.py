@@ -16,7 +16,6 @@ from pathlib import Path
 import uvicorn
 
 from modelworks.api.app import create_app
-from modelworks.client.endpoints import listed
 from modelworks.console.pages import install
 from modelworks.control.endpoints import Watch
 from modelworks.control.reconcile import Reconciler
@@ -96,9 +95,8 @@ def run(settings: ControlSettings) -> None:
         reconciler.start()
         stack.callback(reconciler.close)
         app = create_app(factory, watch, hosts=(settings.host, *settings.hosts))
-        observer = install(app, factory, lambda: listed(factory.home))
-        observer.start()
-        stack.callback(observer.close)
+        install(app, factory, watch)
+        watch.start()
         config = uvicorn.Config(
             app,
             log_level="warning",

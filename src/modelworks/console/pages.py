@@ -1,6 +1,5 @@
 """The console's routes: each gathers what the public API says and renders one template."""
 
-from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -9,10 +8,9 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from modelworks.client.endpoints import Endpoint
 from modelworks.client.transport import Transport
 from modelworks.console import charts, show
-from modelworks.console.observer import KEPT, Observer
+from modelworks.control.endpoints import KEPT, Watch
 from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.ids import now_ns
 
@@ -28,30 +26,23 @@ SECURITY = {
 _STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
-def install(
-    app: FastAPI, transport: Transport, endpoints: Callable[[], Sequence[Endpoint]]
-) -> Observer:
+def install(app: FastAPI, transport: Transport, watch: Watch) -> None:
     """Add the console to the control plane's app.
 
     Args:
         app: the control plane.
         transport: its verbs.
-        endpoints: lists the servers that run here.
-
-    Returns:
-        The observer behind the live figures; the caller starts it and closes it.
+        watch: behind the live figures; the caller starts it and closes it.
     """
-    observer = Observer(endpoints)
-    app.include_router(Console(transport, observer).router())
-    return observer
+    app.include_router(Console(transport, watch).router())
 
 
 class Console:
     """The pages over one control plane."""
 
-    def __init__(self, transport: Transport, observer: Observer) -> None:
+    def __init__(self, transport: Transport, watch: Watch) -> None:
         self._transport = transport
-        self._observer = observer
+        self._watch = watch
         self._templates = Environment(
             loader=PackageLoader("modelworks.console"), autoescape=True, undefined=StrictUndefined
         )
@@ -65,7 +56,7 @@ class Console:
             figures=show.figures,
         )
         self._templates.globals.update(
-            sparkline=lambda past: charts.sparkline(past, KEPT - 1),
+            sparkline=lambda recent: charts.sparkline([p.rate for p in recent], KEPT - 1),
             box=(charts.WIDTH, charts.HEIGHT),
         )
 
@@ -100,8 +91,8 @@ class Console:
     def _overview(self) -> dict[str, Any]:
         models = self._transport.models()
         return {
-            "models": [(model, self._observer.model(model.name)) for model in models],
-            "watched": self._observer.view(),
+            "models": [(model, self._watch.model(model.name)) for model in models],
+            "watched": self._watch.states(),
         }
 
     def _model_page(self, template: str, name: str) -> Response:
@@ -116,12 +107,12 @@ class Console:
             (
                 version,
                 [alias.name for alias in aliases if alias.version == version.version],
-                self._observer.version(name, str(version.version)),
+                self._watch.version(name, str(version.version)),
             )
             for version in versions
         ]
         data = {"name": name, "rows": rows, "changes": changes[::-1]}
-        return self._page(template, {**data, "traffic": self._observer.model(name)})
+        return self._page(template, {**data, "traffic": self._watch.model(name)})
 
     def _page(self, template: str, data: dict[str, Any], status: int = 200) -> Response:
         text = self._templates.get_template(template).render(data)

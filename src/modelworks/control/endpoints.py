@@ -1,123 +1,158 @@
-"""Asks the model servers of this machine how they do: ready, requests, failures, durations."""
+"""Asks the model servers of this machine every two seconds how they do, and remembers it."""
 
+import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-import orjson
 import urllib3
 
 from modelworks.client.endpoints import Endpoint, listed
+from modelworks.control import exposition
+from modelworks.control.exposition import Counts, Key
+from modelworks.control.traffic import Sample, Traffic, traffic
 from modelworks.core.home import Home
 
+_log = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 2.0
 DEADLINE_SECONDS = 0.5
 MAX_ENDPOINTS = 64
-MAX_BYTES = 4 << 20
-KEPT = 120
-FRESH_SECONDS = 0.25
-"""Two questions closer than this share one answer."""
+MAX_BYTES = 16 << 20
+KEPT = 61
+"""Looks that are remembered: the two minutes between them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One version on one server, since that server began.
+    """One version on one server.
 
     Attributes:
         model: its name.
         version: its number.
-        requests: answered with success.
-        failures: answered with an error.
-        mean_ns: of a successful request, in the server; None before the first.
+        traffic: of it, there.
     """
 
     model: str
     version: str
-    requests: int
-    failures: int
-    mean_ns: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One look at a server.
-
-    Attributes:
-        at_ns: UTC.
-        requests: of all models since the server began, failures included.
-        rate: requests a second since the look before.
-    """
-
-    at_ns: int
-    requests: int
-    rate: float
+    traffic: Traffic
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """A listed server, asked just now.
+    """A listed server, as it was at the last look.
 
     Attributes:
         endpoint: as it is listed.
+        answers: it says what it counts.
         ready: it answers predictions.
-        rate: requests a second between the last two looks; 0 before the second.
-        models: what it serves; empty where it did not answer.
-        recent: looks, oldest first.
+        total: of all that it serves.
+        models: what it served when it last answered.
     """
 
     endpoint: Endpoint
+    answers: bool
     ready: bool
-    rate: float
+    total: Traffic
     models: tuple[Served, ...]
-    recent: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a look leaves behind; replaced as a whole, so readers need no lock."""
+
+    states: tuple[EndpointState, ...] = ()
+    samples: dict[str, tuple[Sample, ...]] = field(default_factory=dict)
 
 
 class Watch:
-    """Looks at the servers when somebody asks, and remembers a few looks.
+    """One thread that asks; readers take what it last saw.
 
     Args:
         home: whose endpoints.
+        period: seconds between two looks.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, period: float = PERIOD_SECONDS) -> None:
         self._home = home
-        self._lock = threading.Lock()
-        self._points: dict[str, deque[Point]] = {}
-        self._last: tuple[EndpointState, ...] = ()
-        self._at = float("-inf")
+        self._period = period
+        self._stop = threading.Event()
+        self._seen = _Seen()
+        self._thread: threading.Thread | None = None
         self._pool = urllib3.PoolManager(num_pools=MAX_ENDPOINTS, maxsize=1, retries=False)
 
-    def look(self) -> tuple[EndpointState, ...]:
-        """Every listed server, oldest first; half a second at most for each of two questions."""
-        with self._lock:
-            if time.monotonic() - self._at < FRESH_SECONDS:
-                return self._last
-            found = listed(self._home)[:MAX_ENDPOINTS]
-            for url in self._points.keys() - {endpoint.url for endpoint in found}:
-                del self._points[url]
-            if found:
-                with ThreadPoolExecutor(max_workers=min(8, len(found))) as askers:
-                    self._last = tuple(askers.map(self._state, found))
-            else:
-                self._last = ()
-            self._at = time.monotonic()
-            return self._last
+    def start(self) -> None:
+        """Begin; twice is quiet."""
+        if self._thread is None:
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._run, name="endpoints", daemon=True)
+            self._thread.start()
 
     def close(self) -> None:
-        """Close the kept connections."""
+        """End the thread and close the kept connections. Twice is quiet."""
+        self._stop.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(timeout=30)
         self._pool.clear()
 
-    def _state(self, endpoint: Endpoint) -> EndpointState:
+    def states(self) -> tuple[EndpointState, ...]:
+        """Every listed server, oldest first, as of the last look."""
+        return self._seen.states
+
+    def model(self, name: str) -> Traffic:
+        """A model's traffic over all servers and versions."""
+        return self._of(lambda key: key[0] == name)
+
+    def version(self, name: str, version: str) -> Traffic:
+        """One version's traffic over all servers."""
+        return self._of(lambda key: key == (name, version))
+
+    def look(self) -> tuple[EndpointState, ...]:
+        """Ask every server now. Never raises for a server's sake."""
+        found = listed(self._home)[:MAX_ENDPOINTS]
+        before = self._seen.samples
+        if not found:
+            self._seen = _Seen()
+            return ()
+        with ThreadPoolExecutor(max_workers=min(8, len(found))) as askers:
+            seen = list(askers.map(lambda e: self._ask(e, before.get(e.url, ())), found))
+        samples = {state.endpoint.url: kept for state, kept in seen}
+        self._seen = _Seen(tuple(state for state, _ in seen), samples)
+        return self._seen.states
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.look()
+            except OSError as error:  # the folder of the entries: it may be mended
+                _log.warning("the list of servers cannot be read: %s", error)
+            self._stop.wait(self._period)
+
+    def _of(self, wanted: Callable[[Key], bool]) -> Traffic:
+        histories = []
+        for past in self._seen.samples.values():
+            keys = [key for key in past[-1].counts if wanted(key)] if past else []
+            if keys:
+                histories.append((past, keys))
+        return traffic(histories)
+
+    def _ask(
+        self, endpoint: Endpoint, past: tuple[Sample, ...]
+    ) -> tuple[EndpointState, tuple[Sample, ...]]:
+        """How a server is now, and the samples of it that are kept."""
         ready = self._get(f"{endpoint.url}/v2/health/ready") is not None
-        models = _models(self._get(f"{endpoint.url}/v2/models/stats"))
-        points = self._points.setdefault(endpoint.url, deque(maxlen=KEPT))
-        if models is not None:
-            points.append(_point(points[-1] if points else None, models))
-        rate = points[-1].rate if points and models is not None else 0.0
-        return EndpointState(endpoint, ready, rate, models or (), tuple(points))
+        counts = _counts(self._get(f"{endpoint.url}/metrics"))
+        # A silent server counts on from where it was: its rate is 0 until it speaks again.
+        known = counts if counts is not None else past[-1].counts if past else None
+        if known is not None:
+            past = (*past[1 - KEPT :], Sample(time.monotonic(), time.time_ns(), known))
+        keys = sorted(past[-1].counts) if past else []
+        models = tuple(Served(*key, traffic([(past, [key])])) for key in keys)
+        state = EndpointState(endpoint, counts is not None, ready, traffic([(past, keys)]), models)
+        return state, past
 
     def _get(self, url: str) -> bytes | None:
         """The body of a 200 answer, or None."""
@@ -138,28 +173,11 @@ class Watch:
         return body if answer.status == 200 and len(body) <= MAX_BYTES else None
 
 
-def _point(last: Point | None, models: tuple[Served, ...]) -> Point:
-    now = time.time_ns()
-    requests = sum(model.requests + model.failures for model in models)
-    if last is None or now <= last.at_ns or requests < last.requests:
-        return Point(now, requests, 0.0)  # the first look, or the server began anew
-    return Point(now, requests, (requests - last.requests) * 1e9 / (now - last.at_ns))
-
-
-def _models(body: bytes | None) -> tuple[Served, ...] | None:
-    """Model statistics as the Open Inference Protocol's extension answers them; None: no such."""
-    try:
-        entries = orjson.loads(body or b"")["model_stats"]
-        return tuple(_served(entry) for entry in entries)
-    except (ValueError, TypeError, KeyError, AttributeError):
+def _counts(body: bytes | None) -> dict[Key, Counts] | None:
+    """What a server says in its metrics; None where it says nothing, or nothing of the kind."""
+    if body is None:
         return None
-
-
-def _served(entry: Mapping[str, Any]) -> Served:
-    stats = entry.get("inference_stats") or {}
-    success, fail = stats.get("success") or {}, stats.get("fail") or {}
-    count = int(success.get("count", 0))
-    mean = int(success.get("ns", 0)) // count if count else None
-    return Served(
-        str(entry["name"]), str(entry.get("version", "")), count, int(fail.get("count", 0)), mean
-    )
+    try:
+        return exposition.read(body.decode())
+    except ValueError:
+        return None

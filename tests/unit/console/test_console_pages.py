@@ -11,8 +11,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from modelworks.client.endpoints import Endpoint
+from modelworks.client.endpoints import register
 from modelworks.console.pages import install
+from modelworks.control.endpoints import Watch
 from modelworks.control.service import Factory
 from modelworks.core.home import Home
 from modelworks.core.model import Evidence, Lineage, Verdict
@@ -57,10 +58,12 @@ def pages(home: Home, tmp_path: Path) -> Iterator[Pages]:
             )
         factory.set_alias("fraud", "champion", "1.1.0", EVIL)
         app = FastAPI()
-        listed = [Endpoint("up", "http://127.0.0.1:9", 1, 0, "up", (EVIL,))]
-        observer = install(app, factory, lambda: listed)
-        observer.look()
+        register(factory.home, "up", "http://127.0.0.1:9", "up", (EVIL,))
+        watch = Watch(factory.home)
+        install(app, factory, watch)
+        watch.look()
         yield Pages(app)
+        watch.close()
 
 
 class _Tags(HTMLParser):
@@ -128,7 +131,7 @@ def test_an_unknown_model_is_a_page_too(pages, name):
 def test_an_empty_factory_says_how_to_begin(home):
     app = FastAPI()
     with Factory(home) as factory:
-        install(app, factory, list)
+        install(app, factory, Watch(home))
         text = Pages(app).get("/").text
     assert "modelworks import" in text
     assert "modelworks serve" in text

@@ -12,15 +12,11 @@ import pytest
 
 from modelworks.client.endpoints import Endpoint
 from modelworks.control import endpoints
-from modelworks.control.endpoints import Served, Watch
+from modelworks.control.endpoints import EndpointState, Served, Watch
+from modelworks.control.traffic import Traffic
 from modelworks.core import codec
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture(autouse=True)
-def always_fresh(monkeypatch):
-    monkeypatch.setattr(endpoints, "FRESH_SECONDS", 0.0)
 
 
 class Server(ThreadingHTTPServer):
@@ -28,7 +24,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answers)
-        self.ready, self.stats, self.pause = 200, b"{}", 0.0
+        self.ready, self.metrics, self.pause, self.asked = 200, b"", 0.0, 0
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
@@ -40,7 +36,8 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self):
         time.sleep(self.server.pause)
         health = self.path == "/v2/health/ready"
-        body = b"" if health else self.server.stats
+        body = b"" if health else self.server.metrics
+        self.server.asked += not health
         self.send_response(self.server.ready if health else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -74,59 +71,109 @@ def lists(home, url, pid=None, name="up"):
     return path
 
 
-def stats(success, fail=0, ns=0):
-    done = {"success": {"count": success, "ns": ns}, "fail": {"count": fail, "ns": 0}}
-    entry = {"name": "fraud", "version": "1.0.0", "inference_stats": done}
-    return json.dumps({"model_stats": [entry]}).encode()
+def metrics(success, failed=0, under_2ms=0, model="fraud"):
+    pairs = f'model="{model}",version="1.0.0"'
+    requests = "modelworks_requests_total"
+    bucket = f'modelworks_request_duration_seconds_bucket{{{pairs},stage="total"'
+    return f"""\
+{requests}{{{pairs},outcome="success",code="2xx"}} {success}
+{requests}{{{pairs},outcome="failed",code="5xx"}} {failed}
+{bucket},le="0.002"}} {under_2ms}
+{bucket},le="+Inf"}} {under_2ms}
+""".encode()
 
 
 def test_no_server(watch):
-    assert watch.look() == ()
+    assert watch.look() == watch.states() == ()
+    assert watch.model("fraud") == Traffic()
 
 
-def test_a_server_and_its_rate(home, watch, server):
+def test_a_server_its_rate_and_its_latency(home, watch, server):
     lists(home, server.url)
-    server.stats = stats(10, 1, ns=30_000)
+    server.metrics = metrics(10, 1)
     (state,) = watch.look()
-    assert state.ready
-    assert state.models == (Served("fraud", "1.0.0", 10, 1, 3000),)
-    assert state.rate == 0.0
-    server.stats = stats(110, 1)
+    assert (state.answers, state.ready) == (True, True)
+    assert state.models == (Served("fraud", "1.0.0", Traffic(11, 1)),)
+    server.metrics = metrics(100, 11, under_2ms=90)
     (state,) = watch.look()
-    first, second = state.recent
-    assert (first.requests, second.requests) == (11, 111)
-    assert state.rate == second.rate == pytest.approx(100e9 / (second.at_ns - first.at_ns))
+    assert watch.states() == (state,)
+    (served,) = state.models
+    assert served.traffic == state.total == watch.model("fraud") == watch.version("fraud", "1.0.0")
+    found = state.total
+    (point,) = found.recent
+    assert (found.requests, found.failures) == (111, 11)
+    assert found.rate == point.rate > 0
+    assert found.failed == pytest.approx(found.rate / 10)
+    assert (found.p50, found.p99) == pytest.approx((0.001, 0.00198))
+    assert watch.version("fraud", "2.0.0") == watch.model("x") == Traffic()
+    assert codec.decode(EndpointState, codec.encode(state)) == state
+
+
+def test_two_servers_of_one_model_add_up(home, watch, server):
+    lists(home, server.url)
+    lists(home, server.url.replace("127.0.0.1", "localhost"), name="other")
+    for count in (10, 110):
+        server.metrics = metrics(count, under_2ms=count)
+        first, second = watch.look()
+    found = watch.model("fraud")
+    assert found.requests == 220
+    assert found.rate == pytest.approx(first.total.rate + second.total.rate)
+    assert len(found.recent) == 1
 
 
 def test_a_server_that_began_anew_has_no_negative_rate(home, watch, server):
     lists(home, server.url)
-    server.stats = stats(1000)
-    watch.look()
-    server.stats = stats(3)
-    assert watch.look()[0].rate == 0.0
+    for count in (1000, 3):
+        server.metrics = metrics(count, under_2ms=count)
+        (state,) = watch.look()
+    assert state.total.requests == 3
+    assert state.total.rate > 0
+    assert state.total.p99 == pytest.approx(0.00198)
 
 
 def test_a_server_that_drains_is_not_ready(home, watch, server):
     lists(home, server.url)
     server.ready = 503
-    assert not watch.look()[0].ready
+    (state,) = watch.look()
+    assert (state.answers, state.ready) == (True, False)
+
+
+def test_a_server_that_falls_silent_has_no_rate_and_keeps_its_past(home, watch, server):
+    lists(home, server.url)
+    for count in (0, 100):
+        server.metrics = metrics(count)
+        watch.look()
+    server.metrics = b"\xff"
+    (state,) = watch.look()
+    assert not state.answers
+    assert (state.total.requests, state.total.rate) == (100, 0.0)
+    assert [point.rate > 0 for point in state.total.recent] == [True, False]
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"null", b"{", b'{"model_stats": 3}', b'{"model_stats": [3]}', b"\xff"]
+    "body",
+    [
+        b"\xff",
+        metrics("NaN"),
+        metrics(-1),
+        metrics("1e300"),
+        metrics("many"),
+        metrics(1).replace(b'le="0.002"', b'le="NaN"'),
+        metrics(1).replace(b'le="0.002"', b'less="0.002"'),
+    ],
 )
-def test_statistics_that_are_none(home, watch, server, body):
+def test_metrics_that_are_none(home, watch, server, body):
     lists(home, server.url)
-    server.stats = body
+    server.metrics = body
     (state,) = watch.look()
-    assert (state.ready, state.models, state.recent) == (True, (), ())
+    assert (state.answers, state.ready, state.models) == (False, True, ())
 
 
 def test_an_answer_too_long_is_not_read(home, watch, server, monkeypatch):
     monkeypatch.setattr(endpoints, "MAX_BYTES", 20)
     lists(home, server.url)
-    server.stats = stats(10)
-    assert watch.look()[0].models == ()
+    server.metrics = metrics(10)
+    assert not watch.look()[0].answers
 
 
 def test_a_server_that_hangs_is_not_waited_for(home, watch, server, monkeypatch):
@@ -135,14 +182,14 @@ def test_a_server_that_hangs_is_not_waited_for(home, watch, server, monkeypatch)
     server.pause = 2.0
     begun = time.monotonic()
     (state,) = watch.look()
-    assert not state.ready
+    assert (state.answers, state.ready) == (False, False)
     assert time.monotonic() - begun < 1.9
 
 
-def test_nobody_listens(home, watch, server):
+def test_nobody_listens(home, watch):
     lists(home, "http://127.0.0.1:1")
     lists(home, "nonsense://", name="odd")
-    assert [state.ready for state in watch.look()] == [False, False]
+    assert [state.answers for state in watch.look()] == [False, False]
 
 
 def test_entries_of_the_dead_are_removed(home, watch):
@@ -158,17 +205,29 @@ def test_looks_are_remembered_within_bounds_and_forgotten_with_the_server(
 ):
     monkeypatch.setattr(endpoints, "KEPT", 3)
     path = lists(home, server.url)
+    times = []
     for count in range(6):
-        server.stats = stats(count)
-        states = watch.look()
-    assert [point.requests for point in states[0].recent] == [3, 4, 5]
+        server.metrics = metrics(count)
+        times.append([point.at_ns for point in watch.look()[0].total.recent])
+    assert [len(points) for points in times] == [0, 1, 2, 2, 2, 2]
+    assert times[-1] == sorted(times[-1])
+    assert times[-1][0] == times[-2][1]
     path.unlink()
-    watch.look()
-    assert watch._points == {}
+    assert watch.look() == ()
+    assert watch.model("fraud") == Traffic()
 
 
-def test_questions_at_once_share_one_answer(home, watch, server, monkeypatch):
-    monkeypatch.setattr(endpoints, "FRESH_SECONDS", 60.0)
+def test_the_thread_begins_and_ends(home, server):
     lists(home, server.url)
-    server.stats = stats(1)
-    assert watch.look() is watch.look()
+    watch = Watch(home, period=0.01)
+    watch.start()
+    watch.start()
+    end = time.monotonic() + 20
+    while server.asked < 3 and time.monotonic() < end:
+        time.sleep(0.01)
+    watch.close()
+    watch.close()
+    assert watch.states()[0].answers
+    asked = server.asked
+    time.sleep(0.05)
+    assert server.asked == asked >= 3

@@ -1,4 +1,4 @@
-"""Latency histograms and counts out of a Prometheus exposition, and what they say. Pure."""
+"""Counts and latency histograms out of a server's Prometheus exposition. Pure."""
 
 import math
 import re
@@ -10,6 +10,7 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 REQUESTS = "modelworks_requests_total"
 BUCKETS = "modelworks_request_duration_seconds_bucket"
+_MOST = 2.0**63
 
 Key = tuple[str, str]
 """(model, version)."""
@@ -48,37 +49,49 @@ class Counts:
             {b: self.buckets.get(b, 0.0) + other.buckets.get(b, 0.0) for b in bounds},
         )
 
-    def quantile(self, share: float) -> float | None:
-        """Seconds under which that share of requests were answered; None without any.
 
-        Linear within a bucket, as Prometheus's `histogram_quantile` does it.
-        """
-        bounds = sorted(self.buckets)
-        total = self.buckets[bounds[-1]] if bounds else 0.0
-        if total <= 0:
-            return None
-        rank, low, below = share * total, 0.0, 0.0
-        for bound in bounds:
-            count = self.buckets[bound]
-            if count >= rank and count > below:
-                if math.isinf(bound):
-                    return low
-                return low + (bound - low) * (rank - below) / (count - below)
-            low, below = bound, count
-        return low
+def quantile(buckets: Mapping[float, float], share: float) -> float | None:
+    """The value under which that share of a histogram's observations lie; None without any.
+
+    Linear within a bucket, as Prometheus's `histogram_quantile` does it; beyond the last finite
+    bound nothing is known, so that bound is the answer there.
+
+    Args:
+        buckets: upper bound -> observations at or under it (cumulative).
+        share: 0.99 for the 99th percentile.
+    """
+    bounds = sorted(buckets)
+    total = buckets[bounds[-1]] if bounds else 0.0
+    if total <= 0:
+        return None
+    rank, low, below = share * total, 0.0, 0.0
+    for bound in bounds:
+        count = buckets[bound]
+        if count >= rank and count > below:
+            if math.isinf(bound):
+                return low
+            return low + (bound - low) * (rank - below) / (count - below)
+        low, below = bound, count
+    return low
 
 
 def read(text: str) -> dict[Key, Counts]:
-    """Counts a model version; lines of other metrics are passed over."""
+    """Counts a model version; lines of other metrics are passed over.
+
+    Raises:
+        ValueError: a value or a bound that no count can have.
+    """
     found: dict[Key, Counts] = {}
     for name, labels, value in _lines(text):
-        if name not in {REQUESTS, BUCKETS} or not labels.get("model"):
-            continue  # no model: the request named none that exists
+        if not labels.get("model"):
+            continue  # the request named none that exists
         if labels.get("stage", "total") != "total":
             continue
         counts = found.setdefault((labels["model"], labels.get("version", "")), Counts())
         if name == BUCKETS:
-            bound = float(labels["le"])
+            bound = float(labels.get("le", ""))
+            if not bound >= 0:
+                raise ValueError(f"a bucket up to {bound}")
             counts.buckets[bound] = counts.buckets.get(bound, 0.0) + value
         else:
             counts.requests += value
@@ -88,6 +101,10 @@ def read(text: str) -> dict[Key, Counts]:
 
 def _lines(text: str) -> Iterable[tuple[str, Mapping[str, str], float]]:
     for line in text.splitlines():
-        match = None if line.startswith("#") else _LINE.match(line)
-        if match is not None:
-            yield match["name"], dict(_LABEL.findall(match["labels"])), float(match["value"])
+        match = _LINE.match(line) if line.startswith((REQUESTS, BUCKETS)) else None
+        if match is None or match["name"] not in {REQUESTS, BUCKETS}:
+            continue
+        value = float(match["value"])
+        if not 0 <= value < _MOST:  # NaN is neither
+            raise ValueError(f"a count of {value}")
+        yield match["name"], dict(_LABEL.findall(match["labels"])), value
