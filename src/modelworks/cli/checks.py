@@ -45,12 +45,14 @@ class Finding:
         state: how it is.
         detail: what was found.
         cure: what to do about it; empty where nothing is to be done.
+        experimental: a plug-in for which not every proof is there yet.
     """
 
     subject: str
     state: State
     detail: str
     cure: str = ""
+    experimental: bool = False
 
 
 def python() -> list[Finding]:
@@ -117,7 +119,10 @@ def plugins() -> list[Finding]:
                 detail = f"cannot run here: no {', '.join(missing)}"
                 findings.append(Finding(subject, State.NOTE, detail, cure))
             else:
-                findings.append(Finding(subject, State.OK, ", ".join(plugin.formats)))
+                detail = ", ".join(plugin.formats)
+                findings.append(
+                    Finding(subject, State.OK, detail, experimental=plugin.experimental)
+                )
     return findings
 
 

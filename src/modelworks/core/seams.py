@@ -38,6 +38,7 @@ class Importer(Protocol):
     name: ClassVar[str]
     formats: ClassVar[tuple[str, ...]]
     extra: ClassVar[str]  # the pip extra that brings its libraries; "" = none beyond `platform`
+    experimental: ClassVar[bool]  # not every proof that a finished plug-in needs is there
 
     def sniff(self, path: Path) -> Sniffed | None:
         """Whether this file is one of ours: magic bytes first, name last. Never raises."""
@@ -100,6 +101,7 @@ class Engine(Protocol):
 
     name: ClassVar[str]
     formats: ClassVar[tuple[str, ...]]
+    experimental: ClassVar[bool]
 
     def load(self, path: Path, options: EngineOptions) -> Session:
         """Load the model file, or the folder that holds it.

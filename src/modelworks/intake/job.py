@@ -89,7 +89,7 @@ def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
             _parity(imported, session, order.options),
             *_scan(imported, sniffed),
             *_sample(imported, order.options),
-            _signature(imported),
+            _signature(importer, imported),
         ]
     finally:
         session.close()
@@ -253,8 +253,10 @@ def _sample(imported: Imported, options: ImportOptions) -> list[Evidence]:
     return [Evidence("sample", Verdict.PASSED, summary, {"rows": rows})]
 
 
-def _signature(imported: Imported) -> Evidence:
+def _signature(importer: Importer, imported: Imported) -> Evidence:
     notes = list(imported.notes)
+    if importer.experimental:
+        notes.append(f"the importer '{importer.name}' is experimental")
     summary = notes[0] if notes else "as the file says"
     if len(notes) > 1:
         summary += f" (and {len(notes) - 1} more)"

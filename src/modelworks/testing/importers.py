@@ -92,6 +92,7 @@ class ImporterContract:
         assert importer.name
         assert set(importer.formats) >= {good.format for good in goods}
         assert type(importer)() is not None
+        assert importer.experimental in {True, False}
 
     def test_recognises_its_files(self, importer: Importer, goods: list[Good]) -> None:
         for good in goods:

@@ -27,7 +27,8 @@ def doctor(as_json: bool) -> int:
         out.document({"ok": not broken, "findings": findings})
     else:
         for finding in findings:
-            out.line(f"{finding.state.value:<7} {finding.subject:<22} {finding.detail}")
+            mark = " (experimental)" if finding.experimental else ""
+            out.line(f"{finding.state.value:<7} {finding.subject:<22} {finding.detail}{mark}")
             if finding.cure:
                 out.line(f"{'':<7} {'':<22} -> {finding.cure}")
         out.line(f"{len(broken)} broken" if broken else "all that is needed works")

@@ -112,6 +112,7 @@ class OnnxRuntimeEngine:
 
     name: ClassVar[str] = "onnxruntime"
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
+    experimental: ClassVar[bool] = False
 
     def load(self, path: Path, options: EngineOptions) -> OnnxRuntimeSession:
         """Load `path`, or `model.onnx` in it; see `core.seams.Engine.load`."""

@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from modelworks.core.errors import InvalidError, UnsupportedError
+from modelworks.core.imports import Ranges
 from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
 
 _IR, _OPSET, _ML_OPSET = 8, 17, 3
@@ -162,6 +163,23 @@ class Forest:
         self.trees += 1
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A fitted wrapper inside a pipeline, whose features are positions.
+
+    Attributes:
+        forest: its trees.
+        task: what their sums mean.
+        columns: one matrix.
+        ranges: of training values, one a feature.
+    """
+
+    forest: Forest
+    task: Task
+    columns: Columns
+    ranges: tuple[Ranges, ...]
+
+
 def at_most(value: float) -> float:
     """The largest float32 that is `<= value`: `x <= value` stays true for the same float32 x."""
     single = np.float32(value)
@@ -174,7 +192,19 @@ def write(forest: Forest, task: Task, columns: Columns, path: Path) -> Signature
     """Write the model to `path`; the same forest gives the same bytes.
 
     Returns:
-        Its signature. Outputs are `label` and `probabilities`, or `score` of shape [rows, targets].
+        Its signature, as `build` has it.
+    """
+    model, signature = build(forest, task, columns)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return signature
+
+
+def build(forest: Forest, task: Task, columns: Columns) -> tuple[onnx.ModelProto, Signature]:
+    """The model in memory.
+
+    Returns:
+        It, and its signature. Outputs are `label` and `probabilities`, or `score` of shape
+        [rows, targets].
     """
     graph = _Graph()
     inputs, ready = _inputs(graph, columns)
@@ -199,8 +229,7 @@ def write(forest: Forest, task: Task, columns: Columns, path: Path) -> Signature
         producer_name="modelworks",
     )
     onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString(deterministic=True))
-    return Signature(inputs, outputs, columns.layout, columns.names, task.classes)
+    return model, Signature(inputs, outputs, columns.layout, columns.names, task.classes)
 
 
 _ONNX = {

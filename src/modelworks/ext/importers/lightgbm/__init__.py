@@ -25,6 +25,7 @@ class LightgbmImporter:
         "lightgbm-json-dump",
     )
     extra: ClassVar[str] = "lightgbm"
+    experimental: ClassVar[bool] = False
 
     def sniff(self, path: Path) -> Sniffed | None:
         """The text format by its first lines, pickles by the class they begin with."""

@@ -11,32 +11,13 @@ import numpy as np
 import onnx
 
 from modelworks.core.errors import InvalidError, RefusedError
-from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.imports import Imported, ImportOptions, Ranges
 from modelworks.core.tensor import Layout, Signature, Tensors
 from modelworks.ext.importers import forest, samples
 from modelworks.ext.importers.lightgbm import trees
-from modelworks.ext.importers.pickles.allow import NUMPY, STDLIB_SAFE, AllowList, Entry
+from modelworks.ext.importers.lightgbm.allow import ALLOWED
 from modelworks.ext.importers.pickles.load import load_named
 from modelworks.ext.importers.reasons import reason
-
-ALLOWED = AllowList(
-    "LightGBM",
-    exact=(
-        Entry(
-            (
-                "lightgbm.basic.Booster",
-                "lightgbm.sklearn.LGBMModel",
-                "lightgbm.sklearn.LGBMClassifier",
-                "lightgbm.sklearn.LGBMRegressor",
-                "lightgbm.sklearn.LGBMRanker",
-            ),
-            "the models themselves; their state is a text for LightGBM's own parser",
-        ),
-        Entry(
-            ("sklearn.preprocessing._label.LabelEncoder",), "classifiers keep their labels in it"
-        ),
-    ),
-).including(NUMPY, STDLIB_SAFE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +34,9 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
     source = _load(path, source_format)
     model = trees.parse(source.booster.model_to_string())
     task = trees.task_of(model, _classes(source, model))
-    columns = forest.Columns(
-        width=model.width,
-        names=model.names,
-        layout=options.layout or Layout.MATRIX,
-        double=model.double,
-        zero_missing=model.zero_missing,
-        categorical=tuple(i in model.categorical for i in range(model.width)),
-        toward_zero=True,
-    )
-    signature = forest.write(trees.forest_of(model, task), task, columns, into / "model.onnx")
+    columns = _columns(model, model.names, options.layout or Layout.MATRIX, double=model.double)
+    trees_of = trees.forest_of(model, task, double=model.double)
+    signature = forest.write(trees_of, task, columns, into / "model.onnx")
     return Imported(
         format="onnx",
         source_format=source_format,
@@ -79,6 +53,44 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
         sample=samples.tensors(samples.read(options.sample), signature) if options.sample else None,
         scanned=source.names,
         wide_inputs=True,
+    )
+
+
+def step(wrapper: Any, *, double: bool) -> forest.Step:
+    """What a fitted wrapper computes inside a pipeline.
+
+    Args:
+        wrapper: fitted.
+        double: whether it is given float64 values.
+
+    Raises:
+        UnsupportedError: it has no exact form in ONNX.
+    """
+    source = _Source(wrapper.booster_, wrapper)
+    model = trees.parse(source.booster.model_to_string())
+    task = trees.task_of(model, _classes(source, model))
+    double = double or model.double
+    found = trees.ranges_of(model)
+    keys = model.names or tuple(str(i) for i in range(model.width))
+    return forest.Step(
+        trees.forest_of(model, task, double=double),
+        task,
+        _columns(model, (), Layout.MATRIX, double=double),
+        tuple(found.get(key, Ranges()) for key in keys),
+    )
+
+
+def _columns(
+    model: trees.Model, names: tuple[str, ...], layout: Layout, *, double: bool
+) -> forest.Columns:
+    return forest.Columns(
+        width=model.width,
+        names=names,
+        layout=layout,
+        double=double,
+        zero_missing=model.zero_missing,
+        categorical=tuple(i in model.categorical for i in range(model.width)),
+        toward_zero=True,
     )
 
 

@@ -159,12 +159,17 @@ def task_of(model: Model, classes: tuple[Any, ...]) -> Task:
     return Task(Kind.SCORE, base, link=link)
 
 
-def forest_of(model: Model, task: Task) -> Forest:
-    """The trees, their leaves scaled by what the objective multiplies the sums with."""
+def forest_of(model: Model, task: Task, *, double: bool) -> Forest:
+    """The trees, their leaves scaled by what the objective multiplies the sums with.
+
+    Args:
+        model: parsed.
+        task: what the sums mean.
+        double: whether inputs are float64; or else thresholds are rounded to fit float32 inputs.
+    """
     scale = float(model.options.get("sigmoid", 1.0)) / (model.rounds if model.average else 1)
     difference = task.kind is Kind.BINARY and model.targets == 2
     forest = Forest(1 if difference else model.targets)
-    double = model.double
     for index, tree in enumerate(model.trees):
         target, weight = index % model.targets, scale
         if difference:  # sum of class 1 minus sum of class 0

@@ -21,6 +21,7 @@ class OnnxImporter:
     name: ClassVar[str] = "onnx"
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
     extra: ClassVar[str] = ""
+    experimental: ClassVar[bool] = False
 
     def sniff(self, path: Path) -> Sniffed | None:
         """100 for a whole ModelProto, 50 for a file that is only named like one."""

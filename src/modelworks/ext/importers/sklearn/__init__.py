@@ -21,6 +21,7 @@ class SklearnImporter:
     name: ClassVar[str] = "sklearn"
     formats: ClassVar[tuple[str, ...]] = ("sklearn-pickle", "sklearn-joblib", "sklearn-skops")
     extra: ClassVar[str] = "sklearn"
+    experimental: ClassVar[bool] = False
 
     def sniff(self, path: Path) -> Sniffed | None:
         """Pickles by the class they begin with, skops by the schema in the archive."""

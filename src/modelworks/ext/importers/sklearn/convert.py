@@ -20,6 +20,7 @@ from modelworks.evaluation.probes import Probe, generate, known_range
 from modelworks.evaluation.trial import against_source
 from modelworks.ext.importers import samples
 from modelworks.ext.importers.reasons import reason
+from modelworks.ext.importers.sklearn import boosted
 from modelworks.ext.importers.sklearn import columns as finding
 from modelworks.ext.importers.sklearn import ranges as ranging
 from modelworks.ext.importers.sklearn.columns import Columns
@@ -51,6 +52,7 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
             "skl2onnx": skl2onnx.__version__,
             "onnx": onnx.__version__,
             "numpy": np.__version__,
+            **boosted.versions(loaded.estimator),
         },
         ranges=trial.ranges,
         notes=(*columns.notes, *notes, *converted.notes, *loaded.notes),
@@ -81,6 +83,8 @@ class _Trial:
         self.sample: dict[str, Any] | None = None
         names = {type(part).__name__ for part in every(estimator)}
         self.kind = "trees" if any(_is_tree(name) for name in names) else ""
+        # skl2onnx writes trees for float32 only; those that we write take float64 as well
+        self._may_widen = self.kind != "trees" or bool(boosted.steps(estimator))
         self._into = into
         self._engine: Engine = plugin("engines", "onnxruntime")()
 
@@ -99,7 +103,7 @@ class _Trial:
                 return first, []
         except UnsupportedError as error:
             trouble = error
-        if numbers and self.kind != "trees":
+        if numbers and self._may_widen:
             try:
                 second, passed = self._attempt(Datatype.FP64, seed)
                 if passed:
@@ -209,4 +213,4 @@ def _has_nan(array: Any) -> bool:
 
 
 def _is_tree(name: str) -> bool:
-    return any(word in name for word in ("Tree", "Forest", "Boosting"))
+    return any(word in name for word in ("Tree", "Forest", "Boosting", "XGB", "LGBM"))

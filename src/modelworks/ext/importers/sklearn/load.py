@@ -13,12 +13,16 @@ from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from modelworks.core.errors import InvalidError, ModelworksError, RefusedError
+from modelworks.core.errors import InvalidError, MissingExtraError, ModelworksError, RefusedError
+from modelworks.ext.importers.lightgbm.allow import ALLOWED as LIGHTGBM
 from modelworks.ext.importers.pickles.load import load_allowed
 from modelworks.ext.importers.pickles.scan import globals_in
 from modelworks.ext.importers.reasons import reason
 from modelworks.ext.importers.sklearn.allow import SKLEARN
+from modelworks.ext.importers.xgboost.allow import ALLOWED as XGBOOST
 
+ALLOWED = SKLEARN.including(XGBOOST, LIGHTGBM)
+_EXTRAS = {"xgboost", "lightgbm"}  # named like the libraries
 _BOMB_RATIO, _BOMB_FLOOR = 200, 64 << 20
 
 
@@ -49,7 +53,7 @@ def load(path: Path, source_format: str) -> Loaded:
         if source_format == "sklearn-skops":
             estimator, scanned = _skops(path)
         else:
-            estimator, scanned = load_allowed(path, SKLEARN), globals_in(path)
+            estimator, scanned = _pickle(path), globals_in(path)
     if not isinstance(estimator, BaseEstimator):
         kind = type(estimator)
         raise InvalidError(
@@ -67,6 +71,21 @@ def load(path: Path, source_format: str) -> Loaded:
     except TypeError:  # an estimator without fit has nothing to be fitted
         pass
     return Loaded(estimator, scanned, _version_notes(caught))
+
+
+def _pickle(path: Path) -> Any:
+    try:
+        return load_allowed(path, ALLOWED)
+    except InvalidError as error:
+        _check_installed(path, error.__cause__)
+        raise
+
+
+def _check_installed(path: Path, cause: BaseException | None) -> None:
+    """Say which extra is missing, where a library that the file names is not installed."""
+    name = cause.name if isinstance(cause, ModuleNotFoundError) else None
+    if name in _EXTRAS:
+        raise MissingExtraError(f"{path.name}: reading a step of it", name, name) from cause
 
 
 def _version_notes(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
@@ -95,6 +114,7 @@ def _skops(path: Path) -> tuple[Any, tuple[str, ...]]:
     except UntrustedTypesFoundException as error:
         raise RefusedError(f"{path.name}: {reason(error)}", field="file") from error
     except Exception as error:
+        _check_installed(path, error)
         raise InvalidError(
             f"{path.name}: truncated or no skops file ({reason(error)})", field="file"
         ) from error
@@ -111,9 +131,9 @@ def _audit(path: Path) -> list[str]:
     if inflated > max(_BOMB_FLOOR, path.stat().st_size * _BOMB_RATIO):
         raise RefusedError(f"{path.name}: a decompression bomb", field="file")
     unknown = skops.io.get_untrusted_types(file=path)
-    names = SKLEARN.names()
+    names = ALLOWED.names()
     for name in unknown:
-        if name not in names and SKLEARN.package_of(name.rpartition(".")[0]) is None:
+        if name not in names and ALLOWED.package_of(name.rpartition(".")[0]) is None:
             raise RefusedError(
                 f"{name[:120]} is not on the allow-list of scikit-learn: nothing was executed",
                 field="file",

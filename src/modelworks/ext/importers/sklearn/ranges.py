@@ -10,6 +10,7 @@ from sklearn.utils import get_tags
 from modelworks.core.imports import Ranges
 from modelworks.core.tensor import Layout
 from modelworks.ext.importers.samples import Sample
+from modelworks.ext.importers.sklearn import boosted
 from modelworks.ext.importers.sklearn.columns import Columns
 from modelworks.ext.importers.sklearn.walk import every, first_seen, members
 
@@ -98,6 +99,10 @@ def _of_part(part: Any, seen: tuple[int, ...]) -> Iterator[tuple[int, Ranges]]:
     if isinstance(vocabulary, dict):
         for i in seen:
             yield i, Ranges(values=_sentences([str(word) for word in vocabulary]))
+        return
+    learned = boosted.ranges(part)
+    if learned and len(learned) == len(seen):
+        yield from zip(seen, learned, strict=True)
         return
     bounds = _bounds(part, len(seen))
     if bounds is not None:

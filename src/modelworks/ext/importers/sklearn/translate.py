@@ -29,7 +29,7 @@ from modelworks.evaluation.parity import as_text
 from modelworks.evaluation.probes import narrow
 from modelworks.ext.importers.onnx.meaning import strip_zipmap
 from modelworks.ext.importers.reasons import reason
-from modelworks.ext.importers.sklearn import graph, missing
+from modelworks.ext.importers.sklearn import boosted, graph, missing
 from modelworks.ext.importers.sklearn.columns import MATRIX, Columns
 from modelworks.ext.importers.sklearn.source import (
     Answer,
@@ -90,7 +90,9 @@ def translate(
     for part in every(estimator):
         if isinstance(part, VotingClassifier):
             part.flatten_transform = False  # the converter knows only this, predict never looks
-    raw = _raw(estimator, columns, real)
+    boosted.register()
+    fed = boosted.sparse_fed(source, rows)
+    raw = _raw(estimator, columns, real, boosted.options_for(fed))
     strip_zipmap(raw)
     graph.set_locale(raw)
     missing.restore(raw, estimator)
@@ -105,6 +107,10 @@ def translate(
     graph.open_sequences(raw, _targets(estimator))
     exits, methods, notes = _exits(source, raw, inputs, candidates, rows, open_)
     model = graph.finish(raw, inputs, exits)
+    notes += [
+        f"zero counts as missing for the {type(part).__name__}, as a sparse matrix is given to it"
+        for part in fed
+    ]
     if unused:
         notes.append(f"not asked for, as nothing uses it: {', '.join(sorted(unused)[:10])}")
     features = tuple(f for f in columns.features if f not in unused)
@@ -114,7 +120,9 @@ def translate(
     return Converted(model, signature, methods, tuple(notes))
 
 
-def _raw(estimator: Any, columns: Columns, real: Datatype) -> onnx.ModelProto:
+def _raw(
+    estimator: Any, columns: Columns, real: Datatype, known: dict[int, dict[str, Any]]
+) -> onnx.ModelProto:
     """What skl2onnx makes, with one input or with one a column, whichever the estimator needs."""
     by_name = columns.named and any(isinstance(e, ColumnTransformer) for e in every(estimator))
     single = len({c.datatype for c in columns.columns}) == 1
@@ -132,7 +140,10 @@ def _raw(estimator: Any, columns: Columns, real: Datatype) -> onnx.ModelProto:
         specs = [(name, kind, len(columns.columns))]
     types = [(name, _TYPES[kind]([None, width])) for name, kind, width in specs]
     name = type(estimator).__name__
-    options: list[dict[Any, Any] | None] = [{id(estimator): {"zipmap": False}}, None]
+    options: list[dict[Any, Any] | None] = [
+        {**known, id(estimator): {"zipmap": False, **known.get(id(estimator), {})}},
+        known or None,
+    ]
     logging.getLogger("skl2onnx").setLevel(logging.CRITICAL)
     for option in options:
         try:

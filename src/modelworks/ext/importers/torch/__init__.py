@@ -25,6 +25,7 @@ class TorchImporter:
         "torch-old-export",
     )
     extra: ClassVar[str] = "torch"
+    experimental: ClassVar[bool] = True  # no file of an older PyTorch was tried
 
     def sniff(self, path: Path) -> Sniffed | None:
         """By magic bytes, and by the names inside an archive."""

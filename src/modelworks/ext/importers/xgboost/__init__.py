@@ -26,6 +26,7 @@ class XgboostImporter:
         "xgboost-binary",
     )
     extra: ClassVar[str] = "xgboost"
+    experimental: ClassVar[bool] = False
 
     def sniff(self, path: Path) -> Sniffed | None:
         """JSON and UBJSON by their first key, pickles by the class they begin with."""

@@ -12,43 +12,13 @@ import onnx
 import xgboost
 
 from modelworks.core.errors import InvalidError, RefusedError
-from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.imports import Imported, ImportOptions, Ranges
 from modelworks.core.tensor import Layout, Signature, Tensors
 from modelworks.ext.importers import forest, samples
-from modelworks.ext.importers.pickles.allow import NUMPY, STDLIB_SAFE, AllowList, Entry
 from modelworks.ext.importers.pickles.load import load_named
 from modelworks.ext.importers.reasons import reason
 from modelworks.ext.importers.xgboost import trees
-
-ALLOWED = AllowList(
-    "XGBoost",
-    exact=(
-        Entry(
-            (
-                "xgboost.core.Booster",
-                "xgboost.sklearn.XGBModel",
-                "xgboost.sklearn.XGBClassifier",
-                "xgboost.sklearn.XGBRegressor",
-                "xgboost.sklearn.XGBRanker",
-                "xgboost.sklearn.XGBRFClassifier",
-                "xgboost.sklearn.XGBRFRegressor",
-            ),
-            "the models themselves; their state is a buffer for XGBoost's own parser",
-        ),
-        Entry(
-            (
-                "xgboost.callback.EarlyStopping",
-                "xgboost.callback.EvaluationMonitor",
-                "xgboost.callback.LearningRateScheduler",
-            ),
-            "training callbacks that a wrapper keeps; never called",
-        ),
-        Entry(
-            ("sklearn.preprocessing._label.LabelEncoder",),
-            "wrappers before XGBoost 1.6 kept their labels in one",
-        ),
-    ),
-).including(NUMPY, STDLIB_SAFE)
+from modelworks.ext.importers.xgboost.allow import ALLOWED
 
 _WRAPPERS = {
     "classifier": xgboost.XGBClassifier,
@@ -75,20 +45,10 @@ class _Source:
 def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> Imported:
     """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
     source, older = _noticed(path, source_format)
-    try:
-        document = json.loads(source.booster.save_raw("json"))
-    except xgboost.core.XGBoostError as error:
-        raise InvalidError(f"{path.name}: no fitted model ({_first(error)})") from error
-    model = trees.parse(document)
+    model = _parsed(source, path.name)
     rounds, note = _rounds(source, model)
     task = trees.task_of(model, _classes(source, model))
-    columns = forest.Columns(
-        width=model.width,
-        names=model.names,
-        layout=options.layout or Layout.MATRIX,
-        missing=source.missing,
-        categorical=tuple(i in model.categorical for i in range(model.width)),
-    )
+    columns = _columns(source, model, model.names, options.layout or Layout.MATRIX)
     signature = forest.write(
         trees.forest_of(model, rounds, task), task, columns, into / "model.onnx"
     )
@@ -107,6 +67,44 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
         kind="trees",
         sample=samples.tensors(samples.read(options.sample), signature) if options.sample else None,
         scanned=source.names,
+    )
+
+
+def step(wrapper: Any) -> forest.Step:
+    """What a fitted wrapper computes inside a pipeline.
+
+    Raises:
+        UnsupportedError: it has no exact form in ONNX.
+    """
+    source = _Source(wrapper.get_booster(), wrapper)
+    model = _parsed(source, type(wrapper).__name__)
+    task = trees.task_of(model, _classes(source, model))
+    found = trees.ranges_of(model)
+    keys = model.names or tuple(str(i) for i in range(model.width))
+    return forest.Step(
+        trees.forest_of(model, _rounds(source, model)[0], task),
+        task,
+        _columns(source, model, (), Layout.MATRIX),
+        tuple(found.get(key, Ranges()) for key in keys),
+    )
+
+
+def _parsed(source: _Source, title: str) -> trees.Model:
+    try:
+        return trees.parse(json.loads(source.booster.save_raw("json")))
+    except xgboost.core.XGBoostError as error:
+        raise InvalidError(f"{title}: no fitted model ({_first(error)})") from error
+
+
+def _columns(
+    source: _Source, model: trees.Model, names: tuple[str, ...], layout: Layout
+) -> forest.Columns:
+    return forest.Columns(
+        width=model.width,
+        names=names,
+        layout=layout,
+        missing=source.missing,
+        categorical=tuple(i in model.categorical for i in range(model.width)),
     )
 
 
