@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelworks.client.client import BaseClient
 from modelworks.client.transport import Transport
-from modelworks.core.errors import MissingExtraError, UnavailableError
+from modelworks.core.errors import MissingExtraError
 from modelworks.core.home import Home
 
 if TYPE_CHECKING:
@@ -41,21 +41,6 @@ class Settings:
             url=found.get("MODELWORKS_URL", ""),
             server=found.get("MODELWORKS_SERVER") or DEFAULT_SERVER,
         )
-
-
-def usable(home: Home) -> Home:
-    """The data folder, made where it is not there.
-
-    Raises:
-        UnavailableError: it cannot be made.
-    """
-    try:
-        return home.create()
-    except OSError as error:
-        raise UnavailableError(
-            f"data folder {home.root}: {error.strerror or error}; choose another with "
-            "MODELWORKS_HOME"
-        ) from error
 
 
 def local(home: Home) -> "Factory":

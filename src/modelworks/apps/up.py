@@ -13,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 
 from modelworks.apps.children import Child, free
-from modelworks.apps.embed import usable
 from modelworks.client import endpoints
 from modelworks.core.errors import ConflictError, ModelworksError
 from modelworks.core.home import Home
@@ -131,7 +130,7 @@ def run(
         ConflictError: another `up` runs on this home, or a port is taken.
         CrashedError: a part did not start; its last words are in the message.
     """
-    home = usable(settings.home)
+    home = settings.home.create()
     stopping = threading.Event()
     with ExitStack() as stack:
         note = stack.enter_context(_lock(home))

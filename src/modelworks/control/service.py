@@ -13,7 +13,6 @@ from modelworks.blobs.store import BlobStore
 from modelworks.client import git
 from modelworks.client.transport import Progress
 from modelworks.control.serve import Resolver
-from modelworks.core.errors import UnavailableError
 from modelworks.core.home import Home
 from modelworks.core.ids import now_ns
 from modelworks.core.imports import ImportRequest
@@ -58,7 +57,7 @@ class Factory:
         actor: str = "",
         clock: Callable[[], int] = now_ns,
     ) -> None:
-        self.home = create_home(home)
+        self.home = home.create()
         self._database: Database = open_database(home.database)
         self._blobs = BlobStore(home.blobs)
         scope = self._database.tenant(tenant)
@@ -180,21 +179,6 @@ class Factory:
         Versions whose bytes are damaged are left out, and logged once.
         """
         return self._resolver.desired(previous)
-
-
-def create_home(home: Home) -> Home:
-    """Make the data folder.
-
-    Raises:
-        UnavailableError: it cannot be made.
-    """
-    try:
-        return home.create()
-    except OSError as error:
-        raise UnavailableError(
-            f"data folder {home.root}: {error.strerror or error}; choose another with "
-            "MODELWORKS_HOME"
-        ) from error
 
 
 def os_user() -> str:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelworks.core.errors import UnavailableError
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -36,7 +38,17 @@ class Home:
         return self.root / "logs"
 
     def create(self) -> "Home":
-        """Make the folders, readable by their owner only."""
-        for folder in (self.root, self.blobs, self.cache, self.run, self.logs):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make the folders, readable by their owner only; what is there stays.
+
+        Raises:
+            UnavailableError: they cannot be made.
+        """
+        try:
+            for folder in (self.root, self.blobs, self.cache, self.run, self.logs):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise UnavailableError(
+                f"data folder {self.root}: {error.strerror or error}; choose another with "
+                "MODELWORKS_HOME"
+            ) from error
         return self

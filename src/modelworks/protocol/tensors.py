@@ -40,7 +40,7 @@ DTYPES: dict[Datatype, np.dtype[Any]] = {
 }
 FLOATS = frozenset({Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16})
 BINARY_ONLY = frozenset({Datatype.FP16, Datatype.BF16})
-_CODES = {
+CODES = {
     Datatype.UINT8: "B",
     Datatype.UINT16: "H",
     Datatype.UINT32: "I",
@@ -52,6 +52,7 @@ _CODES = {
     Datatype.FP32: "f",
     Datatype.FP64: "d",
 }
+"""`struct`'s letters, of the datatypes that it can pack from JSON's numbers."""
 _NAN = float("nan")
 _MAX_ELEMENTS = 2**40  # beyond any body; numpy cannot even describe much larger shapes
 _LENGTH = struct.Struct("<I")
@@ -83,7 +84,7 @@ class Form:
         """Look everything up once."""
         self.spec = spec
         self.dtype = DTYPES[spec.datatype]
-        self.code = _CODES.get(spec.datatype, "")
+        self.code = CODES.get(spec.datatype, "")
         self.datatype = str(spec.datatype)
         self.axes = spec.shape
 
@@ -202,7 +203,7 @@ def _values(spec: TensorSpec, data: list[Any], where: str) -> Array:
     if datatype is Datatype.BOOL:
         return np.array(data, dtype=np.bool_)
     try:
-        packed = struct.pack(f"<{len(data)}{_CODES[datatype]}", *data)
+        packed = struct.pack(f"<{len(data)}{CODES[datatype]}", *data)
     except (struct.error, OverflowError):
         raise InvalidError(
             f"tensor '{spec.name}': {shown(_outside(datatype, data))} is out of {datatype}'s range",
@@ -211,10 +212,10 @@ def _values(spec: TensorSpec, data: list[Any], where: str) -> Array:
     return np.frombuffer(packed, DTYPES[datatype])
 
 
-_JSON_TYPES: dict[Datatype, frozenset[type]] = dict.fromkeys(_CODES, frozenset({int}))
+_JSON_TYPES: dict[Datatype, frozenset[type]] = dict.fromkeys(CODES, frozenset({int}))
 _JSON_TYPES |= dict.fromkeys((Datatype.FP32, Datatype.FP64), frozenset({int, float}))
 _JSON_TYPES |= {Datatype.BOOL: frozenset({bool})}
-_WORDS = dict.fromkeys(_CODES, "an integer")
+_WORDS = dict.fromkeys(CODES, "an integer")
 _WORDS |= dict.fromkeys((Datatype.FP32, Datatype.FP64), "a number")
 _WORDS |= {Datatype.BOOL: "true or false"}
 
@@ -222,7 +223,7 @@ _WORDS |= {Datatype.BOOL: "true or false"}
 def _outside(datatype: Datatype, data: list[Any]) -> Any:
     for item in data:
         try:
-            struct.pack(f"<{_CODES[datatype]}", item)
+            struct.pack(f"<{CODES[datatype]}", item)
         except (struct.error, OverflowError):
             return item
     return None

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelworks.core import codec, digest, ids
-from modelworks.core.errors import InvalidError, ModelworksError
+from modelworks.core.errors import InvalidError, ModelworksError, UnavailableError
+from modelworks.core.home import Home
 from modelworks.core.reference import parse_ref
 from modelworks.core.semver import Bump, Semver
 from modelworks.core.served import Batching, ServedList, ServedModel, read_served, write_served
@@ -203,3 +204,12 @@ def test_a_broken_served_list_is_a_plain_error(tmp_path: Path, text: str):
     path.write_text(text)
     with pytest.raises(ModelworksError):
         read_served(path)
+
+
+def test_a_home_that_cannot_be_made_says_how_to_choose_another(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UnavailableError, match="MODELWORKS_HOME"):
+        Home(tmp_path / "file" / "home").create()
+    made = Home(tmp_path / "home").create()
+    assert made.create() == made
+    assert made.run.stat().st_mode & 0o777 == 0o700

@@ -8,7 +8,7 @@ from types import FrameType
 import click
 
 from modelworks.apps.children import Announced, Child, free
-from modelworks.apps.embed import local, usable
+from modelworks.apps.embed import local
 from modelworks.cli.context import json_option, settings
 from modelworks.cli.exits import Exit
 from modelworks.cli.output import Output
@@ -59,7 +59,7 @@ def serve(
         return _foreground(out, home, ["--file", str(file), "--name", wanted, *listen], (wanted,))
     for ref in models:
         parse_ref(ref)
-    usable(home)
+    home.create()
     path = home.run / f"serve-{uuid7()}.json"
     try:
         _resolve(models, path, out)

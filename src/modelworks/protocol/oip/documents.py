@@ -11,6 +11,7 @@ import orjson
 
 from modelworks.core.errors import InvalidError
 from modelworks.core.tensor import Signature, TensorSpec
+from modelworks.protocol.oip.parameters import object_of
 from modelworks.protocol.tensors import shown
 
 _PLATFORMS = {("onnx", "onnxruntime"): "onnx_onnxruntime"}
@@ -156,15 +157,7 @@ def decode_repository_request(body: bytes) -> dict[str, Any]:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    if not body.strip():
-        return {}
-    try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidError(f"the body is no JSON: {error}", field="body") from error
-    if type(data) is not dict:
-        raise InvalidError(f"the body must be an object, got {shown(data)}", field="body")
-    return data
+    return object_of(body) if body.strip() else {}
 
 
 def statistics(models: Iterable[ModelStatistics]) -> bytes:

@@ -1,9 +1,26 @@
-"""The small parts of a request: parameters, unknown keys, lists of names in errors."""
+"""The small parts of a request: its object, parameters, unknown keys, names in errors."""
 
 from typing import Any
 
+import orjson
+
 from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.protocol.tensors import shown
+
+
+def object_of(body: bytes | memoryview) -> dict[str, Any]:
+    """The JSON object that a body is.
+
+    Raises:
+        InvalidError: it is something else.
+    """
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidError(f"the body is no JSON: {error}", field="body") from error
+    if type(data) is not dict:
+        raise InvalidError(f"the body must be an object, got {shown(data)}", field="body")
+    return data
 
 
 def count(parameters: dict[str, Any], key: str) -> int:

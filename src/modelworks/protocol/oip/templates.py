@@ -16,20 +16,8 @@ import orjson
 
 from modelworks.core.tensor import Datatype, Signature
 from modelworks.protocol.oip.request import InferRequest, decode_request
-from modelworks.protocol.tensors import BINARY_ONLY, DTYPES
+from modelworks.protocol.tensors import BINARY_ONLY, CODES, DTYPES
 
-_CODES: Final = {
-    Datatype.UINT8: "B",
-    Datatype.UINT16: "H",
-    Datatype.UINT32: "I",
-    Datatype.UINT64: "Q",
-    Datatype.INT8: "b",
-    Datatype.INT16: "h",
-    Datatype.INT32: "i",
-    Datatype.INT64: "q",
-    Datatype.FP32: "f",
-    Datatype.FP64: "d",
-}
 _KEPT: Final = 4  # templates a model
 _PATIENCE: Final = 16  # requests between two attempts to learn
 _LONGEST: Final = 4096  # bytes of text around the numbers
@@ -82,7 +70,7 @@ class RequestReader:
         # model with an output that has no JSON form has to look at every request.
         inputs = signature.inputs
         plain = len(inputs) == 1 and not any(o.datatype in BINARY_ONLY for o in signature.outputs)
-        self._code = _CODES.get(inputs[0].datatype, "") if plain else ""
+        self._code = CODES.get(inputs[0].datatype, "") if plain else ""
 
     def read(self, body: bytes, header_length: int | None) -> InferRequest:
         """Decode; see `decode_request`, whose results and errors are the same."""
@@ -154,7 +142,7 @@ class AnswerWriter:
         names = orjson.dumps({"model_name": model, "model_version": version})
         self._head = names[:-1] + b',"outputs":['
         kinds = [spec.datatype for spec in signature.outputs]
-        plain = all(kind in _CODES or kind is Datatype.BOOL for kind in kinds)
+        plain = all(kind in CODES or kind is Datatype.BOOL for kind in kinds)
         self._dtypes = [DTYPES[kind] for kind in kinds] if plain else []
         self._frames: dict[tuple[int, ...], bytes] = {}
         self._usual: list[tuple[int, ...]] = []  # shape of a row of each output, as it was last
