@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
-from modelworks.core.errors import ModelworksError, UnsupportedError
+from modelworks.core.errors import InvalidError, ModelworksError, UnsupportedError
 from modelworks.core.imports import ImportOptions, Ranges
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Datatype, Layout, Role
@@ -114,6 +114,63 @@ def test_names_ranges_and_columns(tmp_path):
     imported, _ = agrees(nameless, IRIS, tmp_path)
     assert imported.signature.features == ()
     assert imported.ranges["0"] == Ranges(4.3, 7.9)
+
+
+SPACED = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width"]
+KNOWN = tuple(name.replace(" ", "_") for name in SPACED)
+
+
+@pytest.fixture
+def spaced(tmp_path):
+    """A frame with spaces in its names, and the model of it, which knows them otherwise."""
+    frame = pd.DataFrame(IRIS, columns=SPACED)
+    model = lightgbm.LGBMClassifier(**FEW).fit(frame, SPECIES)
+    assert tuple(model.feature_name_) == KNOWN
+    model.booster_.save_model(tmp_path / "model.txt")
+    return frame, tmp_path / "model.txt"
+
+
+@pytest.mark.parametrize("layout", [Layout.MATRIX, Layout.COLUMNS])
+def test_the_samples_names_stand_for_those_that_lightgbm_changed(spaced, layout, tmp_path):
+    frame, path = spaced
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    imported, _ = converted(path, tmp_path, sample=tmp_path / "rows.csv", layout=layout)
+    assert imported.signature.features == tuple(SPACED)
+    assert set(imported.ranges) == set(SPACED)
+    assert any("sepal length (cm)" in note for note in imported.notes)
+    given = np.concatenate(
+        [imported.sample[s.name].reshape(len(frame), -1) for s in imported.signature.inputs], axis=1
+    )
+    assert np.array_equal(given, IRIS)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        list(KNOWN),  # the model's own
+        SPACED[::-1],  # another order
+        [*SPACED[:3], "petal  width"],  # another name
+        [*SPACED, "kind"],  # one more
+    ],
+)
+def test_other_names_are_not_taken_over(spaced, columns, tmp_path):
+    frame, path = spaced
+    frame = frame.assign(kind=1.0)[[*SPACED, "kind"]].iloc[:, : len(columns)]
+    frame.set_axis(columns, axis=1).to_csv(tmp_path / "rows.csv", index=False)
+    if columns[0] != KNOWN[0]:
+        with pytest.raises(InvalidError, match=r"no column 'sepal_length_\(cm\)'"):
+            converted(path, tmp_path, sample=tmp_path / "rows.csv")
+        return
+    imported, _ = converted(path, tmp_path, sample=tmp_path / "rows.csv")
+    assert imported.signature.features == KNOWN
+    assert not any("underscores" in note for note in imported.notes)
+
+
+def test_a_matrix_as_a_sample_changes_no_names(spaced, tmp_path):
+    _, path = spaced
+    np.save(tmp_path / "rows.npy", IRIS)
+    imported, _ = converted(path, tmp_path, sample=tmp_path / "rows.npy")
+    assert imported.signature.features == KNOWN
 
 
 def test_early_stopping_counts_as_the_source_counts(tmp_path):

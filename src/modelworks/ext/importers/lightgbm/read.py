@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
     """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
     source = _load(path, source_format)
     model = trees.parse(source.booster.model_to_string())
+    sample = samples.read(options.sample) if options.sample else None
+    model, renamed = _as_the_user_names(model, sample)
     task = trees.task_of(model, _classes(source, model))
     columns = _columns(model, model.names, options.layout or Layout.MATRIX, double=model.double)
     trees_of = trees.forest_of(model, task, double=model.double)
@@ -48,9 +50,9 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
             "numpy": np.__version__,
         },
         ranges=trees.ranges_of(model),
-        notes=tuple(_notes(source, model, task)),
+        notes=(*_notes(source, model, task), *renamed),
         kind="trees",
-        sample=samples.tensors(samples.read(options.sample), signature) if options.sample else None,
+        sample=samples.tensors(sample, signature) if sample else None,
         scanned=source.names,
         wide_inputs=True,
     )
@@ -92,6 +94,29 @@ def _columns(
         categorical=tuple(i in model.categorical for i in range(model.width)),
         toward_zero=True,
     )
+
+
+def _as_the_user_names(
+    model: trees.Model, sample: samples.Sample | None
+) -> tuple[trees.Model, tuple[str, ...]]:
+    """The model with the sample's column names, where its own are those after LightGBM's hand.
+
+    LightGBM puts underscores for spaces when it trains, so callers' frames have other names than
+    the model. Only the same columns in the same order count as the same.
+
+    Returns:
+        The model, and a note where it is another.
+    """
+    if sample is None or not sample.named:
+        return model, ()
+    names = tuple(sample.columns)
+    if names == model.names or tuple(name.replace(" ", "_") for name in names) != model.names:
+        return model, ()
+    note = (
+        "LightGBM put underscores for the spaces in the feature names; the sample's own names are "
+        f"kept ('{next(name for name in names if ' ' in name)}')."
+    )
+    return replace(model, names=names), (note,)
 
 
 def _load(path: Path, source_format: str) -> _Source:
