@@ -32,7 +32,7 @@ def model_name(text: str) -> str:
     """
     if _NAME.fullmatch(text) is None:
         raise InvalidError(
-            f"'{text}' is no model name: 1 to 128 of a-z, 0-9, '.', '_', '-', "
+            f"'{text[:80]}' is no model name: 1 to 128 of a-z, 0-9, '.', '_', '-', "
             "beginning and ending with a letter or digit",
             field="name",
         )
@@ -47,7 +47,8 @@ def alias_name(text: str) -> str:
     """
     if _ALIAS.fullmatch(text) is None:
         raise InvalidError(
-            f"'{text}' is no alias: 1 to 64 of a-z, 0-9, '.', '_', '-', beginning with a letter",
+            f"'{text[:80]}' is no alias: 1 to 64 of a-z, 0-9, '.', '_', '-', "
+            "beginning with a letter",
             field="alias",
         )
     return text

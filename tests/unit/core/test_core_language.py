@@ -60,6 +60,22 @@ def test_versions_order_as_numbers_and_bump():
     assert [str(Semver(1, 2, 3).bump(part)) for part in Bump] == ["2.0.0", "1.3.0", "1.2.4"]
 
 
+@pytest.mark.parametrize("part", list(Bump))
+def test_a_bump_never_makes_a_version_that_cannot_be_read_again(part):
+    most = 999_999_999
+    last = Semver.parse(f"{most}.{most}.{most}")
+    with pytest.raises(InvalidError) as caught:
+        last.bump(part)
+    assert caught.value.field == "version"
+
+
+def test_a_name_of_any_length_is_refused_in_a_short_line():
+    for read in (parse_ref, Semver.parse):
+        with pytest.raises(InvalidError) as caught:
+            read("A" * 100_000)
+        assert len(caught.value.message) < 300
+
+
 @given(st.text(max_size=40))
 def test_any_text_is_a_version_or_a_plain_error(text):
     try:
