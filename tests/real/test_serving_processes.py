@@ -362,3 +362,57 @@ def test_a_host_that_others_reach_is_warned_of(double):
     with Server(["--file", str(double), "--host", "0.0.0.0"]) as server:
         assert "no access control" in server.log
         assert infer(server.address)[0] == 200
+
+
+def test_a_model_that_never_comes_back_from_its_warm_up_holds_up_nothing(tmp_path, double):
+    """Neither the models that answer, nor the end of the process, nor its parent's."""
+    good = ServedModel("double", "1.0.0", str(double), "sha256:1")
+    stuck = ServedModel("stuck", "1.0.0", str(models.endless(tmp_path / "s.onnx")), "sha256:2")
+    served = serve_list(tmp_path / "served.json", [good])
+    with Server(["--served", str(served)]) as server:
+        serve_list(served, [good, stuck], generation=2)
+        until(lambda: loading(server.address))
+        assert infer(server.address)[0] == 200
+        assert call(server.address, "GET", "/v2/health/live")[0] == 200
+        server.terminate()
+        assert server.wait(20) == 0
+
+
+def index(address):
+    return call(address, "POST", "/v2/repository/index")[1]
+
+
+def test_a_server_that_is_still_loading_ends_with_its_parent(tmp_path):
+    file = models.endless(tmp_path / "s.onnx")
+    script = (
+        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m',"
+        " 'modelworks.apps.server', '--file', sys.argv[1], '--port', sys.argv[2],"
+        " '--with-parent']); print(p.pid, flush=True); sys.stdin.read()"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, str(file), str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    pid = 0
+    try:
+        pid = int(parent.stdout.readline())
+        until(lambda: loading(f"127.0.0.1:{port}"))
+        parent.kill()
+        parent.wait(20)
+        until(lambda: not Path(f"/proc/{pid}").exists())
+        pid = 0
+    finally:
+        parent.kill()
+        parent.communicate(timeout=20)
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+
+
+def loading(address):
+    try:
+        return "LOADING" in json.dumps(index(address))
+    except OSError:
+        return False

@@ -6,7 +6,9 @@ Exit codes: 0 drained, 2 wrong use, 4 the list or the model cannot be served, 6 
 import logging
 import os
 import sys
+import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core.errors import ConflictError, InvalidError, ModelworksError
@@ -41,5 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 4
 
 
+def end(code: int) -> NoReturn:
+    """End the process with `code`, and with threads that an engine has not come back to.
+
+    Python would stop such a thread inside the engine's own code as it ends, which aborts the
+    process: a drain would look like a crash.
+    """
+    if any(thread.daemon for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

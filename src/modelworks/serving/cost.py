@@ -10,9 +10,15 @@ _BUCKETS: Final = 48
 
 
 class Cost:
-    """Moving averages of a call's nanoseconds, one a power of two of rows."""
+    """Moving averages of a call's nanoseconds, one a power of two of rows.
 
-    def __init__(self) -> None:
+    Args:
+        by_rows: rows say how much work a call is. With an input that has a dynamic axis beside
+            the batch they do not: one request may be a million times the work of the last one.
+    """
+
+    def __init__(self, *, by_rows: bool = True) -> None:
+        self._by_rows = by_rows
         self._ns = [0.0] * _BUCKETS
 
     def learn(self, rows: int, ns: float) -> None:
@@ -44,4 +50,4 @@ class Cost:
 
     def inline(self, rows: int) -> bool:
         """Whether a call of `rows` rows may run on the loop."""
-        return self.predict(rows) < INLINE_NS
+        return self._by_rows and self.predict(rows) < INLINE_NS

@@ -1,8 +1,10 @@
-"""The one thread on which a model's long calls run; onnxruntime releases the GIL there."""
+"""Threads for what an engine does: a model's long calls, and loading. None can hold up our end."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
@@ -50,3 +52,37 @@ class EngineThread:
                 job()
             except RuntimeError:  # the loop closed under a call that outlived its deadline
                 _log.warning("the answer of a call of %s came after the server's end", self._name)
+
+
+async def apart(name: str, work: Callable[[], R], within: float) -> R:
+    """The result of `work`, called on a thread of its own.
+
+    A daemon thread, not one of the loop's executor: the end of the process waits for those, and a
+    model may never come back from its first inference.
+
+    Args:
+        name: of the thread.
+        work: what to call.
+        within: seconds; what comes later is dropped.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[R] = loop.create_future()
+
+    def settle(settled: Callable[[], None]) -> None:
+        if not future.done():
+            settled()
+
+    def run() -> None:
+        try:
+            settled = partial(future.set_result, work())
+        except BaseException as error:  # noqa: BLE001 - the awaiting side gets it
+            settled = partial(future.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, settled)
+
+    Thread(target=run, name=name, daemon=True).start()
+    async with asyncio.timeout(within):
+        return await future

@@ -71,7 +71,8 @@ def _engine(served: ServedModel) -> Engine:
 
 def _prepared(session: Session, batching: Batching) -> Loaded:
     free = warm_up(session)
-    cost = Cost()
+    free_axes = any(None in spec.shape[1:] for spec in session.signature.inputs)
+    cost = Cost(by_rows=not free_axes)
     problem = batch_problem(session, free)
     if batching.max_batch_size <= 1:
         problem = problem or "max_batch_size is 1"

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Final, TypeAlias
 
 from modelworks.core.errors import (
@@ -15,14 +16,16 @@ from modelworks.core.errors import (
 )
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.serving.block import Block
+from modelworks.serving.engine_thread import apart
 from modelworks.serving.infer import answer
 from modelworks.serving.live import Live
-from modelworks.serving.loading import load_model
+from modelworks.serving.loading import Loaded, load_model
 from modelworks.serving.statistics import Recorder
 
 _log = logging.getLogger("modelworks.serving")
 Key: TypeAlias = tuple[str, str]
 _DRAIN_S: Final = 30.0
+_LOAD_S: Final = 300.0  # a model that takes longer must not keep the others from changing
 
 
 class State(StrEnum):
@@ -226,7 +229,7 @@ class ModelTable:
         if old is None and entry.state is not State.LOADING:
             entry.move(State.LOADING)
         try:
-            loaded = await asyncio.to_thread(load_model, model, self._threads)
+            loaded = await self._load(key, model)
         except ModelworksError as error:
             _log.error("%s %s cannot be served: %s", *key, error.message)
             if old is None:
@@ -244,6 +247,15 @@ class ModelTable:
         if old is not None:
             await old.close(_DRAIN_S)
         return None
+
+    async def _load(self, key: Key, model: ServedModel) -> Loaded:
+        try:
+            work = partial(load_model, model, self._threads)
+            return await apart(f"load-{key[0]}", work, _LOAD_S)
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"it did not answer its first inferences within {_LOAD_S:g} s"
+            ) from error
 
     async def _drop(self, entry: Entry, reason: str) -> None:
         live = entry.live

@@ -103,6 +103,7 @@ class Worker:
             self._link = await Link.connect(self._link_socket, self._table, self.stop)
         self._app.begin(self._table, self._link or LocalControl(self._table))
         patient = self._options.patient
+        minding = loop.create_task(self._mind_parent()) if self._options.parent else None
         if not patient:
             await self._listener.start(self._sock)
         try:
@@ -111,8 +112,10 @@ class Worker:
                 await self._listener.start(self._sock)
             if not self._over.is_set():
                 self._announce()
-            await self._wait()
+            await self._over.wait()
         finally:
+            if minding is not None:
+                minding.cancel()
             await self._drain()
 
     def stop(self) -> None:
@@ -148,12 +151,13 @@ class Worker:
             self._link.say({"type": "ready", "pid": os.getpid()})
         self._ready()
 
-    async def _wait(self) -> None:
+    async def _mind_parent(self) -> None:
+        """Stop when the parent process is gone, while models are still loading too."""
         parent = os.getppid()
         while not self._over.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._over.wait(), _PARENT_PERIOD_S)
-            if self._options.parent and os.getppid() != parent:
+            if os.getppid() != parent:
                 _log.warning("the parent process is gone: stopping")
                 self.stop()
 

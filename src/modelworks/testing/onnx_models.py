@@ -137,3 +137,28 @@ def escaping(path: Path, location: str) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def endless(path: Path, shape: Shape = (None, 3)) -> Path:
+    """`y = x`, after a loop that never ends."""
+    turn = helper.make_graph(
+        [
+            helper.make_node("Identity", ["on"], ["still"]),
+            helper.make_node("Identity", ["v"], ["w"]),
+        ],
+        "turn",
+        [
+            info("i", Datatype.INT64, ()),
+            info("on", Datatype.BOOL, ()),
+            info("v", Datatype.FP32, shape),
+        ],
+        [info("still", Datatype.BOOL, ()), info("w", Datatype.FP32, shape)],
+    )
+    node = helper.make_node("Loop", ["", "true", "x"], ["y"], body=turn)
+    return write(
+        path,
+        [node],
+        [info("x", Datatype.FP32, shape)],
+        [info("y", Datatype.FP32, shape)],
+        {"true": np.array(1, bool)},
+    )

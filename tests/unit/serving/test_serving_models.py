@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import threading
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from modelworks.core.errors import InvalidError, NotFoundError, UnavailableError
+from modelworks.core.reference import parse_ref
 from modelworks.core.seams import EngineOptions
 from modelworks.core.served import Batching, ServedList, ServedModel
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
@@ -15,6 +18,7 @@ from modelworks.plugins import load as plugins
 from modelworks.serving.batcher import Member
 from modelworks.serving.block import Block
 from modelworks.serving.cost import Cost
+from modelworks.serving.engine_thread import apart
 from modelworks.serving.loading import _best_size, load_model
 from modelworks.serving.models import ModelTable, State, check
 from modelworks.serving.warmup import batch_problem, made_up, warm_up
@@ -366,3 +370,28 @@ def test_closing_with_requests_under_way_answers_them(double):
             await table.apply(some(2, double))
 
     run(main)
+
+
+def test_a_load_that_takes_too_long_is_given_up_and_its_thread_keeps_nobody():
+    done = threading.Event()
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            await apart("slow", lambda: done.wait(20), 0.05)
+        assert await apart("quick", threading.current_thread, 5) is not threading.main_thread()
+        with pytest.raises(InvalidError):
+            await apart("bad", partial(parse_ref, "/"), 5)
+        assert all(t.daemon for t in threading.enumerate() if t.name == "slow")
+
+    asyncio.run(main())
+    done.set()
+
+
+@pytest.mark.parametrize(("shape", "inline"), [((None, 3), True), ((None, None), False)])
+def test_a_free_axis_beside_the_batch_keeps_calls_off_the_loop(shape, inline, tmp_path):
+    """Its length may make any request a million times the work of the warm-up."""
+    path = models.identity(tmp_path / "m.onnx", shape=shape)
+    loaded = load_model(ServedModel("m", "1.0.0", str(path), "sha256:1"), 1)
+    for _ in range(50):
+        loaded.cost.learn(1, 1000)  # whatever this machine was busy with
+    assert loaded.cost.inline(1) is inline
