@@ -70,6 +70,7 @@ class Child:
         module: `modelworks.apps.server`.
         arguments: its command line; `--announce FILE` is added.
         log: file that takes its stdout and stderr; None = our stderr, from when it is ready.
+        asked: whether somebody will wait until it is ready, and so ask where it listens.
     """
 
     def __init__(
@@ -78,14 +79,19 @@ class Child:
         module: str,
         arguments: Sequence[str],
         log: Path | None = None,
+        *,
+        asked: bool = True,
     ) -> None:
         self.what = what
         self.started = time.monotonic()
         self.drained = False
-        self._folder = tempfile.TemporaryDirectory(prefix="modelworks-")
-        self._announce = Path(self._folder.name) / "announce.json"
         self._log = log
-        command = [sys.executable, "-m", module, *arguments, "--announce", str(self._announce)]
+        self._found: Announced | None = None
+        # Gone as soon as it was read: a parent that is killed later leaves nothing behind.
+        self._folder = tempfile.TemporaryDirectory(prefix="modelworks-") if asked else None
+        command = [sys.executable, "-m", module, *arguments]
+        if self._folder is not None:
+            command += ["--announce", str(Path(self._folder.name) / "announce.json")]
         self._heard: list[str] = []
         self._loud = threading.Event()
         sink = log.open("ab") if log else None
@@ -99,7 +105,7 @@ class Child:
                 start_new_session=True,
             )
         except BaseException:
-            self._folder.cleanup()
+            self._forget()
             raise
         finally:
             if sink is not None:
@@ -155,7 +161,7 @@ class Child:
             self._pump.join(timeout=5)
             if not self._pump.is_alive():  # else a grandchild holds the pipe, and it is read on
                 self.process.stdout.close()
-        self._folder.cleanup()
+        self._forget()
         return code
 
     def drain(self) -> None:
@@ -165,11 +171,20 @@ class Child:
             self.process.send_signal(signal.SIGTERM)
 
     def _announced(self) -> Announced | None:
-        try:
-            data = json.loads(self._announce.read_bytes())
-            return Announced(url=str(data["url"]), port=int(data["port"]))
-        except (FileNotFoundError, ValueError):
-            return None  # not yet, or half written
+        if self._found is None and self._folder is not None:
+            try:
+                data = json.loads(Path(self._folder.name, "announce.json").read_bytes())
+                self._found = Announced(url=str(data["url"]), port=int(data["port"]))
+            except (FileNotFoundError, ValueError):
+                return None  # not yet, or half written
+            self._forget()
+        return self._found
+
+    def _forget(self) -> None:
+        """Remove the folder of the announcement. Twice is quiet."""
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.cleanup()
 
     def _failure(self, code: int) -> ModelworksError:
         """Why it ended before it was ready, as the error that its exit code stands for."""

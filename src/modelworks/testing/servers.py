@@ -42,7 +42,9 @@ class Server:
         while not announced.exists():
             if self.process.poll() is not None or time.monotonic() > began + READY_S:
                 self.kill()
-                raise RuntimeError(f"exit {self.process.returncode}: {self.log}")
+                words = self.log
+                self._folder.cleanup()
+                raise RuntimeError(f"exit {self.process.returncode}: {words}")
             time.sleep(0.005)
         self.ready_s = time.monotonic() - began
         told = json.loads(announced.read_bytes())
