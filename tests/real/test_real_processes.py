@@ -41,13 +41,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Process:
     """`modelworks ... --json` beside the test."""
 
-    def __init__(self, home: Home, *words: str, prelude: str = "") -> None:
+    def __init__(self, home: Home, temporary: Path, *words: str, prelude: str = "") -> None:
         code = f"{prelude}\nimport sys\nfrom modelworks.cli.main import main\nsys.exit(main())"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *words, "--json"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"MODELWORKS_HOME": str(home.root), "MODELWORKS_URL": ""},
+            env=os.environ
+            | {"MODELWORKS_HOME": str(home.root), "MODELWORKS_URL": "", "TMPDIR": str(temporary)},
             text=True,
         )
         self.said: dict[str, Any] = json.loads(self.process.stdout.readline())
@@ -58,11 +59,19 @@ class Process:
 
 
 @pytest.fixture
-def start(home: Home) -> Iterator[Callable[..., Process]]:
+def temporary(tmp_path: Path) -> Path:
+    """`TMPDIR` of the processes; nothing may stay there."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def start(home: Home, temporary: Path) -> Iterator[Callable[..., Process]]:
     begun: list[Process] = []
 
     def begin(*words: str, prelude: str = "") -> Process:
-        begun.append(Process(home, *words, prelude=prelude))
+        begun.append(Process(home, temporary, *words, prelude=prelude))
         return begun[-1]
 
     yield begin
@@ -75,6 +84,7 @@ def start(home: Home) -> Iterator[Callable[..., Process]]:
                 one.process.kill()
                 one.process.wait()
         one.process.stdout.close()
+    assert list(temporary.iterdir()) == []
 
 
 def _children(process: Process) -> list[psutil.Process]:
@@ -164,6 +174,8 @@ def test_a_server_that_dies_ends_serve_with_an_error(start, model):
         (("up", "--port", "{taken}", "--control-port", "0"), 5, "taken"),
         (("up", "--port", "0", "--control-port", "{taken}"), 5, "taken"),
         (("up", "--port", "7777", "--control-port", "7777"), 5, "two ports"),
+        (("up", "--allow-host", "http://box.lan"), 4, "http://box.lan"),
+        (("up", "--allow-host", "box.lan:8080"), 4, "box.lan:8080"),
         (("predict", "m", "--url", "http://127.0.0.1:{refused}", "--rows", "[[1]]"), 6, "serve"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
@@ -194,7 +206,8 @@ def test_what_cannot_begin_says_why(home, model, tmp_path, words, code, says):
 
 
 def test_up_restarts_what_dies_and_leaves_nothing_behind(start, home):
-    factory = start("up", "--port", "0", "--control-port", "0")
+    names = ("--allow-host", "Box.lan", "--allow-host", "10.1.2.3")
+    factory = start("up", "--port", "0", "--control-port", "0", *names)
     control, server = factory.said["control"], factory.said["server"]
     assert _answers(server)
     before = {child.pid for child in _children(factory)}
@@ -204,6 +217,9 @@ def test_up_restarts_what_dies_and_leaves_nothing_behind(start, home):
     _until("two new children", lambda: len({c.pid for c in _children(factory)} - before) == 2)
     _until("the server answers again at its address", lambda: _answers(server))
     _until("the control plane answers again", lambda: _health(control))
+    hosts = ("box.lan:8080", "10.1.2.3", "box.lan.evil", "192.168.0.9")
+    assert [_status(control, host) for host in hosts] == [200, 200, 403, 403]
+    _until("the watch sees it answer", lambda: [s["ready"] for s in _states(control)] == [True])
     assert [e.kind for e in listed(home)] == ["up"]
     children = _children(factory)
     assert factory.end(signal.SIGTERM) == 0
@@ -214,6 +230,18 @@ def test_up_restarts_what_dies_and_leaves_nothing_behind(start, home):
     again.end(signal.SIGKILL)
     _until("no child outlives it", lambda: not [c for c in children if psutil.pid_exists(c.pid)])
     assert start("up", "--port", "0", "--control-port", "0").said["server"]
+
+
+def _status(control: str, host: str) -> int:
+    import urllib3
+
+    return urllib3.request("GET", control, headers={"Host": host}, retries=False).status
+
+
+def _states(control: str) -> list[dict[str, Any]]:
+    import urllib3
+
+    return list(urllib3.request("GET", f"{control}/api/v1/endpoints", timeout=5).json())
 
 
 def _health(control: str) -> bool:

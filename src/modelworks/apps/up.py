@@ -33,6 +33,7 @@ class UpSettings:
         control_port: of the control plane and console; 0 = a free one.
         port: of the model server; 0 = a free one.
         workers: processes of the model server.
+        hosts: further names under which browsers may reach the control plane.
     """
 
     home: Home
@@ -40,6 +41,7 @@ class UpSettings:
     control_port: int = 8080
     port: int = 8000
     workers: int = 1
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +78,14 @@ class Part:
 
     def start(self) -> None:
         """Start it and wait until it is ready; the port stays the same from then on."""
-        self._launch()
-        assert self._child is not None  # noqa: S101 - just launched
-        announced = self._child.wait_ready()
+        announced = self._launch(asked=True).wait_ready()
         self.url, self._port = announced.url, announced.port
 
     def tend(self, say: Callable[[str], None]) -> None:
         """Restart it where it has ended and its wait is over. Never blocks."""
         if self._child is None:
             if time.monotonic() >= self._due:
-                self._launch()
+                self._launch(asked=False)
             return
         code = self._child.code()
         if code is None:
@@ -109,9 +109,10 @@ class Part:
         if child is not None:
             child.stop()
 
-    def _launch(self) -> None:
+    def _launch(self, *, asked: bool) -> Child:
         arguments = [*self._arguments, "--port", str(self._port)]
-        self._child = Child(self.what, self._module, arguments, self._log)
+        self._child = Child(self.what, self._module, arguments, self._log, asked=asked)
+        return self._child
 
 
 def run(
@@ -164,10 +165,11 @@ def _parts(settings: UpSettings) -> tuple[Part, Part]:
     home = settings.home
     served = str(home.run / "served.json")
     common = ["--host", settings.host, "--with-parent"]
+    allowed = [f"--allow-host={name}" for name in settings.hosts]
     control = Part(
         "control plane",
         "modelworks.apps.control",
-        ["--home", str(home.root), "--served", served, *common],
+        ["--home", str(home.root), "--served", served, *common, *allowed],
         settings.control_port,
         home.logs / "control.log",
     )

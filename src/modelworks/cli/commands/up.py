@@ -1,9 +1,12 @@
 """`up`: the whole factory on this machine, in the foreground."""
 
+from urllib.parse import urlsplit
+
 import click
 
 from modelworks.cli.context import json_option, settings
 from modelworks.cli.output import Output
+from modelworks.core.errors import InvalidError
 
 
 @click.command()
@@ -11,18 +14,32 @@ from modelworks.cli.output import Output
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--control-port", default=8080, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256))
+@click.option(
+    "--allow-host",
+    "allowed",
+    multiple=True,
+    metavar="NAME",
+    help="A name or address under which browsers elsewhere open the console; may be repeated.",
+)
 @json_option
-def up(host: str, port: int, control_port: int, workers: int, as_json: bool) -> None:
+def up(
+    host: str, port: int, control_port: int, workers: int, allowed: tuple[str, ...], as_json: bool
+) -> None:
     """Run control plane, console and model server here until Ctrl-C or SIGTERM.
 
     Both are watched: one that ends by itself is started again. On the way out both finish the
     requests under way. With --json one document is printed once both are ready.
+
+    The control plane answers to this machine's own names and to --host; a browser that reaches it
+    under another one is refused unless --allow-host names it.
 
     Example: modelworks up --port 8000 --control-port 8080
     """
     from modelworks.apps.up import Running, UpSettings, run
 
     out = Output(as_json=as_json)
+    for name in allowed:
+        _check(name)
 
     def ready(running: Running) -> None:
         if as_json:
@@ -32,6 +49,23 @@ def up(host: str, port: int, control_port: int, workers: int, as_json: bool) -> 
         out.line(f"server   {running.server}")
         out.note("Ctrl-C ends both")
 
-    wanted = UpSettings(settings().home, host, control_port, port, workers)
+    wanted = UpSettings(settings().home, host, control_port, port, workers, allowed)
     run(wanted, ready, out.note)
     out.note("drained; bye")
+
+
+def _check(name: str) -> None:
+    """Refuse what can be no name in a browser's address: it would silently match nothing.
+
+    Raises:
+        InvalidError: a URL, a port behind it, or no name at all.
+    """
+    try:
+        found = urlsplit(f"//[{name}]" if ":" in name else f"//{name}").hostname
+    except ValueError:
+        found = None
+    if not name or found != name.lower():
+        raise InvalidError(
+            f"--allow-host {name!r}: a bare name or address is wanted, such as box.lan",
+            field="allow-host",
+        )
