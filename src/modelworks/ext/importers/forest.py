@@ -55,12 +55,15 @@ class Task:
         base: added to the sum, one a target.
         classes: labels, for the kinds that have any.
         link: for scores.
+        raw: whether `probabilities` holds the sums instead, as a decision function has them: for
+            two classes the sum with and without a minus.
     """
 
     kind: Kind
     base: tuple[float, ...]
     classes: tuple[Label, ...] = ()
     link: Link = Link.IDENTITY
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +340,7 @@ def _outputs(graph: _Graph, trees: _Trees, task: Task) -> tuple[TensorSpec, ...]
     )
     if task.kind is Kind.ONE_VS_ALL:
         trees.ensemble(graph, ["sums"])
-        graph.node("Sigmoid", ["sums"], "probabilities")
+        graph.node("Identity" if task.raw else "Sigmoid", ["sums"], "probabilities")
         best = graph.node("ArgMax", ["probabilities"], "best", axis=1, keepdims=0)
         graph.node("Gather", [graph.constant("classes", _labels(task.classes)), best], "label")
         return label, probabilities
@@ -349,6 +352,7 @@ def _outputs(graph: _Graph, trees: _Trees, task: Task) -> tuple[TensorSpec, ...]
         trees.forest.end_tree()
     key = "classlabels_strings" if label.datatype is Datatype.BYTES else "classlabels_int64s"
     transform = "LOGISTIC" if binary else "SOFTMAX"
+    transform = "NONE" if task.raw else transform
     labels = {key: list(task.classes)}
     trees.ensemble(graph, ["label", "probabilities"], post_transform=transform, **labels)
     return label, probabilities

@@ -13,7 +13,6 @@ from typing import Any
 
 import onnx
 from onnx import TensorProto, compose
-from scipy import sparse
 from skl2onnx import update_registered_converter
 from skl2onnx.common._apply_operation import apply_cast, apply_identity
 from skl2onnx.common.data_types import (
@@ -41,7 +40,7 @@ _CLASSES = {
     ),
     "lightgbm": ("LGBMClassifier", "LGBMRegressor", "LGBMRanker"),
 }
-_SPARSE = "zero_missing"
+_SPARSE, _RAW = "zero_missing", "raw_scores"
 _CLASSIFIER = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
 _ASKED = ("predict", "predict_proba")
 
@@ -67,9 +66,13 @@ def register() -> None:
     for framework, names in _CLASSES.items():
         for name in names if framework in sys.modules else ():
             kind = getattr(sys.modules[framework], name)
-            options = dict(_CLASSIFIER) if name.endswith("Classifier") else {}
+            options: dict[str, Any] = {_SPARSE: [False, True]}
+            if name.endswith("Classifier"):
+                options |= _CLASSIFIER
+            if hasattr(kind, "decision_function"):  # LightGBM since 4.7
+                options[_RAW] = [False, True]
             update_registered_converter(
-                kind, f"Modelworks{name}", _shapes, _convert, options=options | {_SPARSE: [True]}
+                kind, f"Modelworks{name}", _shapes, _convert, options=options
             )
 
 
@@ -85,9 +88,10 @@ def sparse_fed(source: Source, rows: Tensors) -> list[Any]:
     with ExitStack() as stack:
         for part in watched:
             stack.enter_context(_watch(part, fed))
-        if watched:
+        name = next((n for n in ("predict", "transform") if hasattr(source.estimator, n)), "")
+        if watched and name:
             with quiet():
-                source.estimator.predict(source.table(rows))
+                getattr(source.estimator, name)(source.table(rows))
     return list(fed.values())
 
 
@@ -109,7 +113,7 @@ def _watch(part: Any, fed: dict[int, Any]) -> Iterator[None]:
 
     def noting(method: Any) -> Any:
         def call(rows: Any, *args: Any, **kwargs: Any) -> Any:
-            if sparse.issparse(rows):
+            if hasattr(rows, "toarray"):
                 fed[id(part)] = part
             return method(rows, *args, **kwargs)
 
@@ -151,7 +155,9 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     columns = step.columns
     if container.get_options(part, {_SPARSE: False})[_SPARSE]:
         columns = replace(columns, zero_missing=(True,) * columns.width)
-    model, signature = forest.build(step.forest, step.task, columns)
+    # a calibration asks for the decision function of whatever has one
+    raw = hasattr(part, "decision_function") and container.get_options(part, {_RAW: False})[_RAW]
+    model, signature = forest.build(step.forest, replace(step.task, raw=raw), columns)
     if len(signature.outputs) != len(operator.outputs):
         raise UnsupportedError(
             f"the {type(part).__name__} gives scores instead of labels and probabilities: its "

@@ -40,7 +40,9 @@ def find(estimator: Any, columns: Columns, sample: Sample | None) -> dict[str, R
     """
     found: dict[int, Ranges] = {}
     for part, seen in first_seen(estimator, tuple(range(len(columns.columns)))):
-        for i, known in _of_part(part, seen):
+        learned = boosted.ranges(part)
+        fitting = learned and len(learned) == len(seen)
+        for i, known in zip(seen, learned, strict=True) if fitting else _of_part(part, seen):
             found.setdefault(i, known)
     if _positive(estimator):
         for i in range(len(columns.columns)):
@@ -99,10 +101,6 @@ def _of_part(part: Any, seen: tuple[int, ...]) -> Iterator[tuple[int, Ranges]]:
     if isinstance(vocabulary, dict):
         for i in seen:
             yield i, Ranges(values=_sentences([str(word) for word in vocabulary]))
-        return
-    learned = boosted.ranges(part)
-    if learned and len(learned) == len(seen):
-        yield from zip(seen, learned, strict=True)
         return
     bounds = _bounds(part, len(seen))
     if bounds is not None:
