@@ -372,7 +372,7 @@ def _float(values: Any) -> Floats:
 
 
 def _flat(values: Any) -> Any:
-    return values.reshape(len(values), -1)
+    return values.reshape(len(values), -1 if values.size else 0)
 
 
 def _output(name: str, found: list[_Difference]) -> OutputParity:

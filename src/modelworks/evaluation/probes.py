@@ -69,7 +69,8 @@ def generate(
     probes = [Probe("range", maker.rows(rows), optional=False)]
     if maker.wide_axes:
         probes.append(Probe("axes", maker.rows(few, axis=5)))
-    if maker.floats:
+    # Scalars, and a batch axis fixed at none, have no rows whose values could differ.
+    if maker.floats and all(spec.shape and spec.shape[0] != 0 for spec in signature.inputs):
         base = maker.rows(few)
         if maker.nan_allowed:
             probes.append(Probe("missing", maker.missing(base)))
@@ -81,7 +82,7 @@ def generate(
             Probe("wide", maker.each_float(base, lambda x, r: x + 4 * _spread(x) * r)),
             Probe("offset", maker.each_float(base, lambda x, r: x + OFFSET * np.sign(r))),
         ]
-    if maker.texts:
+    if maker.texts and all(spec.shape and spec.shape[0] != 0 for spec in maker.texts):
         probes.append(Probe("unknown", maker.unknown(maker.rows(few))))
     return probes
 
@@ -134,6 +135,9 @@ def batches(rows: int, signature: Signature) -> Iterator[slice]:
     One fixed size where the signature's batch axis is fixed.
     """
     fixed = next((s.shape[0] for s in signature.inputs if s.shape and s.shape[0] is not None), None)
+    if fixed == 0:
+        yield slice(0, 0)
+        return
     if fixed is not None:
         for start in range(0, rows - fixed + 1, fixed):
             yield slice(start, start + fixed)

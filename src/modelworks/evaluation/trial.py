@@ -128,7 +128,7 @@ def _one_by_one(session: Session, probe: Probe, together: Tensors) -> Group:
 
 
 def _count(inputs: Tensors) -> int:
-    return max((len(array) if np.ndim(array) else 1 for array in inputs.values()), default=0)
+    return max((len(array) if np.ndim(array) else 1 for array in inputs.values()), default=1)
 
 
 def _by_parts(

@@ -216,3 +216,23 @@ def test_a_model_against_itself():
     random = np.random.default_rng(0)
     report, _ = against_itself(Fake(lambda x: random.normal(size=(len(x), 1))), probes)
     assert report.verdict is Verdict.FAILED
+
+
+class Same:
+    """A model whose output is its only input, or a constant where it has none."""
+
+    def __init__(self, *shapes, datatype=Datatype.FP32):
+        inputs = tuple(TensorSpec("x", datatype, shape) for shape in shapes)
+        out = TensorSpec("y", datatype, shapes[0] if shapes else (1, 1))
+        self.signature = Signature(inputs, (out,))
+
+    def infer(self, inputs):
+        return [inputs.get("x", np.ones((1, 1), np.float32))]
+
+
+@pytest.mark.parametrize("datatype", [Datatype.FP32, Datatype.INT64, Datatype.BYTES])
+@pytest.mark.parametrize("shapes", [[], [()], [(0, 4)], [(None, 0)], [(1, 0)]])
+def test_models_without_inputs_rows_or_values_are_compared_too(shapes, datatype):
+    model = Same(*shapes, datatype=datatype)
+    report, _ = against_itself(model, generate(model.signature, {}))
+    assert report.verdict is Verdict.PASSED, report.summary
