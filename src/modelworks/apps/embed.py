@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelworks.client.client import BaseClient
 from modelworks.client.transport import Transport
-from modelworks.core.errors import MissingExtraError
+from modelworks.core.errors import InvalidError, MissingExtraError
 from modelworks.core.home import Home
 
 if TYPE_CHECKING:
@@ -37,10 +37,25 @@ class Settings:
         found = os.environ if environ is None else environ
         root = found.get("MODELWORKS_HOME") or "~/.modelworks"
         return cls(
-            home=Home(Path(root).expanduser()),
+            home=Home(_folder(root)),
             url=found.get("MODELWORKS_URL", ""),
             server=found.get("MODELWORKS_SERVER") or DEFAULT_SERVER,
         )
+
+
+def _folder(text: str) -> Path:
+    """The folder, `~` spelt out.
+
+    Raises:
+        InvalidError: nobody has such a home.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InvalidError(
+            f"data folder {text}: no such user's home; name the folder in full",
+            field="MODELWORKS_HOME",
+        ) from error
 
 
 def local(home: Home) -> "Factory":
@@ -96,7 +111,7 @@ class Client(BaseClient):
         found = Settings.read()
         local = home is not None and url is None
         settings = Settings(
-            home=Home(Path(home).expanduser()) if home is not None else found.home,
+            home=Home(_folder(str(home))) if home is not None else found.home,
             url=url if url is not None else "" if local else found.url,
             server=server or found.server,
         )

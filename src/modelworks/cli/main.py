@@ -112,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: without the program's name; None = the process's own.
     """
+    _standard_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
     if threading.current_thread() is not threading.main_thread():
@@ -121,6 +122,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments, as_json=as_json)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _standard_streams() -> None:
+    """Open what the caller has closed (`>&-`), on nothing.
+
+    Else the next file that is opened, the registry's for one, takes the number of stdout, and
+    what is printed goes into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - a number, for good
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - the same
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

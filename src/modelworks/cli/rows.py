@@ -4,8 +4,9 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from modelworks.core.errors import InvalidError, NotFoundError
 
@@ -20,12 +21,12 @@ def read_rows(text: str) -> list[Any]:
         InvalidError: no JSON, or no rows.
     """
     if text == "-":
-        text = sys.stdin.read(LARGEST)
+        text = _bounded(sys.stdin.buffer, "standard input", "rows")
     elif text.startswith("@"):
         text = _text(Path(text[1:]), "rows")
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidError(f"rows are no JSON: {error}", field="rows") from error
     if isinstance(data, dict):
         data = data["rows"] if set(data) == {"rows"} else [data]
@@ -45,17 +46,17 @@ def read_csv(path: Path, text: set[str]) -> list[dict[str, Any]]:
         NotFoundError: no such file.
         InvalidError: no head, or a row longer or shorter than it.
     """
-    reader = csv.reader(io.StringIO(_text(path, "csv").removeprefix("\ufeff")))
-    head = next(reader, None)
+    lines = _cells(path)
+    head = next(lines, (0, None))[1]
     if not head or len(set(head)) != len(head):
         raise InvalidError(f"{path}: a head with distinct column names is wanted", field="csv")
     rows = []
-    for cells in reader:
+    for number, cells in lines:
         if not cells:
             continue
         if len(cells) != len(head):
             raise InvalidError(
-                f"{path}, line {reader.line_num}: {len(cells)} cells, the head has {len(head)}",
+                f"{path}, line {number}: {len(cells)} cells, the head has {len(head)}",
                 field="csv",
             )
         pairs = zip(head, cells, strict=True)
@@ -78,12 +79,34 @@ def _cell(cell: str, text: bool) -> str | int | float | None:
     return {"true": True, "false": False}.get(cell.strip().lower(), cell)
 
 
+def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and cells."""
+    reader = csv.reader(io.StringIO(_text(path, "csv").removeprefix("\ufeff")))
+    try:
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise InvalidError(
+            f"{path}, line {reader.line_num}: no csv: {error}", field="csv"
+        ) from error
+
+
 def _text(path: Path, field: str) -> str:
     try:
-        if path.stat().st_size > LARGEST:
-            raise InvalidError(f"{path} is over 256 MB: send it in pieces", field=field)
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            return _bounded(file, str(path), field)
     except FileNotFoundError as error:
         raise NotFoundError(f"no file {path}", field=field) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidError(f"{path} cannot be read as UTF-8 text: {error}", field=field) from error
+    except OSError as error:
+        raise InvalidError(f"{path} cannot be read: {error.strerror}", field=field) from error
+
+
+def _bounded(file: BinaryIO, where: str, field: str) -> str:
+    """All of a file, a pipe or a device, which need not say how long it is, as text."""
+    data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise InvalidError(f"{where} is over 256 MB: send it in pieces", field=field)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidError(f"{where} is no UTF-8 text: {error}", field=field) from error

@@ -267,3 +267,23 @@ def test_a_home_that_cannot_be_made_is_said(type_, monkeypatch, tmp_path: Path):
     done = type_("models")
     assert done.code == Exit.UNAVAILABLE
     assert "MODELWORKS_HOME" in done.err
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_standard_streams_fail_no_command_and_are_never_a_file_of_ours(closed, tmp_path):
+    """The first file opened would take the number of stdout, and be printed into."""
+    command = f"exec {sys.executable} -m modelworks.cli.main models --json {closed}"
+    environ = os.environ | {"MODELWORKS_HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], check=False, capture_output=True, timeout=60, env=environ
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "registry.db").read_bytes()[:15] == b"SQLite format 3"
+
+
+def test_a_home_of_nobody_and_an_empty_file_name_are_said_in_a_line(capsys, monkeypatch):
+    monkeypatch.setenv("MODELWORKS_HOME", "~nobody-of-that-name/x")
+    assert frame.main(["models"]) == Exit.INVALID
+    assert "no such user's home" in capsys.readouterr().err
+    assert frame.main(["import", "", "--name", "m"]) == Exit.INVALID
+    assert "name a file" in capsys.readouterr().err

@@ -99,7 +99,9 @@ def test_rows(text, rows):
     assert read_rows(text) == rows
 
 
-@pytest.mark.parametrize("text", ["", "nope", "[]", "3", '"a"', '{"rows": []}', '{"rows": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "nope", "[]", "3", '"a"', '{"rows": []}', '{"rows": 3}', "[" * 99_999]
+)
 def test_wrong_rows(text):
     with pytest.raises(InvalidError) as caught:
         read_rows(text)
@@ -110,7 +112,7 @@ def test_rows_from_a_file_and_from_stdin(tmp_path, monkeypatch):
     file = tmp_path / "rows.json"
     file.write_text('[{"a": "\u00e9"}]', encoding="utf-8")
     assert read_rows(f"@{file}") == [{"a": "\u00e9"}]
-    monkeypatch.setattr("sys.stdin", io.StringIO("[[1]]"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"[[1]]")))
     assert read_rows("-") == [[1]]
     with pytest.raises(NotFoundError):
         read_rows(f"@{tmp_path / 'nope'}")
@@ -119,6 +121,12 @@ def test_rows_from_a_file_and_from_stdin(tmp_path, monkeypatch):
         read_rows(f"@{file}")
     with pytest.raises(InvalidError):
         read_rows(f"@{tmp_path}")
+
+
+def test_rows_from_a_device_without_an_end_are_refused_at_the_bound(monkeypatch):
+    monkeypatch.setattr("modelworks.cli.rows.LARGEST", 1 << 20)
+    with pytest.raises(InvalidError, match="in pieces"):
+        read_rows("@/dev/zero")
 
 
 def test_csv(tmp_path):
@@ -138,6 +146,7 @@ def test_csv(tmp_path):
         ("a,b\n", "no rows"),
         ("a,b\n1\n", "line 2"),
         ("a\n1,2\n", "1"),
+        ("a\n" + "1" * 200_000, "line 2: no csv"),
     ],
 )
 def test_wrong_csv(tmp_path, text, says):

@@ -83,6 +83,8 @@ def import_model(  # noqa: PLR0913, PLR0917 - one parameter an option
     if bump and exact:
         raise click.UsageError("--bump and --version exclude each other")
     for path, field in ((file, "file"), (sample, "sample")):
+        if path is not None and path == Path():  # an empty variable of a script
+            raise InvalidError(f"{field}: name a file, or a folder by its name", field=field)
         if path is not None and not path.exists():
             raise NotFoundError(f"no file {path}", field=field)
     options = ImportOptions(

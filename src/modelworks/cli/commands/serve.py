@@ -53,7 +53,7 @@ def serve(
     free(host, port)
     listen = ["--host", host, "--port", str(port), "--workers", str(workers), "--with-parent"]
     if file is not None:
-        if not file.exists():
+        if file == Path() or not file.exists():  # an empty variable of a script is no folder
             raise NotFoundError(f"no file {file}", field="file")
         wanted = model_name(name or _plain(file))
         return _foreground(out, home, ["--file", str(file), "--name", wanted, *listen], (wanted,))
