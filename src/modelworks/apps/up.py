@@ -9,18 +9,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
 from modelworks.apps.children import Child, free
 from modelworks.client import endpoints
-from modelworks.core.errors import ConflictError, ModelworksError
+from modelworks.core.errors import ConflictError, MissingExtraError, ModelworksError
 from modelworks.core.home import Home
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
 HEALTHY_SECONDS = 60.0
 _POLL = 0.1
+_PLATFORM = ("alembic", "fastapi", "jinja2", "obstore", "sqlalchemy", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,17 @@ class Running:
 
     control: str
     server: str
+
+
+def _check_installed() -> None:
+    """The control plane's libraries, looked for here so that the reason is not in a child's log.
+
+    Raises:
+        MissingExtraError: one is not there.
+    """
+    for name in _PLATFORM:
+        if find_spec(name) is None:
+            raise MissingExtraError("the control plane", "platform", name)
 
 
 def wait_before(failures: int) -> float:
@@ -129,8 +142,10 @@ def run(
 
     Raises:
         ConflictError: another `up` runs on this home, or a port is taken.
+        MissingExtraError: the control plane is not installed.
         CrashedError: a part did not start; its last words are in the message.
     """
+    _check_installed()
     home = settings.home.create()
     stopping = threading.Event()
     with ExitStack() as stack:
