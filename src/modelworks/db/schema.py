@@ -5,6 +5,7 @@ current does not pay for it.
 """
 
 import fcntl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ HEAD = "0001"
 """Newest revision in `migrations/versions`; a test keeps it true."""
 
 LOCK_SECONDS = 30.0
+_MIGRATING = threading.Lock()
+"""alembic keeps the migration under way in its modules: one at a time a process, whatever file."""
 
 
 def bring_up(reader: Engine, writer: Engine, path: Path) -> None:
@@ -52,7 +55,8 @@ def migrate(connection: Connection, target: str, *, down: bool = False) -> None:
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415 - the same
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - the same
 
-    with resources.as_file(resources.files("modelworks.db") / "migrations") as folder:
+    files = resources.as_file(resources.files("modelworks.db") / "migrations")
+    with _MIGRATING, files as folder:
         script = ScriptDirectory(str(folder))
 
         def steps(revision: Any, _context: Any) -> Any:

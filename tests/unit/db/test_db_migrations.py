@@ -43,6 +43,15 @@ def test_migrated_equals_the_tables(path):
     database.close()
 
 
+def test_different_databases_may_be_made_by_threads_of_one_process_at_once(tmp_path):
+    paths = [tmp_path / f"{i}.db" for i in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        for database in pool.map(open_database, paths):
+            with database.reader.connect() as connection:
+                assert set(Base.metadata.tables) <= set(inspect(connection).get_table_names())
+            database.close()
+
+
 def test_down_leaves_nothing_and_up_again_works(path):
     database = open_database(path)
     with database.writer.begin() as connection:
