@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import tempfile
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from modelworks.api.schema import schema_of
 from modelworks.api.wire import COMPONENTS, answers, known_query, reply
+from modelworks.control.scratch import scratch
 from modelworks.control.service import Factory
 from modelworks.core import codec
 from modelworks.core.errors import (
@@ -103,9 +103,9 @@ class Uploads:
             self._slots.release()
 
     def _import(self, parts: FormData) -> ModelVersion:
-        with tempfile.TemporaryDirectory(prefix="upload-", dir=self._factory.home.run) as folder:
+        with scratch(self._factory.home.run, "upload") as folder:
             try:
-                request = received(parts, Path(folder))
+                request = received(parts, folder)
             except OSError as error:
                 raise UnavailableError(f"the upload cannot be kept: {error.strerror}") from error
             return self._factory.take_in(request)

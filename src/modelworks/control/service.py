@@ -1,7 +1,6 @@
 """The factory in one process: every verb of the control plane, on this machine's data folder."""
 
 import getpass
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from modelworks.blobs.layout import drop_damaged, materialise
 from modelworks.blobs.store import BlobStore
 from modelworks.client import git
 from modelworks.client.transport import Progress
+from modelworks.control.scratch import clear, scratch
 from modelworks.control.serve import Resolver
 from modelworks.core.home import Home
 from modelworks.core.ids import now_ns
@@ -95,8 +95,8 @@ class Factory:
         say = progress or _quiet
         publication = _publication(request)
         self._registry.check(publication)  # a name or a number that cannot be: said before work
-        with tempfile.TemporaryDirectory(prefix="import-", dir=self.home.run) as work:
-            candidate = bring_in(request.file, request.options, Path(work), say)
+        with scratch(self.home.run, "import") as work:
+            candidate = bring_in(request.file, request.options, work, say)
             say("publishing")
             lineage = _lineage(request, candidate)
             return self._registry.publish(
@@ -160,8 +160,10 @@ class Factory:
         return self._registry.delete(ref)
 
     def collect(self) -> Collected:
-        """Remove artifacts that no version refers to."""
-        return self._registry.collect()
+        """Remove artifacts that no version refers to, and what killed imports left behind."""
+        left = clear(self.home.run)
+        found = self._registry.collect()
+        return replace(found, bytes=found.bytes + left)
 
     # -- serving -------------------------------------------------------------------------------
 
