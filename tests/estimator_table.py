@@ -31,9 +31,9 @@ writes this page (`MODELWORKS_WRITE_DOCS=1 python -m pytest tests/long/test_esti
 fails when a result changes.
 
 "imported" means that the converted model predicted what the source predicts, by the rules of
-[decision 0008](decisions/0008-parity.md): on rows in the training range, with missing values where the
-source takes them, zeros, negatives and unknown categories. The difference is the largest one there.
-Everything else is refused with the reason: nothing is served that predicts something else.
+[decision 0008](decisions/0008-parity.md): on rows in the training range, with missing values where
+the source takes them, zeros, negatives and unknown categories. The difference is the largest one
+there. Everything else is refused with the reason: nothing is served that predicts something else.
 
 {imported} of {total} are imported.
 
