@@ -140,6 +140,7 @@ class TestTorch(ImporterContract):
             Bad(folder / "oldgadget.pt", "posix.system", canary),
             Bad(goods[0].path, "--input input:FP32"),
             Bad(goods[0].path, "does not take x:FP32[-1,3]", None, _shaped((None, 3))),
+            Bad(goods[0].path, "holds its own code", None, _made(f"{folder}/factory.py:make")),
             Bad(folder / "weights.pt", "no factory", None, _made("absent.py:make")),
             Bad(folder / "weights.pt", "returned a int", None, _made(f"{folder}/factory.py:make")),
             Bad(folder / "weights.pt", "ZeroDivision", None, _made(f"{folder}/factory.py:broken")),

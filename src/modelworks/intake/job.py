@@ -80,6 +80,7 @@ def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """
     order = codec.decode(Order, arguments)
     importer, sniffed = recognise(order.file, order.options)
+    _refuse_unread(importer, order.options)
     progress(f"Reading {order.file.name} as {sniffed.format}")
     imported = _read(importer, sniffed, order)
     engine_name, session = _open(imported, order.into)
@@ -139,6 +140,22 @@ def recognise(file: Path, options: ImportOptions) -> tuple[Importer, Sniffed]:
             field="file",
         )
     return best
+
+
+def _refuse_unread(importer: Importer, options: ImportOptions) -> None:
+    """What the user said and the importer would not read is refused, never passed over."""
+    for name, value in (
+        ("inputs", options.inputs),
+        ("layout", options.layout),
+        ("factory", options.factory),
+    ):
+        if value and name not in importer.honours:
+            option = name.removesuffix("s")
+            raise InvalidError(
+                f"--{option} means nothing for this file: the importer '{importer.name}' takes "
+                "what the file says; leave it out",
+                field=name,
+            )
 
 
 def _read(importer: Importer, sniffed: Sniffed, order: Order) -> Imported:

@@ -26,6 +26,7 @@ class LightgbmImporter:
     )
     extra: ClassVar[str] = "lightgbm"
     experimental: ClassVar[bool] = False
+    honours: ClassVar[frozenset[str]] = frozenset({"layout"})
 
     def sniff(self, path: Path) -> Sniffed | None:
         """The text format by its first lines, pickles by the class they begin with."""

@@ -22,6 +22,7 @@ class OnnxImporter:
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
     extra: ClassVar[str] = ""
     experimental: ClassVar[bool] = False
+    honours: ClassVar[frozenset[str]] = frozenset({"layout"})
 
     def sniff(self, path: Path) -> Sniffed | None:
         """100 for a whole ModelProto, 50 for a file that is only named like one."""

@@ -22,6 +22,7 @@ class SklearnImporter:
     formats: ClassVar[tuple[str, ...]] = ("sklearn-pickle", "sklearn-joblib", "sklearn-skops")
     extra: ClassVar[str] = "sklearn"
     experimental: ClassVar[bool] = False
+    honours: ClassVar[frozenset[str]] = frozenset({"inputs", "layout"})
 
     def sniff(self, path: Path) -> Sniffed | None:
         """Pickles by the class they begin with, skops by the schema in the archive."""

@@ -26,6 +26,7 @@ class TorchImporter:
     )
     extra: ClassVar[str] = "torch"
     experimental: ClassVar[bool] = True  # no file of an older PyTorch was tried
+    honours: ClassVar[frozenset[str]] = frozenset({"inputs", "layout", "factory"})
 
     def sniff(self, path: Path) -> Sniffed | None:
         """By magic bytes, and by the names inside an archive."""

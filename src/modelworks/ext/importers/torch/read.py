@@ -21,12 +21,14 @@ from modelworks.ext.importers.torch.source import DATATYPES, DTYPES, Source, loa
 from modelworks.plugins import load as plugins
 
 _FLOATS = {Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16}
+_WITH_CODE = {"torch-export", "torch-script"}
 _TOLERANCE = (1e-4, 1e-3)  # absolute, relative: sums of thousands of float32 in another order
 
 
 def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
     source = load(path, options.factory)
+    _refuse_unread(path, source, options)
     sample = samples.read(options.sample) if options.sample else None
     inputs = source.inputs or _inputs(path, source, options.inputs, sample)
     if not source.inputs and not options.inputs:
@@ -58,6 +60,20 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         scanned=source.names,
         sample=samples.tensors(sample, signature) if sample else None,
     )
+
+
+def _refuse_unread(path: Path, source: Source, options: ImportOptions) -> None:
+    """What the user said and the file says itself is refused, never passed over."""
+    if options.inputs and source.inputs:
+        raise InvalidError(
+            f"--input means nothing for {path.name}: the file has its inputs; leave it out",
+            field="inputs",
+        )
+    if options.factory and source.format in _WITH_CODE:
+        raise InvalidError(
+            f"--factory means nothing for {path.name}: the file holds its own code; leave it out",
+            field="factory",
+        )
 
 
 def _converted(

@@ -27,6 +27,7 @@ class XgboostImporter:
     )
     extra: ClassVar[str] = "xgboost"
     experimental: ClassVar[bool] = False
+    honours: ClassVar[frozenset[str]] = frozenset({"layout"})
 
     def sniff(self, path: Path) -> Sniffed | None:
         """JSON and UBJSON by their first key, pickles by the class they begin with."""
