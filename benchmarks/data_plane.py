@@ -224,7 +224,8 @@ def run(*, quick, connections=(1, 8, 64)):
                     wrk(url, body, count, seconds, measured[name][count], pid)
         after_load = resident_mb(server.pid)
     return {
-        "machine": f"{os.cpu_count()} cores, {platform.platform()}, Python {sys.version.split()[0]}",
+        "machine": f"{os.cpu_count()} cores, {platform.platform()}",
+        "python": platform.python_version(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "rounds": rounds,
         "seconds": seconds,
