@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,12 +192,14 @@ def test_rotten_bytes_are_told(transport: Transport, model: Path, home: Home):
 def test_a_sample_and_an_input_travel_along(transport: Transport, model: Path, tmp_path: Path):
     sample = tmp_path / "rows.csv"
     sample.write_text("a,b\n1,2\n3,4\n")
-    options = ImportOptions(
-        sample=sample, inputs=(TensorSpec("x", Datatype.FP32, (None, 2)),), seed=3
-    )
+    options = ImportOptions(sample=sample, seed=3)
     version = transport.import_model(ImportRequest(file=model, name="line", options=options))
     assert version.signature.inputs[0].name == "x"
     assert version.lineage.data_digest
+    told = replace(options, inputs=(TensorSpec("x", Datatype.FP32, (None, 2)),))
+    with pytest.raises(InvalidError, match="--input means nothing") as caught:
+        transport.import_model(ImportRequest(file=model, name="line", options=told))
+    assert caught.value.field == "inputs"
 
 
 def test_a_folder_cannot_be_sent(tmp_path: Path):
