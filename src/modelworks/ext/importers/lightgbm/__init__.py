@@ -41,8 +41,7 @@ class LightgbmImporter:
             return Sniffed("lightgbm-json-dump", 100, runs_code=False)
         found = scan(path)
         if found.root.startswith("lightgbm."):
-            kind = "joblib" if found.joblib or found.compression else "pickle"
-            return Sniffed(f"lightgbm-{kind}", 95, runs_code=True)
+            return Sniffed(f"lightgbm-{found.writer}", 95, runs_code=True)
         return None
 
     def read(self, path: Path, into: Path, options: ImportOptions) -> Imported:

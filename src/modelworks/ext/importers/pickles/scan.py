@@ -43,6 +43,11 @@ class Scan:
         """The first global that is no helper: as a rule, the class of the pickled object."""
         return next((name for name in self.globals if not name.startswith(_HELPERS)), "")
 
+    @property
+    def writer(self) -> str:
+        """`joblib` or `pickle`: plain pickles have neither raw arrays nor compression."""
+        return "joblib" if self.joblib or self.compression else "pickle"
+
 
 def scan(path: Path, limit: int = MIB) -> Scan:
     """Read at most `limit` bytes (inflated) of a pickle's opcodes. Never raises, never executes."""

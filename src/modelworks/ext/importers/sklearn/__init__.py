@@ -31,13 +31,12 @@ class SklearnImporter:
         if _is_skops(path):
             return Sniffed("sklearn-skops", 100, runs_code=True)
         found = scan(path)
-        kind = "joblib" if found.joblib or found.compression else "pickle"
         if found.root.startswith("sklearn."):
-            return Sniffed(f"sklearn-{kind}", 95, runs_code=True)
+            return Sniffed(f"sklearn-{found.writer}", 95, runs_code=True)
         if any(name.startswith("sklearn.") for name in found.globals):
-            return Sniffed(f"sklearn-{kind}", 60, runs_code=True)
+            return Sniffed(f"sklearn-{found.writer}", 60, runs_code=True)
         if found.globals or _named_like_a_pickle(path):
-            return Sniffed(f"sklearn-{kind}", 10, runs_code=True)
+            return Sniffed(f"sklearn-{found.writer}", 10, runs_code=True)
         return None
 
     def read(self, path: Path, into: Path, options: ImportOptions) -> Imported:

@@ -44,8 +44,7 @@ class XgboostImporter:
             return Sniffed("xgboost-binary", 100, runs_code=False)
         found = scan(path)
         if found.root.startswith("xgboost."):
-            kind = "joblib" if found.joblib or found.compression else "pickle"
-            return Sniffed(f"xgboost-{kind}", 95, runs_code=True)
+            return Sniffed(f"xgboost-{found.writer}", 95, runs_code=True)
         return None
 
     def read(self, path: Path, into: Path, options: ImportOptions) -> Imported:
