@@ -1,0 +1,51 @@
+"""Python environments of their own for tests: other frameworks, and older ones than ours.
+
+Kept in the user's cache folder under a hash of the Python and of what was asked for, so that every
+test that asks for the same gets the same one; made once, also where several tests ask at a time.
+"""
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TENSORFLOW = ("tensorflow-cpu==2.21.0",)
+"""With Keras 3; the converter that writes LiteRT files is in it."""
+
+
+def environment(name: str, wanted: tuple[str, ...]) -> Path:
+    """The Python of an environment with exactly these requirements.
+
+    Args:
+        name: what to call it where it cannot be had.
+        wanted: requirement lines.
+
+    Returns:
+        The interpreter. Where pip cannot bring the requirements the test is skipped, and fails
+        with CI=true.
+    """
+    key = hashlib.sha256(" ".join((sys.version, *wanted)).encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelworks-tests"
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / key
+    with (cache / f"{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            _make(name, wanted, folder)
+    return folder / "bin" / "python"
+
+
+def _make(name: str, wanted: tuple[str, ...], folder: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+    install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", *wanted]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"pip ended with {done.returncode}"])[-1]
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{name} cannot be installed: {last}")
+        pytest.skip(f"{name} cannot be installed: {last}")
+    (folder / "complete").touch()
