@@ -230,7 +230,7 @@ def test_the_source_is_not_touched_and_cold_works_too(tmp_path):
     assert len(lines) == 3
     evidence = kinds(candidate)
     assert evidence["trust"].verdict is Verdict.ACCEPTED
-    assert "recorded" in evidence["trust"].summary
+    assert evidence["trust"].detail["digest"] == candidate.source_digest
     assert evidence["sandbox"].detail["isolation"].keys() >= {"network", "files", "reasons"}
     assert evidence["sandbox"].detail["limits"]["memory_bytes"] == 8 << 30
 

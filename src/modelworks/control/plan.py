@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelworks.core.errors import UnsupportedError
-from modelworks.core.model import ModelVersion
+from modelworks.core.model import ModelVersion, Verdict
+from modelworks.core.native import NATIVE
 from modelworks.core.semver import Semver
 from modelworks.core.served import ServedList, ServedModel
 
@@ -17,7 +18,7 @@ MAX_LISTED = 256
 MAX_AUTOLOADED = 64
 """Versions that `up` loads at start; the others load on request."""
 
-ENGINES = {"onnx": "onnxruntime"}
+ENGINES = {"onnx": "onnxruntime", NATIVE: "native"}
 """Artifact format -> the engine that serves it."""
 
 
@@ -112,6 +113,17 @@ def served(version: ModelVersion, path: str, choice: Choice) -> ServedModel:
         default=choice.default,
         aliases=choice.aliases,
         autoload=choice.autoload,
+        trusted=trusted(version),
+    )
+
+
+def trusted(version: ModelVersion) -> bool:
+    """Whether its owner vouched for the very bytes that it was made from."""
+    return any(
+        item.kind == "trust"
+        and item.verdict is Verdict.ACCEPTED
+        and item.detail.get("digest") == version.lineage.source_digest != ""
+        for item in version.evidence
     )
 
 

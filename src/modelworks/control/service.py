@@ -61,7 +61,8 @@ class Factory:
         self._database: Database = open_database(home.database)
         self._blobs = BlobStore(home.blobs)
         scope = self._database.tenant(tenant)
-        self._registry = Registry(scope, self._blobs, home.cache, actor or os_user(), clock)
+        self._actor = actor or os_user()
+        self._registry = Registry(scope, self._blobs, home.cache, self._actor, clock)
         self._resolver = Resolver(self._registry, self._blobs, home.cache)
 
     def close(self) -> None:
@@ -96,7 +97,7 @@ class Factory:
         publication = _publication(request)
         self._registry.check(publication)  # a name or a number that cannot be: said before work
         with scratch(self.home.run, "import") as work:
-            candidate = bring_in(request.file, request.options, work, say)
+            candidate = bring_in(request.file, request.options, work, say, actor=self._actor)
             say("publishing")
             lineage = _lineage(request, candidate)
             return self._registry.publish(

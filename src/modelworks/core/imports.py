@@ -2,10 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from modelworks.core.semver import Bump, Semver
 from modelworks.core.tensor import Layout, Signature, Tensors, TensorSpec
+
+
+class Runtime(StrEnum):
+    """What serves the model."""
+
+    CONVERT = "convert"  # an engine of ours, after conversion to a format that holds data only
+    NATIVE = "native"  # its own framework, as it is, in a process of its own; needs `trust`
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +26,10 @@ class ImportOptions:
         inputs: input tensors where the file does not say (`--input x:FP32[-1,3,32,32]`).
         layout: one matrix or named columns; None = what the file suggests.
         factory: `file.py:function` that builds a torch module for a bare state dict.
-        trust: the owner vouches for the file (recorded as evidence).
+        trust: the owner vouches for the file: what the allow-lists do not know is opened, in the
+            sandbox all the same; who said so, when and of which bytes is kept as evidence.
+        runtime: convert the model, or keep it as it is.
+        steps: yaml or json file of the signature's steps, run before the model.
         accept_difference: a failed parity check is recorded instead of refusing.
         seed: of generated rows.
     """
@@ -31,6 +42,8 @@ class ImportOptions:
     trust: bool = False
     accept_difference: bool = False
     seed: int = 0
+    runtime: Runtime = Runtime.CONVERT
+    steps: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,16 @@
 """Where the house is open: one Protocol a seam, found by entry point, with a contract suite each.
 
-Entry-point groups: `modelworks.importers`, `modelworks.engines`. The suites are in
-`modelworks.testing`.
+Entry-point groups: `modelworks.importers`, `modelworks.engines`, `modelworks.loaders`. The suites
+are in `modelworks.testing`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.native import NativeModel
 from modelworks.core.tensor import Signature, Tensors
 
 
@@ -39,7 +40,7 @@ class Importer(Protocol):
     formats: ClassVar[tuple[str, ...]]
     extra: ClassVar[str]  # the pip extra that brings its libraries; "" = none beyond `platform`
     experimental: ClassVar[bool]  # not every proof that a finished plug-in needs is there
-    honours: ClassVar[frozenset[str]]  # of ImportOptions' inputs, layout, factory; others refused
+    honours: ClassVar[frozenset[str]]  # inputs, layout, factory, runtime; others are refused
 
     def sniff(self, path: Path) -> Sniffed | None:
         """Whether this file is one of ours: magic bytes first, name last. Never raises."""
@@ -56,6 +57,42 @@ class Importer(Protocol):
         ...
 
 
+@runtime_checkable
+class NeedsEnvironment(Protocol):
+    """An importer whose libraries may clash with ours: it reads in an environment of its own."""
+
+    def requirements(self, path: Path, options: ImportOptions) -> tuple[str, ...]:
+        """Pinned requirement lines (`tensorflow-cpu==2.21.0`); empty = this environment does.
+
+        Called in the sandbox, before `read`; imports no framework, only looks.
+
+        Raises:
+            InvalidError: the file names requirements that are none.
+            RefusedError: it names some, and the owner did not vouch for it.
+        """
+        ...
+
+
+class Loader(Protocol):
+    """Opens a model with its own framework; only ever called in a process of the model's own."""
+
+    name: ClassVar[str]
+    extra: ClassVar[str]  # the pip extra that brings its libraries
+    experimental: ClassVar[bool]
+
+    def load(self, folder: Path, model: NativeModel) -> Callable[[Tensors], Tensors]:
+        """The model as a function: input tensors by name -> the signature's outputs by name.
+
+        Args:
+            folder: of the artifact; `model.source` is a path in it.
+            model: what `native.json` says.
+
+        Raises:
+            InvalidError: it does not load; one line, why.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """How an engine loads a model.
@@ -64,17 +101,28 @@ class EngineOptions:
         threads: intra-op threads.
         signature: as registered, when there is one: names and order to follow.
         extra: the engine's own settings; unknown keys are refused.
+        trusted: the owner vouched for this version; what can run code is refused without it.
+        interpreter: Python of the environment that the model needs; empty = this one.
     """
 
     threads: int = 1
     signature: Signature | None = None
     extra: tuple[tuple[str, str], ...] = ()
+    trusted: bool = False
+    interpreter: str = ""
 
 
 class Session(Protocol):
-    """One loaded model. `infer` may be called from one thread at a time."""
+    """One loaded model. `infer` may be called from one thread at a time.
+
+    Attributes:
+        signature: what it takes and gives.
+        apart: calls never run on the event loop: they wait for another process, or what they cost
+            cannot be told from the number of rows.
+    """
 
     signature: Signature
+    apart: bool
 
     def infer(self, inputs: Tensors) -> Sequence[Any]:
         """Run once.

@@ -45,6 +45,8 @@ class ServedModel:
         aliases: other names of this version: `/v2/models/fraud@champion/infer`.
         autoload: load at start; otherwise on request by the repository API.
         batching: its limits.
+        trusted: the owner vouched for it, as the version's evidence says.
+        interpreter: Python of the environment that a native model needs; empty = the server's.
     """
 
     name: str
@@ -58,6 +60,8 @@ class ServedModel:
     aliases: tuple[str, ...] = ()
     autoload: bool = True
     batching: Batching = Batching()
+    trusted: bool = False
+    interpreter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from modelworks.core.errors import (
     ModelworksError,
     RefusedError,
 )
-from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.imports import Imported, ImportOptions, Runtime
 from modelworks.core.model import Evidence, Verdict
 from modelworks.core.seams import Engine, EngineOptions, Importer, Session, Sniffed
 from modelworks.core.tensor import Signature
@@ -148,9 +148,16 @@ def _refuse_unread(importer: Importer, options: ImportOptions) -> None:
         ("inputs", options.inputs),
         ("layout", options.layout),
         ("factory", options.factory),
+        ("runtime", options.runtime is Runtime.NATIVE),
     ):
         if value and name not in importer.honours:
             option = name.removesuffix("s")
+            if name == "runtime":
+                raise InvalidError(
+                    f"--runtime native means nothing for this file: the importer '{importer.name}' "
+                    "knows no native form of it; leave it out",
+                    field=name,
+                )
             raise InvalidError(
                 f"--{option} means nothing for this file: the importer '{importer.name}' takes "
                 "what the file says; leave it out",

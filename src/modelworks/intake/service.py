@@ -11,7 +11,8 @@ from pathlib import Path
 
 from modelworks.core import codec, digest
 from modelworks.core.errors import InvalidError, RefusedError, UnavailableError
-from modelworks.core.imports import ImportOptions
+from modelworks.core.ids import now_ns
+from modelworks.core.imports import ImportOptions, Runtime
 from modelworks.core.model import Evidence, Verdict
 from modelworks.core.tensor import Signature
 from modelworks.intake.job import Brought, Order
@@ -55,7 +56,7 @@ class Candidate:
     environment: dict[str, str]
 
 
-def bring_in(
+def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has defaults
     file: Path,
     options: ImportOptions,
     work: Path,
@@ -64,6 +65,7 @@ def bring_in(
     limits: Limits | None = None,
     runner: Runner = jobs.run,
     largest: int = LARGEST,
+    actor: str = "",
 ) -> Candidate:
     """Import a model file or folder; nothing outside `work` is changed.
 
@@ -75,6 +77,7 @@ def bring_in(
         limits: of the sandbox.
         runner: runs the job; a warm sandbox for many imports in a row.
         largest: bytes of the file or folder.
+        actor: who vouches for the file, where `options.trust` says that somebody does.
 
     Raises:
         InvalidError: no such file, empty, too large, not understood, damaged.
@@ -83,6 +86,12 @@ def bring_in(
         CrashedError: the sandboxed process died.
         UnavailableError: the disk is full.
     """
+    if options.runtime is Runtime.NATIVE and not options.trust:
+        raise RefusedError(
+            "a native model is served by its own framework and may run code: --runtime native "
+            "needs --trust, by which you vouch for the file",
+            field="trust",
+        )
     limits = limits or Limits()
     say = progress or (lambda _: None)
     say(f"Copying {file.name}")
@@ -115,7 +124,7 @@ def bring_in(
             *brought.evidence,
             _sandbox(outcome, limits),
             _environment(brought),
-            *_trust(options, brought),
+            *_trust(options, brought, actor, source_digest),
         ),
         sample_digest=digest.of_file(sample) if sample is not None else "",
         environment=brought.environment,
@@ -254,15 +263,19 @@ def _own_version() -> str:
         return "unknown"
 
 
-def _trust(options: ImportOptions, brought: Brought) -> tuple[Evidence, ...]:
+def _trust(
+    options: ImportOptions, brought: Brought, actor: str, source: str
+) -> tuple[Evidence, ...]:
+    """The owner's word: whose, when, of which bytes."""
     if not options.trust:
         return ()
     what = "may run code" if brought.runs_code else "runs no code"
-    return (
-        Evidence(
-            "trust",
-            Verdict.ACCEPTED,
-            f"the owner vouches for the file ({brought.source_format}, which {what}); recorded, "
-            "and for now it opens no door: allow-list, sandbox and parity were applied as always",
-        ),
+    by = actor or "the owner"
+    how = (
+        "it is served as it is, in a process of its own"
+        if options.runtime is Runtime.NATIVE
+        else "what no allow-list knows was opened, in the sandbox"
     )
+    summary = f"{by} vouches for the file ({brought.source_format}, which {what}): {how}"
+    detail = {"by": by, "at_ns": now_ns(), "digest": source, "runtime": options.runtime.value}
+    return (Evidence("trust", Verdict.ACCEPTED, summary, detail),)

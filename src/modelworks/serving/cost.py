@@ -15,6 +15,7 @@ class Cost:
     Args:
         by_rows: rows say how much work a call is. With an input that has a dynamic axis beside
             the batch they do not: one request may be a million times the work of the last one.
+            Nor do they where the session says that calls belong apart.
     """
 
     def __init__(self, *, by_rows: bool = True) -> None:

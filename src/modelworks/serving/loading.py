@@ -44,7 +44,12 @@ def load_model(served: ServedModel, threads: int) -> Loaded:
         ModelworksError: why this model cannot be served, in one line.
     """
     engine = _engine(served)
-    options = EngineOptions(threads=threads, signature=served.signature)
+    options = EngineOptions(
+        threads=threads,
+        signature=served.signature,
+        trusted=served.trusted,
+        interpreter=served.interpreter,
+    )
     try:
         session = engine.load(Path(served.path), options)
     except ModelworksError:
@@ -72,7 +77,7 @@ def _engine(served: ServedModel) -> Engine:
 def _prepared(session: Session, batching: Batching) -> Loaded:
     free = warm_up(session)
     free_axes = any(None in spec.shape[1:] for spec in session.signature.inputs)
-    cost = Cost(by_rows=not free_axes)
+    cost = Cost(by_rows=not free_axes and not session.apart)
     problem = batch_problem(session, free)
     if batching.max_batch_size <= 1:
         problem = problem or "max_batch_size is 1"

@@ -39,6 +39,7 @@ class Fake:
     threads: set[str] = field(default_factory=set)
     gate: threading.Event | None = None
     closed: bool = False
+    apart: bool = False
 
     def infer(self, inputs):
         x = inputs["x"]

@@ -10,7 +10,7 @@ from modelworks.cli.commands.listing import document
 from modelworks.cli.context import control, json_option
 from modelworks.cli.output import Output
 from modelworks.core.errors import InvalidError, NotFoundError
-from modelworks.core.imports import ImportOptions, ImportRequest
+from modelworks.core.imports import ImportOptions, ImportRequest, Runtime
 from modelworks.core.model import ModelVersion
 from modelworks.core.reference import alias_name, model_name
 from modelworks.core.semver import Bump, Semver
@@ -41,7 +41,21 @@ _INPUT = re.compile(r"(?P<name>[^:\[\]]+):(?P<type>[A-Za-z0-9]+)\[(?P<shape>[-\d
     "--factory", default="", metavar="FILE.py:FUNCTION", help="Builds a bare state dict's module."
 )
 @click.option("--importer", default="", help="Plug-in; without it, the one that knows the file.")
-@click.option("--trust", is_flag=True, help="You vouch for the file; recorded as evidence.")
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="You vouch for the file: what no allow-list knows is opened, in the sandbox. Recorded.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice([v.value for v in Runtime]),
+    default=Runtime.CONVERT.value,
+    show_default=True,
+    help="native: keep it as it is, run by its own framework in a process of its own.",
+)
+@click.option(
+    "--steps", type=click.Path(path_type=Path), help="yaml or json: what runs before the model."
+)
 @click.option(
     "--accept-difference", is_flag=True, help="Record a failed parity check, do not refuse."
 )
@@ -63,6 +77,8 @@ def import_model(  # noqa: PLR0913, PLR0917 - one parameter an option
     factory: str,
     importer: str,
     trust: bool,
+    runtime: str,
+    steps: Path | None,
     accept_difference: bool,
     tags: tuple[str, ...],
     labels: tuple[str, ...],
@@ -82,7 +98,7 @@ def import_model(  # noqa: PLR0913, PLR0917 - one parameter an option
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     if bump and exact:
         raise click.UsageError("--bump and --version exclude each other")
-    for path, field in ((file, "file"), (sample, "sample")):
+    for path, field in ((file, "file"), (sample, "sample"), (steps, "steps")):
         if path is not None and path == Path():  # an empty variable of a script
             raise InvalidError(f"{field}: name a file, or a folder by its name", field=field)
         if path is not None and not path.exists():
@@ -94,6 +110,8 @@ def import_model(  # noqa: PLR0913, PLR0917 - one parameter an option
         layout=Layout(layout) if layout else None,
         factory=factory,
         trust=trust,
+        runtime=Runtime(runtime),
+        steps=steps,
         accept_difference=accept_difference,
     )
     request = ImportRequest(

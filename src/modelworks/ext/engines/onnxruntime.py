@@ -44,6 +44,8 @@ _LONGEST_REASON: Final = 240
 class OnnxRuntimeSession:
     """One model in memory; the arrays it takes and gives follow `core.seams.Session`."""
 
+    apart = False
+
     def __init__(self, session: ort.InferenceSession, signature: Signature) -> None:
         self.signature = signature
         self._session: ort.InferenceSession | None = session
