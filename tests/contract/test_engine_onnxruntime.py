@@ -120,6 +120,14 @@ def test_text_with_a_zero_byte_is_kept(tmp_path):
     np.testing.assert_array_equal(session.infer({"x": given})[0], given)
 
 
+def test_a_scalar_beside_bfloat16_keeps_its_shape(tmp_path):
+    session = load(models.echo(tmp_path / "m.onnx", [Datatype.BF16, Datatype.FP32], ()))
+    inputs = {"in_BF16": np.array(0x3F80, np.uint16), "in_FP32": np.array(0.5, np.float32)}
+    for found, given in zip(session.infer(inputs), inputs.values(), strict=True):
+        assert found.shape == ()
+        assert found == given
+
+
 def test_bfloat16_wants_patterns(tmp_path):
     session = load(models.identity(tmp_path / "m.onnx", Datatype.BF16))
     with pytest.raises(InvalidError, match="uint16"):

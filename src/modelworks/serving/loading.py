@@ -22,7 +22,7 @@ _CURVE_LIMIT_NS: Final = 500_000_000  # the whole measurement of a curve
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A session that has answered its first inference.
+    """A session that has answered its first inference, or refused every input made up for it.
 
     Attributes:
         session: ready to infer.
@@ -58,7 +58,7 @@ def load_model(served: ServedModel, threads: int) -> Loaded:
         _log.exception("engine '%s' failed on %s", served.engine, served.name)
         raise CrashedError(f"engine '{served.engine}' failed: {type(error).__name__}") from error
     try:
-        return _prepared(session, served.batching)
+        return _prepared(session, served)
     except BaseException:
         session.close()
         raise
@@ -74,8 +74,16 @@ def _engine(served: ServedModel) -> Engine:
     return engine
 
 
-def _prepared(session: Session, batching: Batching) -> Loaded:
-    free = warm_up(session)
+def _prepared(session: Session, served: ServedModel) -> Loaded:
+    batching = served.batching
+    try:
+        free = warm_up(session)
+    except InvalidError as error:
+        # An input that says where to cut or how often to repeat suits few values, and none that
+        # are made up: what a call takes is then known from calls alone.
+        _log.warning("%s %s: %s; it is served as it is", served.name, served.version, error.message)
+        problem = f"no made-up input suits the model, so nothing is known of its batches: {error}"
+        return Loaded(session, replace(batching, max_batch_size=1), problem, Cost(by_rows=False))
     free_axes = any(None in spec.shape[1:] for spec in session.signature.inputs)
     cost = Cost(by_rows=not free_axes and not session.apart)
     problem = batch_problem(session, free)

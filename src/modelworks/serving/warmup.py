@@ -72,7 +72,7 @@ def warm_up(session: Session) -> int:
             reason = error.message
         else:
             return free
-    raise InvalidError(f"the warm-up inference failed: {reason}")
+    raise InvalidError(f"every warm-up inference was refused: {reason}")
 
 
 def _candidates(signature: Signature) -> Iterator[int]:

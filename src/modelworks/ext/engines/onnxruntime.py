@@ -99,7 +99,7 @@ class OnnxRuntimeSession:
         values = {
             name: _bfloat16_value(array, name)
             if kinds.get(name) is Datatype.BF16
-            else ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+            else ort.OrtValue.ortvalue_from_numpy(_contiguous(array))
             for name, array in inputs.items()
         }
         results = session.run_with_ort_values(self._names, values)
@@ -279,9 +279,12 @@ def _bfloat16_value(array: Any, name: str) -> ort.OrtValue:
         raise InvalidError(
             f"input '{name}': BF16 is wanted as uint16 patterns, not {array.dtype}", field=name
         )
-    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(
-        np.ascontiguousarray(array), _BFLOAT16_ELEMENT
-    )
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(_contiguous(array), _BFLOAT16_ELEMENT)
+
+
+def _contiguous(array: Any) -> Any:
+    """Row-major; numpy's own function would make an axis for a scalar."""
+    return np.ascontiguousarray(array).reshape(array.shape)
 
 
 def _bfloat16_array(value: ort.OrtValue) -> Any:
