@@ -215,7 +215,7 @@ def _lineage(request: ImportRequest, candidate: Candidate) -> Lineage:
         parent=request.parent,
         git_commit=request.git_commit,
         git_branch=request.git_branch,
-        run=request.run,
+        run=request.run or candidate.origin.get("run", ""),
         data_digest=request.data_digest or candidate.sample_digest,
     )
 

@@ -109,6 +109,8 @@ class Imported:
         wide_inputs: `predict` takes floats as float64, as callers hold them, so that parity sees
             what rounding them to the signature's FP32 costs. False = the signature's datatypes.
         scanned: names that the source file asked for, where reading it could run code.
+        origin: what the source says of where it comes from (`run`, `mlflow_version`...): kept as
+            evidence; `run` is the lineage's where the user named none.
     """
 
     format: str
@@ -123,3 +125,4 @@ class Imported:
     sample: Tensors | None = None
     wide_inputs: bool = False
     scanned: tuple[str, ...] = ()
+    origin: dict[str, str] = field(default_factory=dict)

@@ -68,7 +68,7 @@ class Evidence:
     """One thing that was checked when a version came in.
 
     Attributes:
-        kind: `parity`, `sandbox`, `scan`, `trust`, `sample`, `environment`, `signature`.
+        kind: `parity`, `sandbox`, `scan`, `trust`, `sample`, `environment`, `signature`, `origin`.
         verdict: how it ended.
         summary: one line for people.
         detail: the whole report, JSON values.

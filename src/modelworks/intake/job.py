@@ -5,7 +5,7 @@ point. The answer is JSON values (`core.codec`), judged again by the parent.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ class Brought:
         engine: plug-in that loaded the result.
         signature: inferred.
         environment: libraries.
-        evidence: parity, scan, sample, signature.
+        evidence: parity, scan, sample, signature, origin.
+        origin: what the file says of where it comes from.
     """
 
     format: str
@@ -68,6 +69,7 @@ class Brought:
     signature: Signature
     environment: dict[str, str]
     evidence: tuple[Evidence, ...]
+    origin: dict[str, str] = field(default_factory=dict)
 
 
 def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -91,6 +93,7 @@ def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
             *_scan(imported, sniffed),
             *_sample(imported, order.options),
             _signature(importer, imported),
+            *_origin(imported),
         ]
     finally:
         session.close()
@@ -104,6 +107,7 @@ def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
             signature=imported.signature,
             environment=imported.environment,
             evidence=tuple(evidence),
+            origin=imported.origin,
         )
     )
     return answer
@@ -285,6 +289,14 @@ def _signature(importer: Importer, imported: Imported) -> Evidence:
     if len(notes) > 1:
         summary += f" (and {len(notes) - 1} more)"
     return Evidence("signature", Verdict.PASSED, summary, {"notes": notes})
+
+
+def _origin(imported: Imported) -> list[Evidence]:
+    """What the file says of where it comes from: told, not checked."""
+    if not imported.origin:
+        return []
+    facts = ", ".join(f"{key} {value}" for key, value in imported.origin.items())
+    return [Evidence("origin", Verdict.PASSED, f"the file says: {facts}", dict(imported.origin))]
 
 
 def _short(error: BaseException) -> str:

@@ -5,7 +5,7 @@ import platform
 import shutil
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class Candidate:
         evidence: everything that was checked.
         sample_digest: of the sample file; "" without one.
         environment: library -> version, of what read and converted it.
+        origin: what the file says of where it comes from; `run` where it names its training run.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class Candidate:
     evidence: tuple[Evidence, ...]
     sample_digest: str
     environment: dict[str, str]
+    origin: dict[str, str] = field(default_factory=dict)
 
 
 def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has defaults
@@ -128,6 +130,7 @@ def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has d
         ),
         sample_digest=digest.of_file(sample) if sample is not None else "",
         environment=brought.environment,
+        origin=brought.origin,
     )
 
 
