@@ -37,6 +37,11 @@ class Home:
         """Logs of processes that run in the background."""
         return self.root / "logs"
 
+    @property
+    def environments(self) -> Path:
+        """Python environments of their own for importers and native models."""
+        return self.root / "environments"
+
     def create(self) -> "Home":
         """Make the folders, readable by their owner only; what is there stays.
 

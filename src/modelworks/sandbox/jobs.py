@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from modelworks.core import codec
 from modelworks.core.errors import CrashedError, InvalidError, ModelworksError, RefusedError
+from modelworks.sandbox.environments import Launch, launch
 from modelworks.sandbox.isolate import Isolation
 from modelworks.sandbox.limits import GIB, Limits
 from modelworks.sandbox.report import Frames, one_line, rebuild
@@ -63,6 +64,7 @@ class Job:
         limits: of the job.
         reads: what else it may read, besides Python and the system.
         path: folders put before `sys.path`, for functions that are not installed.
+        python: of an environment that `environments.make` made; None = the one running here.
     """
 
     function: str
@@ -71,6 +73,7 @@ class Job:
     limits: Limits = field(default_factory=Limits)
     reads: tuple[Path, ...] = ()
     path: tuple[Path, ...] = ()
+    python: Path | None = None
 
 
 def run(job: Job, progress: Progress | None = None) -> Outcome:
@@ -84,8 +87,10 @@ def run(job: Job, progress: Progress | None = None) -> Outcome:
         ModelworksError: raised by the job itself, same class and message.
         RefusedError: a limit was reached; the message names it.
         CrashedError: the process died of something else.
+        NotFoundError: the environment that it needs is gone.
     """
-    with _Host(warm=False, modules=(), threads=job.limits.threads) as host:
+    threads = job.limits.threads
+    with _Host(warm=False, modules=(), threads=threads, python=job.python) as host:
         return host.run(job, progress)
 
 
@@ -93,18 +98,22 @@ class Warm:
     """A process that has imported heavy modules once and forks one limited child a job.
 
     Same isolation and limits as `run`; for many jobs in a row. One job at a time: other threads
-    wait.
+    wait. A job that names another Python runs in a process of its own.
 
     Args:
         modules: to import before the first job.
         threads: that numeric libraries may start in a job.
+        python: of an environment that `environments.make` made; None = the one running here.
 
     Raises:
         CrashedError: (on entering) a module cannot be imported.
     """
 
-    def __init__(self, modules: tuple[str, ...], threads: int = 2) -> None:
-        self._host = _Host(warm=True, modules=modules, threads=threads)
+    def __init__(
+        self, modules: tuple[str, ...], threads: int = 2, python: Path | None = None
+    ) -> None:
+        self._host = _Host(warm=True, modules=modules, threads=threads, python=python)
+        self._python = python
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -121,6 +130,8 @@ class Warm:
 
     def run(self, job: Job, progress: Progress | None = None) -> Outcome:
         """As the module's `run`."""
+        if job.python != self._python:
+            return run(job, progress)
         with self._lock:
             return self._host.run(job, progress)
 
@@ -139,8 +150,11 @@ class _Watch:
 class _Host:
     """The child process: cold (it is the job) or warm (it forks the jobs)."""
 
-    def __init__(self, *, warm: bool, modules: tuple[str, ...], threads: int) -> None:
+    def __init__(
+        self, *, warm: bool, modules: tuple[str, ...], threads: int, python: Path | None
+    ) -> None:
         self._warm, self._modules, self._threads = warm, modules, threads
+        self._launch = _own() if python is None else launch(python)
         self._stack = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -153,9 +167,9 @@ class _Host:
                 errors = stack.enter_context(tempfile.TemporaryFile())
                 fd = str(theirs.fileno())
                 process = subprocess.Popen(
-                    [sys.executable, *_flags(), "-m", "modelworks.sandbox.child", fd],
+                    [*self._launch.command, "-m", "modelworks.sandbox.child", fd],
                     pass_fds=(theirs.fileno(),),
-                    env=_environment(self._threads),
+                    env=_environment(self._threads, self._launch.path),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
@@ -208,7 +222,7 @@ class _Host:
             "arguments": job.arguments,
             "work": str(work),
             "limits": codec.encode(job.limits),
-            "reads": [str(path.resolve()) for path in job.reads],
+            "reads": [str(path.resolve()) for path in (*job.reads, *self._launch.reads)],
             "path": [str(path.resolve()) for path in job.path],
             "environment": {"HOME": str(work / "home"), "TMPDIR": str(work / "tmp")},
         }
@@ -262,15 +276,17 @@ class _Host:
         return ended
 
 
-def _flags() -> list[str]:
-    return ["-P"] if site.ENABLE_USER_SITE else ["-P", "-s"]
-
-
-def _environment(threads: int) -> dict[str, str]:
-    """Nothing of ours, only what Python and the numeric libraries must know."""
+def _own() -> Launch:
+    """This very Python, with the libraries that are importable here."""
     # The folder of the script that is running, and the present one, are the user's, not Python's.
     here = {Path.cwd(), Path(sys.argv[0] or ".").resolve().parent}
     path = [p for p in sys.path if Path(p).is_absolute() and ":" not in p and Path(p) not in here]
+    flags = ["-P"] if site.ENABLE_USER_SITE else ["-P", "-s"]
+    return Launch((sys.executable, *flags), tuple(path), ())
+
+
+def _environment(threads: int, path: tuple[str, ...]) -> dict[str, str]:
+    """Nothing of ours, only what Python and the numeric libraries must know."""
     environment = {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
