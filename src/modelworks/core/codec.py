@@ -6,6 +6,7 @@ unions with `None`, unions of scalars, `Semver`, `Path`, and JSON scalars.
 """
 
 import dataclasses
+import difflib
 import types
 from enum import Enum
 from functools import cache
@@ -80,8 +81,10 @@ def _dataclass(kind: Any, data: Any, where: str) -> Any:
     unknown = sorted(str(key) for key in data.keys() - fields.keys())
     if unknown:
         path = f"{where}.{unknown[0]}".lstrip(".")
+        close = difflib.get_close_matches(unknown[0], fields, 1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
         raise InvalidError(
-            f"{path}: unknown key; known are {', '.join(sorted(fields))}", field=path
+            f"{path}: unknown key; {hint}known are {', '.join(sorted(fields))}", field=path
         )
     hints = _hints(kind)
     values = {}

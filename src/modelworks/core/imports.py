@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from modelworks.core.scans import Scan
 from modelworks.core.semver import Bump, Semver
+from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import Layout, Signature, Tensors, TensorSpec
 
 
@@ -108,7 +110,9 @@ class Imported:
         sample: the sample file's rows as input tensors, floats as float64; parity runs on them.
         wide_inputs: `predict` takes floats as float64, as callers hold them, so that parity sees
             what rounding them to the signature's FP32 costs. False = the signature's datatypes.
-        scanned: names that the source file asked for, where reading it could run code.
+        scanned: names that the source file asked for, where reading it could run code and no
+            scanner gives a verdict.
+        scan: what the scanners say of a file that could run code.
         origin: what the source says of where it comes from (`run`, `mlflow_version`...): kept as
             evidence; `run` is the lineage's where the user named none.
     """
@@ -125,4 +129,6 @@ class Imported:
     sample: Tensors | None = None
     wide_inputs: bool = False
     scanned: tuple[str, ...] = ()
+    scan: Scan | None = None
+    steps: tuple[InputSteps, ...] = ()
     origin: dict[str, str] = field(default_factory=dict)

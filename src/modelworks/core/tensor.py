@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from modelworks.core.steps import InputSteps
+
 Tensors: TypeAlias = Mapping[str, Any]
 """Name -> numpy array. `core` does not import numpy."""
 
@@ -76,6 +78,8 @@ class Signature:
         layout: how plain rows map to the inputs.
         features: column names in order; empty when the model never knew names.
         classes: class labels in the order of the probability columns; empty when there are none.
+        steps: what is done to the inputs before the model sees them; the inputs are what callers
+            send.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -83,6 +87,7 @@ class Signature:
     layout: Layout = Layout.TENSORS
     features: tuple[str, ...] = ()
     classes: tuple[str | int | float | bool, ...] = ()
+    steps: tuple[InputSteps, ...] = ()
 
     def output(self, role: Role) -> TensorSpec | None:
         """The first output of that role."""
