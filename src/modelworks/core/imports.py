@@ -112,6 +112,8 @@ class Imported:
             what rounding them to the signature's FP32 costs. False = the signature's datatypes.
         scanned: names that the source file asked for, where reading it could run code and no
             scanner gives a verdict.
+        steps: what the source says is done to inputs before the model; the files that they name
+            lie in the same folder as the model. `signature` and `predict` are the bare model's.
         scan: what the scanners say of a file that could run code.
         origin: what the source says of where it comes from (`run`, `mlflow_version`...): kept as
             evidence; `run` is the lineage's where the user named none.

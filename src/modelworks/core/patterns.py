@@ -59,7 +59,9 @@ def _within(parsed: Any, *, inside: bool) -> str:
     return ""
 
 
-def _trouble(operator: Any, argument: Any, *, inside: bool) -> str:
+def _trouble(  # noqa: PLR0911 - one line an operator
+    operator: Any, argument: Any, *, inside: bool
+) -> str:
     if operator in {_constants.GROUPREF, _constants.GROUPREF_EXISTS}:
         return "back-references are refused: a text could keep them busy for ever"
     if operator in {_constants.MAX_REPEAT, _constants.MIN_REPEAT}:
