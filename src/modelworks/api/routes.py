@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
-from fastapi.responses import Response
+from fastapi.responses import FileResponse, Response
 
-from modelworks.api.wire import answers, known_query, read_body, read_json, reply, takes
+from modelworks.api.wire import answers, download, known_query, read_body, read_json, reply, takes
 from modelworks.control.endpoints import EndpointState, Watch
 from modelworks.control.service import Factory
 from modelworks.core.errors import InvalidError
@@ -30,6 +30,10 @@ Ref = Annotated[
         examples=["fraud@champion"],
         max_length=256,
     ),
+]
+FilePath = Annotated[
+    str,
+    Path(description="A file of the version's artifact.", examples=["model.onnx"], max_length=1024),
 ]
 Side = Annotated[str, Query(description="`name`, `name@alias` or `name:1.4.0`.", max_length=256)]
 Reason = Annotated[str, Query(description="Why; kept in the history.", max_length=1024)]
@@ -108,6 +112,14 @@ class Routes:
                 operation_id=endpoint.__name__,
             )
         router.add_api_route(
+            version + "/files/{path:path}",
+            self.file,
+            methods=["GET"],
+            response_class=Response,
+            responses=download(),
+            operation_id="file",
+        )
+        router.add_api_route(
             alias,
             self.remove_alias,
             methods=["DELETE"],
@@ -133,6 +145,11 @@ class Routes:
     def show(self, ref: Ref) -> Response:
         """One version; a bare name is the latest."""
         return reply(self._factory.show(ref))
+
+    def file(self, ref: Ref, path: FilePath) -> Response:
+        """One file of a version's artifact; the version says its digest."""
+        found = self._factory.artifact_file(ref, path)
+        return FileResponse(found, media_type="application/octet-stream")
 
     def compare(self, left: Side, right: Side) -> Response:
         """Two versions, field by field."""

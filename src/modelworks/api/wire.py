@@ -82,6 +82,12 @@ def answers(kind: Any, status: int = 200) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def download() -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` of a route that answers a file's bytes."""
+    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    return {**answers(None), 200: {"description": "The file", "content": content}}
+
+
 def takes(kind: Any) -> dict[str, Any]:
     """OpenAPI's extra of a route with a JSON body."""
     return {"requestBody": {"required": True, "content": _json(schema_of(kind, COMPONENTS))}}

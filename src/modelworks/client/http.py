@@ -3,16 +3,19 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+from modelworks.blobs.folder import lay_out
 from modelworks.client import git
 from modelworks.client.transport import Progress
 from modelworks.client.wire import Wire
 from modelworks.core import codec
-from modelworks.core.errors import InvalidError
+from modelworks.core import digest as digests
+from modelworks.core.errors import CorruptError, InvalidError
 from modelworks.core.imports import ImportRequest
 from modelworks.core.model import (
     Alias,
@@ -68,6 +71,25 @@ class HttpTransport:
     def show(self, ref: str) -> ModelVersion:
         """GET /versions/{ref}."""
         return codec.decode(ModelVersion, self._wire.json("GET", f"/api/v1/versions/{_ref(ref)}"))
+
+    def materialise(self, version: ModelVersion, cache: Path) -> Path:
+        """A version's files as a folder of `cache`, every byte checked against its digest.
+
+        Raises:
+            CorruptError: what came over the wire is not what the version names.
+            UnavailableError: the control plane is away, or the disk is full.
+        """
+        return lay_out(version.artifact, cache, partial(self._fetch, version.ref))
+
+    def _fetch(self, ref: str, name: str, digest: str, target: Path) -> None:
+        """GET /versions/{ref}/files/{path}."""
+        with target.open("xb") as file:
+            self._wire.download(f"/api/v1/versions/{_ref(ref)}/files/{quote(name)}", file)
+        if digests.of_file(target) != digest:
+            raise CorruptError(
+                f"{ref}: {name} from {self._wire.url} does not match its digest: it was damaged "
+                "there (`modelworks verify` says so) or on the way"
+            )
 
     def compare(self, left: str, right: str) -> Comparison:
         """GET /compare."""

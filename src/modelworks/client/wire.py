@@ -1,8 +1,9 @@
 """One HTTP exchange with a deadline, and a server's error turned back into the error it was."""
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
@@ -11,6 +12,7 @@ from urllib3 import exceptions
 from modelworks.core import errors
 
 CONNECT_SECONDS = 5.0
+_PIECE = 1 << 20
 
 # The words that a control plane puts into `kind` of its problem+json answers.
 _KINDS: dict[str, type[errors.ModelworksError]] = {
@@ -81,7 +83,7 @@ class Wire:
         """
         fields = {key: value for key, value in (query or {}).items() if value}
         suffix = f"?{urlencode(fields)}" if fields else ""
-        try:
+        with self._errors(seconds):
             answer = self._pool.request(
                 method,
                 f"{self.url}{path}{suffix}",
@@ -90,21 +92,37 @@ class Wire:
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
                 redirect=False,
             )
-        except exceptions.NewConnectionError as error:
-            raise errors.UnavailableError(
-                f"no {self._what} answers at {self.url}: {self._cure}"
-            ) from error
-        except exceptions.TimeoutError as error:
-            raise errors.DeadlineError(
-                f"the {self._what} at {self.url} did not answer within {seconds:g} s"
-            ) from error
-        except exceptions.HTTPError as error:
-            raise errors.UnavailableError(
-                f"the connection to the {self._what} at {self.url} broke: {error}"
-            ) from error
         if 200 <= answer.status < 300:
             return answer.data, answer.headers
         raise problem(answer.status, answer.data, answer.headers, self._what)
+
+    def download(self, path: str, into: BinaryIO, *, seconds: float = 60.0) -> None:
+        """Write the body of a GET to a file, piece by piece.
+
+        Args:
+            path: begins with a slash, already percent-encoded.
+            into: open for writing.
+            seconds: deadline for each read of the answer.
+
+        Raises:
+            UnavailableError: nothing listens there, or the connection broke half-way.
+            DeadlineError: no answer in time.
+            ModelworksError: what the other side answered.
+        """
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds)
+        with (
+            self._errors(seconds),
+            self._pool.request(
+                "GET",
+                f"{self.url}{path}",
+                timeout=timeout,
+                redirect=False,
+                preload_content=False,
+            ) as answer,
+        ):
+            if answer.status != 200:
+                raise problem(answer.status, answer.read(), answer.headers, self._what)
+            into.writelines(answer.stream(_PIECE))
 
     def json(self, method: str, path: str, **kwargs: Any) -> Any:
         """The JSON of a 2xx answer; `data=` is sent as JSON. Other arguments as `send`."""
@@ -122,6 +140,23 @@ class Wire:
     def close(self) -> None:
         """Close the kept connections."""
         self._pool.clear()
+
+    @contextmanager
+    def _errors(self, seconds: float) -> Iterator[None]:
+        try:
+            yield
+        except exceptions.NewConnectionError as error:
+            raise errors.UnavailableError(
+                f"no {self._what} answers at {self.url}: {self._cure}"
+            ) from error
+        except exceptions.TimeoutError as error:
+            raise errors.DeadlineError(
+                f"the {self._what} at {self.url} did not answer within {seconds:g} s"
+            ) from error
+        except exceptions.HTTPError as error:
+            raise errors.UnavailableError(
+                f"the connection to the {self._what} at {self.url} broke: {error}"
+            ) from error
 
 
 def problem(

@@ -7,12 +7,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from modelworks.blobs.layout import drop_damaged, materialise
+from modelworks.blobs.folder import drop_damaged
+from modelworks.blobs.layout import materialise
 from modelworks.blobs.store import BlobStore
 from modelworks.client import git
 from modelworks.client.transport import Progress
 from modelworks.control.scratch import clear, scratch
 from modelworks.control.serve import Resolver
+from modelworks.core.errors import NotFoundError
 from modelworks.core.home import Home
 from modelworks.core.ids import now_ns
 from modelworks.core.imports import ImportRequest
@@ -171,6 +173,20 @@ class Factory:
     def materialise(self, ref: str) -> Path:
         """The folder with a version's files, every byte checked when it is made."""
         return materialise(self._blobs, self._registry.show(ref).artifact, self.home.cache)
+
+    def artifact_file(self, ref: str, name: str) -> Path:
+        """One file of a version's artifact, laid out on this machine.
+
+        Raises:
+            NotFoundError: no such version, or it has no such file; `field` says which.
+        """
+        version = self._registry.show(ref)
+        if name not in dict(version.artifact.files):
+            files = ", ".join(path for path, _ in version.artifact.files[:8])
+            raise NotFoundError(
+                f"{version.ref} has no file '{name[:80]}'; it has {files}", field="path"
+            )
+        return materialise(self._blobs, version.artifact, self.home.cache) / name
 
     def resolve(self, refs: Sequence[str]) -> ServedList:
         """The list for a server of these references: see `Resolver.resolve`."""

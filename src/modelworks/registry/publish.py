@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from modelworks.blobs.layout import checked_path
+from modelworks.blobs.folder import checked_path
 from modelworks.blobs.store import BlobStore
 from modelworks.core import digest as digests
 from modelworks.core.errors import ConflictError, InvalidError, ModelworksError, UnavailableError

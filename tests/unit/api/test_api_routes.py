@@ -6,6 +6,7 @@ import pytest
 
 from modelworks.api import routes, wire
 from modelworks.core import codec, errors
+from modelworks.core import digest as digests
 from modelworks.core.ids import parse_time
 from modelworks.core.model import Verification
 
@@ -49,6 +50,31 @@ def test_reading(plane):
         answer = client.get(API + path)
         assert answer.status_code == 200, answer.text
         assert answer.json() == codec.encode(expected), path
+
+
+def test_a_file_of_an_artifact(plane):
+    version = plane.put(content=b"model" * 1000)
+    [(name, digest)] = version.artifact.files
+    answer = plane.client.get(f"{API}/versions/fraud:1.0.0/files/{name}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert digests.of_bytes(answer.content) == digest
+    for wrong in ("nothing.onnx", "../registry.db", "..%2Fregistry.db", "%2Fetc%2Fpasswd", "a/b"):
+        found = plane.client.get(f"{API}/versions/fraud/files/{wrong}")
+        assert found.status_code == 404, wrong
+    found = plane.client.get(f"{API}/versions/fraud/files/nothing.onnx")
+    assert name in problem(found, 404, "path")["detail"]
+    problem(plane.client.get(f"{API}/versions/nobody/files/{name}"), 404, "ref")
+
+
+def test_a_damaged_file_is_named_and_not_sent(plane):
+    version = plane.put()
+    [(name, digest)] = version.artifact.files
+    stored = plane.factory.home.blobs / "sha256" / digest[7:9] / digest[7:]
+    stored.chmod(0o600)
+    stored.write_bytes(b"x")
+    body = problem(plane.client.get(f"{API}/versions/fraud/files/{name}"), 500)
+    assert (body["kind"], name in body["detail"]) == ("CorruptError", True)
 
 
 def test_an_alias_and_its_past(plane):
@@ -228,7 +254,7 @@ def test_the_description_is_complete(unchanged):
     assert refs <= document["components"]["schemas"].keys()
     assert "HTTPValidationError" not in text
     operations = [op for path in document["paths"].values() for op in path.values()]
-    assert len({op["operationId"] for op in operations}) == len(operations) == 15
+    assert len({op["operationId"] for op in operations}) == len(operations) == 16
     for operation in operations:
         assert operation["summary"]
         assert operation["description"]

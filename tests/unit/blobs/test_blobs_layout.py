@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from modelworks.blobs.layout import check_folder, checked_path, drop_damaged, materialise, prune
+from modelworks.blobs.folder import check_folder, checked_path, drop_damaged
+from modelworks.blobs.layout import materialise, prune
 from modelworks.blobs.store import BlobStore
 from modelworks.core import digest as digests
 from modelworks.core.errors import CorruptError, InvalidError, NotFoundError
