@@ -18,7 +18,7 @@ MAX_LISTED = 256
 MAX_AUTOLOADED = 64
 """Versions that `up` loads at start; the others load on request."""
 
-ENGINES = {"onnx": "onnxruntime", NATIVE: "native"}
+ENGINES = {"onnx": "onnxruntime", "tflite": "litert", NATIVE: "native"}
 """Artifact format -> the engine that serves it."""
 
 

@@ -12,6 +12,7 @@ import onnxruntime as ort
 from modelworks.core.errors import CrashedError, InvalidError, UnavailableError
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
+from modelworks.ext.engines.agreement import agree
 
 _TYPES: Final = {
     "tensor(bool)": Datatype.BOOL,
@@ -130,7 +131,7 @@ class OnnxRuntimeEngine:
             ) from error
         own = _signature(session)
         if options.signature is not None:
-            _agree(options.signature, own)
+            agree(options.signature, own)
         _trim()  # parsing leaves several times the file's size behind
         return OnnxRuntimeSession(session, options.signature or own)
 
@@ -208,28 +209,6 @@ def _cure(kind: str) -> str:
     if kind.startswith("optional"):
         return "export the model with that input always present"
     return "export the model with tensors only"
-
-
-def _agree(wanted: Signature, own: Signature) -> None:
-    """The registered signature against the file's: same inputs, its outputs among the file's."""
-    for side, registered, found in (
-        ("input", wanted.inputs, own.inputs),
-        ("output", wanted.outputs, own.outputs),
-    ):
-        types = {spec.name: spec.datatype for spec in found}
-        for spec in registered:
-            if types.get(spec.name) is not spec.datatype:
-                has = types.get(spec.name, "none of that name")
-                raise InvalidError(
-                    f"{side} '{spec.name}' is registered as {spec.datatype} and the file has {has}",
-                    field=spec.name,
-                )
-    missing = {spec.name for spec in own.inputs} - {spec.name for spec in wanted.inputs}
-    if missing:
-        raise InvalidError(
-            f"the file wants input '{min(missing)}', which is not in the registered signature",
-            field=min(missing),
-        )
 
 
 def _failure(error: Exception) -> InvalidError | CrashedError:

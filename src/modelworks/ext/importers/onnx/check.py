@@ -13,8 +13,8 @@ from onnx.external_data_helper import (
 from modelworks.core.errors import InvalidError, RefusedError
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.seams import Engine, EngineOptions, Session
-from modelworks.core.tensor import Datatype, Layout, Signature, TensorSpec
-from modelworks.ext.importers import samples
+from modelworks.core.tensor import Signature
+from modelworks.ext.importers import layouts, samples
 from modelworks.ext.importers.onnx import model_file
 from modelworks.ext.importers.onnx.meaning import meaning, strip_zipmap
 from modelworks.ext.importers.reasons import reason
@@ -54,14 +54,12 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
             f"{file.name} is no valid ONNX: {reason(error)}", field="file"
         ) from error
     engine: Engine = load("engines", "onnxruntime")()
+    sample = samples.read(options.sample) if options.sample is not None else None
     session = engine.load(into, EngineOptions())
     try:
-        signature = _signature(model, session, classes, options)
+        signature = _signature(model, session, classes, options, sample)
     finally:
         session.close()
-    sample = samples.read(options.sample) if options.sample is not None else None
-    if sample is not None and signature.layout is Layout.MATRIX and not signature.features:
-        signature = _named(signature, sample)
     if signature.inputs and any(spec.shape[:1] != (None,) for spec in signature.inputs):
         notes.append("the batch axis is fixed in the graph and was kept so")
     return Imported(
@@ -138,46 +136,8 @@ def _signature(
     session: Session,
     classes: tuple[int | str, ...] | None,
     options: ImportOptions,
+    sample: samples.Sample | None,
 ) -> Signature:
     own = session.signature
-    layout = options.layout or _layout(own.inputs)
-    _check_layout(layout, own.inputs)
-    features = tuple(s.name for s in own.inputs) if layout is Layout.COLUMNS else ()
     outputs, found = meaning(model, own.outputs, classes)
-    return Signature(own.inputs, outputs, layout, features, found)
-
-
-def _layout(inputs: tuple[TensorSpec, ...]) -> Layout:
-    """What plain rows look like, where the shapes leave no doubt."""
-    if len(inputs) == 1 and len(inputs[0].shape) == 2 and inputs[0].shape[0] is None:
-        if isinstance(inputs[0].shape[1], int) and inputs[0].datatype is not Datatype.BYTES:
-            return Layout.MATRIX
-    elif len(inputs) > 1 and all(spec.shape == (None, 1) for spec in inputs):
-        return Layout.COLUMNS
-    return Layout.TENSORS
-
-
-def _check_layout(layout: Layout, inputs: tuple[TensorSpec, ...]) -> None:
-    if layout is Layout.MATRIX and (len(inputs) != 1 or len(inputs[0].shape) != 2):
-        raise InvalidError(
-            f"layout matrix wants one input of two axes; the file has {len(inputs)} inputs",
-            field="layout",
-        )
-    if layout is Layout.COLUMNS and any(spec.shape[1:] not in {(1,), ()} for spec in inputs):
-        raise InvalidError(
-            "layout columns wants inputs of one column each, as the file does not have",
-            field="layout",
-        )
-
-
-def _named(signature: Signature, sample: samples.Sample) -> Signature:
-    """Feature names from a sample whose columns fit the only input."""
-    if not sample.named or len(sample.columns) != signature.inputs[0].shape[1]:
-        return signature
-    return Signature(
-        signature.inputs,
-        signature.outputs,
-        signature.layout,
-        tuple(sample.columns),
-        signature.classes,
-    )
+    return layouts.arrange(Signature(own.inputs, outputs, classes=found), options.layout, sample)

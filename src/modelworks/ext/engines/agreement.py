@@ -1,0 +1,108 @@
+"""What every engine asks before it runs: options it knows, the signature registered, its inputs."""
+
+from typing import Any, Final
+
+import numpy as np
+
+from modelworks.core.errors import InvalidError
+from modelworks.core.seams import EngineOptions
+from modelworks.core.tensor import Datatype, Signature, Tensors
+
+DTYPES: Final = {
+    Datatype.BOOL: np.dtype(np.bool_),
+    Datatype.UINT8: np.dtype(np.uint8),
+    Datatype.UINT16: np.dtype(np.uint16),
+    Datatype.UINT32: np.dtype(np.uint32),
+    Datatype.UINT64: np.dtype(np.uint64),
+    Datatype.INT8: np.dtype(np.int8),
+    Datatype.INT16: np.dtype(np.int16),
+    Datatype.INT32: np.dtype(np.int32),
+    Datatype.INT64: np.dtype(np.int64),
+    Datatype.FP16: np.dtype(np.float16),
+    Datatype.FP32: np.dtype(np.float32),
+    Datatype.FP64: np.dtype(np.float64),
+    Datatype.BF16: np.dtype(np.uint16),
+    Datatype.BYTES: np.dtype(object),
+}
+"""How arrays of each datatype come and go; BF16 as bit patterns, BYTES as bytes objects."""
+
+_LONGEST_REASON: Final = 240
+
+
+def one_line(error: BaseException) -> str:
+    """A library's message in one short line."""
+    text = " ".join(str(error)[: _LONGEST_REASON * 8].split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + "..."
+
+
+def refuse_unknown(engine: str, options: EngineOptions, known: tuple[str, ...]) -> dict[str, str]:
+    """The engine's own settings.
+
+    Raises:
+        InvalidError: a key that the engine does not have.
+    """
+    extra = dict(options.extra)
+    unknown = sorted(extra.keys() - set(known))
+    if unknown:
+        has = f"known are {', '.join(known)}" if known else "it has none"
+        raise InvalidError(f"{engine} has no option '{unknown[0]}'; {has}", field=unknown[0])
+    return extra
+
+
+def agree(wanted: Signature, own: Signature) -> None:
+    """The registered signature against the file's: same inputs, its outputs among the file's.
+
+    Raises:
+        InvalidError: they differ; `field` is the tensor.
+    """
+    for side, registered, found in (
+        ("input", wanted.inputs, own.inputs),
+        ("output", wanted.outputs, own.outputs),
+    ):
+        types = {spec.name: spec.datatype for spec in found}
+        for spec in registered:
+            if types.get(spec.name) is not spec.datatype:
+                has = types.get(spec.name, "none of that name")
+                raise InvalidError(
+                    f"{side} '{spec.name}' is registered as {spec.datatype} and the file has {has}",
+                    field=spec.name,
+                )
+    missing = {spec.name for spec in own.inputs} - {spec.name for spec in wanted.inputs}
+    if missing:
+        raise InvalidError(
+            f"the file wants input '{min(missing)}', which is not in the registered signature",
+            field=min(missing),
+        )
+
+
+def conform(inputs: Tensors, signature: Signature) -> dict[str, Any]:
+    """The inputs as contiguous arrays, one for each that the signature names.
+
+    Raises:
+        InvalidError: one is missing or unknown, or has another datatype or shape.
+    """
+    names = {spec.name for spec in signature.inputs}
+    unknown = sorted(inputs.keys() - names)
+    if unknown:
+        raise InvalidError(f"the model has no input '{unknown[0]}'", field=unknown[0])
+    given = {}
+    for spec in signature.inputs:
+        if spec.name not in inputs:
+            raise InvalidError(f"input '{spec.name}' is missing", field=spec.name)
+        array = inputs[spec.name]
+        if array.dtype != DTYPES[spec.datatype]:
+            raise InvalidError(
+                f"input '{spec.name}' is {spec.datatype}, not {array.dtype}", field=spec.name
+            )
+        fits = len(array.shape) == len(spec.shape) and all(
+            size is None or size == length
+            for size, length in zip(spec.shape, array.shape, strict=True)
+        )
+        if not fits:
+            wanted = [-1 if size is None else size for size in spec.shape]
+            raise InvalidError(
+                f"input '{spec.name}' has shape {list(array.shape)}; the model wants {wanted}",
+                field=spec.name,
+            )
+        given[spec.name] = np.asarray(array, order="C")  # ascontiguousarray gives scalars an axis
+    return given
