@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from modelworks.blobs.layout import materialise
@@ -13,10 +14,12 @@ from modelworks.core.errors import (
     NotFoundError,
 )
 from modelworks.core.model import Alias, ModelVersion
+from modelworks.core.native import NATIVE, read_native
 from modelworks.core.reference import ModelRef, parse_ref
 from modelworks.core.semver import Semver
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.registry.service import Registry
+from modelworks.sandbox.environments import make
 
 _log = logging.getLogger(__name__)
 
@@ -28,12 +31,16 @@ class Resolver:
         registry: of one tenant.
         blobs: where the bytes are.
         cache: where artifacts are laid out.
+        environments: where those that native models need are kept.
     """
 
-    def __init__(self, registry: Registry, blobs: BlobStore, cache: Path) -> None:
+    def __init__(
+        self, registry: Registry, blobs: BlobStore, cache: Path, environments: Path
+    ) -> None:
         self._registry = registry
         self._blobs = blobs
         self._cache = cache
+        self._environments = environments
         self._said: set[str] = set()
 
     def resolve(self, refs: Sequence[str]) -> ServedList:
@@ -93,6 +100,8 @@ class Resolver:
         """The entry as it stands in the last list, where nothing about it changed."""
         if before is None or not Path(before.path).is_dir():
             return None
+        if before.interpreter and not Path(before.interpreter).exists():
+            return None
         same = (before.aliases, before.default, before.autoload) == (
             choice.aliases,
             choice.default,
@@ -114,7 +123,26 @@ class Resolver:
 
     def _ready(self, choice: plan.Choice, version: ModelVersion) -> ServedModel:
         folder = materialise(self._blobs, version.artifact, self._cache)
-        return plan.served(version, str(folder), choice)
+        return replace(
+            plan.served(version, str(folder), choice),
+            interpreter=interpreter(version, folder, self._environments),
+        )
+
+
+def interpreter(version: ModelVersion, folder: Path, environments: Path) -> str:
+    """Python of the environment that a native version needs, made where it is not there.
+
+    Empty for what runs in the server's own. Without the owner's word nothing is installed: the
+    server then says that the version is not trusted.
+
+    Raises:
+        InvalidError: there is no such environment to be had.
+        UnavailableError: it cannot be made now.
+    """
+    if version.artifact.format != NATIVE or not plan.trusted(version):
+        return ""
+    lines = read_native(folder).requirements
+    return str(make(lines, environments, _log.info)) if lines else ""
 
 
 def _champion(ref: ModelRef, pointing: Mapping[str, Mapping[str, Semver]]) -> ModelRef:

@@ -65,7 +65,7 @@ class Factory:
         scope = self._database.tenant(tenant)
         self._actor = actor or os_user()
         self._registry = Registry(scope, self._blobs, home.cache, self._actor, clock)
-        self._resolver = Resolver(self._registry, self._blobs, home.cache)
+        self._resolver = Resolver(self._registry, self._blobs, home.cache, home.environments)
 
     def close(self) -> None:
         """Close the database. Twice is quiet."""
@@ -99,7 +99,14 @@ class Factory:
         publication = _publication(request)
         self._registry.check(publication)  # a name or a number that cannot be: said before work
         with scratch(self.home.run, "import") as work:
-            candidate = bring_in(request.file, request.options, work, say, actor=self._actor)
+            candidate = bring_in(
+                request.file,
+                request.options,
+                work,
+                say,
+                actor=self._actor,
+                environments=self.home.environments,
+            )
             say("publishing")
             lineage = _lineage(request, candidate)
             return self._registry.publish(

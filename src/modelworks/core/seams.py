@@ -59,7 +59,11 @@ class Importer(Protocol):
 
 @runtime_checkable
 class NeedsEnvironment(Protocol):
-    """An importer whose libraries may clash with ours: it reads in an environment of its own."""
+    """An importer whose libraries may clash with ours: it reads in an environment of its own.
+
+    What it pins itself stands in a class attribute `pinned`, a tuple of tuples of lines: those need
+    nobody's word. Any other lines are taken for the file's own and need `trust`.
+    """
 
     def requirements(self, path: Path, options: ImportOptions) -> tuple[str, ...]:
         """Pinned requirement lines (`tensorflow-cpu==2.21.0`); empty = this environment does.

@@ -18,11 +18,14 @@ from modelworks.core.errors import (
 )
 from modelworks.core.imports import Imported, ImportOptions, Runtime
 from modelworks.core.model import Evidence, Verdict
+from modelworks.core.scans import Danger, Scan
 from modelworks.core.seams import Engine, EngineOptions, Importer, Session, Sniffed
+from modelworks.core.served import ENGINES
 from modelworks.core.tensor import Signature
 from modelworks.evaluation.parity import tolerance_for
 from modelworks.evaluation.probes import Probe, generate, known_range
 from modelworks.evaluation.trial import against_itself, against_source
+from modelworks.intake.environment import Needs, needs
 from modelworks.plugins.load import available, load
 
 Progress = Callable[[str], None]
@@ -38,16 +41,18 @@ class Order:
         file: the private copy of the model file or folder.
         into: an empty folder for the result.
         options: as the user gave them, paths made absolute.
+        prepared: the job runs in the environment that the importer asked for.
     """
 
     file: Path
     into: Path
     options: ImportOptions
+    prepared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What the job answers.
+    """What came in.
 
     Attributes:
         format: of the result.
@@ -72,8 +77,21 @@ class Brought:
     origin: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the job answers: one of the two.
+
+    Attributes:
+        brought: the model came in.
+        needs: run the job again, in an environment with these requirements.
+    """
+
+    brought: Brought | None = None
+    needs: Needs | None = None
+
+
 def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """The sandboxed function: an `Order` in, a `Brought` out, as JSON values.
+    """The sandboxed function: an `Order` in, an `Answer` out, as JSON values.
 
     Raises:
         InvalidError: not recognised, damaged, or contradicting the options.
@@ -83,6 +101,10 @@ def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
     order = codec.decode(Order, arguments)
     importer, sniffed = recognise(order.file, order.options)
     _refuse_unread(importer, order.options)
+    wanted = None if order.prepared else needs(importer, order.file, order.options)
+    if wanted is not None:
+        asked: dict[str, Any] = codec.encode(Answer(needs=wanted))
+        return asked
     progress(f"Reading {order.file.name} as {sniffed.format}")
     imported = _read(importer, sniffed, order)
     engine_name, session = _open(imported, order.into)
@@ -97,19 +119,18 @@ def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         ]
     finally:
         session.close()
-    answer: dict[str, Any] = codec.encode(
-        Brought(
-            format=imported.format,
-            source_format=imported.source_format,
-            runs_code=sniffed.runs_code,
-            importer=importer.name,
-            engine=engine_name,
-            signature=imported.signature,
-            environment=imported.environment,
-            evidence=tuple(evidence),
-            origin=imported.origin,
-        )
+    brought = Brought(
+        format=imported.format,
+        source_format=imported.source_format,
+        runs_code=sniffed.runs_code,
+        importer=importer.name,
+        engine=engine_name,
+        signature=imported.signature,
+        environment=imported.environment,
+        evidence=tuple(evidence),
+        origin=imported.origin,
     )
+    answer: dict[str, Any] = codec.encode(Answer(brought=brought))
     return answer
 
 
@@ -195,8 +216,14 @@ def _open(imported: Imported, into: Path) -> tuple[str, Session]:
     Raises:
         RefusedError: no engine loads it.
     """
-    for name in sorted(available("engines")):
-        engine: Engine = load("engines", name)()
+    absent: list[str] = []
+    # The one that serves the format first: importing the others costs a second each.
+    for name in sorted(available("engines"), key=lambda n: (n != ENGINES.get(imported.format), n)):
+        try:
+            engine: Engine = load("engines", name)()
+        except MissingExtraError as error:  # most often another format's
+            absent.append(error.message)
+            continue
         if imported.format in engine.formats:
             try:
                 return name, engine.load(into, EngineOptions(signature=imported.signature))
@@ -204,7 +231,8 @@ def _open(imported: Imported, into: Path) -> tuple[str, Session]:
                 raise RefusedError(
                     f"the engine {name} cannot run this model: {error.message}"
                 ) from error
-    raise RefusedError(f"no installed engine runs the format {imported.format}")
+    missing = f" ({'; '.join(absent)})" if absent else ""
+    raise RefusedError(f"no installed engine runs the format {imported.format}{missing}")
 
 
 def _parity(imported: Imported, session: Session, options: ImportOptions) -> Evidence:
@@ -261,9 +289,34 @@ def _scan(imported: Imported, sniffed: Sniffed) -> list[Evidence]:
     if not sniffed.runs_code:
         summary = f"{imported.source_format} holds data only: reading it runs nothing"
         return [Evidence("scan", Verdict.PASSED, summary)]
+    if imported.scan is not None:
+        return [_verdict(imported.scan)]
     names = list(imported.scanned)
     summary = f"opened with an allow-list; the file names {len(names)} classes and functions"
     return [Evidence("scan", Verdict.PASSED, summary, {"names": names})]
+
+
+def _verdict(scan: Scan) -> Evidence:
+    """The scanners' verdict as evidence; a file that is not clean was opened by the owner's word.
+
+    Raises:
+        RefusedError: it is not clean, and nobody's word opens it: an importer forgot to ask.
+    """
+    by = " and ".join(f"{name} {version}" for name, version in sorted(scan.scanners.items()))
+    count = len(scan.findings)
+    detail = codec.encode(scan)
+    if scan.danger is Danger.CLEAN:
+        summary = f"clean: {count} classes and functions, each on an allow-list (scanned by {by})"
+        return Evidence("scan", Verdict.PASSED, summary, detail)
+    unknown = [finding.name for finding in scan.of(Danger.UNKNOWN)]
+    if scan.danger is not Danger.UNKNOWN or not scan.opened:
+        raise RefusedError(f"the scan says {scan.danger}: {scan.problem or unknown[:1]}")
+    named = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+    summary = (
+        f"not clean: {len(unknown)} of {count} classes and functions are on no list "
+        f"({named[:200]}); opened in the sandbox by the owner's word (scanned by {by})"
+    )
+    return Evidence("scan", Verdict.ACCEPTED, summary, detail)
 
 
 def _sample(imported: Imported, options: ImportOptions) -> list[Evidence]:

@@ -10,12 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from modelworks.core import codec, digest
-from modelworks.core.errors import InvalidError, RefusedError, UnavailableError
+from modelworks.core.errors import CrashedError, InvalidError, RefusedError, UnavailableError
 from modelworks.core.ids import now_ns
 from modelworks.core.imports import ImportOptions, Runtime
 from modelworks.core.model import Evidence, Verdict
 from modelworks.core.tensor import Signature
-from modelworks.intake.job import Brought, Order
+from modelworks.intake.environment import prepared
+from modelworks.intake.job import Answer, Brought, Order
 from modelworks.sandbox import jobs
 from modelworks.sandbox.jobs import Job, Outcome, Progress
 from modelworks.sandbox.limits import GIB, Limits
@@ -68,6 +69,7 @@ def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has d
     runner: Runner = jobs.run,
     largest: int = LARGEST,
     actor: str = "",
+    environments: Path | None = None,
 ) -> Candidate:
     """Import a model file or folder; nothing outside `work` is changed.
 
@@ -80,13 +82,16 @@ def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has d
         runner: runs the job; a warm sandbox for many imports in a row.
         largest: bytes of the file or folder.
         actor: who vouches for the file, where `options.trust` says that somebody does.
+        environments: the folder of all environments; without it an importer that needs one of its
+            own is refused.
 
     Raises:
         InvalidError: no such file, empty, too large, not understood, damaged.
         RefusedError: a link, unsafe content, a limit reached, or parity failed.
         MissingExtraError: a framework's library is not installed.
         CrashedError: the sandboxed process died.
-        UnavailableError: the disk is full.
+        UnavailableError: the disk is full, or an environment cannot be made now.
+        UnsupportedError: the file needs an environment, and there is no folder for it.
     """
     if options.runtime is Runtime.NATIVE and not options.trust:
         raise RefusedError(
@@ -111,8 +116,7 @@ def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has d
     options, reads = _absolute(replace(options, sample=sample))
     order = Order(source, into, options)
     job = Job("modelworks.intake.job:run", codec.encode(order), work, limits, reads)
-    outcome = runner(job, progress)
-    brought = codec.decode(Brought, outcome.value)
+    outcome, brought = _brought(order, job, runner, environments, progress)
     _check_artifact(into)
     return Candidate(
         folder=into,
@@ -132,6 +136,24 @@ def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has d
         environment=brought.environment,
         origin=brought.origin,
     )
+
+
+def _brought(
+    order: Order, job: Job, runner: Runner, environments: Path | None, progress: Progress | None
+) -> tuple[Outcome, Brought]:
+    """Run the job; where it asks for an environment of its own, once more in there."""
+    outcome = runner(job, progress)
+    answer = codec.decode(Answer, outcome.value)
+    if answer.needs is not None:
+        say = progress or (lambda _: None)
+        python = prepared(answer.needs, order.options, environments, say)
+        options = replace(order.options, importer=answer.needs.importer)
+        again = codec.encode(replace(order, options=options, prepared=True))
+        outcome = runner(replace(job, arguments=again, python=python), progress)
+        answer = codec.decode(Answer, outcome.value)
+    if answer.brought is None:
+        raise CrashedError("the import job answered with nothing")
+    return outcome, answer.brought
 
 
 def _fresh(work: Path, name: str) -> Path:
