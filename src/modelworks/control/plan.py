@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from modelworks.core.errors import UnsupportedError
 from modelworks.core.model import ModelVersion, Verdict
-from modelworks.core.native import NATIVE
 from modelworks.core.semver import Semver
-from modelworks.core.served import ServedList, ServedModel
+from modelworks.core.served import ENGINES, ServedList, ServedModel
 
 CHAMPION = "champion"
 """The alias that answers a bare name, where a model has it."""
@@ -17,9 +16,6 @@ MAX_LISTED = 256
 
 MAX_AUTOLOADED = 64
 """Versions that `up` loads at start; the others load on request."""
-
-ENGINES = {"onnx": "onnxruntime", "tflite": "litert", NATIVE: "native"}
-"""Artifact format -> the engine that serves it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,11 @@ from typing import Any
 
 from modelworks.core import codec
 from modelworks.core.errors import InvalidError, NotFoundError
+from modelworks.core.native import NATIVE
 from modelworks.core.tensor import Signature
+
+ENGINES = {"onnx": "onnxruntime", "tflite": "litert", "openvino-ir": "openvino", NATIVE: "native"}
+"""Artifact format -> the engine that serves it."""
 
 
 @dataclass(frozen=True, slots=True)
