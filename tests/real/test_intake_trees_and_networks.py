@@ -56,7 +56,7 @@ def test_xgboost_from_training_to_evidence(tmp_path):
     assert [file.name for file in found.folder.iterdir()] == ["model.onnx"]
     joblib.dump(model, tmp_path / "cancer.joblib", compress=3)
     found = brought(tmp_path / "cancer.joblib", tmp_path / "b")
-    names = evidence(found, "scan").detail["names"]
+    names = [each["name"] for each in evidence(found, "scan").detail["findings"]]
     assert "xgboost.sklearn.XGBClassifier" in names
     model.callbacks = [Gadget(tmp_path / "canary")]
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps(model))

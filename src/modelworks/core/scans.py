@@ -9,8 +9,8 @@ class Danger(StrEnum):
 
     CLEAN = "clean"  # every name is on the allow-list
     UNKNOWN = "unknown"  # on no list: opened only on the owner's word (`--trust`)
-    DANGEROUS = "dangerous"  # known to run commands, open files...: never opened
-    UNREADABLE = "unreadable"  # damaged, or written to confuse scanners: never opened
+    DANGEROUS = "dangerous"  # known to run commands, open files..., or a trick: never opened
+    UNREADABLE = "unreadable"  # damaged, or a scanner failed: never opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Scan:
         problem: what is wrong, in words; "" when clean.
         scanners: name -> version.
         opened: whether the owner's word opened what is unknown.
+        refused: whether the problem is one of policy, not of damage.
     """
 
     danger: Danger
@@ -49,6 +50,7 @@ class Scan:
     problem: str = ""
     scanners: dict[str, str] = field(default_factory=dict)
     opened: bool = False
+    refused: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

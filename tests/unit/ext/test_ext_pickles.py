@@ -22,20 +22,16 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from modelworks.core.errors import InvalidError, ModelworksError, RefusedError
-from modelworks.ext.importers.pickles.allow import (
-    NUMPY,
-    SCIPY_SPARSE,
-    STDLIB_SAFE,
-    AllowList,
-    Entry,
-)
+from modelworks.ext.importers.pickles.allow import AllowList, Entry, allow_list
 from modelworks.ext.importers.pickles.load import load_allowed, load_named
 from modelworks.ext.importers.pickles.scan import globals_in, scan
 from modelworks.ext.importers.pickles.stream import Stream
 
 pytestmark = pytest.mark.unit
 
-SAFE = AllowList("plain values").including(NUMPY, SCIPY_SPARSE, STDLIB_SAFE)
+SAFE = AllowList("plain values").including(
+    *(allow_list(name) for name in ("numpy", "scipy", "stdlib", "joblib"))
+)
 SKLEARN = AllowList(
     "scikit-learn",
     packages=(Entry(("sklearn",), "estimators"),),
@@ -148,9 +144,9 @@ def test_a_package_opens_its_classes_only(tmp_path):
     model = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
     path = tmp_path / "model.joblib"
     joblib.dump(model, path)
-    loaded, names = load_named(path, SKLEARN)
+    loaded, found = load_named(path, SKLEARN)
     assert loaded.coef_ == model.coef_
-    assert names[0] == "sklearn.linear_model._base.LinearRegression"
+    assert found.names[0] == "sklearn.linear_model._base.LinearRegression"
     assert "sklearn.base.clone" in refused(written(path, clone), SKLEARN)
     assert "load_iris" in refused(written(path, load_iris), SKLEARN)
     assert "sklearn.utils._bunch.Bunch" in refused(written(path, Bunch(a=1)), SKLEARN)
@@ -358,7 +354,7 @@ def test_scan_is_bounded_and_never_raises(tmp_path):
 def test_every_entry_has_a_reason_and_every_exact_name_exists():
     import importlib
 
-    for allowed in (NUMPY, SCIPY_SPARSE, STDLIB_SAFE):
+    for allowed in map(allow_list, ("numpy", "scipy", "stdlib")):
         for entry in allowed.exact:
             assert entry.reason
         for name in allowed.names():

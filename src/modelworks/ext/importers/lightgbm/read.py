@@ -12,26 +12,27 @@ import onnx
 
 from modelworks.core.errors import InvalidError, RefusedError
 from modelworks.core.imports import Imported, ImportOptions, Ranges
+from modelworks.core.scans import Scan
 from modelworks.core.tensor import Layout, Signature, Tensors
 from modelworks.ext.importers import forest, samples
 from modelworks.ext.importers.lightgbm import trees
-from modelworks.ext.importers.lightgbm.allow import ALLOWED
+from modelworks.ext.importers.pickles.allow import allow_list
 from modelworks.ext.importers.pickles.load import load_named
 from modelworks.ext.importers.reasons import reason
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What was in the file: a booster, the wrapper around it if there is one, what it named."""
+    """What was in the file: a booster, the wrapper around it if there is one, its scan."""
 
     booster: Any
     wrapper: Any = None
-    names: tuple[str, ...] = ()
+    scan: Scan | None = None
 
 
 def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> Imported:
     """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
-    source = _load(path, source_format)
+    source = _load(path, source_format, trust=options.trust)
     model = trees.parse(source.booster.model_to_string())
     sample = samples.read(options.sample) if options.sample else None
     model, renamed = _as_the_user_names(model, sample)
@@ -53,7 +54,7 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
         notes=(*_notes(source, model, task), *renamed),
         kind="trees",
         sample=samples.tensors(sample, signature) if sample else None,
-        scanned=source.names,
+        scan=source.scan,
         wide_inputs=True,
     )
 
@@ -119,7 +120,7 @@ def _as_the_user_names(
     return replace(model, names=names), (note,)
 
 
-def _load(path: Path, source_format: str) -> _Source:
+def _load(path: Path, source_format: str, *, trust: bool) -> _Source:
     if source_format == "lightgbm-json-dump":
         raise RefusedError(
             f"{path.name}: the output of dump_model, which LightGBM cannot load again; save the "
@@ -128,12 +129,12 @@ def _load(path: Path, source_format: str) -> _Source:
         )
     if source_format == "lightgbm-txt":
         return _Source(_from_text(path))
-    found, names = load_named(path, ALLOWED)
+    found, scan = load_named(path, allow_list("lightgbm"), trust=trust)
     if isinstance(found, lightgbm.Booster):
-        return _Source(found, names=names)
+        return _Source(found, scan=scan)
     if isinstance(found, lightgbm.LGBMModel):
         try:
-            return _Source(found.booster_, found, names)
+            return _Source(found.booster_, found, scan)
         except Exception as error:
             raise InvalidError(f"{path.name}: the model is not fitted", field="file") from error
     raise InvalidError(

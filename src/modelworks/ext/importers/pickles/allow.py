@@ -1,6 +1,15 @@
-"""Which names a pickle may bring to life: lists of data, with the reason for each entry."""
+"""Which names a pickle may bring to life: lists of data in `lists/`, with a reason for each entry.
 
+`dangerous` is the other list: names that are refused even where the owner vouches for the file.
+What stands on neither is unknown.
+"""
+
+import functools
+import tomllib
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib import resources
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,10 +19,14 @@ class Entry:
     Attributes:
         names: `module.name` each, or packages.
         reason: why they are harmless and needed.
+        listed: the list that it stands on.
+        kind: what each name is: `class`, `function` or `value`; "" for packages.
     """
 
     names: tuple[str, ...]
     reason: str
+    listed: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,106 +66,97 @@ class AllowList:
         opened = (name for entry in self.packages for name in entry.names)
         return next((name for name in opened if _inside(module, name)), None)
 
+    def entry_of(self, module: str, name: str) -> Entry | None:
+        """The entry that permits a name; None = the list does not know it.
+
+        A package's entry permits its classes only, which is not known before it is imported.
+        """
+        if "." in name:  # attribute traversal: `numpy` + `ndarray.dump`
+            return None
+        full = f"{module}.{name}"
+        found = next((entry for entry in self.exact if full in entry.names), None)
+        if found is not None:
+            return found
+        package = self.package_of(module)
+        return next((entry for entry in self.packages if package in entry.names), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Danger:
+    """One entry of the list of what is never opened.
+
+    Attributes:
+        module: by its full name.
+        names: shell patterns; "*" takes the submodules too.
+        reason: what it can do.
+    """
+
+    module: str
+    names: tuple[str, ...]
+    reason: str
+
+
+@functools.cache
+def allow_list(name: str) -> AllowList:
+    """The list of a framework with all that it includes: `sklearn`, `xgboost`, `torch`...
+
+    Raises:
+        FileNotFoundError: there is no such list.
+    """
+    data = _read(name)
+    own = AllowList(
+        data["family"],
+        tuple(
+            Entry(
+                tuple(f"{item['module']}.{each}" for each in item["names"]),
+                item["reason"],
+                name,
+                item["kind"],
+            )
+            for item in data.get("allow", ())
+        ),
+        tuple(Entry((item["package"],), item["reason"], name) for item in data.get("open", ())),
+        tuple(Entry((item["package"],), item["reason"], name) for item in data.get("closed", ())),
+    )
+    return own.including(*(allow_list(other) for other in data["includes"]))
+
+
+@functools.cache
+def dangers() -> dict[str, tuple[Danger, ...]]:
+    """Every entry of the list `dangerous`, by its module."""
+    found: dict[str, tuple[Danger, ...]] = {}
+    for item in _read("dangerous")["danger"]:
+        entry = Danger(item["module"], tuple(item.get("names", ("*",))), item["reason"])
+        found[entry.module] = (*found.get(entry.module, ()), entry)
+    return found
+
+
+def danger_of(module: str, name: str) -> str:
+    """Why a name is dangerous; "" = the list does not know it.
+
+    Dotted names (`torch` + `os.system`) are judged by their parts as well: whatever passes through
+    a dangerous module or through Python's special attributes is dangerous.
+    """
+    parts = module.split(".")
+    for length in range(len(parts), 0, -1):
+        for entry in dangers().get(".".join(parts[:length]), ()):
+            whole = "*" in entry.names
+            rest = ".".join((*parts[length:], name))
+            if whole or any(fnmatchcase(rest, pattern) for pattern in entry.names):
+                return entry.reason
+    steps = name.split(".")
+    if any(step.startswith("__") and step.endswith("__") for step in steps):
+        return "a special attribute, which leads behind every object"
+    for at, step in enumerate(steps[:-1]):
+        if any("*" in entry.names for entry in dangers().get(step, ())):
+            return danger_of(step, ".".join(steps[at + 1 :]))
+    return ""
+
 
 def _inside(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-def _each(module: str, names: str) -> tuple[str, ...]:
-    return tuple(f"{module}.{name}" for name in names.split())
-
-
-STDLIB_SAFE = AllowList(
-    "the standard library",
-    exact=(
-        Entry(
-            _each(
-                "builtins",
-                "bool bytearray bytes complex dict float frozenset int list object range set "
-                "slice str tuple",
-            ),
-            "plain values; their constructors call nothing",
-        ),
-        Entry(
-            _each("collections", "OrderedDict defaultdict deque"),
-            "containers; a factory can only be something that is on this list",
-        ),
-        Entry(("copyreg._reconstructor",), "protocols 0 and 1 make every instance through it"),
-        Entry(("_codecs.encode",), "protocols 0 to 2 write bytes so; only latin1 is let through"),
-        Entry(
-            _each("datetime", "date datetime time timedelta timezone"),
-            "values in categories and parameters",
-        ),
-        Entry(("decimal.Decimal", "fractions.Fraction", "uuid.UUID"), "values"),
-    ),
-)
-
-NUMPY = AllowList(
-    "numpy",
-    exact=(
-        Entry(("numpy.dtype", "numpy.ndarray"), "every array; the state is checked by the loader"),
-        Entry(
-            (
-                "numpy._core.multiarray._reconstruct",
-                "numpy._core.multiarray.scalar",
-                "numpy._core.numeric._frombuffer",
-            ),
-            "how numpy pickles arrays and scalars",
-        ),
-        Entry(
-            _each(
-                "numpy",
-                "bool bool_ bytes_ str_ object_ void datetime64 timedelta64 int8 int16 int32 int64 "
-                "uint8 uint16 uint32 uint64 float16 float32 float64 longdouble complex64 "
-                "complex128 number integer floating generic longlong ulonglong intp uintp",
-            ),
-            "scalar types as parameters (dtype=numpy.float64)",
-        ),
-        Entry(
-            (
-                "numpy.ma.MaskedArray",
-                "numpy.ma.core.MaskedArray",
-                "numpy.ma.core._mareconstruct",
-            ),
-            "the tables of a parameter search",
-        ),
-        Entry(
-            (
-                *_each("numpy.random._pickle", "__randomstate_ctor __generator_ctor"),
-                "numpy.random._pickle.__bit_generator_ctor",
-                "numpy.random._mt19937.MT19937",
-                "numpy.random._pcg64.PCG64",
-                "numpy.random._pcg64.PCG64DXSM",
-                "numpy.random._philox.Philox",
-                "numpy.random._sfc64.SFC64",
-                "numpy.random.bit_generator.SeedSequence",
-                "numpy.random.bit_generator.__pyx_unpickle_SeedSequence",
-            ),
-            "an estimator keeps its random generator",
-        ),
-    ),
-)
-
-_SPARSE = {
-    "bsr": "bsr_matrix bsr_array",
-    "coo": "coo_matrix coo_array",
-    "csc": "csc_matrix csc_array",
-    "csr": "csr_matrix csr_array",
-    "dia": "dia_matrix dia_array",
-    "dok": "dok_matrix dok_array",
-    "lil": "lil_matrix lil_array",
-}
-
-SCIPY_SPARSE = AllowList(
-    "scipy.sparse",
-    exact=(
-        Entry(
-            tuple(
-                name
-                for module, names in _SPARSE.items()
-                for name in _each(f"scipy.sparse._{module}", names)
-            ),
-            "estimators fitted on sparse data keep some of it",
-        ),
-    ),
-)
+def _read(name: str) -> dict[str, Any]:
+    text = resources.files(__package__).joinpath("lists", f"{name}.toml").read_text("utf-8")
+    return tomllib.loads(text)

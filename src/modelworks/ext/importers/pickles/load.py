@@ -5,14 +5,13 @@ changes something can be looked at: nothing is called that `find_class` did not 
 or function is modified, no object is built twice, numpy's descriptors are checked against freshly
 made ones. It reads joblib's files too, whose arrays stand raw between the opcodes.
 It is a defence in depth, not a proof: constructors and `__setstate__` of the classes on the list
-still run, which is why files that run code are opened in the sandbox only.
+still run, which is why files that run code are opened in the sandbox only. Where the owner vouches
+for a file (`trust`), what no list knows runs as well; what is dangerous is still refused, by
+whatever name it was reached.
 """
 
-import _compat_pickle
-import importlib
 import math
 import pickle
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,13 +19,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from modelworks.core.errors import InvalidError, ModelworksError, RefusedError
+from modelworks.core.scans import Scan
 from modelworks.ext.importers.pickles.allow import AllowList
+from modelworks.ext.importers.pickles.gate import Gate, modern
+from modelworks.ext.importers.pickles.judge import judge
+from modelworks.ext.importers.pickles.machine import ARRAY, DEPTH, PYTHON_3, trick
 from modelworks.ext.importers.pickles.stream import LIMIT, Stream
 from modelworks.ext.importers.reasons import reason
 
-_DEPTH = 2_000
 _PIECE = 16 << 20  # bytes of an array read at once
-_PYTHON_3 = 3  # protocols below it write the names of Python 2
 
 
 class _ArrayHere:
@@ -46,58 +47,62 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_REPLACED: dict[str, Any] = {
-    "_codecs.encode": _latin1,
-    "joblib.numpy_pickle.NumpyArrayWrapper": _ArrayHere,
-}
+_REPLACED: dict[str, Any] = {"_codecs.encode": _latin1, ARRAY: _ArrayHere}
 
 
 def load_allowed(path: Path, allowed: AllowList, limit: int = LIMIT) -> Any:
     """The object in a pickle or joblib file; see `load_named`."""
-    return load_named(path, allowed, limit)[0]
+    return load_named(path, allowed, limit=limit)[0]
 
 
-def load_named(path: Path, allowed: AllowList, limit: int = LIMIT) -> tuple[Any, tuple[str, ...]]:
-    """The object in a pickle or joblib file, compressed or not, and every name that it asked for.
+def load_named(
+    path: Path, allowed: AllowList, *, trust: bool = False, limit: int = LIMIT
+) -> tuple[Any, Scan]:
+    """The object in a pickle or joblib file, compressed or not, and the scan that let it pass.
 
     Args:
         path: the file.
         allowed: everything that it may name.
+        trust: the owner vouches for the file: what is unknown is opened too.
         limit: bytes of its inflated content.
 
     Raises:
-        RefusedError: it names something else (the first such name is in the message), or uses a
-            trick that no honest pickle needs.
+        RefusedError: it names something that may not be opened (the name is in the message), or
+            uses a trick that no honest pickle needs.
         InvalidError: truncated, damaged, or written by versions that do not fit the installed ones.
     """
-    if not path.is_file():
-        raise InvalidError(f"{path.name}: no such file", field="file")
+    scan = judge(path, allowed, trust=trust, limit=limit)
+    gate = Gate(path.name, allowed, trust=trust)
     with Stream(path, limit) as stream:
-        if stream.size == 0:
-            raise InvalidError(f"{path.name}: empty file", field="file")
-        try:
-            unpickler = _Unpickler(stream, allowed)
-            return unpickler.load(), tuple(unpickler.asked)
-        except ModelworksError:
-            raise
-        except (EOFError, pickle.UnpicklingError) as error:
-            raise InvalidError(
-                f"{path.name}: truncated or no pickle ({reason(error)})", field="file"
-            ) from error
-        except MemoryError as error:
-            raise InvalidError(
-                f"{path.name}: asks for more memory than is allowed", field="file"
-            ) from error
-        except Exception as error:
-            raise InvalidError(
-                f"{path.name}: damaged, or written by a version of {allowed.family} that the "
-                f"installed one does not understand ({reason(error)})",
-                field="file",
-            ) from error
+        found = _load(stream, gate)
+    if unseen := set(gate.asked) - set(scan.names):
+        raise trick(path.name, f"names {min(unseen)[:80]} when it is loaded and not before")
+    return found, scan
+
+
+def _load(stream: Stream, gate: Gate) -> Any:
+    try:
+        return _Unpickler(stream, gate).load()
+    except ModelworksError:
+        raise
+    except (EOFError, pickle.UnpicklingError) as error:
+        raise InvalidError(
+            f"{stream.name}: truncated or no pickle ({reason(error)})", field="file"
+        ) from error
+    except MemoryError as error:
+        raise InvalidError(
+            f"{stream.name}: asks for more memory than is allowed", field="file"
+        ) from error
+    except Exception as error:
+        raise InvalidError(
+            f"{stream.name}: damaged, or written by a version of {gate.allowed.family} that the "
+            f"installed one does not understand ({reason(error)})",
+            field="file",
+        ) from error
 
 
 class _Unpickler(pickle._Unpickler):  # noqa: SLF001 - the C one cannot be looked into
-    """One stream, one allow-list."""
+    """One stream, one gate."""
 
     # what the stubs do not know of the base class
     proto: int
@@ -109,65 +114,23 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001 - the C one cannot be looke
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)  # noqa: SLF001 - as above
 
-    def __init__(self, stream: Stream, allowed: AllowList) -> None:
+    def __init__(self, stream: Stream, gate: Gate) -> None:
         super().__init__(stream)
         self._stream = stream
-        self._allowed = allowed
-        self._names = allowed.names()
-        self.asked: dict[str, None] = {}  # names, in order
+        self._gate = gate
         self._resolved: dict[int, Any] = {}  # what find_class handed out, by id
         self._built: dict[int, Any] = {}  # what BUILD has changed, kept alive so ids stay unique
 
-    # -- names ---------------------------------------------------------------------------------
-
     def find_class(self, module: str, name: str) -> Any:
-        """Resolve a name that is on the list."""
-        if self.proto < _PYTHON_3:
-            module, name = _renamed(module, name)
-        if module.startswith("numpy.core"):
-            module = module.replace("numpy.core", "numpy._core", 1)
-        full = f"{module}.{name}"
-        if "." in name:  # attribute traversal
-            raise self._refusal(full)
-        found = _REPLACED.get(full)
-        if found is not None and (full in self._names or found is _ArrayHere):
-            pass
-        elif full in self._names:
-            found = self._import(module, name)
-        elif package := self._allowed.package_of(module):
-            found = self._import(module, name)
-            if not _defined_in(found, package):
-                raise self._refusal(full)
-        else:
-            raise self._refusal(full)
+        """Resolve a name that may be resolved."""
+        module, name = modern(module, name, python2=self.proto < PYTHON_3)
+        found = self._gate.resolve(module, name)
+        found = _REPLACED.get(f"{module}.{name}", found)
         self._resolved[id(found)] = found
-        self.asked[full] = None
         return found
 
-    def _import(self, module: str, name: str) -> Any:
-        try:
-            return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            version = getattr(sys.modules.get(module.partition(".")[0]), "__version__", "")
-            raise InvalidError(
-                f"{self._stream.name}: names {module}.{name}, which the installed "
-                f"{module.partition('.')[0]} {version} does not have: install the version that "
-                "wrote the file",
-                field="file",
-            ) from error
-
-    def _refusal(self, name: str) -> RefusedError:
-        shown = "".join(c if c.isprintable() else "?" for c in name[:120])
-        return RefusedError(
-            f"{shown} is not on the allow-list of {self._allowed.family}: nothing was executed",
-            field="file",
-        )
-
     def _refuse(self, what: str) -> RefusedError:
-        return RefusedError(
-            f"{self._stream.name}: {what}, which no honest pickle does: nothing was executed",
-            field="file",
-        )
+        return trick(self._stream.name, what)
 
     def persistent_load(self, pid: Any) -> Any:
         """Refuse: only the program that wrote the pickle knows what is meant."""
@@ -180,8 +143,11 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001 - the C one cannot be looke
     # -- opcodes that call or change something ---------------------------------------------------
 
     def _known(self, target: Any) -> None:
-        if id(target) not in self._resolved:
+        if id(target) in self._resolved:
+            return
+        if not self._gate.trust:
             raise self._refuse(f"calls a {type(target).__name__} that it did not name")
+        self._gate.refuse_dangerous(target)  # cloudpickle calls what it has made
 
     def _instantiate(self, klass: Any, args: tuple[Any, ...]) -> None:
         self._known(klass)
@@ -213,14 +179,14 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001 - the C one cannot be looke
 
     def load_mark(self) -> None:
         """MARK: bounded nesting."""
-        if len(self.metastack) > _DEPTH:
-            raise self._refuse(f"nests deeper than {_DEPTH}")
+        if len(self.metastack) > DEPTH:
+            raise self._refuse(f"nests deeper than {DEPTH}")
         super().load_mark()  # type: ignore[misc] # not in the stubs
 
     def load_build(self) -> None:
         """BUILD: give an instance its state, once."""
         target = self.stack[-2]
-        if isinstance(target, type) or id(target) in self._resolved:
+        if id(target) in self._resolved or (isinstance(target, type) and not self._gate.trust):
             raise self._refuse("changes a class or a function")
         if id(target) in self._built:
             raise self._refuse("builds one object twice")
@@ -258,9 +224,7 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001 - the C one cannot be looke
 
     def _objects(self) -> Any:
         """An array of Python objects is a pickle of its own, under the same rules."""
-        inner = _Unpickler(self._stream, self._allowed)
-        array = inner.load()
-        self.asked |= inner.asked
+        array = _Unpickler(self._stream, self._gate).load()
         if not isinstance(array, np.ndarray):
             raise self._refuse("holds something else where an array is announced")
         return array
@@ -274,21 +238,6 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001 - the C one cannot be looke
         (pickle.BUILD, load_build),
     ):
         dispatch[_code[0]] = _method
-
-
-def _renamed(module: str, name: str) -> tuple[str, str]:
-    """Names of Python 2, which protocols 0 to 2 write, as they are today."""
-    if (module, name) in _compat_pickle.NAME_MAPPING:
-        renamed: tuple[str, str] = _compat_pickle.NAME_MAPPING[module, name]
-        return renamed
-    return _compat_pickle.IMPORT_MAPPING.get(module, module), name
-
-
-def _defined_in(found: Any, package: str) -> bool:
-    """Whether `found` is a class, and one that the package itself defines."""
-    home = getattr(found, "__module__", None)
-    inside = isinstance(home, str) and (home == package or home.startswith(f"{package}."))
-    return isinstance(found, type) and inside
 
 
 def _sound(dtype: np.dtype[Any]) -> bool:

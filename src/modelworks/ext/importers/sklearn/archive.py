@@ -8,22 +8,29 @@ import skops.io
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from modelworks.core.errors import InvalidError, ModelworksError, RefusedError
+from modelworks.core.scans import Danger, Finding, Scan
 from modelworks.ext.importers.pickles.allow import AllowList
+from modelworks.ext.importers.pickles.judge import admit, find
 from modelworks.ext.importers.reasons import reason
 
 _BOMB_RATIO, _BOMB_FLOOR = 200, 64 << 20
 
 
-def read(path: Path, allowed: AllowList) -> tuple[Any, tuple[str, ...]]:
-    """The object in an archive, and the types that skops did not trust by itself.
+def read(path: Path, allowed: AllowList, *, trust: bool) -> tuple[Any, Scan]:
+    """The object in an archive, and what is known of the types that skops does not trust by itself.
+
+    Args:
+        path: the archive.
+        allowed: types beyond those that skops trusts.
+        trust: the owner vouches for the file.
 
     Raises:
         RefusedError: a type is not on the list, or the archive is a bomb.
         InvalidError: damaged; its cause is what skops said.
     """
     try:
-        unknown = _audit(path, allowed)
-        return skops.io.load(path, trusted=unknown), tuple(unknown)
+        scan = admit(path.name, examine(path, allowed), allowed, trust=trust)
+        return skops.io.load(path, trusted=list(scan.names)), scan
     except (ModelworksError, MemoryError):
         raise
     except UntrustedTypesFoundException as error:
@@ -34,18 +41,19 @@ def read(path: Path, allowed: AllowList) -> tuple[Any, tuple[str, ...]]:
         ) from error
 
 
-def _audit(path: Path, allowed: AllowList) -> list[str]:
-    """The types in an archive that skops does not trust by itself; all are on the list."""
+def examine(path: Path, allowed: AllowList) -> Scan:
+    """The types in an archive that skops does not trust by itself, by our own lists."""
     with zipfile.ZipFile(path) as archive:
         inflated = sum(item.file_size for item in archive.infolist())
     if inflated > max(_BOMB_FLOOR, path.stat().st_size * _BOMB_RATIO):
         raise RefusedError(f"{path.name}: a decompression bomb", field="file")
-    unknown = skops.io.get_untrusted_types(file=path)
-    names = allowed.names()
-    for name in unknown:
-        if name not in names and allowed.package_of(name.rpartition(".")[0]) is None:
-            raise RefusedError(
-                f"{name[:120]} is not on the allow-list of scikit-learn: nothing was executed",
-                field="file",
-            )
-    return list(unknown)
+    findings = tuple(_find(name, allowed) for name in skops.io.get_untrusted_types(file=path))
+    worst = (Danger.DANGEROUS, Danger.UNKNOWN)
+    found = {finding.danger for finding in findings}
+    danger = next((each for each in worst if each in found), Danger.CLEAN)
+    return Scan(danger, findings, "", {"skops": skops.__version__})
+
+
+def _find(name: str, allowed: AllowList) -> Finding:
+    module, _, own = name.rpartition(".")
+    return find(module, own, allowed)

@@ -35,7 +35,7 @@ _ROWS, _SAMPLE_ROWS, _LOOK = 64, 512, 11
 
 def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> Imported:
     """Load by the allow-list, convert, choose the precision; see `core.seams.Importer.read`."""
-    loaded = load(path, source_format)
+    loaded = load(path, source_format, trust=options.trust)
     sample = samples.read(options.sample) if options.sample is not None else None
     columns = finding.find(loaded.estimator, options, sample)
     trial = _Trial(loaded.estimator, columns, ranging.find(loaded.estimator, columns, sample), into)
@@ -59,7 +59,7 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
         kind=trial.kind,
         sample=trial.sample,
         wide_inputs=True,
-        scanned=loaded.scanned,
+        scan=loaded.scan,
     )
 
 

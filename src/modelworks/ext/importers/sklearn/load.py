@@ -11,13 +11,11 @@ from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from modelworks.core.errors import InvalidError, MissingExtraError
-from modelworks.ext.importers.lightgbm.allow import ALLOWED as LIGHTGBM
-from modelworks.ext.importers.pickles.load import load_allowed
-from modelworks.ext.importers.pickles.scan import globals_in
-from modelworks.ext.importers.sklearn.allow import SKLEARN
-from modelworks.ext.importers.xgboost.allow import ALLOWED as XGBOOST
+from modelworks.core.scans import Scan
+from modelworks.ext.importers.pickles.allow import allow_list
+from modelworks.ext.importers.pickles.load import load_named
 
-ALLOWED = SKLEARN.including(XGBOOST, LIGHTGBM)
+ALLOWED = allow_list("sklearn").including(allow_list("xgboost"), allow_list("lightgbm"))
 _EXTRAS = {"xgboost", "lightgbm"}  # named like the libraries
 
 
@@ -27,17 +25,22 @@ class Loaded:
 
     Attributes:
         estimator: unpickled.
-        scanned: names in the head of the file.
+        scan: what the file names, and the verdict.
         notes: what a user should know.
     """
 
     estimator: Any
-    scanned: tuple[str, ...]
+    scan: Scan
     notes: tuple[str, ...]
 
 
-def load(path: Path, source_format: str) -> Loaded:
+def load(path: Path, source_format: str, *, trust: bool = False) -> Loaded:
     """The estimator in a file.
+
+    Args:
+        path: the file.
+        source_format: as sniffed.
+        trust: the owner vouches for the file.
 
     Raises:
         RefusedError: the file names something outside the allow-list.
@@ -46,9 +49,9 @@ def load(path: Path, source_format: str) -> Loaded:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if source_format == "sklearn-skops":
-            estimator, scanned = _skops(path)
+            estimator, scan = _skops(path, trust=trust)
         else:
-            estimator, scanned = _pickle(path), globals_in(path)
+            estimator, scan = _pickle(path, trust=trust)
     if not isinstance(estimator, BaseEstimator):
         kind = type(estimator)
         raise InvalidError(
@@ -65,22 +68,22 @@ def load(path: Path, source_format: str) -> Loaded:
         ) from error
     except TypeError:  # an estimator without fit has nothing to be fitted
         pass
-    return Loaded(estimator, scanned, _version_notes(caught))
+    return Loaded(estimator, scan, _version_notes(caught))
 
 
-def _skops(path: Path) -> tuple[Any, tuple[str, ...]]:
+def _skops(path: Path, *, trust: bool) -> tuple[Any, Scan]:
     from modelworks.ext.importers.sklearn.archive import read  # noqa: PLC0415 - skops loads all of scikit-learn, torch too where it is
 
     try:
-        return read(path, ALLOWED)
+        return read(path, ALLOWED, trust=trust)
     except InvalidError as error:
         _check_installed(path, error.__cause__)
         raise
 
 
-def _pickle(path: Path) -> Any:
+def _pickle(path: Path, *, trust: bool) -> tuple[Any, Scan]:
     try:
-        return load_allowed(path, ALLOWED)
+        return load_named(path, ALLOWED, trust=trust)
     except InvalidError as error:
         _check_installed(path, error.__cause__)
         raise

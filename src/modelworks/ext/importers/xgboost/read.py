@@ -13,12 +13,13 @@ import xgboost
 
 from modelworks.core.errors import InvalidError, RefusedError
 from modelworks.core.imports import Imported, ImportOptions, Ranges
+from modelworks.core.scans import Scan
 from modelworks.core.tensor import Layout, Signature, Tensors
 from modelworks.ext.importers import forest, samples
+from modelworks.ext.importers.pickles.allow import allow_list
 from modelworks.ext.importers.pickles.load import load_named
 from modelworks.ext.importers.reasons import reason
 from modelworks.ext.importers.xgboost import trees
-from modelworks.ext.importers.xgboost.allow import ALLOWED
 
 _WRAPPERS = {
     "classifier": xgboost.XGBClassifier,
@@ -29,11 +30,11 @@ _WRAPPERS = {
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What was in the file: a booster, the wrapper around it if there is one, what it named."""
+    """What was in the file: a booster, the wrapper around it if there is one, its scan."""
 
     booster: Any
     wrapper: Any = None
-    names: tuple[str, ...] = ()
+    scan: Scan | None = None
 
     @property
     def missing(self) -> float | None:
@@ -44,7 +45,7 @@ class _Source:
 
 def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> Imported:
     """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
-    source, older = _noticed(path, source_format)
+    source, older = _noticed(path, source_format, trust=options.trust)
     model = _parsed(source, path.name)
     rounds, note = _rounds(source, model)
     task = trees.task_of(model, _classes(source, model))
@@ -66,7 +67,7 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
         notes=tuple(filter(None, (older, note, *_notes(source, model, task)))),
         kind="trees",
         sample=samples.tensors(samples.read(options.sample), signature) if options.sample else None,
-        scanned=source.names,
+        scan=source.scan,
     )
 
 
@@ -108,16 +109,16 @@ def _columns(
     )
 
 
-def _noticed(path: Path, source_format: str) -> tuple[_Source, str]:
+def _noticed(path: Path, source_format: str, *, trust: bool) -> tuple[_Source, str]:
     """Load, and turn XGBoost's warning about old pickles into a note."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        source = _load(path, source_format)
+        source = _load(path, source_format, trust=trust)
     old = any("older version of XGBoost" in str(warning.message) for warning in caught)
     return source, "The file was pickled by an older version of XGBoost." if old else ""
 
 
-def _load(path: Path, source_format: str) -> _Source:
+def _load(path: Path, source_format: str, *, trust: bool) -> _Source:
     if source_format == "xgboost-binary":
         raise RefusedError(
             f"{path.name}: XGBoost's old binary format, which XGBoost 3 no longer reads; load it "
@@ -126,12 +127,12 @@ def _load(path: Path, source_format: str) -> _Source:
         )
     if source_format in {"xgboost-json", "xgboost-ubj"}:
         return _from_file(path, source_format.rpartition("-")[2])
-    found, names = load_named(path, ALLOWED)
+    found, scan = load_named(path, allow_list("xgboost"), trust=trust)
     if isinstance(found, xgboost.Booster):
-        return _Source(found, names=names)
+        return _Source(found, scan=scan)
     if isinstance(found, xgboost.XGBModel):
         try:
-            return _Source(found.get_booster(), found, names)
+            return _Source(found.get_booster(), found, scan)
         except Exception as error:
             raise InvalidError(f"{path.name}: the model is not fitted", field="file") from error
     raise InvalidError(
