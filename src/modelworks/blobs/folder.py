@@ -18,9 +18,8 @@ TEMPORARY: Final = ".making-"
 def lay_out(artifact: Artifact, cache: Path, place: Callable[[str, str, Path], None]) -> Path:
     """The folder `cache/<hex>` with the artifact's files.
 
-    A folder that is there is used again when its names and its total size are right (see
-    `check_folder` for every byte). Callers in any number of threads and processes may race: each
-    gets a whole folder.
+    A folder that is there is used again when every byte of it is right. Callers in any number of
+    threads and processes may race: each gets a whole folder.
 
     Args:
         artifact: whose files.
@@ -31,7 +30,7 @@ def lay_out(artifact: Artifact, cache: Path, place: Callable[[str, str, Path], N
         UnavailableError: disk full, not writable.
     """
     final = cache / artifact.digest.removeprefix(digests.PREFIX)
-    if _looks_right(final, artifact):
+    if _is_right(final, artifact):
         return final
     making = cache / f"{TEMPORARY}{uuid.uuid4().hex}"
     try:
@@ -86,7 +85,7 @@ def _install(making: Path, final: Path, artifact: Artifact) -> None:
         with contextlib.suppress(OSError):
             making.rename(final)
             return
-        if _looks_right(final, artifact):
+        if _is_right(final, artifact):
             return  # another caller was first
         _discard(final)  # what is there is wrong
     raise UnavailableError(f"{final}: cannot be made; is another program writing there?")
@@ -99,17 +98,5 @@ def _discard(folder: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _looks_right(folder: Path, artifact: Artifact) -> bool:
-    if not folder.is_dir():
-        return False
-    wanted = {name for name, _ in artifact.files}
-    size = 0
-    found = set()
-    try:
-        for path in folder.rglob("*"):
-            if path.is_file() and not path.is_symlink():
-                found.add(path.relative_to(folder).as_posix())
-                size += path.stat().st_size
-    except OSError:
-        return False
-    return found == wanted and size == artifact.size
+def _is_right(folder: Path, artifact: Artifact) -> bool:
+    return folder.is_dir() and not check_folder(folder, artifact)

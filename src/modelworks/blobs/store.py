@@ -6,15 +6,16 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import ObjectStore
 
+from modelworks.blobs import remote
 from modelworks.core import digest as digests
 from modelworks.core.errors import (
     CorruptError,
@@ -22,10 +23,15 @@ from modelworks.core.errors import (
     NotFoundError,
     UnavailableError,
 )
+from modelworks.core.home import Access
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PATH = re.compile(r"sha256/[0-9a-f]{2}/([0-9a-f]{64})")
 _PIECE = 1 << 20
+_PART = 8 << 20
+_PARALLEL = 4
+_MOST_PARTS = 9_000  # stores end at 10,000
+_HERE = Access()
 STALE_SECONDS = 3600.0
 """A half-written file older than this belongs to a process that died."""
 
@@ -42,53 +48,55 @@ class BlobStore:
     """Files by digest, at `sha256/ab/<hex>` of a folder or of a bucket.
 
     Args:
-        where: a local folder, or a URL that the object-store library knows (`s3://...`).
+        where: a local folder, or a URL: `file:///`, `s3://`, `gs://`, `az://`, `abfss://`.
+        access: how a bucket is reached.
 
     Raises:
-        InvalidError: no such kind of URL.
+        InvalidError: no such kind of URL, or settings that do not fit it.
         UnavailableError: the folder cannot be made.
     """
 
-    def __init__(self, where: Path | str) -> None:
-        self.where = str(where)
-        self.folder = where if isinstance(where, Path) else None
+    def __init__(self, where: Path | str, access: Access = _HERE) -> None:
+        self.where = remote.shown(where)
+        self.folder = remote.folder_of(where)
         """The local folder; None where the store is not on this machine."""
-        try:
-            self._store: ObjectStore = (
-                LocalStore(where, mkdir=True) if isinstance(where, Path) else from_url(where)
-            )
-        except (BaseError, OSError, ValueError) as error:
-            line = str(error).split("\n", 1)[0]
-            if self.folder is None:
-                raise InvalidError(f"blob store '{where}': {line}", field="blobs") from error
-            raise UnavailableError(
-                f"blob store {where}: {line}; check that it can be written"
-            ) from error
+        self._store: ObjectStore = remote.open_store(where, access)
 
     def put(self, path: Path) -> str:
         """Store a file unless it is there already; a damaged copy is replaced.
+
+        The bytes are hashed again on their way: a store never sees the last of them where the
+        file changed meanwhile. A large file goes up in parts, a few in memory at a time.
 
         Returns:
             Its digest. The blob is visible whole or not at all, whenever the process ends.
 
         Raises:
             UnavailableError: disk full, not writable, store out of reach.
-            CorruptError: the file changed while it was read.
+            CorruptError: the file changed while it was read, or the store kept other bytes.
         """
-        digest = digests.of_file(path)
+        try:
+            digest = digests.of_file(path)
+            size = path.stat().st_size
+        except OSError as error:
+            raise UnavailableError(f"{path}: {error.strerror or error}") from error
         with contextlib.suppress(NotFoundError, CorruptError):
             self.check(digest)
             return digest
         key = _key(digest)
-        with self._errors(digest):
-            obstore.put(self._store, key, path)
+        with self._errors(digest, writing=True):
+            obstore.put(
+                self._store,
+                key,
+                _sent(path, digest),
+                chunk_size=max(_PART, size // _MOST_PARTS),
+                max_concurrency=_PARALLEL,
+            )
         if self.folder is not None:
             _settle(self.folder / key)
-        try:
-            self.check(digest)
-        except CorruptError as error:
+        if self.size(digest) != size:
             self.delete(digest)
-            raise CorruptError(f"{path.name} changed while it was stored; try again") from error
+            raise CorruptError(f"{path.name}: {self.where} did not keep all of it; try again")
         return digest
 
     def exists(self, digest: str) -> bool:
@@ -145,7 +153,7 @@ class BlobStore:
 
     def list(self) -> Iterator[Blob]:
         """Every stored blob, in no order; what is half-written is not among them."""
-        with self._errors(""):
+        with self._errors("", writing=True):
             for chunk in obstore.list(self._store, "sha256"):
                 for meta in chunk:
                     match = _PATH.fullmatch(meta["path"])
@@ -154,11 +162,38 @@ class BlobStore:
 
     def delete(self, digest: str) -> None:
         """Remove a blob; a missing one is quiet."""
-        with contextlib.suppress(NotFoundError), self._errors(digest):
-            obstore.delete(self._store, _key(digest))
+        self.delete_all([digest])
+
+    def delete_all(self, doomed: Iterable[str]) -> None:
+        """Remove blobs, in few requests where the store can; missing ones are quiet."""
+        keys = [_key(digest) for digest in doomed]
+        with self._errors("", writing=True):
+            try:
+                if keys:
+                    obstore.delete(self._store, keys)
+            except FileNotFoundError as error:
+                if remote.missing_bucket(error):
+                    raise
+                for key in keys:  # one was gone; who knows what was done about the others
+                    with contextlib.suppress(FileNotFoundError):
+                        obstore.delete(self._store, key)
+
+    def reach(self) -> None:
+        """Ask the store for a sign of life.
+
+        Raises:
+            UnavailableError: no such bucket, no access, nothing there; the message has the cure.
+        """
+        with self._errors("", writing=True):
+            for _ in obstore.list(self._store, "sha256/00", chunk_size=1):
+                return
 
     def sweep(self) -> None:
-        """Remove what processes that were killed left half-written in a local store."""
+        """Remove what processes that were killed left half-written in a local store.
+
+        In a bucket such parts are invisible, and no tool of ours lists them: a rule of the bucket
+        removes them (see the documentation).
+        """
         if self.folder is None:
             return
         oldest = time.time() - STALE_SECONDS
@@ -178,16 +213,30 @@ class BlobStore:
             raise CorruptError(f"blob {digest} at {self.where} does not match its digest")
 
     @contextmanager
-    def _errors(self, digest: str) -> Iterator[None]:
+    def _errors(self, digest: str, *, writing: bool = False) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
+            if writing or remote.missing_bucket(error):
+                raise remote.explain(error, self.where) from error
             raise NotFoundError(f"blob {digest} is not stored at {self.where}") from error
         except (BaseError, OSError) as error:
-            line = str(error).split("\n", 1)[0]
-            raise UnavailableError(
-                f"blob store {self.where}: {line}; nothing was changed: cure it, then retry"
-            ) from error
+            raise remote.explain(error, self.where) from error
+
+
+def _sent(path: Path, digest: str) -> Iterator[bytes]:
+    """A file's bytes; instead of the last ones an error, which ends the upload, if it changed."""
+    seen = hashlib.sha256()
+    with path.open("rb") as file:
+        piece = file.read(_PIECE)
+        while following := file.read(_PIECE):
+            seen.update(piece)
+            yield piece
+            piece = following
+    seen.update(piece)
+    if digests.PREFIX + seen.hexdigest() != digest:
+        raise CorruptError(f"{path.name} changed while it was stored; try again")
+    yield piece
 
 
 def _key(digest: str) -> str:

@@ -1,9 +1,40 @@
 """Where Modelworks keeps its files on one machine."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelworks.core.errors import UnavailableError
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a bucket is reached. Holds secrets: it is never printed.
+
+    Attributes:
+        config: settings of the object-store library, by its own names (`access_key_id`).
+        http: whether an endpoint without TLS may be used.
+        seconds: the longest wait for one answer of the store, and for all tries of one request.
+    """
+
+    config: Mapping[str, str] = field(default_factory=dict, repr=False)
+    http: bool = False
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where the registry keeps its rows and its files, where that is not the data folder.
+
+    Attributes:
+        database: a URL, with its password; empty = a SQLite file in the data folder.
+        artifacts: a URL or a folder; empty = a folder in the data folder.
+        access: how the artifacts' bucket is reached.
+    """
+
+    database: str = field(default="", repr=False)
+    artifacts: str = ""
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,19 @@
 """Opens the database and hands out transactions: reads see a snapshot, writers queue up."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL
+from sqlalchemy import Engine
 
+from modelworks.core.errors import InvalidError
 from modelworks.core.model import DEFAULT_TENANT
-from modelworks.db import schema
+from modelworks.db import postgres, schema, sqlite
 from modelworks.db.failures import translated
 from modelworks.db.session import EveryTenantSession, TenantSession
 
-BUSY_MS = 10_000
-"""How long a writer waits for another one."""
-
-_WRITES = "modelworks_writes"
+_KNOWN = "postgresql://user:password@host:5432/database, sqlite:///path or a path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +21,10 @@ class Database:
     """An open database whose schema is this build's.
 
     Attributes:
-        reader: transactions that only read (`BEGIN`).
-        writer: transactions that take the write lock at once (`BEGIN IMMEDIATE`), so that no
-            transaction fails half-way because another one wrote in between.
-        where: the database, for messages.
+        reader: transactions that only read: one snapshot each.
+        writer: transactions that take the write lock at once, so that none fails half-way
+            because another one wrote in between.
+        where: the database, for messages: a path, or a URL without its password.
     """
 
     reader: Engine
@@ -50,6 +45,15 @@ class Database:
         ):
             session.connection()  # take the lock now, not at the first statement
             yield session
+
+    def check(self) -> None:
+        """Ask the database for a sign of life.
+
+        Raises:
+            UnavailableError: it gives none; the message says why.
+        """
+        with translated(self.where), self.reader.connect():
+            pass
 
     def close(self) -> None:
         """Close every connection. Twice is quiet."""
@@ -84,51 +88,53 @@ class TenantScope:
             yield session
 
 
-def open_database(path: Path) -> Database:
-    """Open the SQLite file, creating or migrating it as needed, under a lock.
+def open_database(where: Path | str) -> Database:
+    """Open the database, creating or migrating its tables as needed, under a lock.
+
+    Args:
+        where: a SQLite file, `sqlite:///path`, or `postgresql://user:password@host:port/name`.
 
     Raises:
+        InvalidError: no such kind of URL.
+        MissingExtraError: the driver is not installed.
         UnsupportedError: a newer Modelworks wrote it.
-        CorruptError: no SQLite database, or a damaged one.
-        UnavailableError: it cannot be opened or written, or stays locked.
+        CorruptError: no database of ours, or a damaged one.
+        UnavailableError: it cannot be reached, opened or written, or stays locked.
     """
+    scheme, separator, _ = str(where).partition("://")
+    if isinstance(where, Path) or not separator:
+        return _open_sqlite(Path(where))
+    if scheme == "sqlite" and (path := where.removeprefix("sqlite:///")) not in {where, ""}:
+        return _open_sqlite(Path(path))
+    if scheme not in postgres.DRIVERS:
+        raise InvalidError(f"databases at '{scheme[:20]}://' are not known here: {_KNOWN}")
+    return _open_postgres(where)
+
+
+def _open_sqlite(path: Path) -> Database:
     where = str(path)
-    engine = sqlite_engine(path)
+    engine = sqlite.sqlite_engine(path)
     try:
         with translated(where):
-            schema.bring_up(engine, _writing(engine), path)
+            if not (path.exists() and schema.is_current(engine, where)):
+                with sqlite.migrating(engine, path) as connection:
+                    schema.bring_up(connection, where)
     except BaseException:
         engine.dispose()
         raise
-    return Database(engine, _writing(engine), where)
+    return Database(engine, sqlite.writing(engine), where)
 
 
-def sqlite_engine(path: Path) -> Engine:
-    """An engine on a SQLite file, set up as this house wants it; the schema is not looked at."""
-    url = URL.create("sqlite+pysqlite", database=str(path))
-    engine = create_engine(
-        url, connect_args={"timeout": BUSY_MS / 1000}, pool_size=4, max_overflow=16, pool_timeout=30
-    )
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _writing(engine: Engine) -> Engine:
-    return engine.execution_options(**{_WRITES: True})
-
-
-def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # the driver begins nothing by itself; `_begin` does
-    cursor = connection.cursor()
+def _open_postgres(text: str) -> Database:
+    url = postgres.parse(text)
+    where = postgres.shown(url)
+    engine = postgres.postgres_engine(url)
     try:
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a power cut
-    finally:
-        cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        with translated(where):
+            if not schema.is_current(engine, where):
+                with postgres.migrating(engine) as connection:
+                    schema.bring_up(connection, where)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Database(postgres.reading(engine), postgres.writing(engine), where)

@@ -4,43 +4,46 @@ alembic is imported only when there is something to migrate: a command that find
 current does not pay for it.
 """
 
-import fcntl
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from modelworks.core.errors import CorruptError, UnavailableError, UnsupportedError
+from modelworks.core.errors import CorruptError, UnsupportedError
 from modelworks.db.tables import Base
 
 HEAD = "0001"
 """Newest revision in `migrations/versions`; a test keeps it true."""
 
-LOCK_SECONDS = 30.0
 _MIGRATING = threading.Lock()
 """alembic keeps the migration under way in its modules: one at a time a process, whatever file."""
 
 
-def bring_up(reader: Engine, writer: Engine, path: Path) -> None:
-    """Migrate to `HEAD` where needed; concurrent callers wait for the first.
+def is_current(engine: Engine, where: str) -> bool:
+    """Whether the database has this build's schema; nothing is written.
 
     Raises:
         UnsupportedError: a newer Modelworks wrote the database.
         CorruptError: it holds tables that are not ours.
-        UnavailableError: another process has been migrating for too long.
     """
-    if path.exists() and _current(reader) == HEAD:
-        return
-    with _locked(path.with_name(path.name + ".lock")):
-        _use_wal(reader)
-        if _current(reader) != HEAD:
-            with writer.begin() as connection:
-                migrate(connection, HEAD)
+    with engine.connect() as connection:
+        return _revision(connection, where) == HEAD
+
+
+def bring_up(connection: Connection, where: str) -> None:
+    """Migrate to `HEAD` where another process has not done so meanwhile.
+
+    Args:
+        connection: in a transaction that no other process migrates beside.
+        where: the database, for messages.
+
+    Raises:
+        UnsupportedError: a newer Modelworks wrote the database.
+        CorruptError: it holds tables that are not ours.
+    """
+    if _revision(connection, where) != HEAD:
+        migrate(connection, HEAD)
 
 
 def migrate(connection: Connection, target: str, *, down: bool = False) -> None:
@@ -74,56 +77,20 @@ def migrate(connection: Connection, target: str, *, down: bool = False) -> None:
             environment.run_migrations()
 
 
-def _current(engine: Engine) -> str | None:
+def _revision(connection: Connection, where: str) -> str | None:
     """The database's revision; None = an empty database."""
-    with engine.connect() as connection:
-        tables = set(inspect(connection).get_table_names())
-        if "alembic_version" not in tables:
-            if tables:
-                raise CorruptError(
-                    f"database {engine.url.database}: holds tables of another program "
-                    f"({min(tables)}); choose another data folder"
-                )
-            return None
-        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if revision is not None and revision > HEAD:
+    tables = set(inspect(connection).get_table_names())
+    if "alembic_version" not in tables:
+        if tables:
+            raise CorruptError(
+                f"database {where}: holds tables of another program ({min(tables)}); give this "
+                "one a database of its own: see MODELWORKS_HOME and MODELWORKS_DATABASE"
+            )
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found is not None and found > HEAD:
         raise UnsupportedError(
-            f"database {engine.url.database}: written by a newer Modelworks (schema {revision}, "
+            f"database {where}: written by a newer Modelworks (schema {found}, "
             f"this one knows {HEAD}): pip install --upgrade modelworks"
         )
-    return revision
-
-
-def _use_wal(engine: Engine) -> None:
-    raw = engine.raw_connection()
-    try:
-        cursor = raw.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.close()
-    finally:
-        raw.close()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a file lock; it ends with the process that held it, however that ends."""
-    deadline = time.monotonic() + LOCK_SECONDS
-    try:
-        file = path.open("ab")
-    except OSError as error:
-        raise UnavailableError(
-            f"{path}: {error.strerror}; check that its folder exists and can be written"
-        ) from error
-    with file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise UnavailableError(
-                        f"{path}: another process has been migrating for "
-                        f"{LOCK_SECONDS:.0f} s; retry, or end that process"
-                    ) from error
-                time.sleep(0.05)
-        yield
+    return found

@@ -12,8 +12,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from modelworks.core.errors import CorruptError, UnavailableError, UnsupportedError
-from modelworks.db import schema
-from modelworks.db.engine import open_database, sqlite_engine
+from modelworks.db import schema, sqlite
+from modelworks.db.engine import open_database
 from modelworks.db.tables import Base
 
 pytestmark = pytest.mark.unit
@@ -72,12 +72,10 @@ def test_every_table_carries_its_tenant_first():
 
 
 def test_a_migration_that_fails_leaves_the_old_schema(path):
-    engine = sqlite_engine(path)
-    schema._use_wal(engine)
-    writer = engine.execution_options(modelworks_writes=True)
+    engine = sqlite.sqlite_engine(path)
 
     def cut_off():
-        with writer.begin() as connection:
+        with sqlite.migrating(engine, path) as connection:
             schema.migrate(connection, schema.HEAD)
             raise RuntimeError
 
@@ -158,8 +156,8 @@ def test_a_folder_instead_of_a_file(tmp_path):
 
 
 def test_a_migration_under_way_is_waited_for_with_a_deadline(path, monkeypatch):
-    monkeypatch.setattr(schema, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(sqlite, "LOCK_SECONDS", 0.2)
     lock = path.with_name("registry.db.lock")
-    with schema._locked(lock), pytest.raises(UnavailableError, match="migrating"):
+    with sqlite._locked(lock), pytest.raises(UnavailableError, match="migrating"):
         open_database(path)
     open_database(path).close()

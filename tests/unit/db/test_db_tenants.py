@@ -157,7 +157,7 @@ def test_keys_between_tables_hold(database):
 
 
 def test_a_second_writer_waits_and_then_says_so(database, monkeypatch):
-    monkeypatch.setattr("modelworks.db.engine.BUSY_MS", 50)
+    monkeypatch.setattr("modelworks.db.sqlite.BUSY_MS", 50)
     impatient = open_database(Path(database.where))
     with database.tenant("red").write():
         with pytest.raises(UnavailableError, match="locked"), impatient.tenant("blue").write():
