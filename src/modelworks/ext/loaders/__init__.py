@@ -1,0 +1,1 @@
+"""Loaders: each opens models of one framework, in a process of the model's own."""
