@@ -125,6 +125,8 @@ def set_limits(limits: Limits, *, own_user: bool) -> None:
     if own_user:
         bounds.append((resource.RLIMIT_NPROC, 256, 0))
     for kind, value, slack in bounds:
+        if kind == resource.RLIMIT_CPU and not value:
+            continue
         _, hard = resource.getrlimit(kind)
         ceiling = value + slack if hard == resource.RLIM_INFINITY else min(value + slack, hard)
         resource.setrlimit(kind, (min(value, ceiling), ceiling))

@@ -28,7 +28,8 @@ _ALLOW, _EPERM, _ENOSYS, _KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
 _X32 = 0x40000000
 # Numbers of the forbidden calls: new processes and programs, sockets (a pair stays), other
 # processes, mounts, namespaces, kernel keys and modules, the clock, and io_uring, which would do
-# all of that behind the filter's back. By machine: (audit architecture, clone, clone3, forbidden).
+# all of that behind the filter's back.
+# By machine: (audit architecture, clone, clone3, prctl, forbidden).
 _X86_64 = (
     41, 57, 58, 59, 62, 101, 135, 155, 161, 164, 165, 166, 167, 168, 169, 170, 175, 200, 227, 246,
     248, 249, 250, 272, 298, 304, 308, 310, 311, 313, 320, 321, 322, 323, 424, 425,
@@ -38,8 +39,8 @@ _AARCH64 = (
     224, 225, 241, 265, 268, 270, 271, 273, 280, 281, 282, 294, 424, 425,
 )  # fmt: skip
 _MACHINES = {
-    "x86_64": (0xC000003E, 56, 435, _X86_64),
-    "aarch64": (0xC00000B7, 220, 435, _AARCH64),
+    "x86_64": (0xC000003E, 56, 435, 157, _X86_64),
+    "aarch64": (0xC00000B7, 220, 435, 167, _AARCH64),
 }
 
 
@@ -168,7 +169,7 @@ def forbid_calls() -> None:
     machine = platform.machine()
     if machine not in _MACHINES:
         raise OSError(0, f"seccomp: no filter for {machine}")
-    architecture, clone, clone3, forbidden = _MACHINES[machine]
+    architecture, clone, clone3, prctl, forbidden = _MACHINES[machine]
     code = [
         (_LOAD, 0, 0, 4),  # architecture
         (_JUMP_EQUAL, 1, 0, architecture),
@@ -183,6 +184,11 @@ def forbid_calls() -> None:
         (_JUMP_SET, 0, 1, _CLONE_THREAD),
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _EPERM),
+        (_JUMP_EQUAL, 0, 4, prctl),
+        (_LOAD, 0, 0, 16),
+        (_JUMP_EQUAL, 0, 1, _PR_SET_PDEATHSIG),  # nobody takes back that he dies with his parent
+        (_RETURN, 0, 0, _EPERM),
+        (_RETURN, 0, 0, _ALLOW),
     ]
     for number in forbidden:
         code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _EPERM)]

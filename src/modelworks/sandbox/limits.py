@@ -11,7 +11,7 @@ class Limits:
 
     Attributes:
         memory_bytes: address space. Frameworks map much more than they use.
-        cpu_seconds: CPU time of all threads together.
+        cpu_seconds: CPU time of all threads together; 0 = no limit, for what lives on.
         wall_seconds: from start to answer; the parent kills the job when it is over.
         file_bytes: length of any one file that the job writes.
         disk_bytes: all that lies in the job's work folder.

@@ -1,0 +1,396 @@
+"""The parent's side of a model's own process: start it, call it, notice its end, say why.
+
+The child is taken for hostile: what it says is judged against the signature and the memory that is
+shared, what it writes to its outputs is kept as a bounded tail, what it takes is limited by the
+kernel, and a call that does not end in time ends the process.
+"""
+
+import fcntl
+import json
+import mmap
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from modelworks.core import codec
+from modelworks.core.errors import (
+    CrashedError,
+    DeadlineError,
+    InvalidError,
+    MissingExtraError,
+    ModelworksError,
+    UnavailableError,
+)
+from modelworks.core.tensor import Signature
+from modelworks.sandbox import spawn, wire
+from modelworks.sandbox.isolate import Isolation
+from modelworks.sandbox.limits import GIB, Limits
+from modelworks.sandbox.report import rebuild
+from modelworks.sandbox.scratch import Scratch
+from modelworks.sandbox.start import how
+from modelworks.sandbox.tensors import Packed, unpack
+from modelworks.sandbox.vigil import Vigil, Watched, resident
+from modelworks.sandbox.wire import Word
+
+_CHILD: Final = "modelworks.sandbox.worker_child"
+_FIRST: Final = 1 << 16
+_KEPT: Final = 64 << 20  # a region above this is given back after the call
+_GRACE_S: Final = 5.0
+_LIMITS: Final = Limits(cpu_seconds=0, file_bytes=GIB, disk_bytes=4 * GIB)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a model's process is.
+
+    Attributes:
+        loader: `module:class` of the `Loader`.
+        extra: the pip extra that brings its libraries.
+        folder: the artifact's, with `native.json`; it can be read there, and nothing be changed.
+        signature: that of `native.json`.
+        interpreter: Python of the environment that it needs; empty = this one.
+        limits: of the process; `cpu_seconds` 0 for one that lives on.
+        start_s: that it may take to become ready.
+        call_s: that one call may take.
+        tensor_bytes: of all inputs, and of all outputs, of one call.
+    """
+
+    loader: str
+    extra: str
+    folder: Path
+    signature: Signature
+    interpreter: str = ""
+    limits: Limits = _LIMITS
+    start_s: float = 120.0
+    call_s: float = 30.0
+    tensor_bytes: int = GIB
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """How a start went.
+
+    Attributes:
+        isolation: the walls that stand.
+        modules: that it has imported, for a spare that shall be as far.
+        load_s: of loading the model alone.
+        start_s: from the start of the process to its readiness.
+        resident_bytes: when it was ready.
+    """
+
+    isolation: Isolation
+    modules: tuple[str, ...]
+    load_s: float
+    start_s: float
+    resident_bytes: int
+
+
+class Worker:
+    """One process with one model.
+
+    Args:
+        program: what it is.
+        ended: called once, from a thread of ours, when it has ended unasked: the reason, in words
+            that follow "the model's process".
+        modules: to import before the model is known.
+
+    Raises:
+        OSError: the process cannot be started.
+    """
+
+    def __init__(
+        self, program: Program, ended: Callable[[str], None], modules: tuple[str, ...] = ()
+    ) -> None:
+        self._program = program
+        self._lock = threading.Lock()
+        self._number = 0
+        self._request: mmap.mmap | None = None
+        self._reply: mmap.mmap | None = None
+        self._isolation: Isolation | None = None
+        self._began = time.monotonic()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._vigil: Vigil | None = None
+        try:
+            with theirs:
+                self._vigil = self._start(theirs, modules, ended)
+        except BaseException:
+            self._control.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._watched.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return not self._watched.ended.is_set()
+
+    @property
+    def reason(self) -> str:
+        """Why it ended; empty while it lives."""
+        return self._watched.reason
+
+    @property
+    def age_s(self) -> float:
+        """Since its start."""
+        return time.monotonic() - self._began
+
+    def prepare(self) -> None:
+        """Wait until its walls stand and its libraries are imported; twice is quiet.
+
+        Raises:
+            ModelworksError: it ended, or took too long.
+        """
+        if self._isolation is not None:
+            return
+        message = self._hear(self._began + self._program.start_s, "to start")
+        if wire.unpack(message)[0] != Word.PREPARED:
+            raise self._broken("it did not say that it is prepared")
+        self._isolation = codec.decode(Isolation, wire.data_of(message).get("isolation"))
+
+    def load(self) -> Started:
+        """Load the model.
+
+        Raises:
+            InvalidError: it does not load; one line, why.
+            MissingExtraError: a library is not installed.
+            CrashedError: its process died of it.
+            UnavailableError: it took too long.
+        """
+        self.prepare()
+        program = self._program
+        until = time.monotonic() + program.start_s
+        order = {
+            "loader": program.loader,
+            "extra": program.extra,
+            "folder": str(program.folder.resolve()),
+        }
+        self._say(wire.pack(Word.LOAD, data=order))
+        message = self._hear(until, "to load the model")
+        word = wire.unpack(message)[0]
+        if word == Word.ERROR:
+            raise _judged(wire.data_of(message), loading=True)
+        if word != Word.READY:
+            raise self._broken("it did not say that it is ready")
+        facts = wire.data_of(message)
+        isolation = self._isolation
+        assert isolation is not None  # noqa: S101 - prepared
+        return Started(
+            isolation=isolation,
+            modules=tuple(str(name) for name in facts.get("modules", ())),
+            load_s=float(facts.get("seconds", 0.0)),
+            start_s=self.age_s,
+            resident_bytes=resident(self.pid),
+        )
+
+    def call(self, arrays: Sequence[Any]) -> list[Any]:
+        """Run the model once; other threads wait.
+
+        Args:
+            arrays: one an input of the signature, in its order, of its datatype.
+
+        Returns:
+            One array an output, of our own memory.
+
+        Raises:
+            InvalidError: the model refuses these values, or they are more than may be.
+            CrashedError: the model failed; its process lives.
+            DeadlineError: it took too long, and its process was ended.
+            UnavailableError: its process died.
+        """
+        packed = Packed(arrays)
+        if packed.size > self._program.tensor_bytes:
+            raise InvalidError(
+                f"inputs of {packed.size} bytes are more than the {self._program.tensor_bytes} "
+                "that one call may have"
+            )
+        with self._lock:
+            self._number += 1
+            until = time.monotonic() + self._program.call_s
+            self._ask(packed)
+            return self._answer(until)
+
+    def _ask(self, packed: Packed) -> None:
+        handles: list[int] = []
+        try:
+            fresh = self._request is None or len(self._request) < packed.size
+            if fresh:
+                self._request, handle = _region(packed.size)
+                handles.append(handle)
+            first = self._reply is None
+            if first:
+                self._reply, handle = _region(_FIRST)
+                handles.append(handle)
+            assert self._request is not None  # noqa: S101 - made above
+            packed.write(self._request)
+            self._say(wire.pack(Word.CALL, self._number, fresh, first), handles)
+        finally:
+            for handle in handles:
+                os.close(handle)
+
+    def _answer(self, until: float) -> list[Any]:
+        while True:
+            message = self._hear(until, "for this request", deadline=True)
+            word, number, size, _ = wire.unpack(message)
+            if number != self._number:
+                raise self._broken("it answers what nobody asked")
+            if word == Word.ERROR:
+                raise _judged(wire.data_of(message), loading=False)
+            if word == Word.MORE:
+                self._enlarge(size)
+            elif word == Word.DONE:
+                return self._taken()
+            else:
+                raise self._broken("it says what it may not say")
+
+    def _enlarge(self, size: int) -> None:
+        """Give it a larger region for its outputs, or none where that is too much."""
+        if not 0 < size <= self._program.tensor_bytes:
+            self._say(wire.pack(Word.REGION, self._number))
+            return
+        self._reply, handle = _region(size)
+        try:
+            self._say(wire.pack(Word.REGION, self._number), [handle])
+        finally:
+            os.close(handle)
+
+    def _taken(self) -> list[Any]:
+        reply, request = self._reply, self._request
+        assert reply is not None  # noqa: S101 - a call makes both
+        assert request is not None  # noqa: S101 - the same
+        try:
+            outputs = unpack(reply, self._program.signature.outputs, own=True)
+        except CrashedError as error:
+            raise self._broken(error.message.partition(": ")[2]) from error
+        if len(request) > _KEPT:
+            self._request = None
+        if len(reply) > _KEPT:
+            self._reply = None
+        return outputs
+
+    def close(self) -> None:
+        """End it and give its memory back; whoever waits for an answer is refused. Twice is quiet."""
+        self._watched.dismiss()
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+        self._watched.ended.wait(_GRACE_S)
+        with self._lock:
+            self._control.close()
+            self._request = self._reply = None
+
+    # -- the process
+
+    @property
+    def _watched(self) -> Watched:
+        assert self._vigil is not None  # noqa: S101 - set by __init__
+        return self._vigil.watched
+
+    def _start(
+        self, theirs: socket.socket, modules: tuple[str, ...], ended: Callable[[str], None]
+    ) -> Vigil:
+        program = self._program
+        launch = how(program.interpreter)
+        limits = program.limits
+        scratch = Scratch()
+        read, write = os.pipe()
+        try:
+            handle = theirs.fileno()
+            process = spawn.start(
+                spawn.Start(
+                    [*launch.command, "-m", _CHILD, str(handle), str(os.getpid())],
+                    (handle,),
+                    launch.environment(limits.threads),
+                    write,
+                )
+            )
+        except BaseException:
+            os.close(read)
+            scratch.remove()
+            raise
+        finally:
+            os.close(write)
+        vigil = Vigil(Watched(process, read, scratch.work, limits), scratch.remove, ended)
+        setup = {
+            "limits": codec.encode(limits),
+            "work": str(scratch.work),
+            "reads": [str(path.resolve()) for path in (program.folder, *launch.reads)],
+            "modules": list(modules),
+        }
+        with suppress(OSError):  # a child that died at once is told of by whoever waits for it
+            self._control.send(json.dumps(setup).encode())
+        return vigil
+
+    def _say(self, message: bytes, handles: Sequence[int] = ()) -> None:
+        try:
+            self._control.settimeout(_GRACE_S)
+            if handles:
+                socket.send_fds(self._control, [message], handles)
+            else:
+                self._control.send(message)
+        except OSError as error:
+            raise self._gone(loading=False) from error
+
+    def _hear(self, until: float, what: str, *, deadline: bool = False) -> bytes:
+        left = until - time.monotonic()
+        try:
+            self._control.settimeout(max(left, 0.001))
+            message = self._control.recv(wire.LONGEST)
+        except TimeoutError as error:
+            seconds = self._program.call_s if deadline else self._program.start_s
+            self._watched.end(f"took longer than {seconds:g} s {what}")
+            kind = DeadlineError if deadline else UnavailableError
+            raise kind(
+                f"the model took longer than {seconds:g} s {what}; its process was ended"
+            ) from error
+        except OSError as error:
+            raise self._gone(loading=not deadline) from error
+        if not message:
+            raise self._gone(loading=not deadline)
+        return message
+
+    def _gone(self, *, loading: bool) -> ModelworksError:
+        """Why there is no answer."""
+        watched = self._watched
+        watched.hung_up()
+        watched.ended.wait(_GRACE_S)
+        if watched.dismissed:
+            return UnavailableError("the model was unloaded while this request waited; try again")
+        reason = watched.reason or "does not answer"
+        if loading:
+            return CrashedError(f"the model's process {reason}")
+        return UnavailableError(f"the model's process {reason}; it is started again")
+
+    def _broken(self, what: str) -> UnavailableError:
+        self._watched.end(f"broke its protocol: {what}")
+        return UnavailableError(f"the model's process broke its protocol: {what}; it was ended")
+
+
+def _judged(data: dict[str, Any], *, loading: bool) -> ModelworksError:
+    """The child's error, as one of those that it may raise."""
+    error = rebuild(data)
+    allowed = InvalidError | MissingExtraError if loading else InvalidError
+    if isinstance(error, allowed):
+        return error
+    return CrashedError(error.message, field=error.field)
+
+
+def _region(size: int) -> tuple[mmap.mmap, int]:
+    """Memory to share, which the other side can neither shrink (we would die reading) nor grow."""
+    size = max(_FIRST, 1 << (size - 1).bit_length()) if size <= _KEPT else size
+    handle = os.memfd_create("tensors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(handle, size)
+        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(handle, fcntl.F_ADD_SEALS, seals)
+        return mmap.mmap(handle, size), handle
+    except OSError as error:
+        os.close(handle)
+        raise UnavailableError(f"no memory to share with the model: {error.strerror}") from error
