@@ -89,7 +89,7 @@ def examine_stream(
     try:
         for _ in range(max(1, pickles)):
             Machine(source, notes, persistent=persistent).load()
-        if pickles and source.read(1):
+        if pickles and source.leftover():
             problem = InvalidError(
                 f"{source.name}: more follows after the end of the pickle, and what it is cannot "
                 "be known; save one model a file"

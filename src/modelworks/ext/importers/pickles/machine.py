@@ -47,6 +47,10 @@ class Source(Protocol):
         """Up to `count` bytes; fewer only at the end."""
         ...
 
+    def leftover(self) -> bool:
+        """Whether anything follows."""
+        ...
+
     def readinto(self, target: bytearray | memoryview) -> int:
         """Fill `target`; fewer bytes only at the end."""
         ...

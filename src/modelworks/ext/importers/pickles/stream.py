@@ -116,6 +116,13 @@ class Stream:
         self._given += len(data)
         return data
 
+    def leftover(self) -> bool:
+        """Whether anything follows what `read` gave: in the file, or behind compressed data."""
+        if self.read(1):
+            return True
+        behind = getattr(self._inflater, "unused_data", b"")
+        return bool(behind) or bool(self._file.read(1))
+
     def readinto(self, target: bytearray | memoryview) -> int:
         """Fill `target`; fewer bytes only at the end."""
         data = self.read(len(target))

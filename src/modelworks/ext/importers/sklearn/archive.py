@@ -1,6 +1,5 @@
 """Opens skops archives: types by the allow-list, sizes by a bound."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,10 @@ from skops.io.exceptions import UntrustedTypesFoundException
 
 from modelworks.core.errors import InvalidError, ModelworksError, RefusedError
 from modelworks.core.scans import Danger, Finding, Scan
+from modelworks.ext.importers import archives
 from modelworks.ext.importers.pickles.allow import AllowList
 from modelworks.ext.importers.pickles.judge import admit, find
 from modelworks.ext.importers.reasons import reason
-
-_BOMB_RATIO, _BOMB_FLOOR = 200, 64 << 20
 
 
 def read(path: Path, allowed: AllowList, *, trust: bool) -> tuple[Any, Scan]:
@@ -43,10 +41,7 @@ def read(path: Path, allowed: AllowList, *, trust: bool) -> tuple[Any, Scan]:
 
 def examine(path: Path, allowed: AllowList) -> Scan:
     """The types in an archive that skops does not trust by itself, by our own lists."""
-    with zipfile.ZipFile(path) as archive:
-        inflated = sum(item.file_size for item in archive.infolist())
-    if inflated > max(_BOMB_FLOOR, path.stat().st_size * _BOMB_RATIO):
-        raise RefusedError(f"{path.name}: a decompression bomb", field="file")
+    archives.check(path).close()
     findings = tuple(_find(name, allowed) for name in skops.io.get_untrusted_types(file=path))
     worst = (Danger.DANGEROUS, Danger.UNKNOWN)
     found = {finding.danger for finding in findings}

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from modelworks.core.errors import InvalidError, RefusedError
+from modelworks.core.errors import InvalidError
+from modelworks.ext.importers import archives
 from modelworks.ext.importers.pickles.scan import names_in
 
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _TAR_MAGIC, _TAR_AT = b"ustar", 257
-_MEMBERS = 100_000
-_RATIO = 200
 _FLOOR = 64 << 20
 _HEAD = 1 << 20
 _HEADER = 100 << 20  # safetensors' own limit
@@ -90,31 +89,19 @@ def check_archive(path: Path) -> None:
 
     Raises:
         InvalidError: cut off or damaged.
-        RefusedError: two members of one name, or a bomb.
+        RefusedError: an archive of two meanings (see `archives`), or a bomb.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            damaged = archive.testzip() if _total(members) < _FLOOR else None
-    except DAMAGE as error:
-        raise InvalidError(
-            f"{path.name}: truncated or damaged archive ({str(error)[:120]})"
-        ) from error
+    with archives.check(path) as archive:
+        members = archive.infolist()
+        try:
+            total = sum(member.file_size for member in members)
+            damaged = archive.testzip() if total < _FLOOR else None
+        except DAMAGE as error:
+            raise InvalidError(
+                f"{path.name}: truncated or damaged archive ({str(error)[:120]})"
+            ) from error
     if damaged is not None:
         raise InvalidError(f"{path.name}: member {damaged[:100]} is damaged")
-    if len(members) > _MEMBERS:
-        raise RefusedError(f"{path.name}: {len(members)} members in one archive")
-    if len({member.filename for member in members}) < len(members):
-        raise RefusedError(f"{path.name}: two members of the archive have one name")
-    if _total(members) > max(_FLOOR, _RATIO * path.stat().st_size):
-        raise RefusedError(
-            f"{path.name}: {path.stat().st_size} bytes inflate to {_total(members)}: a "
-            "decompression bomb"
-        )
-
-
-def _total(members: list[zipfile.ZipInfo]) -> int:
-    return sum(member.file_size for member in members)
 
 
 def pickled_names(path: Path, found: Found) -> tuple[str, ...]:
