@@ -1,7 +1,7 @@
 """Where the house is open: one Protocol a seam, found by entry point, with a contract suite each.
 
-Entry-point groups: `modelworks.importers`, `modelworks.engines`, `modelworks.loaders`. The suites
-are in `modelworks.testing`.
+Entry-point groups: `modelworks.importers`, `modelworks.engines`, `modelworks.loaders`,
+`modelworks.steps`. The suites are in `modelworks.testing`.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.native import NativeModel
+from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import Signature, Tensors
 
 
@@ -149,6 +150,20 @@ class Session(Protocol):
         ...
 
 
+@runtime_checkable
+class Watchable(Protocol):
+    """A session whose model lives elsewhere and may be gone for a while."""
+
+    def watch(self, changed: Callable[[str], None]) -> None:
+        """Be told of every change, from any thread.
+
+        Args:
+            changed: gets the reason why calls are refused for now (`UnavailableError`), or "" when
+                they are answered again. Called at once where they are refused already.
+        """
+        ...
+
+
 class Engine(Protocol):
     """Runs one or more artifact formats."""
 
@@ -161,5 +176,47 @@ class Engine(Protocol):
 
         Raises:
             InvalidError: this is no model that the engine can run; one line, why.
+        """
+        ...
+
+
+class OpenStep(Protocol):
+    """One step of one model, ready to run. `run` may be called from one thread at a time.
+
+    Attributes:
+        outputs: inputs of the model that it makes.
+    """
+
+    outputs: tuple[str, ...]
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Make the model's inputs.
+
+        Args:
+            inputs: everything that callers sent, rows of several requests together.
+
+        Raises:
+            InvalidError: a value that cannot be read; `field` names row and input.
+        """
+        ...
+
+
+class StepRunner(Protocol):
+    """A kind of step that no graph of ONNX operators does; runs in the server, off its loop."""
+
+    name: ClassVar[str]  # the field of `InputSteps`
+    extra: ClassVar[str]  # the pip extra that brings its libraries
+    experimental: ClassVar[bool]
+
+    def open(self, item: InputSteps, model: Signature, folder: Path) -> OpenStep:
+        """Make it ready.
+
+        Args:
+            item: of which input, and how.
+            model: what the model takes.
+            folder: of the artifact: files that the step names lie there.
+
+        Raises:
+            InvalidError: a file is missing or damaged, or does not fit.
         """
         ...

@@ -6,6 +6,7 @@ are count + 1 ends, relative to what follows them, then the data. The table of a
 be hostile is copied before it is looked at, and nothing in it is believed.
 """
 
+import itertools
 import math
 import mmap
 from collections.abc import Sequence
@@ -73,7 +74,7 @@ class Packed:
 
     def _text(self, number: int, array: Any) -> int:
         items = array.ravel().tolist()
-        if not all([isinstance(item, bytes) for item in items]):
+        if not all(isinstance(item, bytes) for item in items):
             raise InvalidError("BYTES elements are wanted as bytes")
         self._texts[number] = items
         return _WORD * (len(items) + 1) + sum(map(len, items))
@@ -110,7 +111,7 @@ def unpack(region: mmap.mmap, specs: Sequence[TensorSpec], *, own: bool) -> list
         shape = tuple(table[at : at + rank])
         place, length = table[at + rank : at + rank + 2]
         at += rank + 2
-        if any([n < 0 or m not in {None, n} for n, m in zip(shape, spec.shape, strict=True)]):
+        if any(n < 0 or m not in {None, n} for n, m in zip(shape, spec.shape, strict=True)):
             raise _broken(f"'{spec.name}' has shape {list(shape)}, against its signature")
         if place % _WORD or place < words * _WORD or length < 0 or place + length > size:
             raise _broken(f"'{spec.name}' lies outside the memory that is shared")
@@ -142,7 +143,7 @@ def _texts(region: mmap.mmap, shape: tuple[int, ...], count: int, place: int, le
         raise _broken("the ends of texts contradict each other")
     flat = np.empty(count, dtype=object)
     places = ends.tolist()
-    flat[:] = [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    flat[:] = [data[a:b] for a, b in itertools.pairwise(places)]
     return flat.reshape(shape)
 
 
@@ -185,7 +186,7 @@ def _fitting(outputs: Any, spec: TensorSpec) -> Any:
             )
         array = array.astype(wanted)
     if array.ndim != len(spec.shape) or any(
-        [m not in {None, n} for n, m in zip(array.shape, spec.shape, strict=True)]
+        m not in {None, n} for n, m in zip(array.shape, spec.shape, strict=True)
     ):
         axes = [-1 if n is None else n for n in spec.shape]
         raise CrashedError(
@@ -199,7 +200,7 @@ def _as_bytes(array: Any, spec: TensorSpec) -> Any:
     items = array.ravel().tolist()
     flat = np.empty(len(items), dtype=object)
     flat[:] = [item.encode() if isinstance(item, str) else item for item in items]
-    if not all([isinstance(item, bytes) for item in flat.tolist()]):
+    if not all(isinstance(item, bytes) for item in flat.tolist()):
         raise CrashedError(
             f"the model gave output '{spec.name}' as {array.dtype}, and its signature says BYTES"
         )

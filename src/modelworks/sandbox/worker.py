@@ -277,7 +277,7 @@ class Worker:
         return outputs
 
     def close(self) -> None:
-        """End it and give its memory back; whoever waits for an answer is refused. Twice is quiet."""
+        """End it and give its memory back; who waits for an answer is refused. Twice is quiet."""
         self._watched.dismiss()
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)

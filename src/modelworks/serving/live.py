@@ -1,10 +1,12 @@
 """One model that answers: its session, its queue, its counters."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
 
+from modelworks.core.seams import Watchable
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Signature
 from modelworks.protocol.oip.templates import AnswerWriter, RequestReader
@@ -66,12 +68,25 @@ class Live:
             partial(answer, self),
         )
 
+    def watch(self, changed: Callable[[str], None]) -> None:
+        """Be told on the loop why the model cannot answer for now, or "" when it can again."""
+        loop = asyncio.get_running_loop()
+
+        def stirred(why: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop closed: nobody is left to tell
+                loop.call_soon_threadsafe(changed, why)
+
+        if isinstance(self._session, Watchable):
+            self._session.watch(stirred)
+
     async def close(self, within: float) -> None:
         """Answer who waits, then give the memory back; `within` seconds are the limit."""
         if await self.batcher.drain(within):
             await asyncio.to_thread(self._session.close)
-        else:
-            _log.warning("%s %s: a call outlived its deadline", self.name, self.version)
+            return
+        _log.warning("%s %s: a call outlived its deadline", self.name, self.version)
+        if isinstance(self._session, Watchable):  # it runs elsewhere, and is ended with its process
+            await asyncio.to_thread(self._session.close)
 
     def _called(self, call: Call) -> None:
         self.recorder.call(call)

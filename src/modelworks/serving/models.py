@@ -38,21 +38,35 @@ class State(StrEnum):
 
 
 _MOVES: Final = {
-    State.UNAVAILABLE: {State.LOADING},
+    State.UNAVAILABLE: {State.LOADING, State.READY, State.UNLOADING},
     State.LOADING: {State.READY, State.UNAVAILABLE},
-    State.READY: {State.UNLOADING},
+    State.READY: {State.UNLOADING, State.UNAVAILABLE},
     State.UNLOADING: {State.UNAVAILABLE},
 }
 
 
 @dataclass(slots=True)
 class Entry:
-    """One version of the list. `live` is there exactly while it is READY."""
+    """One version of the list.
+
+    Attributes:
+        served: its line.
+        state: of it.
+        reason: why it is in that state, or what is the matter with it.
+        live: what answers; there exactly while it is READY.
+        fallen: loaded, and not able to answer for now: its process ended and is started again.
+    """
 
     served: ServedModel
     state: State = State.UNAVAILABLE
     reason: str = "not loaded yet"
     live: Live | None = None
+    fallen: Live | None = None
+
+    @property
+    def held(self) -> Live | None:
+        """What holds memory."""
+        return self.live or self.fallen
 
     def move(self, state: State, reason: str = "") -> None:
         """Change state, along the allowed moves only."""
@@ -197,7 +211,7 @@ class ModelTable:
     async def close(self, within: float) -> None:
         """Answer everything that waits and give all memory back."""
         self._closing = True
-        lives = [entry.live for entry in self._entries.values() if entry.live is not None]
+        lives = [entry.held for entry in self._entries.values() if entry.held is not None]
         await asyncio.gather(*(live.close(within) for live in lives))
 
     def _of(self, name: str) -> list[Entry]:
@@ -225,7 +239,7 @@ class ModelTable:
     async def _bring(self, key: Key, model: ServedModel) -> ModelworksError | None:
         """Load a version, or a changed one in the place of what serves it now."""
         entry = self._entries[key]
-        old = entry.live
+        old = entry.held
         if old is None and entry.state is not State.LOADING:
             entry.move(State.LOADING)
         try:
@@ -234,19 +248,36 @@ class ModelTable:
             _log.error("%s %s cannot be served: %s", *key, error.message)
             if old is None:
                 entry.move(State.UNAVAILABLE, error.message)
-            else:
+            elif entry.live is not None:
                 entry.reason = f"the new file cannot be served, the old one is: {error.message}"
             return error
-        entry.live = Live(model, loaded, Recorder.of_model(self._block, *key), answer)
-        entry.reason = loaded.unbatched and f"requests are not batched: {loaded.unbatched}"
-        if old is None:
-            entry.move(State.READY, entry.reason)
-        entry.live.recorder.ready(value=True)
+        live = Live(model, loaded, Recorder.of_model(self._block, *key), answer)
+        entry.live, entry.fallen = live, None
+        if entry.state is not State.READY:
+            entry.move(State.READY)
+        entry.reason = _remark(live)
+        live.recorder.ready(value=True)
+        live.watch(partial(self._stirred, entry, live))
         _log.info("%s %s is ready", *key)
         self._changed()
         if old is not None:
             await old.close(_DRAIN_S)
         return None
+
+    def _stirred(self, entry: Entry, live: Live, why: str) -> None:
+        """A model's process ended, or stands again."""
+        if live not in {entry.live, entry.fallen}:
+            return  # it was replaced or unloaded meanwhile
+        if why and entry.live is live:
+            entry.live, entry.fallen = None, live
+            entry.move(State.UNAVAILABLE, why)
+        elif why:
+            entry.reason = why
+        elif entry.fallen is live:
+            entry.live, entry.fallen = live, None
+            entry.move(State.READY, _remark(live))
+        live.recorder.ready(value=not why)
+        self._changed()
 
     async def _load(self, key: Key, model: ServedModel) -> Loaded:
         try:
@@ -258,10 +289,10 @@ class ModelTable:
             ) from error
 
     async def _drop(self, entry: Entry, reason: str) -> None:
-        live = entry.live
+        live = entry.held
         if live is None:
             return
-        entry.live = None
+        entry.live = entry.fallen = None
         entry.move(State.UNLOADING)
         live.recorder.ready(value=False)
         self._changed()
@@ -328,6 +359,10 @@ def check(served: ServedList) -> None:
 def _essence(model: ServedModel) -> ServedModel:
     """What makes a reload necessary."""
     return replace(model, default=True, aliases=(), autoload=True)
+
+
+def _remark(live: Live) -> str:
+    return live.unbatched and f"requests are not batched: {live.unbatched}"
 
 
 def _some(names: list[str]) -> str:

@@ -4,6 +4,7 @@ Nothing that can run code runs in the server's process, and nothing runs it at a
 owner's recorded word.
 """
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,8 @@ class NativeSession:
         self._names = {spec.name for spec in own.inputs}
         places = {spec.name: place for place, spec in enumerate(own.outputs)}
         order = [places[spec.name] for spec in signature.outputs]
+        # A session that nobody holds any more must not leave a process behind.
+        self._finish = weakref.finalize(self, keeper.close)
         self._order = order if order != list(range(len(own.outputs))) else None
 
     @property
@@ -52,7 +55,7 @@ class NativeSession:
         return self._open.started
 
     def watch(self, changed: Callable[[str], None]) -> None:
-        """See `core.seams.Watchable`."""
+        """See `core.seams.Watchable.watch`."""
         self._open.watch(changed)
 
     def infer(self, inputs: Tensors) -> Sequence[Any]:
@@ -65,9 +68,8 @@ class NativeSession:
 
     def close(self) -> None:
         """End the process; the memory goes with it."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.close()
+        self._keeper = None
+        self._finish()
 
     @property
     def _open(self) -> Keeper:
@@ -95,7 +97,7 @@ class NativeSession:
             )
         shape = array.shape
         if len(shape) != len(spec.shape) or any(
-            [m not in {None, n} for n, m in zip(shape, spec.shape, strict=True)]
+            m not in {None, n} for n, m in zip(shape, spec.shape, strict=True)
         ):
             wanted = [-1 if n is None else n for n in spec.shape]
             raise InvalidError(
