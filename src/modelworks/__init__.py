@@ -1,7 +1,8 @@
 """Modelworks: the factory that takes trained models to production and keeps them healthy there.
 
-Public names: `Client` (everything the command line does), `serve` (a fitted estimator on a port in
-one line), `Served`, `ModelworksError` and `__version__`. Each is loaded when first asked for.
+Public names: `Client` (everything the command line does), `load` (a registered model inside your
+own program), `Embedded`, `serve` (a fitted estimator on a port in one line), `Served`,
+`ModelworksError` and `__version__`. Each is loaded when first asked for.
 """
 
 from importlib import import_module
@@ -9,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelworks.apps.embed import Client
+    from modelworks.apps.embedded import Embedded, load
     from modelworks.apps.oneline import Served, serve
     from modelworks.core.errors import ModelworksError
 
     __version__: str
 
-__all__ = ["Client", "ModelworksError", "Served", "__version__", "serve"]
+__all__ = ["Client", "Embedded", "ModelworksError", "Served", "__version__", "load", "serve"]
 
 _HOMES = {
     "Client": "modelworks.apps.embed",
+    "Embedded": "modelworks.apps.embedded",
     "ModelworksError": "modelworks.core.errors",
     "Served": "modelworks.apps.oneline",
+    "load": "modelworks.apps.embedded",
     "serve": "modelworks.apps.oneline",
 }
 

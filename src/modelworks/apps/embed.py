@@ -58,6 +58,25 @@ def _folder(text: str) -> Path:
         ) from error
 
 
+def settings_of(
+    url: str | None = None, home: str | Path | None = None, server: str | None = None
+) -> Settings:
+    """What a caller gave, over what the environment says.
+
+    Args:
+        url: of a control plane.
+        home: data folder; without `url` it means this machine's registry.
+        server: of the model server.
+    """
+    found = Settings.read()
+    local = home is not None and url is None
+    return Settings(
+        home=Home(_folder(str(home))) if home is not None else found.home,
+        url=url if url is not None else "" if local else found.url,
+        server=server or found.server,
+    )
+
+
 def local(home: Home) -> "Factory":
     """The registry and everything that needs it, in this process.
 
@@ -108,11 +127,5 @@ class Client(BaseClient):
         home: str | Path | None = None,
         server: str | None = None,
     ) -> None:
-        found = Settings.read()
-        local = home is not None and url is None
-        settings = Settings(
-            home=Home(_folder(str(home))) if home is not None else found.home,
-            url=url if url is not None else "" if local else found.url,
-            server=server or found.server,
-        )
+        settings = settings_of(url, home, server)
         super().__init__(lambda: connect(settings), settings.server)

@@ -51,7 +51,20 @@ def decode_rows(body: bytes, signature: Signature, max_rows: int = MAX_ROWS) -> 
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidError(f"the body is no JSON: {error}", field="body") from error
-    rows = _rows(data, signature)
+    return read_rows(_rows(data, signature), signature, max_rows)
+
+
+def read_rows(rows: list[Any], signature: Signature, max_rows: int = MAX_ROWS) -> PlainRows:
+    """Rows of JSON values, each a list or an object, as tensors.
+
+    Args:
+        rows: as JSON has them.
+        signature: of the model.
+        max_rows: more are refused.
+
+    Raises:
+        InvalidError: anything wrong; `field` names row and field.
+    """
     if not rows:
         raise InvalidError("there are no rows", field="rows")
     if len(rows) > max_rows:

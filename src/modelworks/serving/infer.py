@@ -52,7 +52,7 @@ class Answering(Member):
         super().__init__(
             inputs,
             rows if live.batched else 1,
-            None if live.one_shape else _shape(inputs),
+            None if live.one_shape else shape_of(inputs),
             received,
             received + 1000 * timeout_us if timeout_us else 0,
         )
@@ -70,7 +70,8 @@ class Answering(Member):
             self.live.recorder.ended(Outcome.CANCELLED, 0)
 
 
-def _shape(inputs: Tensors) -> Hashable:
+def shape_of(inputs: Tensors) -> Hashable:
+    """What the inputs of members have to have in common to share a batch."""
     return tuple([array.shape[1:] for array in inputs.values()])
 
 

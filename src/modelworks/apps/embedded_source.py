@@ -1,0 +1,140 @@
+"""Where an embedded model's versions come from: this machine's registry, or a control plane."""
+
+import hashlib
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from modelworks.apps.embed import Settings, local
+from modelworks.client.http import HttpTransport
+from modelworks.control import plan
+from modelworks.core import digest as digests
+from modelworks.core.errors import ModelworksError, NotFoundError
+from modelworks.core.model import ModelVersion
+from modelworks.core.reference import ModelRef
+from modelworks.core.served import Batching, ServedList, ServedModel, read_served, write_served
+
+_OLD_S: Final = 3600.0  # a folder younger than this may be another process's newest
+
+
+class Source(ABC):
+    """Finds the version that a reference points at now, and lays its files out."""
+
+    @abstractmethod
+    def find(self) -> ModelVersion:
+        """The version, cheaply: no file is touched.
+
+        Raises:
+            ModelworksError: there is none, or nobody can be asked.
+        """
+
+    @abstractmethod
+    def fetch(self, version: ModelVersion) -> ServedModel:
+        """Its files on this machine, as a line of a served list.
+
+        Raises:
+            ModelworksError: a file is damaged or gone, or cannot be had now.
+        """
+
+    def keep(self, model: ServedModel) -> None:  # noqa: B027 - a registry at hand keeps itself
+        """Remember what answers now, for a start when nobody can be asked."""
+
+    def kept(self) -> ServedModel | None:
+        """What was remembered, where its files are still whole."""
+        return None
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give connections back."""
+
+
+def source_of(settings: Settings, ref: ModelRef) -> Source:
+    """The source that the settings name.
+
+    Raises:
+        MissingExtraError: this machine's registry, without its libraries.
+    """
+    return _Remote(settings, ref) if settings.url else _Local(settings, ref)
+
+
+def _found(show: Callable[[str], ModelVersion], ref: ModelRef) -> ModelVersion:
+    """As the server resolves: a bare name is its champion, else its latest."""
+    if ref.alias is None and ref.version is None:
+        with suppress(NotFoundError):
+            return show(f"{ref.name}@{plan.CHAMPION}")
+    return show(str(ref))
+
+
+class _Local(Source):
+    """The registry on this machine."""
+
+    def __init__(self, settings: Settings, ref: ModelRef) -> None:
+        self._factory = local(settings.home)
+        self._ref = ref
+
+    def find(self) -> ModelVersion:
+        return _found(self._factory.show, self._ref)
+
+    def fetch(self, version: ModelVersion) -> ServedModel:
+        return self._factory.resolve((version.ref,)).models[0]
+
+    def close(self) -> None:
+        self._factory.close()
+
+
+class _Remote(Source):
+    """A control plane at a URL; files are kept in `HOME/embedded`."""
+
+    def __init__(self, settings: Settings, ref: ModelRef) -> None:
+        self._transport = HttpTransport(settings.url)
+        self._ref = ref
+        self._folder = settings.home.root / "embedded"
+        name = hashlib.sha256(f"{settings.url}\0{ref}".encode()).hexdigest()[:24]
+        self._record = self._folder / f"{name}.json"
+
+    def find(self) -> ModelVersion:
+        return _found(self._transport.show, self._ref)
+
+    def fetch(self, version: ModelVersion) -> ServedModel:
+        folder = self._transport.materialise(version, self._folder)
+        choice = plan.Choice(
+            version.name, version.version, version.artifact.digest, (), default=True
+        )
+        return plan.served(version, str(folder), choice)
+
+    def keep(self, model: ServedModel) -> None:
+        write_served(self._record, ServedList(1, (model,)))
+        self._clear()
+
+    def kept(self) -> ServedModel | None:
+        try:
+            [model] = read_served(self._record).models
+            whole = digests.of_entries(digests.tree(Path(model.path))) == model.digest
+        except (ModelworksError, OSError, ValueError):
+            return None
+        return model if whole else None
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _clear(self) -> None:
+        """Remove folders that no record names; a young one may just be arriving."""
+        named = set()
+        for record in self._folder.glob("*.json"):
+            with suppress(ModelworksError):
+                named |= {Path(model.path).name for model in read_served(record).models}
+        for folder in self._folder.iterdir():
+            with suppress(OSError):
+                old = folder.stat().st_mtime < time.time() - _OLD_S
+                if folder.is_dir() and folder.name not in named and old:
+                    shutil.rmtree(folder)
+
+
+def plain(model: ServedModel, batching: Batching) -> ServedModel:
+    """The line as an embedded table wants it: the only one of its model, without other names."""
+    return replace(model, default=True, aliases=(), autoload=True, batching=batching)
