@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from modelworks.core.home import Home
+import store_servers
+from modelworks.core.home import Home, Stores
 
 TESTS = Path(__file__).resolve().parent
 
@@ -16,6 +17,50 @@ TESTS = Path(__file__).resolve().parent
 def home(tmp_path: Path) -> Home:
     """An empty data folder."""
     return Home(tmp_path / "home").create()
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A PostgreSQL server."""
+    with store_servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """An S3 server."""
+    with store_servers.s3() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server():
+    """A Google Cloud Storage server."""
+    with store_servers.gcs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_server():
+    """An Azure Blob Storage server."""
+    with store_servers.azure() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """The URL of a database of this test's own, with our tables."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite+folder", "postgresql+s3"])
+def stores(request) -> Stores:
+    """Where a registry keeps its things: once on this machine alone, once in servers."""
+    if request.param == "sqlite+folder":
+        return Stores()
+    buckets = request.getfixturevalue("s3_server")
+    return buckets.stores(request.getfixturevalue("postgres_url"))
 
 
 def area(nodeid: str) -> str:

@@ -1,4 +1,4 @@
-"""A registry on a real database and real files, with a clock that the test moves."""
+"""A registry on real stores of both kinds, with a clock that the test moves."""
 
 from dataclasses import dataclass
 
@@ -23,15 +23,15 @@ def clock():
 
 
 @pytest.fixture
-def database(home):
-    database = open_database(home.database)
+def database(home, stores):
+    database = open_database(stores.database or home.database)
     yield database
     database.close()
 
 
 @pytest.fixture
-def blobs(home):
-    return BlobStore(home.blobs)
+def blobs(home, stores):
+    return BlobStore(stores.artifacts or home.blobs, stores.access)
 
 
 @pytest.fixture
