@@ -7,6 +7,7 @@ test that asks for the same gets the same one; made once, also where several tes
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,33 @@ import pytest
 
 TENSORFLOW = ("tensorflow-cpu==2.21.0",)
 """With Keras 3; the converter that writes LiteRT files is in it."""
+
+
+def made(name: str, wanted: tuple[str, ...], maker: str) -> Path:
+    """The folder that a script of `tests/makers` fills in an environment of its own.
+
+    Kept by the requirements and the script's own text; made once.
+
+    Args:
+        name: of the framework.
+        wanted: requirement lines of the environment.
+        maker: name of the script, called with an empty folder.
+    """
+    script = Path(__file__).resolve().parent / "makers" / maker
+    text = script.read_text()
+    key = hashlib.sha256(" ".join((sys.version, *wanted, text)).encode()).hexdigest()[:16]
+    python = environment(name, wanted)
+    folder = python.parents[2] / f"made-{key}"
+    with (python.parents[2] / f"made-{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            command = [python, "-W", "ignore", script, folder]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr[-2000:]
+            (folder / "complete").touch()
+    return folder
 
 
 def environment(name: str, wanted: tuple[str, ...]) -> Path:

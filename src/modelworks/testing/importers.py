@@ -17,7 +17,18 @@ from modelworks.core.seams import Engine, EngineOptions, Importer, Session
 from modelworks.core.tensor import Datatype, Role, Tensors
 from modelworks.plugins.load import available, load
 
-HEAVY = ("lightgbm", "onnx", "onnxruntime", "pandas", "skl2onnx", "sklearn", "torch", "xgboost")
+HEAVY = (
+    "ai_edge_litert",
+    "flatbuffers",
+    "lightgbm",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "skl2onnx",
+    "sklearn",
+    "torch",
+    "xgboost",
+)
 _BATCHES = (1, 2, 7)
 _CUTS = (0.02, 0.3, 0.7, 0.97)
 _LONGEST_LINE = 600

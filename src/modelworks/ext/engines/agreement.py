@@ -1,5 +1,7 @@
 """What every engine asks before it runs: options it knows, the signature registered, its inputs."""
 
+import ctypes
+import sys
 from typing import Any, Final
 
 import numpy as np
@@ -106,3 +108,12 @@ def conform(inputs: Tensors, signature: Signature) -> dict[str, Any]:
             )
         given[spec.name] = np.asarray(array, order="C")  # ascontiguousarray gives scalars an axis
     return given
+
+
+def trim() -> None:
+    """Ask glibc to give its free pages back; other C libraries have no such call."""
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except AttributeError:  # musl
+            return

@@ -17,7 +17,7 @@ from modelworks.core.errors import (
 )
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
-from modelworks.ext.engines.agreement import DTYPES, agree, conform, one_line, refuse_unknown
+from modelworks.ext.engines.agreement import DTYPES, agree, conform, one_line, refuse_unknown, trim
 from modelworks.ext.formats import tflite
 from modelworks.ext.formats.tflite import Facts, Port
 
@@ -58,8 +58,10 @@ class LiteRtSession:
         return [outputs[place] for place in self._places]
 
     def close(self) -> None:
-        """Drop the interpreter."""
-        self._graph = None
+        """Drop the interpreter and hand free pages back to the system."""
+        if self._graph is not None:
+            self._graph = None
+            trim()
 
     def _nothing(self, inputs: list[Any]) -> Sequence[Any]:
         """No rows in, no rows out: the interpreter's kernels need not know what to do."""

@@ -1,7 +1,6 @@
 """Runs ONNX models with onnxruntime on the CPU: one session a model, quiet and small."""
 
 import ctypes
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -12,7 +11,7 @@ import onnxruntime as ort
 from modelworks.core.errors import CrashedError, InvalidError, UnavailableError
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
-from modelworks.ext.engines.agreement import agree
+from modelworks.ext.engines.agreement import agree, trim
 
 _TYPES: Final = {
     "tensor(bool)": Datatype.BOOL,
@@ -84,7 +83,7 @@ class OnnxRuntimeSession:
         """Drop the session and hand free pages back to the system."""
         if self._session is not None:
             self._session = None
-            _trim()
+            trim()
 
     def _with_text(self, inputs: Tensors) -> dict[str, Any]:
         """BYTES arrays as arrays of `str`, the only form of strings that onnxruntime takes."""
@@ -132,7 +131,7 @@ class OnnxRuntimeEngine:
         own = _signature(session)
         if options.signature is not None:
             agree(options.signature, own)
-        _trim()  # parsing leaves several times the file's size behind
+        trim()  # parsing leaves several times the file's size behind
         return OnnxRuntimeSession(session, options.signature or own)
 
 
@@ -273,12 +272,3 @@ def _bfloat16_array(value: ort.OrtValue) -> Any:
         return np.empty(shape, dtype=np.uint16)
     memory = ctypes.string_at(value.data_ptr(), 2 * count)
     return np.frombuffer(memory, dtype=np.uint16).reshape(shape)
-
-
-def _trim() -> None:
-    """Ask glibc to give its free pages back; other C libraries have no such call."""
-    if sys.platform == "linux":
-        try:
-            ctypes.CDLL(None).malloc_trim(0)
-        except AttributeError:  # musl
-            return

@@ -17,8 +17,8 @@ from flatbuffers.table import Table
 
 from modelworks.core.errors import InvalidError
 
-_MOST_TABLES: Final = 500_000
-_MOST_ELEMENTS: Final = 8_000_000  # read one by one; vectors of numbers are not counted
+_MOST_TABLES: Final = 100_000
+_MOST_ELEMENTS: Final = 3_000_000  # read one by one; vectors of numbers are not counted
 
 
 class Budget:

@@ -227,6 +227,18 @@ def _tensor(tensor: Any, buffers: list[Any]) -> None:
         raise UnsupportedError(
             f"tensor '{name}' is stored sparse; convert the model again with dense weights"
         )
+    total = _bytes(tensor, name)
+    data = buffers[tensor.buffer] if buffers else None
+    if data is None:
+        return
+    if tensor.type == _STRING:
+        _strings(data, name)
+    elif tensor.type in _WIDTHS and len(data) != total:
+        raise InvalidError(f"tensor '{name}' needs {total} bytes and has {len(data)}")
+
+
+def _bytes(tensor: Any, name: str) -> int:
+    """What the tensor needs at its declared shape, dynamic axes aside."""
     shape = [int(n) for n in tensor.shape] if tensor.shape is not None else []
     if any(n < -1 for n in shape):
         raise InvalidError(f"tensor '{name}' has the shape {shape[:8]}")
@@ -235,21 +247,12 @@ def _tensor(tensor: Any, buffers: list[Any]) -> None:
         pairs = zip(shape, signature, strict=True) if len(signature) == len(shape) else ((0, 1),)
         if any(free not in {-1, fixed} for fixed, free in pairs):
             raise InvalidError(f"tensor '{name}' has two shapes that contradict each other")
-    width = _WIDTHS.get(tensor.type, 1)
-    total = width
+    total = _WIDTHS.get(tensor.type, 1)
     for length in shape:
         total *= max(length, 0)
     if total > _LARGEST_TENSOR:
         raise RefusedError(f"tensor '{name}' of shape {shape[:8]} needs {total} bytes")
-    data = buffers[tensor.buffer] if buffers else None
-    if data is None:
-        return
-    if tensor.type == _STRING:
-        _strings(data, name)
-    elif tensor.type in _WIDTHS and len(data) != total:
-        raise InvalidError(
-            f"tensor '{name}' of shape {shape[:8]} needs {total} bytes and has {len(data)}"
-        )
+    return total
 
 
 def _strings(data: Any, name: str) -> None:
