@@ -16,7 +16,7 @@ from pathlib import Path
 
 from modelworks.cli import human
 from modelworks.client import endpoints
-from modelworks.core.errors import ModelworksError
+from modelworks.core.errors import MissingExtraError, ModelworksError
 from modelworks.core.home import Home
 from modelworks.plugins import load
 
@@ -109,6 +109,10 @@ def plugins() -> list[Finding]:
             subject = f"{group[:-1]} {name}"
             try:
                 plugin = load.load(group, name)
+            except MissingExtraError as error:
+                what, _, cure = error.message.partition(": ")
+                findings.append(Finding(subject, State.NOTE, what, cure))
+                continue
             except (ModelworksError, ImportError, AttributeError) as error:
                 cure = "pip install --force-reinstall modelworks"
                 findings.append(Finding(subject, State.BROKEN, str(error), cure))
@@ -119,7 +123,7 @@ def plugins() -> list[Finding]:
                 detail = f"cannot run here: no {', '.join(missing)}"
                 findings.append(Finding(subject, State.NOTE, detail, cure))
             else:
-                detail = ", ".join(plugin.formats)
+                detail = ", ".join(getattr(plugin, "formats", ()))
                 findings.append(
                     Finding(subject, State.OK, detail, experimental=plugin.experimental)
                 )

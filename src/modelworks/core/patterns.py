@@ -18,21 +18,20 @@ def slow_pattern(pattern: str) -> str:
     """Why a text could keep this pattern busy for ever; empty = none can."""
     parsed = _parser.parse(pattern)
     trouble = _within(parsed, inside=False)
-    if not trouble and _open(parsed) > _MOST_OPEN:
+    if not trouble and repeats(pattern) > _MOST_OPEN:
         return f"more than {_MOST_OPEN} open repeats are refused; make some possessive: a*+"
     return trouble
 
 
+def repeats(pattern: str) -> int:
+    """Repeats, one after the other, whose number of turns a text decides; at least 1."""
+    return max(1, _open(_parser.parse(pattern)))
+
+
 def longest_text(pattern: str) -> int:
     """Characters that a text may have to be held against this pattern."""
-    count = max(1, _open(_parser.parse(pattern)))
-    return min(10_000, round((_WORK * math.factorial(count)) ** (1 / count)))
-
-
-def work(pattern: str, length: int) -> float:
-    """Steps that a text of so many characters may cost."""
-    count = max(1, _open(_parser.parse(pattern)))
-    return float(length**count) / math.factorial(count)
+    count = repeats(pattern)
+    return min(10_000, round(math.pow(_WORK * math.factorial(count), 1 / count)))
 
 
 def _open(parsed: Any) -> int:

@@ -95,7 +95,7 @@ class Validate:
         max: largest number, inclusive.
         allowed: the only values.
         pattern: regular expression that the whole text must match; see `core.patterns`.
-        min_length: characters of a text, or bytes where it is no UTF-8.
+        min_length: characters of a text.
         max_length: the same.
     """
 

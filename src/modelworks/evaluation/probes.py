@@ -17,7 +17,7 @@ BATCH_SIZES = (1, 2, 7, 16)
 OFFSET = 1e6
 UNKNOWN = "modelworks-unknown"
 _FLOATS = {Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16}
-_NUMPY: dict[Datatype, Any] = {
+NUMPY: dict[Datatype, Any] = {
     Datatype.BOOL: np.bool_,
     Datatype.UINT8: np.uint8,
     Datatype.UINT16: np.uint16,
@@ -107,7 +107,7 @@ def narrow(inputs: Tensors, signature: Signature) -> dict[str, Any]:
             result[spec.name] = array
             continue
         with np.errstate(over="ignore", invalid="ignore"):
-            result[spec.name] = array.astype(_NUMPY[spec.datatype], copy=False)
+            result[spec.name] = array.astype(NUMPY[spec.datatype], copy=False)
     return result
 
 
@@ -223,7 +223,7 @@ class _Maker:
             return self._choose(texts, shape)
         if values and not isinstance(values[0], str):
             chosen = self._random.choice(np.asarray(values, np.float64), shape)
-            return chosen if spec.datatype in _FLOATS else chosen.astype(_NUMPY[spec.datatype])
+            return chosen if spec.datatype in _FLOATS else chosen.astype(NUMPY[spec.datatype])
         if spec.datatype is Datatype.BOOL:
             return self._random.random(shape) < 0.5
         if spec.datatype in _FLOATS:
@@ -242,11 +242,11 @@ class _Maker:
         return values
 
     def _integers(self, datatype: Datatype, known: Ranges, shape: tuple[int, ...]) -> Any:
-        bounds = np.iinfo(_NUMPY[datatype])
+        bounds = np.iinfo(NUMPY[datatype])
         low = int(known.low) if known.low is not None else 0
         high = int(known.high) if known.high is not None else max(low, 1)
         low, high = max(low, int(bounds.min)), min(high, int(bounds.max))
-        return self._random.integers(low, high, shape, dtype=_NUMPY[datatype], endpoint=True)
+        return self._random.integers(low, high, shape, dtype=NUMPY[datatype], endpoint=True)
 
     def _choose(self, texts: list[bytes], shape: tuple[int, ...]) -> Any:
         pool = np.empty(len(texts), dtype=object)

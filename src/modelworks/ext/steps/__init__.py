@@ -1,0 +1,1 @@
+"""Bundled steps: the composer of ONNX graphs, and what no graph does."""

@@ -1,0 +1,105 @@
+"""Opens an artifact as it is served: its engine, and the steps that stand before the model.
+
+Sandbox, server and embedding open models here, so that none of them can leave a step out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modelworks.core.errors import InvalidError
+from modelworks.core.seams import Engine, EngineOptions, OpenStep, Session, StepRunner
+from modelworks.core.stepped import FRONT, MADE, read_stepped
+from modelworks.core.steps import InputSteps
+from modelworks.core.tensor import Signature, Tensors
+from modelworks.plugins.load import load
+
+_FRONT_ENGINE = "onnxruntime"
+
+
+def open_model(engine: Engine, path: Path, options: EngineOptions) -> Session:
+    """Load the model at `path`, with its steps where it has some.
+
+    Args:
+        engine: that runs the model's format.
+        path: the artifact's folder, or a model file, which has no steps.
+        options: the signature in them is what callers send; None = as the artifact says.
+
+    Raises:
+        InvalidError: as `Engine.load`, or the steps do not fit the signature.
+        MissingExtraError: a step needs a library that is not there.
+    """
+    stepped = read_stepped(path)
+    if stepped is None:
+        if options.signature is not None and options.signature.steps:
+            raise InvalidError(
+                "the signature has steps and the artifact has none: import the model again",
+                field="path",
+            )
+        return engine.load(path, options)
+    outer = options.signature or stepped.outer
+    if outer != stepped.outer:
+        raise InvalidError(
+            "the registered signature is not the one that the artifact's steps were made for",
+            field="signature",
+        )
+    model = engine.load(path, replace(options, signature=stepped.model))
+    if stepped.simple:
+        return model
+    try:
+        runners = [_open(item, stepped.model, path) for item in outer.steps if not item.in_graph]
+        front = None
+        if stepped.front:
+            first: Engine = load("engines", _FRONT_ENGINE)()
+            front = first.load(path / FRONT, EngineOptions(threads=1))
+        return SteppedSession(outer, model, front, runners)
+    except BaseException:
+        model.close()
+        raise
+
+
+def _open(item: InputSteps, model: Signature, folder: Path) -> OpenStep:
+    runner: StepRunner = load("steps", next(n for n in item.names if n != "validate"))()
+    return runner.open(item, model, folder)
+
+
+class SteppedSession:
+    """A session whose inputs are those that callers send; see `core.seams.Session`."""
+
+    def __init__(
+        self,
+        signature: Signature,
+        model: Session,
+        front: Session | None,
+        runners: Sequence[OpenStep],
+    ) -> None:
+        self.signature = signature
+        self.apart = bool(runners) or model.apart
+        self._model = model
+        self._front = front
+        self._runners = tuple(runners)
+        self._made: tuple[str, ...] = ()
+        self._sent: tuple[str, ...] = ()
+        if front is not None:
+            self._made = tuple(s.name.removeprefix(MADE) for s in front.signature.outputs)
+            self._sent = tuple(spec.name for spec in front.signature.inputs)
+        done = set(self._made).union(*(runner.outputs for runner in self._runners))
+        names = (spec.name for spec in model.signature.inputs)
+        self._plain = tuple(name for name in names if name not in done)
+
+    def infer(self, inputs: Tensors) -> Sequence[Any]:
+        """Run every step, then the model."""
+        given = {name: inputs[name] for name in self._plain}
+        for runner in self._runners:
+            given.update(runner.run(inputs))
+        if self._front is not None:
+            sent = {name: inputs[name] for name in self._sent}
+            given.update(zip(self._made, self._front.infer(sent), strict=True))
+        return self._model.infer(given)
+
+    def close(self) -> None:
+        """Give the memory back. Twice is quiet."""
+        self._model.close()
+        if self._front is not None:
+            self._front.close()
