@@ -6,19 +6,20 @@ from typing import ClassVar
 from modelworks.core.errors import MissingExtraError
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.seams import Sniffed
-from modelworks.ext.importers.torch.container import DAMAGE, LEGACY, ZIP, look
+from modelworks.ext.importers.torch.container import DAMAGE, LEGACY, ZIP, kind_of, look
 
 _SUFFIXES = {".pt", ".pth", ".pt2"}
 
 
 class TorchImporter:
-    """Exported programs, TorchScript, and state dicts with a factory."""
+    """Exported programs, TorchScript, state dicts with a factory; pickled modules under trust."""
 
     name: ClassVar[str] = "torch"
     formats: ClassVar[tuple[str, ...]] = (
         "torch-export",
         "torch-script",
         "torch-state-dict",
+        "torch-module",
         "safetensors",
         "torch-legacy",
         "torch-tar",
@@ -36,7 +37,7 @@ class TorchImporter:
             return self._damaged(path)
         if found is None:
             return self._damaged(path)
-        return Sniffed(found.format, 100, runs_code=found.format != "safetensors")
+        return Sniffed(kind_of(path, found), 100, runs_code=found.format != "safetensors")
 
     def _damaged(self, path: Path) -> Sniffed | None:
         """A file of PyTorch's by its name, that begins as one and does not hold."""

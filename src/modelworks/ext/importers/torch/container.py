@@ -84,6 +84,17 @@ def _archive(file: BinaryIO) -> Found | None:
     return None
 
 
+def kind_of(path: Path, found: Found) -> str:
+    """The format, where a pickled module is told from weights; never raises."""
+    if found.format != "torch-state-dict":
+        return found.format
+    try:
+        pickled = whole_module(pickled_names(path, found))
+    except (InvalidError, *DAMAGE):
+        return found.format
+    return "torch-module" if pickled else found.format
+
+
 def check_archive(path: Path) -> None:
     """Refuse archives that are not what they seem.
 

@@ -27,7 +27,7 @@ _TOLERANCE = (1e-4, 1e-3)  # absolute, relative: sums of thousands of float32 in
 
 def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
-    source = load(path, options.factory)
+    source = load(path, options.factory, trust=options.trust)
     _refuse_unread(path, source, options)
     sample = samples.read(options.sample) if options.sample else None
     inputs = source.inputs or _inputs(path, source, options.inputs, sample)
@@ -58,6 +58,7 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         tolerance=_TOLERANCE,
         kind="network",
         scanned=source.names,
+        scan=source.scan,
         sample=samples.tensors(sample, signature) if sample else None,
     )
 

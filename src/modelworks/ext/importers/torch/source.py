@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch.utils import _pytree as pytree
 
 from modelworks.core.errors import InvalidError, RefusedError
+from modelworks.core.scans import Scan
 from modelworks.core.tensor import Datatype, TensorSpec
 from modelworks.ext.importers.reasons import reason
 from modelworks.ext.importers.torch import program as programs
@@ -22,10 +23,12 @@ from modelworks.ext.importers.torch.container import (
     Found,
     check_archive,
     check_safetensors,
+    kind_of,
     look,
     pickled_names,
     whole_module,
 )
+from modelworks.ext.importers.torch.pickled import Opened, open_pickled
 
 DTYPES = {
     Datatype.BOOL: torch.bool,
@@ -57,6 +60,8 @@ class Source:
         module: the module or script otherwise.
         notes: choices made.
         names: what the file asked for: classes, or operators.
+        scan: of a pickle that was opened by the owner's word.
+        code: Python files of the user's that the module is made of.
     """
 
     format: str
@@ -67,10 +72,17 @@ class Source:
     module: Any = None
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    scan: Scan | None = None
+    code: tuple[Path, ...] = ()
 
 
-def load(path: Path, factory: str) -> Source:
+def load(path: Path, factory: str, *, trust: bool = False) -> Source:
     """Open the file; a factory builds the module for files that hold weights only.
+
+    Args:
+        path: the file.
+        factory: `FILE.py:FUNCTION`, or the class of a pickled module.
+        trust: the owner vouches for the file: a pickled module is opened.
 
     Raises:
         InvalidError: damaged, foreign, or a factory is missing or does not fit.
@@ -96,7 +108,7 @@ def load(path: Path, factory: str) -> Source:
         return _program(path, found)
     if found.format == "torch-script":
         return _script(path)
-    return _weights(path, found, factory)
+    return _weights(path, found, factory, trust=trust)
 
 
 def _program(path: Path, found: Found) -> Source:
@@ -150,19 +162,17 @@ def _script(path: Path) -> Source:
     return Source("torch-script", module, arguments=names, module=module)
 
 
-def _weights(path: Path, found: Found, factory: str) -> Source:
+def _weights(path: Path, found: Found, factory: str, *, trust: bool) -> Source:
     names: tuple[str, ...] = ()
     if found.format == "safetensors":
         check_safetensors(path)
     else:
         names = pickled_names(path, found)
-    if pickled := whole_module(names):
-        raise RefusedError(
-            f"{path.name}: holds a whole pickled module ({pickled}), which runs code when it is "
-            "loaded; save it with torch.export.save, or its state dict with "
-            "torch.save(model.state_dict(), ...)",
-            field="file",
-        )
+    opened = None
+    if first := whole_module(names):
+        opened = open_pickled(path, found, first, factory, trust=trust)
+        if isinstance(opened.value, torch.nn.Module):
+            return _pickled(path, found, opened, factory)
     if not factory:
         raise InvalidError(
             f"{path.name}: holds weights only; say which module they are for: --factory "
@@ -170,7 +180,8 @@ def _weights(path: Path, found: Found, factory: str) -> Source:
             "batch)",
             field="factory",
         )
-    weights, notes = _state(path, found)
+    state = opened.value if opened else _state(path, found)
+    weights, notes = _unwrapped(path, state)
     module = _build(factory)
     try:
         module.load_state_dict(weights, strict=True)
@@ -191,15 +202,33 @@ def _weights(path: Path, found: Found, factory: str) -> Source:
         module=module,
         notes=tuple(notes),
         names=names,
+        scan=opened.scan if opened else None,
     )
 
 
-def _state(path: Path, found: Found) -> tuple[dict[str, Any], list[str]]:
+def _pickled(path: Path, found: Found, opened: Opened, factory: str) -> Source:
+    module = opened.value.eval()
+    kind = type(module)
+    notes = [f"A pickled module of the class {kind.__qualname__}, opened by the owner's word."]
+    if factory:
+        file = Path(factory.rpartition(":")[0]).name
+        notes.append(f"Its classes are those of {file} and its folder, run inside the sandbox.")
+    return Source(
+        kind_of(path, found),
+        module,
+        arguments=_arguments(module),
+        module=module,
+        notes=tuple(notes),
+        scan=opened.scan,
+        code=opened.code,
+    )
+
+
+def _state(path: Path, found: Found) -> Any:
     try:
         if found.format == "safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, weights_only=True, map_location="cpu")
+            return load_file(path)
+        return torch.load(path, weights_only=True, map_location="cpu")
     except MemoryError as error:
         raise InvalidError(f"{path.name}: more weights than memory", field="file") from error
     except Exception as error:
@@ -208,6 +237,10 @@ def _state(path: Path, found: Found) -> tuple[dict[str, Any], list[str]]:
         raise kind(
             f"{path.name}: no plain weights: nothing was executed ({reason(error)})", field="file"
         ) from error
+
+
+def _unwrapped(path: Path, state: Any) -> tuple[dict[str, Any], list[str]]:
+    """The weights of a checkpoint, and how they were found."""
     notes = []
     for key in _WRAPPED:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
