@@ -12,9 +12,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from modelworks.core.errors import (
     ConflictError,
@@ -71,6 +72,8 @@ class Child:
         arguments: its command line; `--announce FILE` is added.
         log: file that takes its stdout and stderr; None = our stderr, from when it is ready.
         asked: whether somebody will wait until it is ready, and so ask where it listens.
+        environ: variables on top of ours; what is secret goes here, for anybody may read a
+            command line.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Child:
         log: Path | None = None,
         *,
         asked: bool = True,
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.what = what
         self.started = time.monotonic()
@@ -103,6 +107,7 @@ class Child:
                 stdout=sink or subprocess.PIPE,
                 stderr=sink or subprocess.STDOUT,
                 start_new_session=True,
+                env={**os.environ, **environ},
             )
         except BaseException:
             self._forget()

@@ -10,18 +10,19 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
 
 from modelworks.api.app import create_app
+from modelworks.apps.stores import stores_of
 from modelworks.console.pages import install
 from modelworks.control.endpoints import Watch
 from modelworks.control.reconcile import Reconciler
 from modelworks.control.service import Factory
 from modelworks.core.errors import ConflictError, InvalidError, ModelworksError
-from modelworks.core.home import Home
+from modelworks.core.home import Home, Stores
 
 PARENT_SECONDS = 0.5
 DRAIN_SECONDS = 20
@@ -39,6 +40,7 @@ class ControlSettings:
         announce: file that tells where it listens, once it answers; None = nobody asks.
         with_parent: end when the process that started it is gone.
         hosts: further names under which browsers may reach it.
+        stores: where rows and files are, where that is not the data folder.
     """
 
     home: Home
@@ -48,6 +50,7 @@ class ControlSettings:
     announce: Path | None = None
     with_parent: bool = False
     hosts: tuple[str, ...] = ()
+    stores: Stores = field(default_factory=Stores)
 
 
 class _Server(uvicorn.Server):
@@ -86,7 +89,7 @@ def run(settings: ControlSettings) -> None:
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(settings.host, settings.port))
-        factory = stack.enter_context(Factory(settings.home))
+        factory = stack.enter_context(Factory(settings.home, stores=settings.stores))
         watch = Watch(factory.home)
         stack.callback(watch.close)
         served = settings.served or factory.home.run / "served.json"
@@ -133,6 +136,8 @@ def _settings(arguments: Sequence[str] | None) -> ControlSettings:
     parser.add_argument("--announce", type=Path)
     parser.add_argument("--with-parent", action="store_true")
     parser.add_argument("--allow-host", action="append", default=[])
+    parser.add_argument("--database", default="", help="URL (MODELWORKS_DATABASE)")
+    parser.add_argument("--artifacts", default="", help="URL (MODELWORKS_ARTIFACTS)")
     found = parser.parse_args(arguments)
     return ControlSettings(
         home=Home(found.home),
@@ -142,6 +147,7 @@ def _settings(arguments: Sequence[str] | None) -> ControlSettings:
         announce=found.announce,
         with_parent=found.with_parent,
         hosts=tuple(found.allow_host),
+        stores=stores_of(os.environ, found.database, found.artifacts),
     )
 
 

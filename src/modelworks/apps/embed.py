@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelworks.apps.stores import stores_of
 from modelworks.client.client import BaseClient
 from modelworks.client.transport import Transport
 from modelworks.core.errors import InvalidError, MissingExtraError
-from modelworks.core.home import Home
+from modelworks.core.home import Home, Stores
 
 if TYPE_CHECKING:
     from modelworks.control.service import Factory
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
+_AT_HOME = Stores()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,13 @@ class Settings:
         home: the data folder (`MODELWORKS_HOME`).
         url: of a control plane (`MODELWORKS_URL`); empty = the registry in `home`, in-process.
         server: of the model server that predictions go to (`MODELWORKS_SERVER`).
+        stores: of the registry in this process (`MODELWORKS_DATABASE`, `MODELWORKS_ARTIFACTS`).
     """
 
     home: Home
     url: str = ""
     server: str = DEFAULT_SERVER
+    stores: Stores = _AT_HOME
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -40,6 +44,7 @@ class Settings:
             home=Home(_folder(root)),
             url=found.get("MODELWORKS_URL", ""),
             server=found.get("MODELWORKS_SERVER") or DEFAULT_SERVER,
+            stores=stores_of(found),
         )
 
 
@@ -65,7 +70,8 @@ def settings_of(
 
     Args:
         url: of a control plane.
-        home: data folder; without `url` it means this machine's registry.
+        home: data folder; without `url` it means the registry in it, wherever the environment
+            says that another one keeps its stores.
         server: of the model server.
     """
     found = Settings.read()
@@ -74,11 +80,16 @@ def settings_of(
         home=Home(_folder(str(home))) if home is not None else found.home,
         url=url if url is not None else "" if local else found.url,
         server=server or found.server,
+        stores=found.stores if home is None else _AT_HOME,
     )
 
 
-def local(home: Home) -> "Factory":
+def local(home: Home, stores: Stores = _AT_HOME) -> "Factory":
     """The registry and everything that needs it, in this process.
+
+    Args:
+        home: the data folder.
+        stores: where rows and files are, where that is not the data folder.
 
     Raises:
         MissingExtraError: its libraries are not installed.
@@ -86,7 +97,7 @@ def local(home: Home) -> "Factory":
     try:
         from modelworks.control.service import Factory  # noqa: PLC0415 - SQLAlchemy is an extra
 
-        return Factory(home)
+        return Factory(home, stores=stores)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("modelworks"):
             raise
@@ -103,7 +114,7 @@ def connect(settings: Settings) -> Transport:
         from modelworks.client.http import HttpTransport  # noqa: PLC0415 - not needed in-process
 
         return HttpTransport(settings.url)
-    return local(settings.home)
+    return local(settings.home, settings.stores)
 
 
 class Client(BaseClient):
@@ -116,7 +127,8 @@ class Client(BaseClient):
     Args:
         url: of a control plane; None = `MODELWORKS_URL`, or else the registry on this machine.
         home: data folder of that registry; None = `MODELWORKS_HOME` or `~/.modelworks`. Giving
-            it means this machine's registry even where `MODELWORKS_URL` is set.
+            it means the registry in it even where `MODELWORKS_URL` or `MODELWORKS_DATABASE` is
+            set.
         server: of the model server for `predict` and `infer`; None = `MODELWORKS_SERVER`, or
             else http://127.0.0.1:8000.
     """

@@ -6,17 +6,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 
 from modelworks.apps.children import Child, free
+from modelworks.apps.stores import environment_of
 from modelworks.client import endpoints
 from modelworks.core.errors import ConflictError, MissingExtraError, ModelworksError
-from modelworks.core.home import Home
+from modelworks.core.home import Home, Stores
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
@@ -36,6 +37,7 @@ class UpSettings:
         port: of the model server; 0 = a free one.
         workers: processes of the model server.
         hosts: further names under which browsers may reach the control plane.
+        stores: where rows and files are, where that is not the data folder.
     """
 
     home: Home
@@ -44,6 +46,7 @@ class UpSettings:
     port: int = 8000
     workers: int = 1
     hosts: tuple[str, ...] = ()
+    stores: Stores = field(default_factory=Stores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,17 @@ def wait_before(failures: int) -> float:
 class Part:
     """One supervised child; restarted with a growing wait when it ends by itself."""
 
-    def __init__(self, what: str, module: str, arguments: list[str], port: int, log: Path) -> None:
+    def __init__(
+        self,
+        what: str,
+        module: str,
+        arguments: list[str],
+        port: int,
+        log: Path,
+        environ: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.what = what
+        self._environ = environ
         self.url = ""
         self._module = module
         self._arguments = arguments
@@ -124,7 +136,9 @@ class Part:
 
     def _launch(self, *, asked: bool) -> Child:
         arguments = [*self._arguments, "--port", str(self._port)]
-        self._child = Child(self.what, self._module, arguments, self._log, asked=asked)
+        self._child = Child(
+            self.what, self._module, arguments, self._log, asked=asked, environ=self._environ
+        )
         return self._child
 
 
@@ -187,6 +201,7 @@ def _parts(settings: UpSettings) -> tuple[Part, Part]:
         ["--home", str(home.root), "--served", served, *common, *allowed],
         settings.control_port,
         home.logs / "control.log",
+        environment_of(settings.stores),
     )
     server = Part(
         "model server",

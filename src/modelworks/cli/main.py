@@ -66,6 +66,8 @@ class LazyGroup(click.Group):
             formatter.write_dl(
                 [
                     ("MODELWORKS_HOME", "data folder (default ~/.modelworks)"),
+                    ("MODELWORKS_DATABASE", "postgresql://... instead of a file in that folder"),
+                    ("MODELWORKS_ARTIFACTS", "s3://, gs://, az:// or a folder, for the files"),
                     ("MODELWORKS_URL", "control plane to talk to instead of the local registry"),
                     ("MODELWORKS_SERVER", "model server (default http://127.0.0.1:8000)"),
                     ("MODELWORKS_DEBUG", "1 shows the traceback of an unexpected failure"),

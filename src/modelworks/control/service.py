@@ -15,7 +15,7 @@ from modelworks.client.transport import Progress
 from modelworks.control.scratch import clear, scratch
 from modelworks.control.serve import Resolver
 from modelworks.core.errors import NotFoundError
-from modelworks.core.home import Home
+from modelworks.core.home import Home, Stores
 from modelworks.core.ids import now_ns
 from modelworks.core.imports import ImportRequest
 from modelworks.core.model import (
@@ -36,6 +36,8 @@ from modelworks.intake.service import Candidate, bring_in
 from modelworks.registry.publish import Publication
 from modelworks.registry.service import Registry
 
+_AT_HOME = Stores()
+
 
 class Factory:
     """The in-process transport: what the command line and the control plane both call.
@@ -45,8 +47,10 @@ class Factory:
         tenant: whose models.
         actor: who acts, as recorded; empty = the user of this process.
         clock: UTC nanoseconds.
+        stores: where rows and files are, where that is not the data folder.
 
     Raises:
+        InvalidError: a kind of URL that is not known.
         UnavailableError: the folder or its database cannot be opened.
         UnsupportedError: a newer Modelworks wrote the database.
         CorruptError: the database is damaged.
@@ -58,10 +62,11 @@ class Factory:
         tenant: str = DEFAULT_TENANT,
         actor: str = "",
         clock: Callable[[], int] = now_ns,
+        stores: Stores = _AT_HOME,
     ) -> None:
         self.home = home.create()
-        self._database: Database = open_database(home.database)
-        self._blobs = BlobStore(home.blobs)
+        self._blobs = BlobStore(stores.artifacts or home.blobs, stores.access)
+        self._database: Database = open_database(stores.database or home.database)
         scope = self._database.tenant(tenant)
         self._actor = actor or os_user()
         self._registry = Registry(scope, self._blobs, home.cache, self._actor, clock)

@@ -76,7 +76,7 @@ def _resolve(models: tuple[str, ...], path: Path, out: Output) -> None:
             "serve reads the registry on this machine: unset MODELWORKS_URL, or run it there",
             field="MODELWORKS_URL",
         )
-    factory = local(found.home)
+    factory = local(found.home, found.stores)
     with out.progress() as say:
         say("laying out the model files")
         write_served(path, factory.resolve(models))

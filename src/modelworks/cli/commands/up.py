@@ -1,5 +1,6 @@
 """`up`: the whole factory on this machine, in the foreground."""
 
+import os
 from urllib.parse import urlsplit
 
 import click
@@ -21,9 +22,18 @@ from modelworks.core.errors import InvalidError
     metavar="NAME",
     help="A name or address under which browsers elsewhere open the console; may be repeated.",
 )
+@click.option("--database", default="", metavar="URL", help="Instead of MODELWORKS_DATABASE.")
+@click.option("--artifacts", default="", metavar="URL", help="Instead of MODELWORKS_ARTIFACTS.")
 @json_option
-def up(
-    host: str, port: int, control_port: int, workers: int, allowed: tuple[str, ...], as_json: bool
+def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
+    host: str,
+    port: int,
+    control_port: int,
+    workers: int,
+    allowed: tuple[str, ...],
+    database: str,
+    artifacts: str,
+    as_json: bool,
 ) -> None:
     """Run control plane, console and model server here until Ctrl-C or SIGTERM.
 
@@ -33,8 +43,12 @@ def up(
     The control plane answers to this machine's own names and to --host; a browser that reaches it
     under another one is refused unless --allow-host names it.
 
+    The registry is in the data folder unless --database and --artifacts name a PostgreSQL server
+    and a bucket. A password is better kept in MODELWORKS_DATABASE: others may see a command line.
+
     Example: modelworks up --port 8000 --control-port 8080
     """
+    from modelworks.apps.stores import stores_of
     from modelworks.apps.up import Running, UpSettings, run
 
     out = Output(as_json=as_json)
@@ -49,7 +63,8 @@ def up(
         out.line(f"server   {running.server}")
         out.note("Ctrl-C ends both")
 
-    wanted = UpSettings(settings().home, host, control_port, port, workers, allowed)
+    stores = stores_of(os.environ, database, artifacts)
+    wanted = UpSettings(settings().home, host, control_port, port, workers, allowed, stores)
     run(wanted, ready, out.note)
     out.note("drained; bye")
 
