@@ -74,7 +74,7 @@ class _Local(Source):
     """The registry on this machine."""
 
     def __init__(self, settings: Settings, ref: ModelRef) -> None:
-        self._factory = local(settings.home)
+        self._factory = local(settings.home, settings.stores)
         self._ref = ref
 
     def find(self) -> ModelVersion:

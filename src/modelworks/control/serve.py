@@ -1,7 +1,8 @@
 """Resolves what is to be served into a list of folders on this machine."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from modelworks.blobs.layout import materialise
 from modelworks.blobs.store import BlobStore
 from modelworks.control import plan
 from modelworks.core.errors import (
+    CorruptError,
     InvalidError,
     ModelworksError,
     NotFoundError,
@@ -74,7 +76,8 @@ class Resolver:
                 choice = plan.Choice(
                     name, number, version.artifact.digest, names, number == default
                 )
-                models.append(self._ready(choice, version))
+                with naming(version.ref):
+                    models.append(self._ready(choice, version))
         return ServedList(1, tuple(models))
 
     def desired(self, previous: ServedList | None) -> ServedList:
@@ -112,9 +115,11 @@ class Resolver:
     def _attempt(self, choice: plan.Choice) -> ServedModel | None:
         ref = f"{choice.name}:{choice.version}"
         try:
-            return self._ready(choice, self._registry.show(ref))
+            version = self._registry.show(ref)
         except NotFoundError:
             return None  # deleted since the outline was read
+        try:
+            return self._ready(choice, version)
         except ModelworksError as error:
             if (said := f"{ref} is not served: {error.message}") not in self._said:
                 self._said.add(said)
@@ -127,6 +132,15 @@ class Resolver:
             plan.served(version, str(folder), choice),
             interpreter=interpreter(version, folder, self._environments),
         )
+
+
+@contextmanager
+def naming(ref: str) -> Iterator[None]:
+    """Say of which version a file is damaged or gone."""
+    try:
+        yield
+    except (CorruptError, NotFoundError) as error:
+        raise type(error)(f"{ref}: {error.message}", field=error.field) from error
 
 
 def interpreter(version: ModelVersion, folder: Path, environments: Path) -> str:

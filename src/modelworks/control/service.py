@@ -13,7 +13,7 @@ from modelworks.blobs.store import BlobStore
 from modelworks.client import git
 from modelworks.client.transport import Progress
 from modelworks.control.scratch import clear, scratch
-from modelworks.control.serve import Resolver
+from modelworks.control.serve import Resolver, naming
 from modelworks.core.errors import NotFoundError
 from modelworks.core.home import Home, Stores
 from modelworks.core.ids import now_ns
@@ -184,7 +184,9 @@ class Factory:
 
     def materialise(self, ref: str) -> Path:
         """The folder with a version's files, every byte checked when it is made."""
-        return materialise(self._blobs, self._registry.show(ref).artifact, self.home.cache)
+        version = self._registry.show(ref)
+        with naming(version.ref):
+            return materialise(self._blobs, version.artifact, self.home.cache)
 
     def artifact_file(self, ref: str, name: str) -> Path:
         """One file of a version's artifact, laid out on this machine.
@@ -198,7 +200,8 @@ class Factory:
             raise NotFoundError(
                 f"{version.ref} has no file '{name[:80]}'; it has {files}", field="path"
             )
-        return materialise(self._blobs, version.artifact, self.home.cache) / name
+        with naming(version.ref):
+            return materialise(self._blobs, version.artifact, self.home.cache) / name
 
     def resolve(self, refs: Sequence[str]) -> ServedList:
         """The list for a server of these references: see `Resolver.resolve`."""

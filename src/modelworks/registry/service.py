@@ -8,8 +8,8 @@ from pathlib import Path
 from modelworks.blobs.layout import prune
 from modelworks.blobs.store import BlobStore
 from modelworks.core.errors import (
+    CorruptError,
     InvalidError,
-    ModelworksError,
     NotFoundError,
 )
 from modelworks.core.ids import iso, now_ns
@@ -181,13 +181,18 @@ class Registry:
         return replace(found, tags=kept_tags, labels=kept_labels)
 
     def verify(self, ref: str) -> Verification:
-        """Read every stored file of a version and compare it with its digest."""
+        """Read every stored file of a version and compare it with its digest.
+
+        Raises:
+            NotFoundError: no such version.
+            UnavailableError: the store is out of reach: nothing is known of its files.
+        """
         found = self.show(ref)
         problems = []
         for name, digest in found.artifact.files:
             try:
                 self._blobs.check(digest)
-            except ModelworksError as error:
+            except (CorruptError, NotFoundError) as error:
                 problems.append(f"{name}: {error.message}")
         return Verification(found.ref, not problems, len(found.artifact.files), tuple(problems))
 
@@ -234,10 +239,9 @@ class Registry:
             with database.every_tenant() as session:
                 store.drop_expired_leases(session, self._hand.clock())
                 wanted = store.wanted_blobs(session, [blob.digest for blob in batch])
-                for blob in batch:
-                    if blob.digest not in wanted:
-                        self._blobs.delete(blob.digest)
-                        blobs, size = blobs + 1, size + blob.size
+                doomed = [blob for blob in batch if blob.digest not in wanted]
+                self._blobs.delete_all(blob.digest for blob in doomed)
+                blobs, size = blobs + len(doomed), size + sum(blob.size for blob in doomed)
         with database.every_tenant() as session:
             aside = prune(self._cache, store.artifact_digests(session))
         for folder in aside:
