@@ -4,8 +4,10 @@ Everything that touches the file's content happens here. Importers and engines a
 point. The answer is JSON values (`core.codec`), judged again by the parent.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from modelworks.core.errors import (
     MissingExtraError,
     ModelworksError,
     RefusedError,
+    UnsupportedError,
 )
 from modelworks.core.imports import Imported, ImportOptions, Runtime
 from modelworks.core.model import Evidence, Verdict
+from modelworks.core.native import NATIVE
 from modelworks.core.scans import Danger, Scan
 from modelworks.core.seams import Engine, EngineOptions, Importer, Session, Sniffed
 from modelworks.core.served import ENGINES
@@ -25,8 +29,12 @@ from modelworks.core.tensor import Signature
 from modelworks.evaluation.parity import tolerance_for
 from modelworks.evaluation.probes import Probe, generate, known_range
 from modelworks.evaluation.trial import against_itself, against_source
+from modelworks.intake import steps
 from modelworks.intake.environment import Needs, needs
+from modelworks.intake.native import Recorded, inside, record
 from modelworks.plugins.load import available, load
+from modelworks.plugins.opening import open_model
+from modelworks.sandbox.report import MESSAGE_LIMIT, one_line
 
 Progress = Callable[[str], None]
 _ROWS, _TREE_ROWS, _SAMPLE_ROWS = 256, 2048, 4096
@@ -64,6 +72,7 @@ class Brought:
         environment: libraries.
         evidence: parity, scan, sample, signature, origin.
         origin: what the file says of where it comes from.
+        recorded: of a native model: some rows and their answer.
     """
 
     format: str
@@ -75,6 +84,7 @@ class Brought:
     environment: dict[str, str]
     evidence: tuple[Evidence, ...]
     origin: dict[str, str] = field(default_factory=dict)
+    recorded: Recorded = field(default_factory=Recorded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +116,30 @@ def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         asked: dict[str, Any] = codec.encode(Answer(needs=wanted))
         return asked
     progress(f"Reading {order.file.name} as {sniffed.format}")
-    imported = _read(importer, sniffed, order)
-    engine_name, session = _open(imported, order.into)
+    with _curing(importer, order.options):
+        imported = _read(importer, sniffed, order)
+        engine_name, session = _open(imported, order.into)
     try:
         progress("Comparing predictions before and after")
+        probes = _probes(imported, order.options)
+        with _curing(importer, order.options):
+            parity = _parity(imported, session, probes, order.options)
         evidence = [
-            _parity(imported, session, order.options),
+            parity,
             *_scan(imported, sniffed),
-            *_sample(imported, order.options),
+            *_sample(imported, _for_importer(order.options)),
             _signature(importer, imported),
             *_origin(imported),
         ]
+        recorded = record(session, probes) if imported.format == NATIVE else Recorded()
+        signature = imported.signature
+        declared = steps.declared(imported, order.options, order.file, order.into)
+        if declared:
+            progress("Putting the steps before the model")
+            again = partial(_load, engine_name, order.into)
+            composed = steps.compose(imported, declared, session, order.into, again, order.options)
+            signature = composed.signature
+            evidence.append(composed.evidence)
     finally:
         session.close()
     brought = Brought(
@@ -125,10 +148,11 @@ def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         runs_code=sniffed.runs_code,
         importer=importer.name,
         engine=engine_name,
-        signature=imported.signature,
+        signature=signature,
         environment=imported.environment,
         evidence=tuple(evidence),
         origin=imported.origin,
+        recorded=recorded,
     )
     answer: dict[str, Any] = codec.encode(Answer(brought=brought))
     return answer
@@ -190,11 +214,29 @@ def _refuse_unread(importer: Importer, options: ImportOptions) -> None:
             )
 
 
+@contextmanager
+def _curing(importer: Importer, options: ImportOptions) -> Iterator[None]:
+    """What does not convert, or not rightly, can be served as it is: the refusal says so."""
+    try:
+        yield
+    except (UnsupportedError, DiffersError) as error:
+        if "runtime" not in importer.honours or options.runtime is Runtime.NATIVE:
+            raise
+        cure = "; --trust --runtime native serves it as it is, by its own framework"
+        message = one_line(error.message, MESSAGE_LIMIT - len(cure)) + cure
+        kind = UnsupportedError if isinstance(error, UnsupportedError) else RefusedError
+        raise kind(message, field=error.field) from error
+
+
+class DiffersError(RefusedError):
+    """The converted model does not run, or does not predict what the source predicts."""
+
+
 def _read(importer: Importer, sniffed: Sniffed, order: Order) -> Imported:
     """The importer's own errors pass; whatever else a library throws is the file's fault."""
     name = order.file.name
     try:
-        return importer.read(order.file, order.into, order.options)
+        return importer.read(order.file, order.into, _for_importer(order.options))
     except (ModelworksError, MemoryError, OSError):
         raise
     except ModuleNotFoundError as error:
@@ -210,12 +252,19 @@ def _read(importer: Importer, sniffed: Sniffed, order: Order) -> Imported:
         ) from error
 
 
+def _for_importer(options: ImportOptions) -> ImportOptions:
+    """With steps, a sample shows what callers send, not what the bare model takes."""
+    return options if options.steps is None else replace(options, sample=None)
+
+
 def _open(imported: Imported, into: Path) -> tuple[str, Session]:
     """Load the result as the server will.
 
     Raises:
         RefusedError: no engine loads it.
     """
+    if imported.format == NATIVE:
+        return ENGINES[NATIVE], inside(into, imported.signature)
     absent: list[str] = []
     # The one that serves the format first: importing the others costs a second each.
     for name in sorted(available("engines"), key=lambda n: (n != ENGINES.get(imported.format), n)):
@@ -226,26 +275,38 @@ def _open(imported: Imported, into: Path) -> tuple[str, Session]:
             continue
         if imported.format in engine.formats:
             try:
-                return name, engine.load(into, EngineOptions(signature=imported.signature))
+                return name, _load(name, into, imported.signature)
             except InvalidError as error:
-                raise RefusedError(
+                raise DiffersError(
                     f"the engine {name} cannot run this model: {error.message}"
                 ) from error
     missing = f" ({'; '.join(absent)})" if absent else ""
     raise RefusedError(f"no installed engine runs the format {imported.format}{missing}")
 
 
-def _parity(imported: Imported, session: Session, options: ImportOptions) -> Evidence:
-    tolerance = tolerance_for(imported.kind, imported.tolerance)
+def _load(engine: str, into: Path, signature: Signature) -> Session:
+    return open_model(load("engines", engine)(), into, EngineOptions(signature=signature))
+
+
+def _probes(imported: Imported, options: ImportOptions) -> list[Probe]:
+    """Rows to compare on: the sample first, then generated ones."""
     trees = imported.kind == "trees"
     probes = generate(
         imported.signature, imported.ranges, options.seed, _TREE_ROWS if trees else _ROWS
     )
     if imported.sample is not None:
         rows = {name: array[:_SAMPLE_ROWS] for name, array in imported.sample.items()}
-        probes.insert(0, Probe("sample", rows, optional=False))
         # What rows look like is known now: generated ones may be refused.
-        probes[1:] = [Probe(probe.name, probe.inputs) for probe in probes[1:]]
+        others = [Probe(probe.name, probe.inputs) for probe in probes[1:]]
+        probes = [Probe("sample", rows, optional=False), Probe(probes[0].name, probes[0].inputs)]
+        probes += others
+    return probes
+
+
+def _parity(
+    imported: Imported, session: Session, probes: list[Probe], options: ImportOptions
+) -> Evidence:
+    tolerance = tolerance_for(imported.kind, imported.tolerance)
     if imported.predict is None:
         return _repeatability(session, probes)
     report = against_source(
@@ -259,7 +320,7 @@ def _parity(imported: Imported, session: Session, options: ImportOptions) -> Evi
     verdict = report.verdict
     if verdict is Verdict.FAILED:
         if not options.accept_difference:
-            raise RefusedError(
+            raise DiffersError(
                 f"the converted model does not predict what the source predicts: {report.summary}; "
                 "--accept-difference imports it all the same and records this",
                 field="file",

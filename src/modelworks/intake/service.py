@@ -14,9 +14,11 @@ from modelworks.core.errors import CrashedError, InvalidError, RefusedError, Una
 from modelworks.core.ids import now_ns
 from modelworks.core.imports import ImportOptions, Runtime
 from modelworks.core.model import Evidence, Verdict
+from modelworks.core.native import NATIVE
 from modelworks.core.tensor import Signature
 from modelworks.intake.environment import prepared
 from modelworks.intake.job import Answer, Brought, Order
+from modelworks.intake.native import rehearse
 from modelworks.sandbox import jobs
 from modelworks.sandbox.jobs import Job, Outcome, Progress
 from modelworks.sandbox.limits import GIB, Limits
@@ -107,17 +109,21 @@ def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has d
         sample = None
         if options.sample is not None:
             sample = _copy(options.sample, _fresh(work, "sample"), largest, "sample")
+        steps = None
+        if options.steps is not None:
+            steps = _copy(options.steps, _fresh(work, "steps"), largest, "steps")
         into = _fresh(work, "artifact")
         source_digest = _digest(source)
     except OSError as error:
         raise UnavailableError(
             f"{file.name} cannot be copied: {error.strerror or error}"
         ) from error
-    options, reads = _absolute(replace(options, sample=sample))
+    options, reads = _absolute(replace(options, sample=sample, steps=steps))
     order = Order(source, into, options)
     job = Job("modelworks.intake.job:run", codec.encode(order), work, limits, reads)
-    outcome, brought = _brought(order, job, runner, environments, progress)
+    outcome, brought, python = _brought(order, job, runner, environments, progress)
     _check_artifact(into)
+    native = _native(into, brought, options, python, say)
     return Candidate(
         folder=into,
         format=brought.format,
@@ -128,6 +134,7 @@ def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has d
         signature=brought.signature,
         evidence=(
             *brought.evidence,
+            *native,
             _sandbox(outcome, limits),
             _environment(brought),
             *_trust(options, brought, actor, source_digest),
@@ -140,8 +147,13 @@ def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has d
 
 def _brought(
     order: Order, job: Job, runner: Runner, environments: Path | None, progress: Progress | None
-) -> tuple[Outcome, Brought]:
-    """Run the job; where it asks for an environment of its own, once more in there."""
+) -> tuple[Outcome, Brought, Path | None]:
+    """Run the job; where it asks for an environment of its own, once more in there.
+
+    Returns:
+        How it went, what it brought, and the Python of that environment.
+    """
+    python: Path | None = None
     outcome = runner(job, progress)
     answer = codec.decode(Answer, outcome.value)
     if answer.needs is not None:
@@ -153,7 +165,27 @@ def _brought(
         answer = codec.decode(Answer, outcome.value)
     if answer.brought is None:
         raise CrashedError("the import job answered with nothing")
-    return outcome, answer.brought
+    return outcome, answer.brought, python
+
+
+def _native(
+    into: Path, brought: Brought, options: ImportOptions, python: Path | None, say: Progress
+) -> tuple[Evidence, ...]:
+    """A model that stays as it is: started once as the server will start it.
+
+    Raises:
+        RefusedError: nobody vouches for it, or it does not answer as it did in the sandbox.
+    """
+    if brought.format != NATIVE:
+        return ()
+    if not options.trust:
+        raise RefusedError(
+            f"{brought.source_format} is served by its own framework and may run code: it needs "
+            "--trust, by which you vouch for the file",
+            field="trust",
+        )
+    say("Starting the model's own process, as the server will")
+    return (rehearse(into, python, brought.recorded),)
 
 
 def _fresh(work: Path, name: str) -> Path:
@@ -298,9 +330,10 @@ def _trust(
     by = actor or "the owner"
     how = (
         "it is served as it is, in a process of its own"
-        if options.runtime is Runtime.NATIVE
+        if brought.format == NATIVE
         else "what no allow-list knows was opened, in the sandbox"
     )
     summary = f"{by} vouches for the file ({brought.source_format}, which {what}): {how}"
-    detail = {"by": by, "at_ns": now_ns(), "digest": source, "runtime": options.runtime.value}
+    runtime = Runtime.NATIVE if brought.format == NATIVE else Runtime.CONVERT
+    detail = {"by": by, "at_ns": now_ns(), "digest": source, "runtime": runtime.value}
     return (Evidence("trust", Verdict.ACCEPTED, summary, detail),)

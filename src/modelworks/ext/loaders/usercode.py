@@ -11,16 +11,21 @@ from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
 _LONGEST = 300
 
 
+def first_on_path(folder: Path) -> None:
+    """Let the modules of a folder be found before all others."""
+    place = str(folder)
+    if place not in sys.path:
+        sys.path.insert(0, place)
+    sys.dont_write_bytecode = True  # the folder cannot be written
+
+
 def module_of(folder: Path, name: str) -> ModuleType:
     """A module of the owner's folder, which is first on the path from now on.
 
     Raises:
         InvalidError: it cannot be imported; file and line are named.
     """
-    place = str(folder)
-    if place not in sys.path:
-        sys.path.insert(0, place)
-    sys.dont_write_bytecode = True  # the folder cannot be written
+    first_on_path(folder)
     try:
         return importlib.import_module(name)
     except Exception as error:
