@@ -94,7 +94,7 @@ class Follower:
             if self._stop.is_set():
                 return False
             if problem:
-                answering = self.front.live.version
+                answering = self.good.version
                 problem = f"{self._wanted.ref}: version {answering} goes on answering: {problem}"
                 if problem != self.problem:
                     _log.error("%s", problem)
@@ -127,7 +127,7 @@ class Follower:
         version = self._source.find()
         now = self.model
         if (str(version.version), version.artifact.digest) == (now.version, now.digest):
-            if self.front.live.served != now:
+            if self.good != now:
                 self.front.load_again(now)
                 self._answers(now)
             return

@@ -1,6 +1,7 @@
 """What callers of an embedded model give, as the tensors that it takes."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,11 @@ def from_rows(rows: Any, signature: Signature) -> PlainRows:
         InvalidError: a row that the model does not take; `field` is `rows[3].age`.
     """
     if isinstance(rows, np.ndarray) and signature.layout is Layout.MATRIX and rows.ndim == 2:
-        return _from_matrix(rows, signature)
+        width = len(signature.features) or rows.shape[1]
+        if 0 < len(rows) <= MAX_ROWS and rows.shape[1] == width:
+            # Numbers need no way through Python's values; what is wrong with them is found there.
+            with suppress(InvalidError):
+                return from_tensors({signature.inputs[0].name: rows}, signature)
     return read_rows(plain_rows(rows), signature)
 
 
@@ -42,20 +47,6 @@ def from_tensors(inputs: Mapping[str, Any], signature: Signature) -> PlainRows:
     for name, array in arrays.items():
         _check(Form(wanted[name]), array)
     return PlainRows(arrays, _rows(arrays, signature))
-
-
-def _from_matrix(rows: Array, signature: Signature) -> PlainRows:
-    """An array of numbers needs no way through Python's values."""
-    if len(rows) > MAX_ROWS:
-        raise InvalidError(f"{len(rows)} rows: at most {MAX_ROWS} in one call", field="rows")
-    spec = signature.inputs[0]
-    width = len(signature.features)
-    if width and rows.shape[1] != width:
-        raise InvalidError(f"rows have {rows.shape[1]} values, {width} are wanted", field="rows")
-    found = from_tensors({spec.name: rows}, signature)
-    if not len(rows):
-        raise InvalidError("there are no rows", field="rows")
-    return found
 
 
 def _with_bytes(spec: TensorSpec, array: Array) -> Array:

@@ -126,6 +126,7 @@ class Front:
         self._block = Block()
         self._table = ModelTable(self._block, threads, self._changed)
         self._live: Live | None = None
+        self._why = ModelworksError(f"model '{name}' is not loaded")
         self._generation = 0
         self._closing = False  # nothing new is taken
         self._ended = False  # nobody will be answered any more
@@ -175,13 +176,13 @@ class Front:
         """The version that answers now.
 
         Raises:
-            UnavailableError: there is none.
+            UnavailableError: there is none, or its process is being started again.
         """
         live = self._live
         if self._closing:
             raise self._gone()
         if live is None:
-            raise UnavailableError(f"model '{self._name}' is not loaded")
+            raise UnavailableError(self._why.message)
         return live
 
     def call(self, live: Live, inputs: Tensors, rows: int, seconds: float) -> Sequence[Any]:
@@ -255,10 +256,10 @@ class Front:
         self._live = None
 
     def _changed(self) -> None:
-        live = None
-        with suppress(ModelworksError):
-            live = self._table.resolve(self._name)
-        self._live = live
+        try:
+            self._live = self._table.resolve(self._name)
+        except ModelworksError as error:
+            self._live, self._why = None, error
 
     def _submit(self, member: _Called) -> None:
         if member.live is not self._live:
@@ -272,6 +273,8 @@ class Front:
     # -- to the loop
 
     def _queue(self, member: _Called) -> None:
+        if member.live.checks is not None:
+            member.live.checks.check(member.inputs)
         if self._closing:
             raise self._gone()
         try:
