@@ -3,13 +3,13 @@
 Sandbox, server and embedding open models here, so that none of them can leave a step out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modelworks.core.errors import InvalidError
-from modelworks.core.seams import Engine, EngineOptions, OpenStep, Session, StepRunner
+from modelworks.core.seams import Engine, EngineOptions, OpenStep, Session, StepRunner, Watchable
 from modelworks.core.stepped import FRONT, MADE, read_stepped
 from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import Signature, Tensors
@@ -53,7 +53,8 @@ def open_model(engine: Engine, path: Path, options: EngineOptions) -> Session:
         if stepped.front:
             first: Engine = load("engines", _FRONT_ENGINE)()
             front = first.load(path / FRONT, EngineOptions(threads=1))
-        return SteppedSession(outer, model, front, runners)
+        kind = WatchedSession if isinstance(model, Watchable) else SteppedSession
+        return kind(outer, model, front, runners)
     except BaseException:
         model.close()
         raise
@@ -103,3 +104,12 @@ class SteppedSession:
         self._model.close()
         if self._front is not None:
             self._front.close()
+
+
+class WatchedSession(SteppedSession):
+    """The same before a model that lives elsewhere; see `core.seams.Watchable`."""
+
+    def watch(self, changed: Callable[[str], None]) -> None:
+        """Be told of every change of the model."""
+        if isinstance(self._model, Watchable):
+            self._model.watch(changed)

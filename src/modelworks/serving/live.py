@@ -9,7 +9,10 @@ from functools import partial
 from modelworks.core.seams import Watchable
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Signature
+from modelworks.protocol.checks import checks_of
 from modelworks.protocol.oip.templates import AnswerWriter, RequestReader
+from modelworks.protocol.rows import PlainRows, decode_rows
+from modelworks.serving.admission import CheckedReader, CheckedRows, Reader
 from modelworks.serving.batcher import Batcher, Call
 from modelworks.serving.loading import Loaded
 from modelworks.serving.statistics import Recorder
@@ -30,13 +33,15 @@ class Live:
         one_shape: no input has a dynamic axis beside the batch: all requests fit together.
         batcher: the queue in front of the session.
         recorder: its counters in this worker's slot.
-        reader: decodes its requests.
+        checks: the rules of its steps; None = it has none.
+        reader: decodes its requests, and holds them against the rules.
+        rows: the same for plain rows.
         writer: writes the plain answers of a batch.
     """
 
     __slots__ = (
         *("_session", "batched", "batcher", "recorder", "served", "signature", "unbatched"),
-        *("batching", "name", "one_shape", "reader", "version", "writer"),
+        *("batching", "checks", "name", "one_shape", "reader", "rows", "version", "writer"),
     )
 
     def __init__(
@@ -57,7 +62,12 @@ class Live:
         self.recorder = recorder
         self._session = loaded.session
         label = f"{served.name}:{served.version}"
-        self.reader = RequestReader(self.signature)
+        self.checks = checks_of(self.signature)
+        self.reader: Reader = RequestReader(self.signature)
+        self.rows: Callable[[bytes], PlainRows] = partial(decode_rows, signature=self.signature)
+        if self.checks is not None:
+            self.reader = CheckedReader(self.reader, self.checks)
+            self.rows = CheckedRows(self.rows, self.checks)
         self.writer = AnswerWriter(served.name, served.version, self.signature)
         self.batcher = Batcher(
             label,

@@ -10,6 +10,7 @@ from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
 from modelworks.core.seams import Engine, EngineOptions, Session
 from modelworks.core.served import Batching, ServedModel
 from modelworks.plugins import load as plugins
+from modelworks.plugins.opening import open_model
 from modelworks.serving.cost import Cost
 from modelworks.serving.warmup import batch_problem, made_up, warm_up
 
@@ -51,7 +52,7 @@ def load_model(served: ServedModel, threads: int) -> Loaded:
         interpreter=served.interpreter,
     )
     try:
-        session = engine.load(Path(served.path), options)
+        session = open_model(engine, Path(served.path), options)
     except ModelworksError:
         raise
     except Exception as error:

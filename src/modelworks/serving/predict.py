@@ -6,7 +6,7 @@ from typing import Any
 from modelworks.core.errors import ModelworksError
 from modelworks.edge.exchange import Exchange
 from modelworks.protocol.predictions import encode_predictions
-from modelworks.protocol.rows import PlainRows, decode_rows
+from modelworks.protocol.rows import PlainRows
 from modelworks.serving.infer import JSON, Answering, readable, refuse
 from modelworks.serving.live import Live
 
@@ -30,7 +30,7 @@ class PredictMember(Answering):
 def predict(exchange: Exchange, live: Live) -> None:
     """Decode and queue."""
     try:
-        member = PredictMember(exchange, live, decode_rows(exchange.body, live.signature))
+        member = PredictMember(exchange, live, live.rows(exchange.body))
         live.batcher.submit(member)
     except (ModelworksError, RecursionError) as error:
         refuse(exchange, readable(error), live.recorder)

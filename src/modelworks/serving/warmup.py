@@ -6,7 +6,9 @@ from typing import Any, Final
 import numpy as np
 
 from modelworks.core.errors import InvalidError
+from modelworks.core.made_up import values_for
 from modelworks.core.seams import Session
+from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
 
 _NUMPY: Final = {
@@ -32,10 +34,17 @@ _LARGEST: Final = 50_000_000  # elements; a made-up input beyond that is no warm
 def made_up(signature: Signature, rows: int, free: int = 1, seed: int = _SEED) -> Tensors:
     """Inputs of `rows` rows; every other dynamic axis has length `free`. Values are small."""
     generator = np.random.default_rng(seed)
-    return {spec.name: _tensor(spec, rows, free, generator) for spec in signature.inputs}
+    steps = signature.steps
+    return {spec.name: _tensor(spec, rows, free, generator, steps) for spec in signature.inputs}
 
 
-def _tensor(spec: TensorSpec, rows: int, free: int, generator: np.random.Generator) -> Any:
+def _tensor(
+    spec: TensorSpec,
+    rows: int,
+    free: int,
+    generator: np.random.Generator,
+    steps: tuple[InputSteps, ...],
+) -> Any:
     shape = tuple(
         size if size is not None else (rows if axis == 0 else free)
         for axis, size in enumerate(spec.shape)
@@ -43,7 +52,8 @@ def _tensor(spec: TensorSpec, rows: int, free: int, generator: np.random.Generat
     if np.prod(shape, dtype=float) > _LARGEST:
         raise InvalidError(f"input '{spec.name}' of shape {list(shape)} is too large to make up")
     if spec.datatype is Datatype.BYTES:
-        words = [word.encode() for word in spec.categories] or [b"0", b"1"]
+        words = list(values_for(steps, spec.name))
+        words = words or [word.encode() for word in spec.categories] or [b"0", b"1"]
         result = np.empty(shape, dtype=object)
         flat = result.reshape(-1)
         flat[:] = [words[i] for i in generator.integers(0, len(words), flat.size)]

@@ -9,7 +9,9 @@ from typing import Any
 
 import orjson
 
+from modelworks.core.codec import encode
 from modelworks.core.errors import InvalidError
+from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import Signature, TensorSpec
 from modelworks.protocol.oip.parameters import object_of
 from modelworks.protocol.tensors import shown
@@ -86,7 +88,7 @@ def server_metadata(name: str, version: str, extensions: Sequence[str]) -> bytes
 def model_metadata(
     name: str, versions: Sequence[str], artifact_format: str, engine: str, signature: Signature
 ) -> bytes:
-    """`GET /v2/models/{m}`: tensors with -1 for a dynamic axis."""
+    """`GET /v2/models/{m}`: tensors with -1 for a dynamic axis, steps among the parameters."""
     platform = _PLATFORMS.get((artifact_format, engine), f"{artifact_format}_{engine}")
     document: dict[str, Any] = {
         "name": name,
@@ -95,7 +97,22 @@ def model_metadata(
         "inputs": [_tensor(spec) for spec in signature.inputs],
         "outputs": [_tensor(spec) for spec in signature.outputs],
     }
+    if signature.steps:
+        document["parameters"] = {"steps": [shown_steps(item) for item in signature.steps]}
     return orjson.dumps(document)
+
+
+def shown_steps(item: InputSteps) -> dict[str, Any]:
+    """An input's steps as JSON values, without what is not set."""
+    return _set(encode(item))
+
+
+def _set(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _set(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None and value not in ("", [])
+    }
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
