@@ -12,7 +12,7 @@ from modelworks.core.native import NativeModel
 from modelworks.core.tensor import Tensors
 from modelworks.ext.importers.reasons import reason
 from modelworks.ext.importers.sklearn.native import bind, model_file
-from modelworks.ext.loaders.usercode import first_on_path
+from modelworks.ext.importers.usercode import first_on_path
 
 
 class SklearnLoader:
