@@ -9,20 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from modelworks.core.errors import InvalidError
-from modelworks.core.steps import (
-    Axes,
-    DecodeImage,
-    InputSteps,
-    Padding,
-    Tokenize,
-    Unknown,
-    Validate,
-    check_steps,
-)
+from modelworks.core.outer_apart import FLOATS, apart_of, spec_of
+from modelworks.core.steps import InputSteps, Unknown, Validate, check_steps
 from modelworks.core.tensor import Datatype, Layout, Signature, TensorSpec
 
-_FLOATS = frozenset({Datatype.FP16, Datatype.FP32, Datatype.FP64})
-_NUMBERS = _FLOATS | {d for d in Datatype if "INT" in d} | {Datatype.BOOL}
+_NUMBERS = FLOATS | {d for d in Datatype if "INT" in d} | {Datatype.BOOL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +87,7 @@ def plan(model: Signature, steps: tuple[InputSteps, ...]) -> Plan:
         InvalidError: they contradict themselves or do not fit the model; `field` is the path.
     """
     check_steps(steps)
-    apart, made = _apart(model, steps)
+    apart, made = apart_of(model, steps)
     graph = [item for item in steps if item.in_graph]
     if model.layout is Layout.MATRIX and not apart:
         return _matrix(model, graph)
@@ -176,7 +167,7 @@ def _made(item: InputSteps) -> list[str]:
 
 def _required(item: InputSteps, spec: TensorSpec) -> InputSteps:
     """What the model could not do without is said to be required."""
-    fine = spec.allow_nan or spec.datatype not in _FLOATS
+    fine = spec.allow_nan or spec.datatype not in FLOATS
     if fine or item.impute is not None or item.one_hot is not None:
         return item
     return replace(item, validate=replace(item.validate or Validate(), required=True))
@@ -249,9 +240,9 @@ def _inputs_of(
 ) -> list[tuple[TensorSpec, int | None]]:
     """The model's inputs that a step feeds, with the column of each."""
     if item.one_hot is None:
-        return [(_spec(item.name, specs, where), None)]
+        return [(spec_of(item.name, specs, where), None)]
     found: list[tuple[TensorSpec, int | None]] = [
-        (_spec(name, specs, where), i) for i, name in enumerate(_made(item))
+        (spec_of(name, specs, where), i) for i, name in enumerate(_made(item))
     ]
     for spec, _ in found:
         if spec.shape[1:] != (1,):
@@ -260,18 +251,6 @@ def _inputs_of(
                 field=f"{where}.one_hot",
             )
     return found
-
-
-def _spec(name: str, specs: dict[str, TensorSpec], where: str) -> TensorSpec:
-    if name in specs:
-        return specs[name]
-    close = difflib.get_close_matches(name, specs, 1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    raise InvalidError(
-        f"steps: {where}.name: '{name}' is no input of the model; {hint}it takes "
-        f"{', '.join(list(specs)[:8]) or 'nothing else'}",
-        field=f"{where}.name",
-    )
 
 
 def _same(target: Target, outer: Signature) -> bool:
@@ -308,7 +287,7 @@ def _datatype(item: InputSteps, spec: TensorSpec) -> Datatype:
             return Datatype.BYTES
         whole = kinds <= {int} and item.impute is None
         return Datatype.INT64 if whole else Datatype.FP64
-    widened = item.impute is not None and spec.datatype in _NUMBERS - _FLOATS
+    widened = item.impute is not None and spec.datatype in _NUMBERS - FLOATS
     return Datatype.FP64 if item.scale is not None or widened else spec.datatype
 
 
@@ -318,7 +297,7 @@ def _fits_target(item: InputSteps, outer: TensorSpec, spec: TensorSpec, where: s
     if item.one_hot is not None:
         wrong = text != isinstance(item.one_hot.categories[0], str)
     elif item.scale is not None:
-        wrong = text or spec.datatype not in _FLOATS
+        wrong = text or spec.datatype not in FLOATS
     elif item.impute is not None:
         wrong = text != isinstance(item.impute.value, str) or text != (
             spec.datatype is Datatype.BYTES
@@ -331,90 +310,3 @@ def _fits_target(item: InputSteps, outer: TensorSpec, spec: TensorSpec, where: s
             f"steps and the model's {spec.datatype}",
             field=where,
         )
-
-
-# -- what no graph does
-
-
-def _apart(model: Signature, steps: Sequence[InputSteps]) -> tuple[dict[str, InputSteps], set[str]]:
-    """Items for plug-ins with every name spelt out, and the model's inputs that they make."""
-    specs = {spec.name: spec for spec in model.inputs}
-    apart: dict[str, InputSteps] = {}
-    made: set[str] = set()
-    pairs = {item.tokenize.pair for item in steps if item.tokenize is not None}
-    for place, item in enumerate(steps):
-        where = f"inputs[{place}]"
-        if item.tokenize is not None:
-            step = _tokenize(item.tokenize, specs, f"{where}.tokenize")
-            apart[item.name] = replace(item, tokenize=step)
-            mine = {step.ids, step.mask, step.types} - {""}
-        elif item.decode_image is not None:
-            image = _image(item.decode_image, specs, f"{where}.decode_image")
-            apart[item.name] = replace(item, decode_image=image)
-            mine = {image.output}
-        elif item.name in pairs:
-            apart[item.name] = item
-            mine = set()
-        else:
-            continue
-        if twice := made & mine:
-            raise InvalidError(
-                f"steps: {where}: the model's input '{min(twice)}' is made twice", field=where
-            )
-        made |= mine
-    if lost := pairs - {""} - set(apart):
-        raise InvalidError(
-            f"steps: the pair '{min(lost)}' is no input of the file: add it", field="steps"
-        )
-    return apart, made
-
-
-def _tokenize(step: Tokenize, specs: dict[str, TensorSpec], where: str) -> Tokenize:
-    default = Tokenize()
-    ids = _spec(step.ids, specs, where)
-    mask, types = step.mask, step.types
-    if mask == default.mask and mask not in specs:
-        mask = ""
-    if types == default.types and types not in specs:
-        types = ""
-    for spec in (ids, *(_spec(name, specs, where) for name in (mask, types) if name)):
-        if len(spec.shape) != 2 or spec.datatype not in {Datatype.INT64, Datatype.INT32}:
-            raise InvalidError(
-                f"steps: {where}: the model's input '{spec.name}' is no matrix of INT64 or INT32",
-                field=where,
-            )
-    length = ids.shape[1]
-    if length is not None and (step.max_length, step.padding) != (length, Padding.MAX_LENGTH):
-        raise InvalidError(
-            f"steps: {where}: the model takes exactly {length} tokens: write max_length: {length} "
-            "and padding: max_length",
-            field=where,
-        )
-    return replace(step, mask=mask, types=types)
-
-
-def _image(step: DecodeImage, specs: dict[str, TensorSpec], where: str) -> DecodeImage:
-    pictures = [spec for spec in specs.values() if len(spec.shape) == 4]
-    if step.output:
-        spec = _spec(step.output, specs, where)
-    elif len(pictures) == 1:
-        spec = pictures[0]
-    else:
-        raise InvalidError(
-            f"steps: {where}.output: name the model's input that takes the pixels "
-            f"({', '.join(specs)})",
-            field=f"{where}.output",
-        )
-    size = (step.height, step.width)
-    wanted = (step.channels, *size) if step.axes is Axes.NCHW else (*size, step.channels)
-    fits = len(spec.shape) == 4 and all(
-        a in {None, b} for a, b in zip(spec.shape[1:], wanted, strict=True)
-    )
-    if not fits or spec.datatype not in _FLOATS | {Datatype.UINT8}:
-        shape = ",".join("-1" if axis is None else str(axis) for axis in spec.shape)
-        raise InvalidError(
-            f"steps: {where}: the model's input '{spec.name}' is {spec.datatype}[{shape}], and the "
-            f"image becomes {list(wanted)}",
-            field=where,
-        )
-    return replace(step, output=spec.name)

@@ -73,6 +73,13 @@ class Axes(StrEnum):
     NHWC = "NHWC"
 
 
+class Centre(StrEnum):
+    """Where a crop begins when an odd number of pixels is to spare."""
+
+    DOWN = "down"  # Pillow, transformers
+    EVEN = "even"  # torchvision: halves to the even number
+
+
 class Resample(StrEnum):
     """How a pixel of the resized image is computed."""
 
@@ -244,6 +251,7 @@ class DecodeImage:
         mean: of each channel, subtracted afterwards; empty = none.
         std: each channel is divided by it; empty = none.
         axes: order of the result's axes.
+        centre: how the crop is centred.
         orient: turn the image as its EXIF data say.
         output: input of the model that takes the pixels; empty = its only one.
         max_pixels: of one image as sent.
@@ -258,6 +266,7 @@ class DecodeImage:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     axes: Axes = Axes.NCHW
+    centre: Centre = Centre.DOWN
     orient: bool = True
     output: str = ""
     max_pixels: int = 50_000_000
