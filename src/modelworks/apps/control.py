@@ -16,6 +16,7 @@ from pathlib import Path
 import uvicorn
 
 from modelworks.api.app import create_app
+from modelworks.apps.limits import limits_of
 from modelworks.apps.stores import stores_of
 from modelworks.console.pages import install
 from modelworks.control.endpoints import Watch
@@ -23,6 +24,7 @@ from modelworks.control.reconcile import Reconciler
 from modelworks.control.service import Factory
 from modelworks.core.errors import ConflictError, InvalidError, ModelworksError
 from modelworks.core.home import Home, Stores
+from modelworks.sandbox.limits import Limits
 
 PARENT_SECONDS = 0.5
 DRAIN_SECONDS = 20
@@ -41,6 +43,7 @@ class ControlSettings:
         with_parent: end when the process that started it is gone.
         hosts: further names under which browsers may reach it.
         stores: where rows and files are, where that is not the data folder.
+        limits: of imports.
     """
 
     home: Home
@@ -51,6 +54,7 @@ class ControlSettings:
     with_parent: bool = False
     hosts: tuple[str, ...] = ()
     stores: Stores = field(default_factory=Stores)
+    limits: Limits = field(default_factory=Limits)
 
 
 class _Server(uvicorn.Server):
@@ -89,7 +93,9 @@ def run(settings: ControlSettings) -> None:
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(settings.host, settings.port))
-        factory = stack.enter_context(Factory(settings.home, stores=settings.stores))
+        factory = stack.enter_context(
+            Factory(settings.home, stores=settings.stores, limits=settings.limits)
+        )
         watch = Watch(factory.home)
         stack.callback(watch.close)
         served = settings.served or factory.home.run / "served.json"
@@ -148,6 +154,7 @@ def _settings(arguments: Sequence[str] | None) -> ControlSettings:
         with_parent=found.with_parent,
         hosts=tuple(found.allow_host),
         stores=stores_of(os.environ, found.database, found.artifacts),
+        limits=limits_of(os.environ),
     )
 
 

@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelworks.apps.limits import limits_of
 from modelworks.apps.stores import stores_of
 from modelworks.client.client import BaseClient
 from modelworks.client.transport import Transport
 from modelworks.core.errors import InvalidError, MissingExtraError
 from modelworks.core.home import Home, Stores
+from modelworks.sandbox.limits import Limits
 
 if TYPE_CHECKING:
     from modelworks.control.service import Factory
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 _AT_HOME = Stores()
+_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +31,15 @@ class Settings:
         url: of a control plane (`MODELWORKS_URL`); empty = the registry in `home`, in-process.
         server: of the model server that predictions go to (`MODELWORKS_SERVER`).
         stores: of the registry in this process (`MODELWORKS_DATABASE`, `MODELWORKS_ARTIFACTS`).
+        limits: of imports in this process (`MODELWORKS_IMPORT_MEMORY`,
+            `MODELWORKS_IMPORT_SECONDS`).
     """
 
     home: Home
     url: str = ""
     server: str = DEFAULT_SERVER
     stores: Stores = _AT_HOME
+    limits: Limits = _LIMITS
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -45,6 +51,7 @@ class Settings:
             url=found.get("MODELWORKS_URL", ""),
             server=found.get("MODELWORKS_SERVER") or DEFAULT_SERVER,
             stores=stores_of(found),
+            limits=limits_of(found),
         )
 
 
@@ -81,15 +88,17 @@ def settings_of(
         url=url if url is not None else "" if local else found.url,
         server=server or found.server,
         stores=found.stores if home is None else _AT_HOME,
+        limits=found.limits,
     )
 
 
-def local(home: Home, stores: Stores = _AT_HOME) -> "Factory":
+def local(home: Home, stores: Stores = _AT_HOME, limits: Limits = _LIMITS) -> "Factory":
     """The registry and everything that needs it, in this process.
 
     Args:
         home: the data folder.
         stores: where rows and files are, where that is not the data folder.
+        limits: of imports.
 
     Raises:
         MissingExtraError: its libraries are not installed.
@@ -97,7 +106,7 @@ def local(home: Home, stores: Stores = _AT_HOME) -> "Factory":
     try:
         from modelworks.control.service import Factory  # noqa: PLC0415 - SQLAlchemy is an extra
 
-        return Factory(home, stores=stores)
+        return Factory(home, stores=stores, limits=limits)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("modelworks"):
             raise
@@ -114,7 +123,7 @@ def connect(settings: Settings) -> Transport:
         from modelworks.client.http import HttpTransport  # noqa: PLC0415 - not needed in-process
 
         return HttpTransport(settings.url)
-    return local(settings.home, settings.stores)
+    return local(settings.home, settings.stores, settings.limits)
 
 
 class Client(BaseClient):

@@ -35,8 +35,10 @@ from modelworks.db.engine import Database, open_database
 from modelworks.intake.service import Candidate, bring_in
 from modelworks.registry.publish import Publication
 from modelworks.registry.service import Registry
+from modelworks.sandbox.limits import Limits
 
 _AT_HOME = Stores()
+_LIMITS = Limits()
 
 
 class Factory:
@@ -48,6 +50,7 @@ class Factory:
         actor: who acts, as recorded; empty = the user of this process.
         clock: UTC nanoseconds.
         stores: where rows and files are, where that is not the data folder.
+        limits: of the sandbox that imports run in.
 
     Raises:
         InvalidError: a kind of URL that is not known.
@@ -63,7 +66,9 @@ class Factory:
         actor: str = "",
         clock: Callable[[], int] = now_ns,
         stores: Stores = _AT_HOME,
+        limits: Limits = _LIMITS,
     ) -> None:
+        self._limits = limits
         self.home = home.create()
         self._blobs = BlobStore(stores.artifacts or home.blobs, stores.access)
         self._database: Database = open_database(stores.database or home.database)
@@ -109,6 +114,7 @@ class Factory:
                 request.options,
                 work,
                 say,
+                limits=self._limits,
                 actor=self._actor,
                 environments=self.home.environments,
             )

@@ -321,7 +321,7 @@ def _follow(
             if now >= deadline:
                 watch.fault = RefusedError(
                     f"the job was stopped: it took longer than {job.limits.wall_seconds:g} s; "
-                    "raise the time limit if the file may need that long"
+                    "MODELWORKS_IMPORT_SECONDS raises the limit if the file may need that long"
                 )
                 return
             if now - checked > 1.0:
@@ -391,7 +391,7 @@ def _death(code: int, cpu: float, stderr: bytes, limits: Limits) -> ModelworksEr
     if code == -signal.SIGXCPU or (code == -signal.SIGKILL and cpu >= limits.cpu_seconds):
         return RefusedError(
             f"the job was stopped: it used more than {limits.cpu_seconds} s of CPU time; "
-            "raise the CPU limit if the file may need that much"
+            "MODELWORKS_IMPORT_SECONDS raises the limit if the file may need that much"
         )
     if code == -signal.SIGXFSZ:
         return RefusedError(
@@ -400,7 +400,7 @@ def _death(code: int, cpu: float, stderr: bytes, limits: Limits) -> ModelworksEr
     if any(word in stderr for word in (b"bad_alloc", b"MemoryError", b"Cannot allocate memory")):
         return RefusedError(
             f"the job needs more memory than the {limits.memory_bytes / GIB:.3g} GiB that it may "
-            "have; raise the memory limit"
+            "have; MODELWORKS_IMPORT_MEMORY raises the limit"
         )
     if code == -signal.SIGKILL:
         return CrashedError(

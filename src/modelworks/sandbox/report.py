@@ -98,7 +98,8 @@ def _translate(error: BaseException) -> ModelworksError:
         return error
     if isinstance(error, MemoryError):
         return RefusedError(
-            "the job needs more memory than the sandbox allows; raise the memory limit"
+            "the job needs more memory than the sandbox allows; MODELWORKS_IMPORT_MEMORY raises "
+            "the limit"
         )
     if isinstance(error, RecursionError):
         return InvalidError("the file is nested too deeply")
