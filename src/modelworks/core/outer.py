@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from modelworks.core.errors import InvalidError
 from modelworks.core.outer_apart import FLOATS, apart_of, spec_of
-from modelworks.core.steps import InputSteps, Unknown, Validate, check_steps
+from modelworks.core.steps import InputSteps, Unknown, Validate
+from modelworks.core.steps_check import check_steps
 from modelworks.core.tensor import Datatype, Layout, Signature, TensorSpec
 
 _NUMBERS = FLOATS | {d for d in Datatype if "INT" in d} | {Datatype.BOOL}
