@@ -21,7 +21,8 @@ SCHEMES = ("s3", "gs", "az", "abfss")
 
 _KNOWN = "a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix"
 _RETRIES = 5
-_QUERY = re.compile(r"\?\S+")
+_QUERY = re.compile(r"(?<=://)(\S+?)\?\S+")
+_BODY = re.compile(r": *[<{].*")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
 _NO_KEYS = ("169.254.169.254", "metadata.google.internal", "token request")
 _NO_LISTENER = ("error sending request", "connection refused", "dns error")
@@ -92,7 +93,7 @@ def explain(error: BaseException, where: str) -> ModelworksError:
         where: the store, for messages.
     """
     text, line = str(error), _line(error)
-    if missing_bucket(error):
+    if missing_bucket(error) or "404 Not Found" in text:
         cure = "there is no such bucket: create it, or name another"
     elif any(word in text for word in _NO_KEYS):
         cure = "no credentials: set the cloud's variables (AWS_ACCESS_KEY_ID, ...)"
@@ -133,5 +134,6 @@ def _bucket(url: str, access: Access) -> ObjectStore:
 
 
 def _line(error: BaseException) -> str:
-    """The first line, without the queries of URLs: they may be signed."""
-    return _QUERY.sub("", str(error).split("\n", 1)[0])[:300].rstrip(": ")
+    """The first line, without the queries of URLs, which may be signed, and the answer's body."""
+    line = _QUERY.sub(r"\1", str(error).split("\n", 1)[0])
+    return _BODY.sub("", line)[:300].rstrip(": ")

@@ -83,6 +83,20 @@ class BlobStore:
         with contextlib.suppress(NotFoundError, CorruptError):
             self.check(digest)
             return digest
+        try:
+            self._send(path, digest, size)
+        except UnavailableError:
+            # Where two put the same at once, some stores take the first and fail the second.
+            with contextlib.suppress(NotFoundError, CorruptError, UnavailableError):
+                self.check(digest)
+                return digest
+            raise
+        if self.size(digest) != size:
+            self.delete(digest)
+            raise CorruptError(f"{path.name}: {self.where} did not keep all of it; try again")
+        return digest
+
+    def _send(self, path: Path, digest: str, size: int) -> None:
         key = _key(digest)
         with self._errors(digest, writing=True):
             obstore.put(
@@ -94,10 +108,6 @@ class BlobStore:
             )
         if self.folder is not None:
             _settle(self.folder / key)
-        if self.size(digest) != size:
-            self.delete(digest)
-            raise CorruptError(f"{path.name}: {self.where} did not keep all of it; try again")
-        return digest
 
     def exists(self, digest: str) -> bool:
         """Whether a blob of that name is stored; its bytes are not looked at."""

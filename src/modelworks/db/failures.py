@@ -54,12 +54,12 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ("password authentication failed", "the server refuses this user: check user and password"),
     ("no password supplied", "the server wants a password: put it into the URL or PGPASSWORD"),
     ("no pg_hba.conf entry", "the server refuses this user from here: see its pg_hba.conf"),
-    ("role ", "the server does not know this user: check it, or make it with createuser"),
     ("too many clients", "the server has no connection left; retry, or raise its limit"),
     ("remaining connection slots", "the server has no connection left; retry, or raise its limit"),
     ("too many connections", "the server has no connection left; retry, or raise its limit"),
     ("starting up", "the server is starting; retry in a moment"),
     ("shutting down", "the server is being stopped; retry when it is back"),
+    ("role ", "the server does not know this user: check it, or make it with createuser"),
     ("database ", "there is no such database: create it with createdb"),
 )
 

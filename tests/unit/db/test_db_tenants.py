@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 
 import modelworks
 from modelworks.core.errors import ConflictError, CrashedError, UnavailableError
+from modelworks.db import postgres
 from modelworks.db.engine import open_database
 from modelworks.db.session import TenantSession
 from modelworks.db.tables import AliasRow, Base, ModelRow
@@ -17,9 +18,17 @@ from modelworks.db.tables import AliasRow, Base, ModelRow
 pytestmark = pytest.mark.unit
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, tmp_path):
+    """An address of an empty database, of both kinds."""
+    if request.param == "sqlite":
+        return tmp_path / "registry.db"
+    return request.getfixturevalue("postgres_url")
+
+
 @pytest.fixture
-def database(tmp_path):
-    database = open_database(tmp_path / "registry.db")
+def database(place):
+    database = open_database(place)
     for tenant, names in {"red": ("a", "b"), "blue": ("a", "c", "d")}.items():
         with database.tenant(tenant).write() as session:
             for name in names:
@@ -156,9 +165,10 @@ def test_keys_between_tables_hold(database):
         session.add(AliasRow(model="a", alias="champion", major=1, minor=0, patch=0, since_ns=1))
 
 
-def test_a_second_writer_waits_and_then_says_so(database, monkeypatch):
+def test_a_second_writer_waits_and_then_says_so(database, place, monkeypatch):
     monkeypatch.setattr("modelworks.db.sqlite.BUSY_MS", 50)
-    impatient = open_database(Path(database.where))
+    monkeypatch.setitem(postgres._SESSION, "lock_timeout", 50)
+    impatient = open_database(place)
     with database.tenant("red").write():
         with pytest.raises(UnavailableError, match="locked"), impatient.tenant("blue").write():
             pytest.fail("two writers at once")
