@@ -17,6 +17,7 @@ What is opened is opened by `load.load_named` (pickle, joblib) or by a `guard.Pi
 `torch.load`), which ask the same lists again, name by name, at the moment of loading.
 """
 
+import pickle
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -98,7 +99,7 @@ def examine_stream(
         problem = error
     except MemoryError:
         problem = RefusedError(f"{source.name}: asks for more memory than is allowed")
-    except (EOFError, ValueError, IndexError, KeyError) as error:
+    except (EOFError, pickle.UnpicklingError, ValueError, IndexError, KeyError) as error:
         problem = InvalidError(f"{source.name}: truncated or no pickle ({reason(error)})")
     except Exception as error:  # noqa: BLE001 - a scanner that fails is a file that is not clean
         problem = InvalidError(f"{source.name}: damaged, no scanner reads it ({reason(error)})")
