@@ -1,11 +1,8 @@
 """Serves a scikit-learn model as it is: pickle, joblib or skops, opened by the owner's word."""
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
-
-import joblib
 
 from modelworks.core.errors import InvalidError
 from modelworks.core.native import NativeModel
@@ -13,6 +10,7 @@ from modelworks.core.tensor import Tensors
 from modelworks.ext.importers.reasons import reason
 from modelworks.ext.importers.sklearn.native import bind, model_file
 from modelworks.ext.importers.usercode import first_on_path
+from modelworks.ext.loaders.opening import unpickled
 
 
 class SklearnLoader:
@@ -28,21 +26,17 @@ class SklearnLoader:
         if source.is_dir():
             first_on_path(source)
         file = model_file(source)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # told at the import, kept as a note
-                estimator = _opened(file)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise InvalidError(f"{file.name} does not load: {reason(error)}") from error
+        estimator = _opened(file)
         known, methods = bind(estimator, model)
         return lambda inputs: known.ask(methods, inputs)
 
 
 def _opened(file: Path) -> Any:
-    if file.suffix.lower() == ".skops" or file.read_bytes()[:4] == b"PK\x03\x04":
-        from skops import io  # noqa: PLC0415 - it loads all of scikit-learn
+    if file.suffix.lower() != ".skops" and file.read_bytes()[:4] != b"PK\x03\x04":
+        return unpickled(file)
+    from skops import io  # noqa: PLC0415 - it loads all of scikit-learn
 
+    try:
         return io.load(file, trusted=io.get_untrusted_types(file=file))
-    return joblib.load(file)
+    except Exception as error:
+        raise InvalidError(f"{file.name} does not load: {reason(error)}") from error

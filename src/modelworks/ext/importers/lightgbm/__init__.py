@@ -26,7 +26,7 @@ class LightgbmImporter:
     )
     extra: ClassVar[str] = "lightgbm"
     experimental: ClassVar[bool] = False
-    honours: ClassVar[frozenset[str]] = frozenset({"layout"})
+    honours: ClassVar[frozenset[str]] = frozenset({"layout", "runtime"})
 
     def sniff(self, path: Path) -> Sniffed | None:
         """The text format by its first lines, pickles by the class they begin with."""
@@ -45,7 +45,7 @@ class LightgbmImporter:
         return None
 
     def read(self, path: Path, into: Path, options: ImportOptions) -> Imported:
-        """Convert the model file to `into/model.onnx`; see `core.seams.Importer`."""
+        """Convert to `into/model.onnx`, or keep it; see `core.seams.Importer.read`."""
         try:
             from modelworks.ext.importers.lightgbm import read  # noqa: PLC0415 - imports LightGBM
         except ModuleNotFoundError as error:

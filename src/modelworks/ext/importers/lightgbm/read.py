@@ -10,12 +10,12 @@ import lightgbm
 import numpy as np
 import onnx
 
-from modelworks.core.errors import InvalidError, RefusedError
-from modelworks.core.imports import Imported, ImportOptions, Ranges
+from modelworks.core.errors import InvalidError, RefusedError, UnsupportedError
+from modelworks.core.imports import Imported, ImportOptions, Ranges, Runtime
 from modelworks.core.scans import Scan
 from modelworks.core.tensor import Layout, Signature, Tensors
 from modelworks.ext.importers import forest, samples
-from modelworks.ext.importers.lightgbm import trees
+from modelworks.ext.importers.lightgbm import native, trees
 from modelworks.ext.importers.pickles.allow import allow_list
 from modelworks.ext.importers.pickles.load import load_named
 from modelworks.ext.importers.reasons import reason
@@ -32,7 +32,10 @@ class _Source:
 
 def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> Imported:
     """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
-    source = _load(path, source_format, trust=options.trust)
+    source = _load(path, source_format, options)
+    if options.runtime is Runtime.NATIVE:
+        opened = (source.wrapper or source.booster, source.scan)
+        return native.read(path, into, options, source_format, opened)
     model = trees.parse(source.booster.model_to_string())
     sample = samples.read(options.sample) if options.sample else None
     model, renamed = _as_the_user_names(model, sample)
@@ -120,7 +123,7 @@ def _as_the_user_names(
     return replace(model, names=names), (note,)
 
 
-def _load(path: Path, source_format: str, *, trust: bool) -> _Source:
+def _load(path: Path, source_format: str, options: ImportOptions) -> _Source:
     if source_format == "lightgbm-json-dump":
         raise RefusedError(
             f"{path.name}: the output of dump_model, which LightGBM cannot load again; save the "
@@ -128,8 +131,8 @@ def _load(path: Path, source_format: str, *, trust: bool) -> _Source:
             field="file",
         )
     if source_format == "lightgbm-txt":
-        return _Source(_from_text(path))
-    found, scan = load_named(path, allow_list("lightgbm"), trust=trust)
+        return _Source(_from_text(path, kept=options.runtime is Runtime.NATIVE))
+    found, scan = load_named(path, allow_list("lightgbm"), trust=options.trust)
     if isinstance(found, lightgbm.Booster):
         return _Source(found, scan=scan)
     if isinstance(found, lightgbm.LGBMModel):
@@ -142,7 +145,7 @@ def _load(path: Path, source_format: str, *, trust: bool) -> _Source:
     )
 
 
-def _from_text(path: Path) -> Any:
+def _from_text(path: Path, *, kept: bool) -> Any:
     """Our own parser goes first: it is strict, where the native one may crash."""
     try:
         text = path.read_bytes().decode()
@@ -155,7 +158,11 @@ def _from_text(path: Path) -> Any:
         whole = False
     if not whole or ("\nparameters:" in text and "\nend of parameters" not in text):
         raise InvalidError(f"{path.name}: truncated, its end is missing", field="file")
-    trees.parse(text)
+    try:
+        trees.parse(text)
+    except UnsupportedError:
+        if not kept:
+            raise
     try:
         return lightgbm.Booster(model_str=text)
     except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:

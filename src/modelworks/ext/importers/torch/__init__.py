@@ -27,7 +27,7 @@ class TorchImporter:
     )
     extra: ClassVar[str] = "torch"
     experimental: ClassVar[bool] = True  # no file of an older PyTorch was tried
-    honours: ClassVar[frozenset[str]] = frozenset({"inputs", "layout", "factory"})
+    honours: ClassVar[frozenset[str]] = frozenset({"inputs", "layout", "factory", "runtime"})
 
     def sniff(self, path: Path) -> Sniffed | None:
         """By magic bytes, and by the names inside an archive."""
@@ -51,7 +51,7 @@ class TorchImporter:
         return Sniffed("torch-state-dict", 40, runs_code=True) if head.startswith(ZIP) else None
 
     def read(self, path: Path, into: Path, options: ImportOptions) -> Imported:
-        """Convert the model file to `into/model.onnx`; see `core.seams.Importer`."""
+        """Convert to `into/model.onnx`, or keep it; see `core.seams.Importer.read`."""
         try:
             from modelworks.ext.importers.torch import read  # noqa: PLC0415 - imports PyTorch
         except ModuleNotFoundError as error:

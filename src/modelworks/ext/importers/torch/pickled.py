@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from modelworks.core.errors import InvalidError, ModelworksError, RefusedError
-from modelworks.core.scans import Scan
+from modelworks.core.scans import Danger, Scan
 from modelworks.ext.importers.pickles.allow import allow_list
 from modelworks.ext.importers.pickles.guard import PickleModule
 from modelworks.ext.importers.pickles.judge import admit, examine_stream
@@ -49,13 +49,12 @@ class Opened:
     code: tuple[Path, ...]
 
 
-def open_pickled(path: Path, found: Found, first: str, factory: str, *, trust: bool) -> Opened:
+def open_pickled(path: Path, scan: Scan, factory: str, *, trust: bool) -> Opened:
     """Unpickle a module, or a checkpoint.
 
     Args:
         path: the file.
-        found: what it is.
-        first: the class that it begins with, for messages.
+        scan: of it, by `examine`.
         factory: `FILE.py:CLASS`; "" = its classes are PyTorch's or installed.
         trust: the owner vouches for it.
 
@@ -64,23 +63,27 @@ def open_pickled(path: Path, found: Found, first: str, factory: str, *, trust: b
         InvalidError: damaged, or classes that are not to be found.
     """
     if not trust:
+        first = scan.of(Danger.UNKNOWN)[0].name
         raise RefusedError(
             f"{path.name}: holds a whole pickled module ({first[:80]}), which runs code when it is "
             "loaded; save it with torch.export.save, or its state dict with "
             "torch.save(model.state_dict(), ...), or vouch for it: --trust opens it in the sandbox",
             field="file",
         )
-    scan = _scan(path, found)
     with _code(factory) as script:
         _check_found(path, scan, script)
         return Opened(_load(path), scan, _files(factory))
 
 
-def _scan(path: Path, found: Found) -> Scan:
-    """Look at every name before anything is made.
+def examine(path: Path, found: Found) -> Scan:
+    """Look at every name in a file of weights, before anything is made.
+
+    Returns:
+        Clean: tensors and plain values. Unknown: there is more, and only the owner's word opens it.
 
     Raises:
-        RefusedError: one is dangerous.
+        RefusedError: a name is dangerous.
+        InvalidError: damaged.
     """
     allowed = allow_list("torch")
     if found.format == "torch-legacy":
@@ -96,7 +99,7 @@ def _scan(path: Path, found: Found) -> Scan:
             with Stream(inner) as stream:
                 scans = [examine_stream(stream, allowed, persistent=True)]
     admitted = [admit(path.name, scan, allowed, trust=True) for scan in scans]
-    return max(admitted, key=lambda scan: len(scan.findings))
+    return max(admitted, key=lambda scan: (scan.opened, len(scan.findings)))
 
 
 def _extract(path: Path, found: Found, target: Path) -> None:

@@ -1,6 +1,5 @@
 """Reads a PyTorch file, converts it, and keeps the source for comparison."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ import onnxscript
 import torch
 
 from modelworks.core.errors import InvalidError, RefusedError, UnsupportedError
-from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.imports import Imported, ImportOptions, Runtime
 from modelworks.core.seams import Engine, EngineOptions
-from modelworks.core.tensor import Datatype, Layout, Role, Signature, Tensors, TensorSpec
+from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
 from modelworks.ext.importers import samples
 from modelworks.ext.importers.reasons import reason
-from modelworks.ext.importers.torch import export
+from modelworks.ext.importers.torch import call, export, native
 from modelworks.ext.importers.torch.source import DATATYPES, DTYPES, Source, load
 from modelworks.plugins import load as plugins
 
@@ -33,6 +32,9 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     inputs = source.inputs or _inputs(path, source, options.inputs, sample)
     if not source.inputs and not options.inputs:
         inputs = _settled(source, inputs)
+    if options.runtime is Runtime.NATIVE:
+        signature = _signature(inputs, _outputs(source, inputs), options.layout, sample)
+        return native.keep(path, into, options, source, signature, sample)
     notes = list(source.notes)
     outputs, trouble = _converted(source, inputs, into)
     if trouble and any(spec.shape[:1] == (None,) for spec in inputs) and source.program is None:
@@ -47,7 +49,7 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         format="onnx",
         source_format=source.format,
         signature=signature,
-        predict=_predictor(source, inputs),
+        predict=call.predictor(source, inputs),
         environment={
             "torch": torch.__version__,
             "onnx": onnx.__version__,
@@ -146,23 +148,6 @@ def _like(name: str, array: Any) -> TensorSpec:
     return TensorSpec(name, kinds[array.dtype.kind], (None, *array.shape[1:]), allow_nan=False)
 
 
-def _run(source: Source, tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The source's outputs by name: a dictionary's own, else `output` or `output_0`, ..."""
-    with torch.no_grad():
-        result = source.call(*tensors)
-    if isinstance(result, torch.Tensor):
-        result = {"output": result}
-    elif isinstance(result, tuple | list):
-        result = {f"output_{i}": tensor for i, tensor in enumerate(result)}
-    if not isinstance(result, dict) or not result:
-        raise UnsupportedError(f"the model returns a {type(result).__name__}, no tensors")
-    for name, tensor in result.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.dtype not in DATATYPES:
-            kind = getattr(tensor, "dtype", type(tensor).__name__)
-            raise UnsupportedError(f"the model's output {name} is a {kind}, which is not served")
-    return {str(name): tensor for name, tensor in result.items()}
-
-
 def _outputs(source: Source, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
     """Run the source on two sizes: an axis that changes is dynamic.
 
@@ -171,8 +156,8 @@ def _outputs(source: Source, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec
         RefusedError: it does not give the same twice.
     """
     try:
-        runs = [_run(source, tensors) for tensors in export.examples(inputs)]
-        again = _run(source, export.examples(inputs)[0])
+        runs = [call.run(source, tensors) for tensors in export.examples(inputs)]
+        again = call.run(source, export.examples(inputs)[0])
     except (UnsupportedError, MemoryError):
         raise
     except Exception as error:
@@ -211,9 +196,9 @@ def _trouble(
     try:
         for tensors in export.examples(inputs):
             rows = len(tensors[0]) if tensors and tensors[0].ndim else 1
-            given = {s.name: _array(t) for s, t in zip(inputs, tensors, strict=True)}
+            given = {s.name: call.array(t) for s, t in zip(inputs, tensors, strict=True)}
             got = session.infer(given)
-            wanted = _run(source, tensors)
+            wanted = call.run(source, tensors)
             for spec, array in zip(outputs, got, strict=True):
                 if tuple(array.shape) != tuple(wanted[spec.name].shape):
                     return f"for {rows} rows its output {spec.name} has shape {array.shape}"
@@ -222,19 +207,6 @@ def _trouble(
     finally:
         session.close()
     return ""
-
-
-def _array(tensor: torch.Tensor) -> Any:
-    if tensor.dtype is torch.bfloat16:
-        return tensor.contiguous().view(torch.int16).numpy().view(np.uint16)
-    return tensor.numpy()
-
-
-def _tensor(array: Any, spec: TensorSpec) -> torch.Tensor:
-    array = np.ascontiguousarray(array)
-    if spec.datatype is Datatype.BF16:
-        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
-    return torch.from_numpy(array.copy()).to(DTYPES[spec.datatype])
 
 
 def _signature(
@@ -271,13 +243,3 @@ def _notes(source: Source, signature: Signature) -> list[str]:
         )
     notes.append("Outputs are as the network gives them: no softmax is assumed.")
     return notes
-
-
-def _predictor(source: Source, inputs: tuple[TensorSpec, ...]) -> Callable[[Tensors], Tensors]:
-    """The source model behind the converted one's inputs and outputs."""
-
-    def predict(tensors: Tensors) -> Tensors:
-        found = _run(source, [_tensor(tensors[spec.name], spec) for spec in inputs])
-        return {name: _array(tensor) for name, tensor in found.items()}
-
-    return predict

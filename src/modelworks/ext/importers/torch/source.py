@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch.utils import _pytree as pytree
 
 from modelworks.core.errors import InvalidError, RefusedError
-from modelworks.core.scans import Scan
+from modelworks.core.scans import Danger, Scan
 from modelworks.core.tensor import Datatype, TensorSpec
 from modelworks.ext.importers.reasons import reason
 from modelworks.ext.importers.torch import program as programs
@@ -25,10 +25,8 @@ from modelworks.ext.importers.torch.container import (
     check_safetensors,
     kind_of,
     look,
-    pickled_names,
-    whole_module,
 )
-from modelworks.ext.importers.torch.pickled import Opened, open_pickled
+from modelworks.ext.importers.torch.pickled import Opened, examine, open_pickled
 
 DTYPES = {
     Datatype.BOOL: torch.bool,
@@ -60,7 +58,7 @@ class Source:
         module: the module or script otherwise.
         notes: choices made.
         names: what the file asked for: classes, or operators.
-        scan: of a pickle that was opened by the owner's word.
+        scan: of a pickle.
         code: Python files of the user's that the module is made of.
     """
 
@@ -163,14 +161,14 @@ def _script(path: Path) -> Source:
 
 
 def _weights(path: Path, found: Found, factory: str, *, trust: bool) -> Source:
-    names: tuple[str, ...] = ()
+    scan = None
     if found.format == "safetensors":
         check_safetensors(path)
     else:
-        names = pickled_names(path, found)
+        scan = examine(path, found)
     opened = None
-    if first := whole_module(names):
-        opened = open_pickled(path, found, first, factory, trust=trust)
+    if scan is not None and scan.danger is Danger.UNKNOWN:
+        opened = open_pickled(path, scan, factory, trust=trust)
         if isinstance(opened.value, torch.nn.Module):
             return _pickled(path, found, opened, factory)
     if not factory:
@@ -201,8 +199,8 @@ def _weights(path: Path, found: Found, factory: str, *, trust: bool) -> Source:
         arguments=_arguments(module),
         module=module,
         notes=tuple(notes),
-        names=names,
-        scan=opened.scan if opened else None,
+        names=scan.names if scan else (),
+        scan=scan,
     )
 
 

@@ -27,7 +27,7 @@ class XgboostImporter:
     )
     extra: ClassVar[str] = "xgboost"
     experimental: ClassVar[bool] = False
-    honours: ClassVar[frozenset[str]] = frozenset({"layout"})
+    honours: ClassVar[frozenset[str]] = frozenset({"layout", "runtime"})
 
     def sniff(self, path: Path) -> Sniffed | None:
         """JSON and UBJSON by their first key, pickles by the class they begin with."""
@@ -48,7 +48,7 @@ class XgboostImporter:
         return None
 
     def read(self, path: Path, into: Path, options: ImportOptions) -> Imported:
-        """Convert the model file to `into/model.onnx`; see `core.seams.Importer`."""
+        """Convert to `into/model.onnx`, or keep it; see `core.seams.Importer.read`."""
         try:
             from modelworks.ext.importers.xgboost import read  # noqa: PLC0415 - imports XGBoost
         except ModuleNotFoundError as error:

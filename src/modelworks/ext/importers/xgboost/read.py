@@ -12,20 +12,13 @@ import onnx
 import xgboost
 
 from modelworks.core.errors import InvalidError, RefusedError
-from modelworks.core.imports import Imported, ImportOptions, Ranges
+from modelworks.core.imports import Imported, ImportOptions, Ranges, Runtime
 from modelworks.core.scans import Scan
 from modelworks.core.tensor import Layout, Signature, Tensors
 from modelworks.ext.importers import forest, samples
 from modelworks.ext.importers.pickles.allow import allow_list
 from modelworks.ext.importers.pickles.load import load_named
-from modelworks.ext.importers.reasons import reason
-from modelworks.ext.importers.xgboost import trees
-
-_WRAPPERS = {
-    "classifier": xgboost.XGBClassifier,
-    "regressor": xgboost.XGBRegressor,
-    "ranker": xgboost.XGBRanker,
-}
+from modelworks.ext.importers.xgboost import native, trees
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +39,9 @@ class _Source:
 def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> Imported:
     """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
     source, older = _noticed(path, source_format, trust=options.trust)
+    if options.runtime is Runtime.NATIVE:
+        opened = (source.wrapper or source.booster, source.scan)
+        return native.read(path, into, options, source_format, opened)
     model = _parsed(source, path.name)
     rounds, note = _rounds(source, model)
     task = trees.task_of(model, _classes(source, model))
@@ -94,7 +90,7 @@ def _parsed(source: _Source, title: str) -> trees.Model:
     try:
         return trees.parse(json.loads(source.booster.save_raw("json")))
     except xgboost.core.XGBoostError as error:
-        raise InvalidError(f"{title}: no fitted model ({_first(error)})") from error
+        raise InvalidError(f"{title}: no fitted model ({native.first(error)})") from error
 
 
 def _columns(
@@ -126,7 +122,9 @@ def _load(path: Path, source_format: str, *, trust: bool) -> _Source:
             field="file",
         )
     if source_format in {"xgboost-json", "xgboost-ubj"}:
-        return _from_file(path, source_format.rpartition("-")[2])
+        model = native.from_file(path, source_format.rpartition("-")[2])
+        wrapped = isinstance(model, xgboost.XGBModel)
+        return _Source(model.get_booster(), model) if wrapped else _Source(model)
     found, scan = load_named(path, allow_list("xgboost"), trust=trust)
     if isinstance(found, xgboost.Booster):
         return _Source(found, scan=scan)
@@ -138,37 +136,6 @@ def _load(path: Path, source_format: str, *, trust: bool) -> _Source:
     raise InvalidError(
         f"{path.name}: holds a {type(found).__name__}, not an XGBoost model", field="file"
     )
-
-
-def _from_file(path: Path, suffix: str) -> _Source:
-    """The library chooses its parser by the name, so it is given bytes, which it looks into."""
-    booster = xgboost.Booster()
-    data = path.read_bytes()
-    if suffix == "json":
-        try:
-            json.loads(data)
-        except ValueError as error:
-            raise InvalidError(
-                f"{path.name}: truncated or damaged JSON ({reason(error)})", field="file"
-            ) from error
-    try:
-        booster.load_model(bytearray(data))
-        kind = json.loads(booster.attr("scikit_learn") or "{}").get("_estimator_type")
-        wrapper = _WRAPPERS[kind]() if kind in _WRAPPERS else None
-        if wrapper is not None:
-            wrapper.load_model(bytearray(data))
-    except (xgboost.core.XGBoostError, ValueError, TypeError, AttributeError) as error:
-        raise InvalidError(
-            f"{path.name}: XGBoost {xgboost.__version__} cannot read it ({_first(error)})",
-            field="file",
-        ) from error
-    return _Source(wrapper.get_booster() if wrapper is not None else booster, wrapper)
-
-
-def _first(error: Exception) -> str:
-    """XGBoost's messages carry a stack trace; the cause is in the first lines."""
-    text = str(error).split("Stack trace", 1)[0]
-    return reason(type(error)(text.rpartition("] ")[2]) if text.strip() else error)
 
 
 def _rounds(source: _Source, model: trees.Model) -> tuple[int, str]:
