@@ -118,7 +118,7 @@ def test_rows_and_tensors(put, load):
         ([[1, 2, float("nan")]], "rows[0].c"),
         ([], "rows"),
         (7, "rows"),
-        (np.ones((1, 2)), "rows"),
+        (np.ones((1, 2)), "rows[0]"),
         (np.ones((0, 3)), "rows"),
         (np.ones((10_001, 3)), "rows"),
         (np.array([[1, 2, 3], [1, np.nan, 3]]), "rows[1].b"),
