@@ -6,6 +6,7 @@ test that asks for the same gets the same one; made once, also where several tes
 
 import fcntl
 import hashlib
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -28,12 +29,22 @@ def made(name: str, wanted: tuple[str, ...], maker: str) -> Path:
         wanted: requirement lines of the environment.
         maker: name of the script, called with an empty folder.
     """
+    return _filled(environment(name, wanted), wanted, maker)
+
+
+def made_here(maker: str) -> Path:
+    """The same, with the Python that runs the tests; kept by its libraries' versions too."""
+    versions = sorted(f"{d.name}=={d.version}" for d in importlib.metadata.distributions())
+    return _filled(Path(sys.executable), tuple(versions), maker)
+
+
+def _filled(python: Path, wanted: tuple[str, ...], maker: str) -> Path:
     script = Path(__file__).resolve().parent / "makers" / maker
     text = script.read_text()
     key = hashlib.sha256(" ".join((sys.version, *wanted, text)).encode()).hexdigest()[:16]
-    python = environment(name, wanted)
-    folder = python.parents[2] / f"made-{key}"
-    with (python.parents[2] / f"made-{key}.lock").open("w") as lock:
+    cache = _cache()
+    folder = cache / f"made-{key}"
+    with (cache / f"made-{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -57,14 +68,19 @@ def environment(name: str, wanted: tuple[str, ...]) -> Path:
         with CI=true.
     """
     key = hashlib.sha256(" ".join((sys.version, *wanted)).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelworks-tests"
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = _cache()
     folder = cache / key
     with (cache / f"{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
             _make(name, wanted, folder)
     return folder / "bin" / "python"
+
+
+def _cache() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelworks-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _make(name: str, wanted: tuple[str, ...], folder: Path) -> None:

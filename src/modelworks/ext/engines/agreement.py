@@ -110,6 +110,18 @@ def conform(inputs: Tensors, signature: Signature) -> dict[str, Any]:
     return given
 
 
+def nothing(given: dict[str, Any], signature: Signature) -> list[Any]:
+    """No rows in, no rows out: a model's kernels need not know what to do.
+
+    Raises:
+        InvalidError: it cannot be told what the outputs of empty inputs look like.
+    """
+    known = all(s.shape[:1] == (None,) and None not in s.shape[1:] for s in signature.outputs)
+    if not known or any(array.shape[:1] != (0,) for array in given.values()):
+        raise InvalidError("the model refuses empty inputs", field=next(iter(given)))
+    return [np.empty((0, *spec.shape[1:]), DTYPES[spec.datatype]) for spec in signature.outputs]
+
+
 def trim() -> None:
     """Ask glibc to give its free pages back; other C libraries have no such call."""
     if sys.platform == "linux":

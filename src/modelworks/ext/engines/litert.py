@@ -17,7 +17,15 @@ from modelworks.core.errors import (
 )
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
-from modelworks.ext.engines.agreement import DTYPES, agree, conform, one_line, refuse_unknown, trim
+from modelworks.ext.engines.agreement import (
+    DTYPES,
+    agree,
+    conform,
+    nothing,
+    one_line,
+    refuse_unknown,
+    trim,
+)
 from modelworks.ext.formats import tflite
 from modelworks.ext.formats.tflite import Facts, Port
 
@@ -41,9 +49,6 @@ class LiteRtSession:
         self._graph: _Graph | None = _Graph(interpreter, facts)
         names = [port.spec.name for port in facts.outputs]
         self._places = [names.index(spec.name) for spec in signature.outputs]
-        self._empty = all(
-            spec.shape[:1] == (None,) and None not in spec.shape[1:] for spec in signature.outputs
-        )
 
     def infer(self, inputs: Tensors) -> Sequence[Any]:
         """Run once; see `core.seams.Session.infer`."""
@@ -51,10 +56,9 @@ class LiteRtSession:
         if graph is None:
             raise UnavailableError("the model was unloaded while this request waited; try again")
         given = conform(inputs, self.signature)
-        ordered = [given[port.spec.name] for port in self.facts.inputs]
-        if any(array.size == 0 for array in ordered):
-            return self._nothing(ordered)
-        outputs = graph.run(ordered)
+        if any(array.size == 0 for array in given.values()):
+            return nothing(given, self.signature)
+        outputs = graph.run([given[port.spec.name] for port in self.facts.inputs])
         return [outputs[place] for place in self._places]
 
     def close(self) -> None:
@@ -62,16 +66,6 @@ class LiteRtSession:
         if self._graph is not None:
             self._graph = None
             trim()
-
-    def _nothing(self, inputs: list[Any]) -> Sequence[Any]:
-        """No rows in, no rows out: the interpreter's kernels need not know what to do."""
-        if not self._empty or any(len(array) for array in inputs):
-            raise InvalidError(
-                "the model refuses empty inputs", field=self.signature.inputs[0].name
-            )
-        return [
-            np.empty((0, *spec.shape[1:]), DTYPES[spec.datatype]) for spec in self.signature.outputs
-        ]
 
 
 class _Graph:
