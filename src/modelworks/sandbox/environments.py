@@ -31,7 +31,7 @@ from modelworks.core.errors import (
     UnavailableError,
 )
 from modelworks.core.ids import now_ns
-from modelworks.sandbox.install import install, pip_is_here
+from modelworks.sandbox.install import WHOLE, Order, install, pip_is_here
 from modelworks.sandbox.visible import Visible, show_ourselves
 
 Progress = Callable[[str], None]
@@ -90,7 +90,7 @@ class Launch:
 
 
 def requirements(lines: Iterable[str]) -> tuple[str, ...]:
-    """Requirement lines without comments and blanks, sorted, each once.
+    """Requirement lines without comments and blanks, sorted, each once; `WHOLE` may be one.
 
     Raises:
         InvalidError: a line that is no plain requirement: an option (`-r`, `--index-url`), a URL,
@@ -101,7 +101,7 @@ def requirements(lines: Iterable[str]) -> tuple[str, ...]:
         line = re.sub(r"(^|\s)#.*", "", raw).strip()
         if not line:
             continue
-        if len(line) > _LONGEST or not _LINE.fullmatch(line):
+        if line != WHOLE and (len(line) > _LONGEST or not _LINE.fullmatch(line)):
             shown = line if len(line) <= 80 else line[:77] + "..."
             raise InvalidError(
                 f"'{shown}' is no requirement that an environment is made from: a name and its "
@@ -232,7 +232,7 @@ def launch(python: Path) -> Launch:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How an environment is filled."""
+    """Where an environment is filled from, until when, and under which lock."""
 
     wheels: Path | None
     deadline: float
@@ -244,9 +244,12 @@ def _build(folder: Path, wanted: tuple[str, ...], say: Progress, way: _Way) -> N
     say(f"Making an environment for {_short(wanted)} (once)")
     try:
         venv.EnvBuilder(with_pip=not pip_is_here(), symlinks=True).create(folder)
-        named = {_LINE.fullmatch(line)["name"].lower() for line in wanted}  # type: ignore[index]
-        lines = wanted if _BASE in named else (*wanted, _BASE)
-        install(_interpreter(folder), lines, say, way.wheels, way.deadline, way.lock)
+        matches = [_LINE.fullmatch(line) for line in wanted]
+        named = {match["name"].lower() for match in matches if match}
+        order = Order(
+            wanted if _BASE in named else (*wanted, _BASE), way.wheels, way.deadline, way.lock
+        )
+        install(_interpreter(folder), order, say)
         _finish(folder, wanted)
     except BaseException as error:
         _discard(folder)
@@ -332,5 +335,6 @@ def _disk(root: Path, error: OSError) -> UnavailableError:
 
 
 def _short(wanted: tuple[str, ...]) -> str:
+    wanted = tuple(line for line in wanted if line != WHOLE)
     head = ", ".join(wanted[:3])
     return head if len(wanted) <= 3 else f"{head} and {len(wanted) - 3} more"

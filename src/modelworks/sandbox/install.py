@@ -11,11 +11,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from modelworks.core.errors import InvalidError, ModelworksError, UnavailableError
 
 Progress = Callable[[str], None]
+
+WHOLE = "--no-deps"
+"""A line that says: the list is whole, what its packages ask for besides is not installed."""
 
 _POLL_S, _SAY_S, _GRACE_S = 0.2, 2.0, 5.0
 _TAIL = 64 << 10
@@ -50,44 +54,48 @@ def pip_is_here() -> bool:
     return _uv() is not None or importlib.util.find_spec("pip") is not None
 
 
-def install(
-    python: Path,
-    lines: tuple[str, ...],
-    say: Progress,
-    wheels: Path | None,
-    deadline: float,
-    lock: int,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to install, and within which bounds.
+
+    Attributes:
+        lines: checked by `environments.requirements`; `WHOLE` among them is no package.
+        wheels: a folder to take everything from; None = the index.
+        deadline: `time.monotonic()` at which it is stopped.
+        lock: file descriptor that the installer keeps open, should this process be killed.
+    """
+
+    lines: tuple[str, ...]
+    wheels: Path | None
+    deadline: float
+    lock: int
+
+
+def install(python: Path, order: Order, say: Progress) -> None:
     """Install requirement lines into the environment of `python`; no package's code runs.
 
     Where uv is found it goes first; where it fails pip is asked, which may know of an index or a
     proxy that uv does not.
-
-    Args:
-        python: of the environment.
-        lines: checked by `environments.requirements`.
-        say: told each step.
-        wheels: a folder to take everything from.
-        deadline: `time.monotonic()` at which it is stopped.
-        lock: file descriptor that the installer keeps open, should this process be killed.
 
     Raises:
         InvalidError: contradictory, or no wheel is to be had.
         UnavailableError: no network, a full disk, or the time is over.
     """
     source = ["--only-binary", ":all:"]
-    if wheels is not None:
-        source += ["--no-index", "--find-links", str(wheels.resolve())]
+    if order.wheels is not None:
+        source += ["--no-index", "--find-links", str(order.wheels.resolve())]
+    if WHOLE in order.lines:
+        source.append("--no-deps")
     with tempfile.TemporaryDirectory(prefix="modelworks-") as folder:
         asked = Path(folder, "requirements.txt")
-        asked.write_text("\n".join(lines) + "\n")
-        for position, command in enumerate(commands := _commands(python)):
-            code, text = _run([*command, *source, "-r", str(asked)], say, deadline, lock)
+        asked.write_text("".join(f"{line}\n" for line in order.lines if line != WHOLE))
+        commands = _commands(python)
+        for position, command in enumerate(commands):
+            code, text = _run([*command, *source, "-r", str(asked)], say, order)
             if code == 0:
                 return
-            failure = explain(text, wheels)
             if position == len(commands) - 1 or _FULL.search(text):
-                raise failure
+                raise explain(text, order.wheels)
 
 
 def _uv() -> str | None:
@@ -116,7 +124,7 @@ def _commands(python: Path) -> list[list[str]]:
     return found
 
 
-def _run(command: list[str], say: Progress, deadline: float, lock: int) -> tuple[int, str]:
+def _run(command: list[str], say: Progress, order: Order) -> tuple[int, str]:
     # Handed on as it is, for the installer's own settings (index, proxy, certificates); less what
     # would show it the libraries of this Python.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
@@ -128,11 +136,11 @@ def _run(command: list[str], say: Progress, deadline: float, lock: int) -> tuple
             stderr=subprocess.STDOUT,
             env=environment,
             cwd=tempfile.gettempdir(),
-            pass_fds=(lock,),
+            pass_fds=(order.lock,),
             start_new_session=True,
         )
         try:
-            code = _follow(process, output.fileno(), say, deadline)
+            code = _follow(process, output.fileno(), say, order.deadline)
         finally:
             _end(process)
         return code, _tail(output.fileno())
