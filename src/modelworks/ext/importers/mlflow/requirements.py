@@ -1,18 +1,16 @@
 """What a model was logged with: the lines of `requirements.txt`, or those of `conda.yaml`."""
 
-import re
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from modelworks.core.errors import InvalidError, RefusedError
 from modelworks.ext.formats import plain_yaml
 from modelworks.ext.formats.mlmodel import MlModel
+from modelworks.ext.importers.python.requirements import pinned
 
 _FILE, _CONDA, _PYTHON = "requirements.txt", "conda.yaml", "python_env.yaml"
 _MOST_BYTES = 256 << 10
-_PINNED = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;]+)")
 
 
 def logged(model: MlModel) -> tuple[str, ...]:
@@ -23,44 +21,40 @@ def logged(model: MlModel) -> tuple[str, ...]:
     """
     path = model.folder / _FILE
     if path.is_file():
-        return _lines(path)
+        if path.stat().st_size > _MOST_BYTES:
+            raise InvalidError(f"{_FILE} is longer than {_MOST_BYTES} bytes", field="file")
+        cut = (line.partition(" #")[0].strip() for line in _text(path).splitlines())
+        return tuple(line for line in cut if line and not line.startswith("#"))
     conda = model.folder / _CONDA
-    if conda.is_file():
-        return _conda(conda)
-    return ()
+    return _conda(conda) if conda.is_file() else ()
 
 
 def needed(model: MlModel) -> tuple[str, ...]:
-    """The same, or nothing where the present environment has exactly these versions.
+    """The same with their versions, MLflow's own among them: the environment that it runs in.
 
     Raises:
-        InvalidError: as `logged`, or there is no pin of MLflow to run the model with.
+        InvalidError: as `logged`, a line leaves its version open, or nothing says which MLflow.
         RefusedError: written by another minor version of Python than this one.
     """
     lines = logged(model)
     _same_python(model)
     if not any(line.lower().startswith("mlflow") for line in lines):
-        pin = model.origin.get("mlflow_version")
-        if not pin:
+        version = model.origin.get("mlflow_version")
+        if not version:
             raise InvalidError(
                 f"{model.folder.name}: no {_FILE} says which MLflow runs this model; add one with "
                 "its pinned requirements (mlflow==3.17.2)",
                 field="file",
             )
-        lines = (f"mlflow=={pin}", *lines)
-    return () if all(_here(line) for line in lines) else lines
+        lines = (f"mlflow=={version}", *lines)
+    return pinned(lines, _FILE)
 
 
-def _lines(path: Path) -> tuple[str, ...]:
-    size = path.stat().st_size
-    if size > _MOST_BYTES:
-        raise InvalidError(f"{path.name}: {size} bytes, {_MOST_BYTES} are allowed", field="file")
+def _text(path: Path) -> str:
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidError(f"{path.name}: no UTF-8 text", field="file") from error
-    cut = (line.partition(" #")[0].strip() for line in text.splitlines())
-    return tuple(line for line in cut if line and not line.startswith("#"))
 
 
 def _conda(path: Path) -> tuple[str, ...]:
@@ -92,14 +86,3 @@ def _python_of(folder: Path) -> Any:
     path = folder / _PYTHON
     data = plain_yaml.read(path) if path.is_file() else None
     return data.get("python") if isinstance(data, dict) else None
-
-
-def _here(line: str) -> bool:
-    """Whether a pinned line is what is installed."""
-    pinned = _PINNED.fullmatch(line)
-    if pinned is None:
-        return False
-    try:
-        return version(pinned[1]).partition("+")[0] == pinned[2]
-    except PackageNotFoundError:
-        return False

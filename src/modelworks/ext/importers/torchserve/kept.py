@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,11 @@ from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.native import NATIVE, NativeModel, write_native
 from modelworks.core.seams import Loader
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.ext.importers import samples
+from modelworks.ext.importers.python.requirements import pinned_lines
 from modelworks.ext.importers.torchserve.manifest import Manifest
 from modelworks.plugins import load as plugins
 
-_MOST_BYTES = 256 << 10
 _TEXT = {"base_handler", "text_classifier"}
 _CONTRACT = (
     "One element of 'body' is one request; JSON objects and lists reach the handler parsed, "
@@ -29,21 +30,15 @@ _SIGNATURE = Signature(
 
 
 def requirements(manifest: Manifest) -> tuple[str, ...]:
-    """The archive's requirement lines with the PyTorch that runs it; empty = all is here.
+    """The archive's requirement lines with the PyTorch that runs it; empty = it brings none.
 
     Raises:
-        InvalidError: the file cannot be read.
+        InvalidError: a line is none, or leaves its version open.
     """
     if manifest.requirements is None:
         return ()
-    if manifest.requirements.stat().st_size > _MOST_BYTES:
-        raise InvalidError(f"{manifest.requirements.name} is too long", field="file")
-    text = manifest.requirements.read_text("utf-8", "replace")
-    cut = (line.partition(" #")[0].strip() for line in text.splitlines())
-    lines = tuple(line for line in cut if line and not line.startswith("#"))
-    if all(_here(line) for line in lines):
-        return ()
-    if any(line.lower().startswith("torch=") for line in lines):
+    lines = pinned_lines(manifest.requirements.parent, manifest.requirements.name)
+    if any(line.startswith("torch=") for line in lines):
         return lines
     return (*lines, f"torch=={version('torch').partition('+')[0]}")
 
@@ -86,6 +81,7 @@ def read(manifest: Manifest, into: Path, options: ImportOptions) -> Imported:
     write_native(into, native)
     loader: Loader = plugins.load("loaders", "torchserve")()
     loader.load(into, native)
+    bodies = samples.read(options.sample) if options.sample else None
     return Imported(
         format=NATIVE,
         source_format="",
@@ -93,6 +89,7 @@ def read(manifest: Manifest, into: Path, options: ImportOptions) -> Imported:
         predict=None,
         environment={"torch": version("torch"), "numpy": np.__version__},
         notes=tuple(_notes(manifest, native)),
+        sample=samples.tensors(bodies, _SIGNATURE) if bodies else None,
     )
 
 
@@ -106,15 +103,6 @@ def _batch(manifest: Manifest) -> int:
     if type(size) is not int or not 1 <= size <= 10_000:
         raise InvalidError(f"batchSize of the model's configuration is {size!r}", field="file")
     return size
-
-
-def _here(line: str) -> bool:
-    """Whether a line is satisfied by what is installed: the name alone, or this very version."""
-    name, _, pin = line.partition("==")
-    try:
-        return version(name.strip()).partition("+")[0] == (pin.strip() or version(name.strip()))
-    except (PackageNotFoundError, ValueError):
-        return False
 
 
 def _notes(manifest: Manifest, native: NativeModel) -> list[str]:
