@@ -24,7 +24,7 @@ def _model(nodes: list, initializers: list = (), **more: object) -> onnx.ModelPr
         nodes,
         "g",
         [helper.make_tensor_value_info("x", _FLOAT, [None, 3])],
-        [helper.make_tensor_value_info("y", more.pop("kind", _FLOAT), more.pop("shape", None))],
+        [helper.make_tensor_value_info("y", more.pop("kind", _FLOAT), more.pop("shape", [None, 3]))],
         list(initializers),
     )
     opsets = [helper.make_opsetid("", 18), *more.pop("opsets", ())]
