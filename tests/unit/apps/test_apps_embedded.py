@@ -16,8 +16,10 @@ import pytest
 
 import modelworks
 from modelworks.apps import embedded
+from modelworks.apps.embed import Settings, local
 from modelworks.control.service import Factory
 from modelworks.core.errors import InvalidError, NotFoundError, UnavailableError
+from modelworks.core.home import Home
 from modelworks.core.tensor import Datatype, Layout, Signature, TensorSpec
 from modelworks.testing import onnx_models as models
 from modelworks.testing.candidates import candidate
@@ -58,6 +60,20 @@ def put(factory, tmp_path):
         return factory.publish(version)
 
     return put
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """One session for all tests that change nothing."""
+    folder = tmp_path_factory.mktemp("unchanged")
+    data = models.double(folder / "model.onnx").read_bytes()
+    home = Home(folder / "home")
+    with Factory(home) as factory:
+        factory.publish(
+            candidate(folder / "candidate", data, alias="champion", signature=SIGNATURE)
+        )
+    with modelworks.load("fraud@champion", home=home.root, poll=0) as session:
+        yield session
 
 
 @pytest.fixture
@@ -125,13 +141,11 @@ def test_rows_and_tensors(put, load):
         (np.array([["a", "b", "c"]]), "rows[0].a"),
     ],
 )
-def test_wrong_rows_are_named(put, load, given, field):
-    put(2.0, "champion")
-    session = load()
+def test_wrong_rows_are_named(opened, given, field):
     with pytest.raises(InvalidError) as caught:
-        session.predict(given)
+        opened.predict(given)
     assert caught.value.field == field
-    assert session.predict([[1, 2, 3]]) == answers(2.0)
+    assert opened.predict([[1, 2, 3]]) == answers(2.0)
 
 
 @pytest.mark.parametrize(
@@ -147,11 +161,27 @@ def test_wrong_rows_are_named(put, load, given, field):
         ([1, 2, 3], "inputs"),
     ],
 )
-def test_wrong_tensors_are_named(put, load, given, field):
-    put(2.0, "champion")
+def test_wrong_tensors_are_named(opened, given, field):
     with pytest.raises(InvalidError) as caught:
-        load().infer(given)
+        opened.infer(given)
     assert caught.value.field == field
+
+
+def test_the_environment_names_registry_and_stores(tmp_path, monkeypatch):
+    monkeypatch.delenv("MODELWORKS_URL", raising=False)
+    monkeypatch.setenv("MODELWORKS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MODELWORKS_ARTIFACTS", str(tmp_path / "elsewhere"))
+    data = models.double(tmp_path / "model.onnx").read_bytes()
+    with local(*stores_of_environment()) as factory:
+        factory.publish(candidate(tmp_path / "candidate", data, signature=SIGNATURE))
+    assert list((tmp_path / "elsewhere").iterdir())
+    with modelworks.load("fraud") as session:
+        assert session.predict([[1, 2, 3]]) == answers(2.0)
+
+
+def stores_of_environment():
+    found = Settings.read()
+    return found.home, found.stores
 
 
 def test_text_is_taken_as_text_or_bytes(factory, tmp_path, load):
@@ -194,17 +224,15 @@ def test_references_resolve_as_in_the_server(put, load):
         ("poll", -1),
     ],
 )
-def test_impossible_settings_are_named(put, load, field, value):
-    put(2.0, "champion")
+def test_impossible_settings_are_named(field, value):
     with pytest.raises(InvalidError) as caught:
-        load(**{field: value})
+        modelworks.load("fraud", **{field: value})
     assert caught.value.field == field
 
 
-def test_a_time_out_of_a_call_is_checked(put, load):
-    put(2.0, "champion")
+def test_a_time_out_of_a_call_is_checked(opened):
     with pytest.raises(InvalidError) as caught:
-        load().predict([[1, 2, 3]], timeout=-1)
+        opened.predict([[1, 2, 3]], timeout=-1)
     assert caught.value.field == "timeout"
 
 
@@ -321,7 +349,13 @@ def test_coroutines(put, load):
     assert session.statistics().mean_batch > 1
 
 
+def of_ours(known):
+    found = set(threading.enumerate()) - known
+    return [thread for thread in found if thread.name in {"alias", "model-fraud"}]
+
+
 def test_closing(put, load):
+    known = set(threading.enumerate())
     put(2.0, "champion")
     with load(poll=0.05) as session:
         session.predict([[1, 2, 3]])
@@ -333,24 +367,26 @@ def test_closing(put, load):
         asyncio.run(session.apredict([[1, 2, 3]]))
     with pytest.raises(UnavailableError, match="closed"):
         _ = session.version
-    until(lambda: not [t for t in threading.enumerate() if t.name in {"alias", "model-fraud"}])
+    until(lambda: not of_ours(known))
 
 
 def test_a_session_that_is_dropped_ends(put, load, home):
+    known = set(threading.enumerate())
     put(2.0, "champion")
     session = modelworks.load("fraud@champion", home=home.root, poll=0.05)
     dropped = weakref.ref(session)
     del session
     gc.collect()
     assert dropped() is None
-    until(lambda: not [t for t in threading.enumerate() if t.name in {"alias", "model-fraud"}])
+    until(lambda: not of_ours(known))
 
 
 def test_what_cannot_be_served_leaves_nothing_behind(put, load):
+    known = set(threading.enumerate())
     put(None, "champion")
     with pytest.raises(InvalidError, match="ONNX"):
         load()
-    assert not [t for t in threading.enumerate() if t.name in {"alias", "model-fraud"}]
+    assert not of_ours(known)
 
 
 def test_memory_comes_back(factory, tmp_path, load):
