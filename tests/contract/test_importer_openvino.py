@@ -1,4 +1,4 @@
-"""The OpenVINO importer against the contract of all importers, on files of OpenVINO's own writer."""
+"""The OpenVINO importer against the contract of all importers, on files that OpenVINO wrote."""
 
 import numpy as np
 import pytest
@@ -92,5 +92,5 @@ class TestOpenVino(ImporterContract):
         assert any("reset before every request" in note for note in reads[4].imported.notes)
 
     def test_a_folder_with_two_models_is_refused(self, importer, files, tmp_path):
-        with pytest.raises(InvalidError, match="one .xml file"):
+        with pytest.raises(InvalidError, match=r"one \.xml file"):
             importer.read(files, tmp_path, ImportOptions())

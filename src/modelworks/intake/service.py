@@ -28,6 +28,8 @@ Runner = Callable[[Job, Progress | None], Outcome]
 
 LARGEST = 4 * GIB
 _MOST_FILES = 10_000
+# Endings of files that keep their weights in a second file of the same name: both come in.
+_COMPANIONS = {".xml": ".bin"}  # OpenVINO
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Candidate:
         format: what they are (`onnx`).
         engine: that loaded them.
         source_format: of the file that came in.
-        source_digest: of its bytes, or of the folder's tree.
+        source_digest: of its bytes; of a folder's tree, or of both files where a second came along.
         source_name: its name, without folders.
         signature: inferred.
         evidence: everything that was checked.
@@ -106,6 +108,7 @@ def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has d
     say(f"Copying {file.name}")
     try:
         source = _copy(file, _fresh(work, "source"), largest, "file")
+        accompanied = _accompany(file, source, largest)
         sample = None
         if options.sample is not None:
             sample = _copy(options.sample, _fresh(work, "sample"), largest, "sample")
@@ -113,7 +116,7 @@ def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has d
         if options.steps is not None:
             steps = _copy(options.steps, _fresh(work, "steps"), largest, "steps")
         into = _fresh(work, "artifact")
-        source_digest = _digest(source)
+        source_digest = _digest(source.parent if accompanied else source)
     except OSError as error:
         raise UnavailableError(
             f"{file.name} cannot be copied: {error.strerror or error}"
@@ -222,6 +225,18 @@ def _copy(source: Path, into: Path, largest: int, field: str) -> Path:
         raise InvalidError(f"{source.name}: empty folder", field=field)
     shutil.copytree(source, target, symlinks=True, copy_function=shutil.copyfile)
     return target
+
+
+def _accompany(file: Path, source: Path, largest: int) -> bool:
+    """Bring along the file that the model file keeps its weights in, where there is one."""
+    beside = file.with_suffix(_COMPANIONS.get(file.suffix.lower(), file.suffix))
+    if beside == file or not source.is_file() or not os.path.lexists(beside):
+        return False
+    if not stat.S_ISREG(_mode(beside, "file")):
+        raise RefusedError(f"{beside.name}: special files are refused", field="file")
+    _bounded(beside.stat().st_size + source.stat().st_size, largest, beside, "file")
+    shutil.copyfile(beside, source.with_name(beside.name))
+    return True
 
 
 def _mode(path: Path, field: str) -> int:
