@@ -1,0 +1,47 @@
+"""Recognises local snapshots of Hugging Face's hub: folders with a `config.json` and weights."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from modelworks.core.errors import MissingExtraError, ModelworksError
+from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.seams import Sniffed
+from modelworks.ext.importers.huggingface import snapshot
+
+
+class HuggingFaceImporter:
+    """ONNX as it is, safetensors and pickled weights by transformers; never from the network."""
+
+    name: ClassVar[str] = "huggingface"
+    formats: ClassVar[tuple[str, ...]] = tuple(snapshot.Weights)
+    extra: ClassVar[str] = "huggingface"
+    experimental: ClassVar[bool] = False
+    honours: ClassVar[frozenset[str]] = frozenset()
+
+    def sniff(self, path: Path) -> Sniffed | None:
+        """By the configuration and the weights beside it."""
+        try:
+            found = snapshot.look(path)
+        except (ModelworksError, OSError):
+            return None
+        if found is None:
+            return None
+        runs = found.weights is snapshot.Weights.PICKLE or bool(found.own_code)
+        return Sniffed(found.weights, 100, runs_code=runs)
+
+    def read(self, path: Path, into: Path, options: ImportOptions) -> Imported:
+        """Convert to `into/model.onnx`, tokenizer and image processor as steps."""
+        found = snapshot.open_snapshot(path)
+        if found.weights is snapshot.Weights.ONNX:
+            from modelworks.ext.importers.huggingface import ready  # noqa: PLC0415 - imports onnx
+
+            return ready.read(found, into, options)
+        try:
+            from modelworks.ext.importers.huggingface import (  # noqa: PLC0415 - imports PyTorch
+                read,
+            )
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                "reading Hugging Face snapshots", self.extra, str(error.name)
+            ) from error
+        return read.read(found, into, options)
