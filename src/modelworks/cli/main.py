@@ -32,6 +32,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "verify": ("upkeep", "verify", "Check stored files against their digests."),
     "delete": ("upkeep", "delete", "Delete a version, or a whole model."),
     "collect": ("upkeep", "collect", "Remove stored files that no version needs."),
+    "environments": (
+        "environments",
+        "environments",
+        "Show, make, remove Python environments of their own.",
+    ),
     "serve": ("serve", "serve", "Serve models over HTTP on this machine."),
     "predict": ("predict", "predict", "Ask a running server for predictions."),
     "up": ("up", "up", "Run the whole factory here: console, registry, server."),

@@ -1,6 +1,7 @@
 """Resolves what is to be served into a list of folders on this machine."""
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from modelworks.registry.service import Registry
 from modelworks.sandbox.environments import make
 
 _log = logging.getLogger(__name__)
+_PAUSE_S = 60.0
 
 
 class Resolver:
@@ -43,6 +45,7 @@ class Resolver:
         self._blobs = blobs
         self._cache = cache
         self._environments = environments
+        self._waiting: dict[str, tuple[float, ModelworksError]] = {}
         self._said: set[str] = set()
 
     def resolve(self, refs: Sequence[str]) -> ServedList:
@@ -130,8 +133,19 @@ class Resolver:
         folder = materialise(self._blobs, version.artifact, self._cache)
         return replace(
             plan.served(version, str(folder), choice),
-            interpreter=interpreter(version, folder, self._environments),
+            interpreter=self._interpreter(version, folder),
         )
+
+    def _interpreter(self, version: ModelVersion, folder: Path) -> str:
+        """As `interpreter`; what failed a moment ago is not tried again with every tick."""
+        until, error = self._waiting.get(version.artifact.digest, (0.0, None))
+        if error is not None and time.monotonic() < until:
+            raise error
+        try:
+            return interpreter(version, folder, self._environments)
+        except ModelworksError as failed:
+            self._waiting[version.artifact.digest] = (time.monotonic() + _PAUSE_S, failed)
+            raise
 
 
 @contextmanager

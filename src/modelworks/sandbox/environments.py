@@ -34,10 +34,25 @@ from modelworks.core.ids import now_ns
 from modelworks.sandbox.install import WHOLE, Order, install, pip_is_here
 from modelworks.sandbox.visible import Visible, show_ourselves
 
+__all__ = [
+    "WHOLE",
+    "Environment",
+    "Launch",
+    "find",
+    "launch",
+    "listed",
+    "make",
+    "name_of",
+    "remove",
+    "requirements",
+    "short",
+]
+
 Progress = Callable[[str], None]
 
 _MARKER = "modelworks-environment.json"
 _BASE = "numpy"  # all that the sandbox's child and the loaders import besides the standard library
+_WEIGHTY = ("jax", "keras", "mlflow", "scikit-learn", "tensorflow", "torch")  # named first
 _LONGEST, _MOST = 300, 500
 _LINE = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
@@ -241,7 +256,7 @@ class _Way:
 
 def _build(folder: Path, wanted: tuple[str, ...], say: Progress, way: _Way) -> None:
     _discard(folder)
-    say(f"Making an environment for {_short(wanted)} (once)")
+    say(f"Making an environment for {short(wanted)} (once)")
     try:
         venv.EnvBuilder(with_pip=not pip_is_here(), symlinks=True).create(folder)
         matches = [_LINE.fullmatch(line) for line in wanted]
@@ -334,7 +349,9 @@ def _disk(root: Path, error: OSError) -> UnavailableError:
     )
 
 
-def _short(wanted: tuple[str, ...]) -> str:
+def short(wanted: tuple[str, ...]) -> str:
+    """What an environment is for, in a few words: its weightiest packages first."""
     wanted = tuple(line for line in wanted if line != WHOLE)
+    wanted = tuple(sorted(wanted, key=lambda line: (not line.startswith(_WEIGHTY), line)))
     head = ", ".join(wanted[:3])
     return head if len(wanted) <= 3 else f"{head} and {len(wanted) - 3} more"

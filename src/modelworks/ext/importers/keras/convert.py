@@ -14,7 +14,6 @@ from modelworks.ext.importers.keras.source import Port, Source
 from modelworks.ext.importers.reasons import reason
 
 OPSET: Final = 17
-_CURE = "it can be served as it is: --trust --runtime native"
 
 
 def convert(source: Source, folder: Path, target: Path) -> None:
@@ -52,12 +51,12 @@ def convert(source: Source, folder: Path, target: Path) -> None:
     except (ModelworksError, MemoryError):
         raise
     except Exception as error:
-        raise UnsupportedError(f"tf2onnx does not convert it ({reason(error)}); {_CURE}") from error
+        raise UnsupportedError(f"tf2onnx does not convert it ({reason(error)})") from error
     if missing := sorted(set(_unknown(model.graph, {o.domain: o for o in model.opset_import}))):
-        raise UnsupportedError(f"{', '.join(missing[:5])} of TensorFlow has no ONNX form; {_CURE}")
+        raise UnsupportedError(f"{', '.join(missing[:5])} of TensorFlow has no ONNX form")
     _tidy(model, source)
     if model.ByteSize() > (2 << 30) - (64 << 20):
-        raise UnsupportedError(f"the converted model is larger than ONNX's 2 GiB; {_CURE}")
+        raise UnsupportedError("the converted model is larger than ONNX's 2 GiB")
     onnx.save(model, str(target))
 
 
