@@ -21,7 +21,7 @@ GIVEN = {
 
 @pytest.mark.parametrize("name", sorted(available("importers")))
 def test_an_importer_says_which_options_it_reads(name):
-    assert load("importers", name).honours <= {"inputs", "layout", "factory"}
+    assert load("importers", name).honours <= {"inputs", "layout", "factory", "runtime"}
 
 
 @pytest.mark.parametrize("option", GIVEN)

@@ -41,7 +41,8 @@ def told(error: BaseException, folder: Path) -> str:
             where = f"{file.relative_to(folder)}, line {frame.lineno}: "
     if isinstance(error, SyntaxError) and error.filename:
         where = f"{Path(error.filename).name}, line {error.lineno}: "
-    text = f"{where}{type(error).__name__}: {' '.join(str(error)[: _LONGEST * 8].split())}"
+    said = " ".join(str(error)[: _LONGEST * 8].split()).replace(f"{folder}/", "")
+    text = f"{where}{type(error).__name__}: {said}"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
