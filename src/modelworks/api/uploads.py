@@ -30,7 +30,7 @@ from modelworks.core.model import ModelVersion
 
 UPLOAD_SECONDS = 1800.0
 MAX_REQUEST_BYTES = 1 << 20
-FILES = ("file", "sample", "factory")
+FILES = ("file", "sample", "factory", "steps")
 """Parts that carry a file; the part `request` carries the `ImportRequest` as JSON."""
 
 
@@ -68,7 +68,7 @@ class Uploads:
                 yield found
 
         def import_model(parts: Annotated[FormData, Depends(form)]) -> Response:
-            """Import a file: multipart parts `request` (JSON), `file`, `sample`, `factory`."""
+            """Import a file: multipart parts `request` (JSON), `file`, `sample`, ..."""
             return reply(self._import(parts), 201)
 
         router.add_api_route(
@@ -146,6 +146,8 @@ def received(parts: FormData, folder: Path) -> ImportRequest:
     options = request.options
     if options.sample is not None and paths["sample"] is None:
         raise InvalidError("options.sample names a file: send it as part sample", field="sample")
+    if options.steps is not None and paths["steps"] is None:
+        raise InvalidError("options.steps names a file: send it as part steps", field="steps")
     factory = options.factory
     if factory:
         if paths["factory"] is None:
@@ -156,7 +158,7 @@ def received(parts: FormData, folder: Path) -> ImportRequest:
     return replace(
         request,
         file=paths["file"],
-        options=replace(options, sample=paths["sample"], factory=factory),
+        options=replace(options, sample=paths["sample"], factory=factory, steps=paths["steps"]),
     )
 
 

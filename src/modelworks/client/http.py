@@ -163,12 +163,15 @@ def _multipart(request: ImportRequest) -> tuple[dict[str, str], int, Iterator[by
     options = request.options
     files = [("file", request.file)]
     wire: dict[str, Any] = codec.encode(
-        replace(request, file=Path(), options=replace(options, sample=None, factory=""))
+        replace(request, file=Path(), options=replace(options, sample=None, factory="", steps=None))
     )
     wire["file"] = request.file.name
     if options.sample is not None:
         files.append(("sample", options.sample))
         wire["options"]["sample"] = options.sample.name
+    if options.steps is not None:
+        files.append(("steps", options.steps))
+        wire["options"]["steps"] = options.steps.name
     if options.factory:
         source, _, function = options.factory.rpartition(":")
         files.append(("factory", Path(source)))

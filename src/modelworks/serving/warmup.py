@@ -114,6 +114,8 @@ def batch_problem(session: Session, free: int, rows: int = 3) -> str:
         single = [outputs[place] for outputs in alone]
         if together[place].shape[:1] != (rows,) or any(a.shape[:1] != (1,) for a in single):
             return f"output '{spec.name}' has not one row an input row"
+        if any(a.shape[1:] != together[place].shape[1:] for a in single):
+            return f"the shape of output '{spec.name}' depends on the other rows of its batch"
         if not _same(together[place], np.concatenate(single), spec.datatype):
             return f"output '{spec.name}' of a batch differs from that of its rows"
     return ""

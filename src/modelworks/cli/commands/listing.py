@@ -12,8 +12,10 @@ from modelworks.cli.output import Output
 from modelworks.core import codec
 from modelworks.core.ids import now_ns
 from modelworks.core.model import ModelVersion, Verdict
+from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import TensorSpec
 
+_UNSET: tuple[Any, ...] = (None, "", [], False)
 _DETAIL = re.compile(r"evidence\.[^.]+\.detail\b")
 
 
@@ -96,6 +98,10 @@ def show(ref: str, as_json: bool) -> None:
         out.line(f"{title}")
         for text in _specs(specs):
             out.line(f"  {text}")
+    if version.signature.steps:
+        out.line("steps")
+        for text in _steps(version.signature.steps):
+            out.line(f"  {text}")
     out.line("evidence")
     for evidence in version.evidence:
         out.line(f"  {evidence.kind:<12}{evidence.verdict.value:<10}{evidence.summary}")
@@ -167,6 +173,17 @@ def _specs(specs: tuple[TensorSpec, ...]) -> list[str]:
     shown = [[s.name, s.datatype.value, human.shape(s.shape), s.role.value] for s in specs[:40]]
     lines = human.aligned(["name", "type", "shape", "role"], shown)
     return [*lines, f"and {len(specs) - 40} more"] if len(specs) > 40 else lines
+
+
+def _steps(steps: tuple[InputSteps, ...]) -> list[str]:
+    """One line a step: what it does, without what is not set."""
+    lines = []
+    for item in steps[:40]:
+        for name in item.names:
+            told = codec.encode(getattr(item, name))
+            text = ", ".join(f"{k} {_cell(v)}" for k, v in told.items() if v not in _UNSET)
+            lines.append([item.name, name, text])
+    return human.aligned(["input", "step", "values"], lines)
 
 
 def _cell(value: Any) -> str:
