@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Debian packages that real tests and benchmarks start; installed where root and apt are there.
 set -euo pipefail
-wanted=(wrk)
+wanted=(wrk postgresql)
 missing=()
-for name in "${wanted[@]}"; do command -v "$name" >/dev/null || missing+=("$name"); done
+for name in "${wanted[@]}"; do
+    # postgresql has its programs in a folder of its version, off the PATH.
+    command -v "$name" >/dev/null || [ -n "$(ls -d /usr/lib/"$name"/*/bin 2>/dev/null)" ] || missing+=("$name")
+done
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"

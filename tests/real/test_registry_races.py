@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack, closing
 from itertools import pairwise
 
+import psycopg
 import pytest
 
 from modelworks.control.service import Factory
@@ -21,12 +22,13 @@ import json, random, sys
 from pathlib import Path
 from modelworks.control.service import Factory
 from modelworks.core.errors import ConflictError, ModelworksError, NotFoundError
-from modelworks.core.home import Home
+from modelworks.core.home import Access, Home, Stores
 from modelworks.testing.candidates import candidate
 
-role, root, work, seed = sys.argv[1:]
+role, root, work, seed, database, artifacts, config = sys.argv[1:]
 dice = random.Random(int(seed))
-factory = Factory(Home(Path(root)), actor=role + seed)
+stores = Stores(database, artifacts, Access(eval(config), http=True))
+factory = Factory(Home(Path(root)), actor=role + seed, stores=stores)
 
 def act():
     if role == "publish":  # every content is new
@@ -55,7 +57,8 @@ for line in sys.stdin:
 class Crew:
     """Workers that act in step: each round begins for all of them at once."""
 
-    def __init__(self, home, tmp_path, roles):
+    def __init__(self, home, stores, tmp_path, roles):
+        told = [stores.database, stores.artifacts, repr(dict(stores.access.config))]
         self._processes = [
             subprocess.Popen(
                 [
@@ -66,6 +69,7 @@ class Crew:
                     str(home.root),
                     str(tmp_path / str(i)),
                     str(i),
+                    *told,
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -87,18 +91,22 @@ class Crew:
             process.wait(timeout=30)
 
 
-def sound(home):
-    """The database's own checks."""
+def sound(home, stores):
+    """The database's own checks, and no lease left."""
+    if stores.database:
+        with closing(psycopg.connect(stores.database)) as connection:
+            assert connection.execute("SELECT count(*) FROM leases").fetchall() == [(0,)]
+        return
     with closing(sqlite3.connect(home.database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         assert connection.execute("SELECT count(*) FROM leases").fetchall() == [(0,)]
 
 
-def test_two_publishers_a_hundred_times(home, tmp_path):
+def test_two_publishers_a_hundred_times(home, stores, tmp_path):
     with ExitStack() as stack:
-        factory = stack.enter_context(Factory(home))
-        crew = Crew(home, tmp_path, ["publish", "publish"])
+        factory = stack.enter_context(Factory(home, stores=stores))
+        crew = Crew(home, stores, tmp_path, ["publish", "publish"])
         stack.callback(crew.close)
         answers = [answer for _ in range(ROUNDS) for answer in crew.round()]
         assert [a for a in answers if "ok" not in a] == []
@@ -117,14 +125,16 @@ def test_two_publishers_a_hundred_times(home, tmp_path):
             assert after.at_ns > before.at_ns
         assert factory.show("fraud@champion").version == moves[-1].version
         assert factory.collect().blobs == 0
-    sound(home)
+    sound(home, stores)
 
 
-def test_publishing_against_deletion_and_collection(home, tmp_path):
+def test_publishing_against_deletion_and_collection(home, stores, tmp_path):
     with ExitStack() as stack:
-        factory = stack.enter_context(Factory(home))
+        factory = stack.enter_context(Factory(home, stores=stores))
         factory.publish(candidate(tmp_path / "first", b"first"))
-        crew = Crew(home, tmp_path, ["republish", "republish", "delete", "delete", "collect"])
+        crew = Crew(
+            home, stores, tmp_path, ["republish", "republish", "delete", "delete", "collect"]
+        )
         stack.callback(crew.close)
         published, deleted = {"fraud:1.0.0"}, set()
         for _ in range(ROUNDS):
@@ -141,6 +151,5 @@ def test_publishing_against_deletion_and_collection(home, tmp_path):
             assert factory.materialise(ref).is_dir()
         factory.collect()
         wanted = {d for ref in alive for _, d in factory.show(ref).artifact.files}
-        stored = {path.name for path in home.blobs.rglob("*") if path.is_file()}
-        assert stored == {digest.removeprefix("sha256:") for digest in wanted}
-    sound(home)
+        assert {blob.digest for blob in factory._blobs.list()} == wanted
+    sound(home, stores)

@@ -9,16 +9,16 @@ import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
-from modelworks.cli import human
+from modelworks.cli import human, store_checks
+from modelworks.cli.findings import Finding, State
 from modelworks.client import endpoints
 from modelworks.core.errors import MissingExtraError, ModelworksError
-from modelworks.core.home import Home
+from modelworks.core.home import Home, Stores
 from modelworks.plugins import load
+from modelworks.sandbox import environments as kept
 
 _NEED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)")
 _EXTRA = re.compile(r"""extra\s*==\s*['"](?P<extra>[\w-]+)['"]""")
@@ -26,33 +26,6 @@ ROOM_BYTES = 2_000_000_000
 
 # Where the module's name is not the distribution's.
 _MODULES = {"protobuf": "google.protobuf"}
-
-
-class State(StrEnum):
-    """How a finding is to be read."""
-
-    OK = "ok"
-    NOTE = "note"  # something optional is not here
-    BROKEN = "broken"  # something needed does not work
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report.
-
-    Attributes:
-        subject: what was looked at.
-        state: how it is.
-        detail: what was found.
-        cure: what to do about it; empty where nothing is to be done.
-        experimental: a plug-in for which not every proof is there yet.
-    """
-
-    subject: str
-    state: State
-    detail: str
-    cure: str = ""
-    experimental: bool = False
 
 
 def python() -> list[Finding]:
@@ -178,6 +151,16 @@ def folder(home: Home) -> list[Finding]:
     ]
 
 
+def environments(home: Home) -> list[Finding]:
+    """Python environments of their own, and what they take."""
+    found = kept.listed(home.environments)
+    detail = ", ".join(
+        f"{kept.short(one.requirements)} ({human.size(one.size_bytes)})" for one in found
+    )
+    cure = "" if found else "modelworks environments make keras, for a machine without a network"
+    return [Finding("environments", State.OK, detail or "none made yet", cure)]
+
+
 def ports(home: Home) -> list[Finding]:
     """The default ports, and the servers that run already."""
     findings = []
@@ -214,7 +197,7 @@ def system() -> list[Finding]:
     return findings
 
 
-def everything(home: Home) -> list[Finding]:
+def everything(home: Home, stores: Stores) -> list[Finding]:
     """All of them, in the order of the report."""
     return [
         *python(),
@@ -223,6 +206,8 @@ def everything(home: Home) -> list[Finding]:
         *plugins(),
         *sandbox(),
         *folder(home),
+        *environments(home),
+        *store_checks.stores(home, stores),
         *ports(home),
         *system(),
     ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine
+from sqlalchemy.engine import URL
 
 from modelworks.core.errors import InvalidError
 from modelworks.core.model import DEFAULT_TENANT
@@ -45,15 +46,6 @@ class Database:
         ):
             session.connection()  # take the lock now, not at the first statement
             yield session
-
-    def check(self) -> None:
-        """Ask the database for a sign of life.
-
-        Raises:
-            UnavailableError: it gives none; the message says why.
-        """
-        with translated(self.where), self.reader.connect():
-            pass
 
     def close(self) -> None:
         """Close every connection. Twice is quiet."""
@@ -101,14 +93,46 @@ def open_database(where: Path | str) -> Database:
         CorruptError: no database of ours, or a damaged one.
         UnavailableError: it cannot be reached, opened or written, or stays locked.
     """
+    kind = _kind(where)
+    return _open_sqlite(kind) if isinstance(kind, Path) else _open_postgres(kind)
+
+
+def _kind(where: Path | str) -> Path | URL:
+    """A SQLite file, or a URL of PostgreSQL."""
     scheme, separator, _ = str(where).partition("://")
     if isinstance(where, Path) or not separator:
-        return _open_sqlite(Path(where))
+        return Path(where)
     if scheme == "sqlite" and (path := where.removeprefix("sqlite:///")) not in {where, ""}:
-        return _open_sqlite(Path(path))
+        return Path(path)
     if scheme not in postgres.DRIVERS:
         raise InvalidError(f"databases at '{scheme[:20]}://' are not known here: {_KNOWN}")
-    return _open_postgres(where)
+    return postgres.parse(where)
+
+
+def look(where: Path | str) -> tuple[str, str | None]:
+    """The database for messages, and its schema's revision; nothing is made or changed.
+
+    Args:
+        where: as `open_database` takes it.
+
+    Returns:
+        Its address without a password; the revision, None where it has no tables yet.
+
+    Raises:
+        ModelworksError: those of `open_database`.
+    """
+    kind = _kind(where)
+    if isinstance(kind, Path):
+        if not kind.exists():
+            return str(kind), None
+        shown, engine = str(kind), sqlite.sqlite_engine(kind)
+    else:
+        shown, engine = postgres.shown(kind), postgres.postgres_engine(kind)
+    try:
+        with translated(shown), engine.connect() as connection:
+            return shown, schema.revision(connection, shown)
+    finally:
+        engine.dispose()
 
 
 def _open_sqlite(path: Path) -> Database:
@@ -125,8 +149,7 @@ def _open_sqlite(path: Path) -> Database:
     return Database(engine, sqlite.writing(engine), where)
 
 
-def _open_postgres(text: str) -> Database:
-    url = postgres.parse(text)
+def _open_postgres(url: URL) -> Database:
     where = postgres.shown(url)
     engine = postgres.postgres_engine(url)
     try:

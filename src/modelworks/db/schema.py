@@ -28,7 +28,7 @@ def is_current(engine: Engine, where: str) -> bool:
         CorruptError: it holds tables that are not ours.
     """
     with engine.connect() as connection:
-        return _revision(connection, where) == HEAD
+        return revision(connection, where) == HEAD
 
 
 def bring_up(connection: Connection, where: str) -> None:
@@ -42,7 +42,7 @@ def bring_up(connection: Connection, where: str) -> None:
         UnsupportedError: a newer Modelworks wrote the database.
         CorruptError: it holds tables that are not ours.
     """
-    if _revision(connection, where) != HEAD:
+    if revision(connection, where) != HEAD:
         migrate(connection, HEAD)
 
 
@@ -62,10 +62,10 @@ def migrate(connection: Connection, target: str, *, down: bool = False) -> None:
     with _MIGRATING, files as folder:
         script = ScriptDirectory(str(folder))
 
-        def steps(revision: Any, _context: Any) -> Any:
+        def steps(current: Any, _context: Any) -> Any:
             # What alembic's own commands call; it has no public name for "in this transaction".
             plan = script._downgrade_revs if down else script._upgrade_revs  # noqa: SLF001 - see above
-            return plan(target, revision)
+            return plan(target, current)
 
         with EnvironmentContext(Config(), script, fn=steps) as environment:
             environment.configure(
@@ -77,8 +77,13 @@ def migrate(connection: Connection, target: str, *, down: bool = False) -> None:
             environment.run_migrations()
 
 
-def _revision(connection: Connection, where: str) -> str | None:
-    """The database's revision; None = an empty database."""
+def revision(connection: Connection, where: str) -> str | None:
+    """The database's revision; None = an empty database.
+
+    Raises:
+        UnsupportedError: a newer Modelworks wrote the database.
+        CorruptError: it holds tables that are not ours.
+    """
     tables = set(inspect(connection).get_table_names())
     if "alembic_version" not in tables:
         if tables:

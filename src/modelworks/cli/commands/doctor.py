@@ -17,12 +17,14 @@ def doctor(as_json: bool) -> int:
     Example: modelworks doctor
     """
     from modelworks.cli import checks
+    from modelworks.cli.findings import State
 
     out = Output(as_json=as_json)
     with out.progress() as say:
         say("looking around")
-        findings = checks.everything(settings().home)
-    broken = [finding for finding in findings if finding.state is checks.State.BROKEN]
+        told = settings()
+        findings = checks.everything(told.home, told.stores)
+    broken = [finding for finding in findings if finding.state is State.BROKEN]
     if as_json:
         out.document({"ok": not broken, "findings": findings})
     else:
