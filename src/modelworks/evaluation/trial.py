@@ -92,21 +92,32 @@ def against_itself(session: Session, probes: Sequence[Probe]) -> tuple[ParityRep
 
     Returns:
         The report, and whether a batch of n gave what n batches of one give.
+
+    Raises:
+        RefusedError: the engine itself failed, for want of memory say, on every row.
     """
     signature = session.signature
     repeated, single, skipped, sizes = [], [], [], set()
+    failures: list[CrashedError] = []
     for probe in probes:
         parts = list(batches(_count(probe.inputs), signature))
         try:
             first = _session_by_parts(session, probe.inputs, parts)
             second = _session_by_parts(session, probe.inputs, parts)
         except (InvalidError, CrashedError) as error:
+            failures += [error] if isinstance(error, CrashedError) else []
             skipped.append(f"{probe.name}: the model refuses such rows ({_why(error)})")
             continue
         sizes |= {part.stop - part.start for part in parts}
         repeated.append(Group(probe.name, probe.inputs, first, second))
         if signature.batch_axis:
             single.append(_one_by_one(session, probe, first))
+    if failures and len(failures) == len(probes):
+        raise RefusedError(
+            f"no row that was tried could be predicted: {_why(failures[-1])}; such a model takes "
+            "down whatever serves it",
+            field="file",
+        )
     exact = Tolerance(0.0, 0.0, 0.0, 1.0, "the same session on the same rows")
     report = compare(repeated, signature, exact, sorted(sizes), skipped)
     loose = Tolerance(why="sums may be added up in another order")

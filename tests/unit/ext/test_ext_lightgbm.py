@@ -87,7 +87,7 @@ def test_a_classifier_keeps_its_labels(labels, tmp_path):
     found = [x.decode() if isinstance(x, bytes) else x for x in run(CANCER)["label"]]
     assert found == told.tolist()
     assert imported.signature.output(Role.PROBABILITIES).shape == (None, 2)
-    assert "lightgbm.sklearn.LGBMClassifier" in imported.scanned
+    assert "lightgbm.sklearn.LGBMClassifier" in imported.scan.names
 
 
 @pytest.mark.parametrize("kind", ["gbdt", "dart", "rf"])

@@ -127,13 +127,16 @@ def parse(text: str) -> Model:
         names = tuple(head["feature_names"].split(" "))
         invented = names == tuple(f"Column_{i}" for i in range(len(names)))
         trees = tuple(_tree(block) for block in blocks)
+        width = int(head["max_feature_idx"]) + 1
+        for tree in trees:
+            _check(tree, width)
         targets = int(head["num_tree_per_iteration"])
         if not trees or targets < 1 or len(trees) % targets:
             raise InvalidError(f"no fitted LightGBM model: {len(trees)} trees for {targets} sums")
         return Model(
             objective=objective,
             options={key: value for key, _, value in (option.partition(":") for option in options)},
-            width=int(head["max_feature_idx"]) + 1,
+            width=width,
             names=() if invented else names,
             infos=tuple(head.get("feature_infos", "").split()),
             targets=targets,
@@ -218,6 +221,34 @@ def _tree(block: dict[str, str]) -> Tree:
     if len(tree.leaves) != leaves or any(len(column) != leaves - 1 for column in columns):
         raise InvalidError("no fitted LightGBM model: a tree is cut off")
     return tree
+
+
+def _check(tree: Tree, width: int) -> None:
+    """Refuse a tree that leads nowhere: LightGBM itself believes it and reads foreign memory.
+
+    Raises:
+        InvalidError: a child or feature that is not there, or a circle.
+    """
+    inner = len(tree.features)
+    visited = bytearray(inner)
+    waiting = [0] if inner else []
+    while waiting:
+        node = waiting.pop()
+        if node >= inner or -node > len(tree.leaves):
+            raise InvalidError("no fitted LightGBM model: a tree leads to a node that is not there")
+        if node < 0:
+            continue
+        if visited[node]:
+            raise InvalidError("a tree of the model runs in a circle")
+        visited[node] = 1
+        feature = tree.features[node]
+        if not 0 <= feature < width:
+            raise InvalidError(
+                f"no fitted LightGBM model: a tree asks for feature {feature} of {width}"
+            )
+        if tree.categorical(node) and not 0 <= tree.thresholds[node] < len(tree.sets):
+            raise InvalidError("no fitted LightGBM model: a set of categories is not there")
+        waiting += [tree.right[node], tree.left[node]]
 
 
 def _ints(block: dict[str, str], key: str) -> tuple[int, ...]:

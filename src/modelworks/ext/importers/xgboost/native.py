@@ -14,6 +14,7 @@ from modelworks.core.tensor import Datatype
 from modelworks.ext.importers import boosters
 from modelworks.ext.importers.boosters import Boosted
 from modelworks.ext.importers.reasons import reason
+from modelworks.ext.importers.xgboost import trees
 
 _WRAPPERS = {
     "classifier": xgboost.XGBClassifier,
@@ -67,11 +68,12 @@ def from_file(path: Path, suffix: str) -> Any:
     data = path.read_bytes()
     if suffix == "json":
         try:
-            json.loads(data)
-        except ValueError as error:
+            document = json.loads(data)
+        except (ValueError, RecursionError) as error:
             raise InvalidError(
                 f"{path.name}: truncated or damaged JSON ({reason(error)})", field="file"
             ) from error
+        trees.check(document)
     try:
         booster.load_model(bytearray(data))
         kind = json.loads(booster.attr("scikit_learn") or "{}").get("_estimator_type")

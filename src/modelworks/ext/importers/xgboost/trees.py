@@ -84,6 +84,7 @@ def parse(document: dict[str, Any]) -> Model:
                 "trees with vector leaves are not converted; train with "
                 "multi_strategy='one_output_per_tree'"
             )
+        check(document)
         indptr = trees["iteration_indptr"]
         return Model(
             objective=objective,
@@ -94,8 +95,49 @@ def parse(document: dict[str, Any]) -> Model:
             categorical=_categorical(learner, trees),
             learner=learner,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InvalidError(f"no fitted XGBoost model: {error!r} is missing or wrong") from error
+
+
+def check(document: dict[str, Any]) -> None:
+    """Refuse trees that lead nowhere: XGBoost itself believes them and reads foreign memory.
+
+    Raises:
+        InvalidError: a child, feature or target that is not there, or a circle.
+    """
+    try:
+        learner = document["learner"]
+        if learner["gradient_booster"]["name"] == "gblinear":
+            return
+        width = int(learner["learner_model_param"]["num_feature"])
+        trees = _trees(learner)
+        count = len(trees["trees"])
+        if any(not 0 <= int(place) <= count for place in trees.get("iteration_indptr", ())):
+            raise InvalidError("no fitted XGBoost model: rounds that are not there")
+        for tree in trees["trees"]:
+            _check_tree(tree, width)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InvalidError(f"no fitted XGBoost model: {error!r} is missing or wrong") from error
+
+
+def _check_tree(tree: dict[str, Any], width: int) -> None:
+    left, right, features = tree["left_children"], tree["right_children"], tree["split_indices"]
+    visited = bytearray(len(left))
+    waiting = [0]
+    while waiting:
+        node = waiting.pop()
+        if not 0 <= node < len(left) or left[node] < -1:
+            raise InvalidError("no fitted XGBoost model: a tree leads to a node that is not there")
+        if visited[node]:
+            raise InvalidError("a tree of the model runs in a circle")
+        visited[node] = 1
+        if left[node] == -1:
+            continue
+        if not 0 <= features[node] < width:
+            raise InvalidError(
+                f"no fitted XGBoost model: a tree asks for feature {features[node]} of {width}"
+            )
+        waiting += [right[node], left[node]]
 
 
 def task_of(model: Model, classes: tuple[Any, ...]) -> Task:
