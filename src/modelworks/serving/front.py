@@ -9,6 +9,7 @@ import copy
 import logging
 import threading
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -128,6 +129,8 @@ class Front:
         self._live: Live | None = None
         self._why = ModelworksError(f"model '{name}' is not loaded")
         self._generation = 0
+        self._incoming: deque[_Called] = deque()
+        self._woken = False
         self._closing = False  # nothing new is taken
         self._ended = False  # nobody will be answered any more
         self._started = threading.Event()
@@ -254,12 +257,19 @@ class Front:
         await self._over.wait()
         await self._table.close(self._drain_s)
         self._live = None
+        self._take()  # who came while it closed is told
 
     def _changed(self) -> None:
         try:
             self._live = self._table.resolve(self._name)
         except ModelworksError as error:
             self._live, self._why = None, error
+
+    def _take(self) -> None:
+        """Put what came since the last time into the queue: one waking for many callers."""
+        self._woken = False
+        while self._incoming:
+            self._submit(self._incoming.popleft())
 
     def _submit(self, member: _Called) -> None:
         if member.live is not self._live:
@@ -277,8 +287,12 @@ class Front:
             member.live.checks.check(member.inputs)
         if self._closing:
             raise self._gone()
+        self._incoming.append(member)
+        if self._woken:  # `_take` has not begun yet, and will find this one too
+            return
+        self._woken = True
         try:
-            self._running().call_soon_threadsafe(self._submit, member)
+            self._running().call_soon_threadsafe(self._take)
         except RuntimeError as error:
             raise self._gone() from error
 
