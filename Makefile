@@ -28,7 +28,7 @@ check: lint
 
 test: test-unit test-real
 
-test-unit: setup
+test-unit: setup debian
 	$(PYTEST) -m "(unit or contract) and not long" -n 2 --dist worksteal
 
 test-real: setup debian
