@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -41,12 +41,37 @@ def from_tensors(inputs: Mapping[str, Any], signature: Signature) -> PlainRows:
             f"inputs: a mapping of name to array is wanted, got {type(inputs).__name__}",
             field="inputs",
         )
-    wanted = {spec.name: spec for spec in signature.inputs}
-    given = cast(inputs, wanted)
-    arrays = {name: _with_bytes(spec, given[name]) for name, spec in wanted.items()}
-    for name, array in arrays.items():
-        _check(Form(wanted[name]), array)
+    forms = _forms(signature)
+    if inputs.keys() != forms.keys():
+        cast(inputs, {name: form.spec for name, form in forms.items()})  # says which
+    arrays = {name: _array(form, inputs[name]) for name, form in forms.items()}
+    for name, form in forms.items():
+        _check(form, arrays[name])
     return PlainRows(arrays, _rows(arrays, signature))
+
+
+_known: dict[int, tuple[Signature, dict[str, Form]]] = {}
+_MOST_KNOWN: Final = 256
+
+
+def _forms(signature: Signature) -> dict[str, Form]:
+    """Looked up once a signature; by identity, for hashing one of many columns costs more."""
+    known = _known.get(id(signature))
+    if known is None or known[0] is not signature:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        known = (signature, {spec.name: Form(spec) for spec in signature.inputs})
+        _known[id(signature)] = known
+    return known[1]
+
+
+def _array(form: Form, value: Any) -> Array:
+    """A copy: who stopped waiting may change his own while the engine reads."""
+    spec = form.spec
+    plain = spec.datatype is not Datatype.BYTES and isinstance(value, np.ndarray)
+    if plain and value.dtype == form.dtype:
+        return np.array(value, order="C")
+    return _with_bytes(spec, cast({spec.name: value}, {spec.name: spec})[spec.name])
 
 
 def _with_bytes(spec: TensorSpec, array: Array) -> Array:

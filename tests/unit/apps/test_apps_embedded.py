@@ -197,6 +197,22 @@ def test_text_is_taken_as_text_or_bytes(factory, tmp_path, load):
     assert caught.value.field == "x"
 
 
+def test_arrays_of_any_order_and_width(opened):
+    wanted = np.arange(12, dtype=np.float32).reshape(4, 3)
+    for given in (
+        np.asfortranarray(wanted),
+        wanted[::-1][::-1],
+        wanted.astype(">f4"),
+        wanted.astype(np.float64),
+        wanted.astype(np.int16),
+        wanted.tolist(),
+        np.ma.masked_array(wanted),
+    ):
+        np.testing.assert_array_equal(opened.infer({"x": given})["y"], 2 * wanted)
+        if not isinstance(given, list):
+            assert [r["outputs"]["y"] for r in opened.predict(given)] == (2 * wanted).tolist()
+
+
 def test_references_resolve_as_in_the_server(put, load):
     put(2.0)
     put(3.0)
