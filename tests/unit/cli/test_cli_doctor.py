@@ -31,7 +31,7 @@ def test_nothing_needed_is_broken_here(type_):
 
 def test_what_is_broken_ends_with_1_and_a_cure(type_, monkeypatch):
     broken = [checks.Finding("home", checks.State.BROKEN, "cannot be written", "choose another")]
-    monkeypatch.setattr(checks, "everything", lambda _home: broken)
+    monkeypatch.setattr(checks, "everything", lambda *_: broken)
     done = type_("doctor")
     assert done.code == Exit.FAILURE
     assert "-> choose another" in done.out

@@ -1,5 +1,6 @@
 """Random sequences of verbs against a model of the registry in plain dictionaries."""
 
+import itertools
 import shutil
 import tempfile
 from pathlib import Path
@@ -7,7 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from modelworks.blobs.store import BlobStore
 from modelworks.core.errors import ConflictError, NotFoundError
@@ -15,10 +22,11 @@ from modelworks.core.home import Home
 from modelworks.core.model import Lineage
 from modelworks.core.semver import Bump, Semver
 from modelworks.db.engine import open_database
+from modelworks.db.tables import Base
 from modelworks.registry.service import Registry
 from modelworks.testing.candidates import candidate, signature
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.timeout(600)]  # servers come with the first test
 
 NAMES = st.sampled_from(["fraud", "churn"])
 ALIASES = st.sampled_from(["champion", "challenger"])
@@ -28,12 +36,16 @@ NUMBERS = st.builds(Semver, st.integers(0, 2), st.integers(0, 2), st.integers(0,
 class RegistryMachine(RuleBasedStateMachine):
     """`live`, `gone`, `pointing` and `moves` are what the registry must agree with."""
 
-    def __init__(self):
+    def __init__(self, stores, round_):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="stateful-"))
         home = Home(self.folder / "home").create()
-        self.database = open_database(home.database)
-        self.blobs = BlobStore(home.blobs)
+        self.database = open_database(stores.database or home.database)
+        with self.database.writer.begin() as connection:  # of the round before
+            for table in reversed(Base.metadata.sorted_tables):
+                connection.execute(table.delete())
+        place = f"{stores.artifacts}/{round_}" if stores.artifacts else home.blobs
+        self.blobs = BlobStore(place, stores.access)
         self.now = 1000
         self.registry = Registry(
             self.database.tenant(), self.blobs, home.cache, "ada", lambda: self.now
@@ -184,12 +196,15 @@ class RegistryMachine(RuleBasedStateMachine):
             assert kept == [(a, v, at) for n, a, v, at in self.moves if n == name]
 
 
-TestRegistry = RegistryMachine.TestCase
-TestRegistry.settings = settings(
-    max_examples=25,
-    stateful_step_count=15,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-TestRegistry.pytestmark = [pytest.mark.unit]
+def test_whatever_the_order_of_verbs(stores):
+    rounds = itertools.count()
+    run_state_machine_as_test(
+        lambda: RegistryMachine(stores, next(rounds)),
+        settings=settings(
+            max_examples=8 if stores.database else 25,
+            stateful_step_count=15,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
