@@ -241,7 +241,7 @@ def _inputs_of(
 ) -> list[tuple[TensorSpec, int | None]]:
     """The model's inputs that a step feeds, with the column of each."""
     if item.one_hot is None:
-        return [(spec_of(item.name, specs, where), None)]
+        return [(spec_of(item.name, specs, f"{where}.name"), None)]
     found: list[tuple[TensorSpec, int | None]] = [
         (spec_of(name, specs, where), i) for i, name in enumerate(_made(item))
     ]

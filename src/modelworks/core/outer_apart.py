@@ -52,7 +52,7 @@ def apart_of(
 
 def _tokenize(step: Tokenize, specs: dict[str, TensorSpec], where: str) -> Tokenize:
     default = Tokenize()
-    ids = spec_of(step.ids, specs, where)
+    ids = spec_of(step.ids, specs, f"{where}.ids")
     mask, types = step.mask, step.types
     if mask == default.mask and mask not in specs:
         mask = ""
@@ -77,7 +77,7 @@ def _tokenize(step: Tokenize, specs: dict[str, TensorSpec], where: str) -> Token
 def _image(step: DecodeImage, specs: dict[str, TensorSpec], where: str) -> DecodeImage:
     pictures = [spec for spec in specs.values() if len(spec.shape) == 4]
     if step.output:
-        spec = spec_of(step.output, specs, where)
+        spec = spec_of(step.output, specs, f"{where}.output")
     elif len(pictures) == 1:
         spec = pictures[0]
     else:
@@ -118,7 +118,7 @@ def spec_of(name: str, specs: dict[str, TensorSpec], where: str) -> TensorSpec:
     close = difflib.get_close_matches(name, specs, 1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     raise InvalidError(
-        f"steps: {where}.name: '{name}' is no input of the model; {hint}it takes "
+        f"steps: {where}: '{name}' is no input of the model; {hint}it takes "
         f"{', '.join(list(specs)[:8]) or 'nothing else'}",
-        field=f"{where}.name",
+        field=where,
     )

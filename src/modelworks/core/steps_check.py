@@ -84,6 +84,9 @@ def _validate(step: Validate) -> Iterator[tuple[str, str]]:
 def _impute(step: Impute, item: InputSteps) -> Iterator[tuple[str, str]]:
     if isinstance(step.value, float) and not math.isfinite(step.value):
         yield "impute.value", "a finite number is wanted"
+    one_hot = item.one_hot
+    if one_hot is not None and step.value not in one_hot.categories:
+        yield "impute.value", f"{step.value!r} is none of one_hot's categories"
     if isinstance(step.value, str) and item.scale is not None:
         yield "impute.value", f"'{step.value}' is no number to be scaled"
 
