@@ -234,7 +234,8 @@ def _rename(model: onnx.ModelProto, names: dict[str, str]) -> None:
         for side in (node.input, node.output):
             for i, name in enumerate(side):
                 side[i] = names.get(name, name)
-    for value in (*graph.input, *graph.output, *graph.initializer):
+    values: list[Any] = [*graph.input, *graph.output, *graph.initializer]
+    for value in values:
         value.name = names.get(value.name, value.name)
 
 

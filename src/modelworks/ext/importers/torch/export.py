@@ -157,7 +157,7 @@ def _quiet() -> Iterator[None]:
 def tidy(path: Path, outputs: Sequence[TensorSpec], inputs: Sequence[TensorSpec]) -> None:
     """Take out the traces of the machine that exported, and name the axes as the signature does."""
     model = onnx.load(path, load_external_data=False)
-    graphs = [model.graph, *model.functions]
+    graphs: list[Any] = [model.graph, *model.functions]
     for holder in graphs:
         for node in holder.node:
             node.ClearField("metadata_props")
