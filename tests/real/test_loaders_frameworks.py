@@ -1,4 +1,4 @@
-"""XGBoost, LightGBM, PyTorch and estimators of one's own against the loader contract."""
+"""The frameworks' loaders against the loader contract, with models that do not convert."""
 
 import shutil
 from pathlib import Path
@@ -38,6 +38,33 @@ def cut(artifact, name):
         return folder
 
     return damaged
+
+
+class TestSklearn(LoaderContract):
+    """A calibration that does not convert, with the same probabilities as `predict_proba`."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def case(cls, iris, tmp_path_factory):
+        import joblib
+        from sklearn.calibration import CalibratedClassifierCV
+        from sklearn.naive_bayes import GaussianNB
+
+        rows, labels = iris
+        folder = tmp_path_factory.mktemp("sklearn")
+        names = np.array(["setosa", "versicolor", "virginica"])[labels]
+        model = CalibratedClassifierCV(GaussianNB(), method="isotonic").fit(rows, names)
+        joblib.dump(model, folder / "model.joblib", compress=3)
+        artifact = kept("sklearn", folder / "model.joblib", folder / "artifact")
+        some = rows[::30]
+        expected = {
+            "label": np.array([name.encode() for name in model.predict(some)], object),
+            "probabilities": model.predict_proba(some),
+        }
+        refused = {"input": np.full((4, 4), np.inf)}
+        return LoaderCase(
+            artifact, {"input": some}, expected, refused, cut(artifact, "model.joblib")
+        )
 
 
 class TestSklearnOwnClass(LoaderContract):

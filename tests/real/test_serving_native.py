@@ -87,7 +87,7 @@ def stands_again(server, times):
 def both(tmp_path):
     """A list of a native model, which takes a second to load, and of one that converts."""
     double = models.double(tmp_path / "double.onnx")
-    folder = native(tmp_path / "native", load_s=0.5, deadline_s=2, memory_gib=2)
+    folder = native(tmp_path / "native", load_s=0.5, deadline_s=3, memory_gib=1)
     return serve_list(
         tmp_path / "served.json",
         [served(folder), ServedModel("double", "1.0.0", str(double), "sha256:1")],
@@ -177,7 +177,7 @@ def test_what_the_model_does_wrong_is_said_and_stays_there(both):
         for asked, status, word in (
             (1003, 400, f"model.py, line {line_of('too large')}: ValueError: the first number"),
             (1004, 500, "KeyError"),
-            (1005, 500, "needs more memory than the 2 GiB"),
+            (1005, 500, "needs more memory than the 1 GiB"),
             (1007, 500, "not permitted"),
             (1008, 500, "not permitted"),
             (1009, 500, "Permission denied"),
@@ -198,9 +198,9 @@ def test_what_the_model_does_wrong_is_said_and_stays_there(both):
     [
         (1000, 503, "ended itself with code 3"),
         (1001, 503, "SIGABRT"),
-        (1002, 504, "took longer than 2 s"),
+        (1002, 504, "took longer than 3 s"),
         (1013, 503, "SIGSEGV"),
-        (1015, 504, "took longer than 2 s"),
+        (1015, 504, "took longer than 3 s"),
         (1016, 503, "broke its protocol"),
     ],
 )

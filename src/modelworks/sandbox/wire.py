@@ -14,6 +14,9 @@ from modelworks.core.errors import CrashedError
 LONGEST: Final = 160 << 10
 """Bytes of one message; more does not fit through a packet socket."""
 
+SHORT: Final = 256
+"""Bytes of a message without JSON, and more."""
+
 _HEAD: Final = struct.Struct("<4q")
 _WORDS: Final = 32
 

@@ -9,6 +9,7 @@ import fcntl
 import json
 import mmap
 import os
+import select
 import socket
 import threading
 import time
@@ -115,6 +116,10 @@ class Worker:
         self._isolation: Isolation | None = None
         self._began = time.monotonic()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.setblocking(False)  # noqa: FBT003 - the library's signature
+        self._poll = select.poll()
+        self._poll.register(self._control, select.POLLIN)
+        self._buffer = memoryview(bytearray(wire.LONGEST))
         self._vigil: Vigil | None = None
         try:
             with theirs:
@@ -330,31 +335,31 @@ class Worker:
 
     def _say(self, message: bytes, handles: Sequence[int] = ()) -> None:
         try:
-            self._control.settimeout(_GRACE_S)
             if handles:
                 socket.send_fds(self._control, [message], handles)
             else:
                 self._control.send(message)
-        except OSError as error:
+        except OSError as error:  # closed, or full because nobody reads
             raise self._gone(loading=False) from error
 
     def _hear(self, until: float, what: str, *, deadline: bool = False) -> bytes:
         left = until - time.monotonic()
         try:
-            self._control.settimeout(max(left, 0.001))
-            message = self._control.recv(wire.LONGEST)
-        except TimeoutError as error:
-            seconds = self._program.call_s if deadline else self._program.start_s
-            self._watched.end(f"took longer than {seconds:g} s {what}")
-            kind = DeadlineError if deadline else UnavailableError
-            raise kind(
-                f"the model took longer than {seconds:g} s {what}; its process was ended"
-            ) from error
+            if not self._poll.poll(max(0.0, left) * 1000):
+                raise self._late(what, deadline=deadline)
+            size = self._control.recv_into(self._buffer)
         except OSError as error:
             raise self._gone(loading=not deadline) from error
-        if not message:
+        if not size:
             raise self._gone(loading=not deadline)
-        return message
+        return bytes(self._buffer[:size])
+
+    def _late(self, what: str, *, deadline: bool) -> UnavailableError:
+        """It took too long: end it."""
+        seconds = self._program.call_s if deadline else self._program.start_s
+        self._watched.end(f"took longer than {seconds:g} s {what}")
+        kind = DeadlineError if deadline else UnavailableError
+        return kind(f"the model took longer than {seconds:g} s {what}; its process was ended")
 
     def _gone(self, *, loading: bool) -> ModelworksError:
         """Why there is no answer."""

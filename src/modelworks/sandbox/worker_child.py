@@ -126,7 +126,7 @@ class _Server:
         """Until the parent hangs up."""
         control = self._control
         while True:
-            message, handles, _, _ = socket.recv_fds(control, wire.LONGEST, 2)
+            message, handles, _, _ = socket.recv_fds(control, wire.SHORT, 2)
             if not message:
                 return
             word, number, request, reply = wire.unpack(message)
@@ -158,7 +158,7 @@ class _Server:
         if self._reply is not None and size <= len(self._reply):
             return
         self._control.send(wire.pack(Word.MORE, number, size))
-        message, handles, _, _ = socket.recv_fds(self._control, wire.LONGEST, 1)
+        message, handles, _, _ = socket.recv_fds(self._control, wire.SHORT, 1)
         if not message:
             sys.exit(0)
         if wire.unpack(message)[0] != Word.REGION or not handles:
