@@ -116,7 +116,7 @@ def test_it_is_fetched_followed_and_goes_on_without_the_control_plane(plane, awa
         plane.put(4.0)
         plane.start()
         until(lambda: session.version == "1.2.0")
-        assert session.problem == ""
+        until(lambda: session.problem == "")
         assert session.predict([[1, 2, 3]]) == answers(4.0)
 
 
