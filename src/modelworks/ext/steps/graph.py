@@ -80,7 +80,7 @@ def _inner(plan: Plan, model: Signature) -> Signature:
 
 
 def _joined(plan: Plan, file: Path) -> bool:
-    """Change the model's graph; False where its operators are too old."""
+    """Change the model's graph; False where its operators are too old, or its names in the way."""
     model = onnx.load(file, load_external_data=False)
     opset = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0)
     text = any(t.spec.datatype is Datatype.BYTES for t in plan.targets)
@@ -91,6 +91,9 @@ def _joined(plan: Plan, file: Path) -> bool:
     missing = made - {value.name for value in graph.input}
     if missing:
         raise InvalidError(f"the model's graph has no input '{min(missing)}'", field="steps")
+    sent = {value.name for value in _infos(plan, "")}
+    if sent & _taken(graph) or made & {value.name for value in graph.output}:
+        return False
     nodes = _nodes(plan)
     _rename(graph, {name: f"{MADE}{name}" for name in made})
     for target in plan.targets:
@@ -151,6 +154,17 @@ def _batch(graph: GraphProto) -> str:
     return "batch"
 
 
+def _taken(graph: GraphProto) -> set[str]:
+    """Names of everything that the graph, and those within it, compute or hold."""
+    names = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        names.update(node.output)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                names |= _taken(inner) | {value.name for value in inner.input}
+    return names
+
+
 def _rename(graph: GraphProto, names: dict[str, str]) -> None:
     """Let every node, those of inner graphs too, read an input by its new name."""
     for node in graph.node:
@@ -160,9 +174,6 @@ def _rename(graph: GraphProto, names: dict[str, str]) -> None:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 _rename(inner, names)
-    for value in graph.output:
-        if value.name in names:  # an input that is an output: it keeps its name there
-            graph.node.append(helper.make_node("Identity", [names[value.name]], [value.name]))
 
 
 def _write(model: ModelProto, file: Path) -> None:
