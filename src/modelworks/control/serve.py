@@ -25,6 +25,9 @@ from modelworks.registry.service import Registry
 from modelworks.sandbox.environments import make
 
 _log = logging.getLogger(__name__)
+
+RECHECK_SECONDS = 20.0
+"""How long one look may hash what a process before this one has laid out."""
 _PAUSE_S = 60.0
 
 
@@ -47,6 +50,8 @@ class Resolver:
         self._environments = environments
         self._waiting: dict[str, tuple[float, ModelworksError]] = {}
         self._said: set[str] = set()
+        self._right: set[str] = set()
+        """Digests of the artifacts whose folders this process has seen to be right."""
 
     def resolve(self, refs: Sequence[str]) -> ServedList:
         """The versions that these references point at now, laid out and ready.
@@ -86,8 +91,10 @@ class Resolver:
     def desired(self, previous: ServedList | None) -> ServedList:
         """What `up` serves, as the next generation of `previous`, or `previous` itself.
 
-        A version whose bytes are damaged is left out, and said once: the others are served.
+        A version whose bytes are damaged is left out, and said once: the others are served. The
+        folders of the last list are hashed once a process, so many seconds of it a call.
         """
+        until = time.monotonic() + RECHECK_SECONDS
         outlines, aliases = self._registry.outline()
         lines: dict[str, dict[Semver, str]] = {}
         for item in outlines:
@@ -97,7 +104,8 @@ class Resolver:
         models = []
         for choice in choices:
             before = known.get((choice.name, str(choice.version), choice.digest))
-            model = self._again(choice, before) or self._attempt(choice)
+            unsure = choice.digest not in self._right and time.monotonic() < until
+            model = (None if unsure else self._again(choice, before)) or self._attempt(choice)
             if model is not None:
                 models.append(model)
         return plan.advance(previous, _with_defaults(models))
@@ -131,6 +139,7 @@ class Resolver:
 
     def _ready(self, choice: plan.Choice, version: ModelVersion) -> ServedModel:
         folder = materialise(self._blobs, version.artifact, self._cache)
+        self._right.add(version.artifact.digest)
         return replace(
             plan.served(version, str(folder), choice),
             interpreter=self._interpreter(version, folder),

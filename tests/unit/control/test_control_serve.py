@@ -181,3 +181,33 @@ def test_verify_drops_a_damaged_laid_out_copy(factory, put):
     assert factory.verify("fraud").ok
     assert not folder.exists()
     assert (factory.materialise("fraud") / "model.onnx").read_bytes() == b"model"
+
+
+def test_what_a_process_before_laid_out_is_hashed_once_and_healed(factory, put, home):
+    put(alias="champion")
+    before = factory.desired()
+    served = Path(before.models[0].path) / "model.onnx"
+    served.chmod(0o644)
+    served.write_bytes(b"mudel")
+    assert factory.desired(before) is before  # this process made it: it is not read again
+    assert served.read_bytes() == b"mudel"
+    with Factory(home) as again:
+        assert again.desired(before) is before
+        assert served.read_bytes() == b"model"
+
+
+def test_what_is_damaged_here_and_in_the_store_is_named_and_not_served(factory, put, home, caplog):
+    version = put(alias="champion")
+    put("churn", b"other")
+    before = factory.desired()
+    served = Path(before.models[1].path) / "model.onnx"
+    served.chmod(0o644)
+    served.write_bytes(b"mudel")
+    damage(factory, version)
+    with Factory(home) as again, caplog.at_level(logging.ERROR):
+        assert [m.name for m in again.desired(before).models] == ["churn"]
+        digest = version.artifact.files[0][1][:19]
+        assert "fraud:1.0.0 is not served: model.onnx: the stored file is damaged" in caplog.text
+        assert digest in caplog.text
+        with pytest.raises(CorruptError, match=r"fraud:1\.0\.0: model\.onnx: the stored file"):
+            again.resolve(["fraud"])
