@@ -126,6 +126,8 @@ def _check_found(path: Path, scan: Scan, script: ModuleType | None) -> None:
     for finding in scan.findings:
         module, _, name = finding.name.rpartition(".")
         root = finding.name.partition(".")[0]
+        if root == _SCRIPT:
+            name = finding.name.split(".")[1]
         if root == _SCRIPT and script is None:
             raise InvalidError(
                 f"{path.name}: its class {name[:80]} was defined in the script that saved it; name "
@@ -133,7 +135,7 @@ def _check_found(path: Path, scan: Scan, script: ModuleType | None) -> None:
                 "is run, in the sandbox)",
                 field="factory",
             )
-        if root == _SCRIPT and not hasattr(script, name.partition(".")[0]):
+        if root == _SCRIPT and not hasattr(script, name):
             raise InvalidError(
                 f"{path.name}: names {name[:80]} of the script that saved it, and the file of "
                 "--factory does not define it",
