@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from modelworks.core.errors import InvalidError, ModelworksError
@@ -118,6 +119,35 @@ def test_text_with_a_zero_byte_is_kept(tmp_path):
     session = load(models.identity(tmp_path / "m.onnx", Datatype.BYTES))
     given = np.array([[b"a\0b", b"\xe4\xb8\xad"]], object)
     np.testing.assert_array_equal(session.infer({"x": given})[0], given)
+
+
+@pytest.mark.parametrize(
+    ("ir", "opset", "cure"), [(14, 17, "ir_version = 13"), (13, 27, "opset_version=26")]
+)
+def test_a_model_that_is_too_new_names_the_cure(tmp_path, ir, opset, cure):
+    model = onnx.load(models.double(tmp_path / "m.onnx"))
+    model.ir_version = ir
+    model.opset_import[0].version = opset
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(InvalidError, match=cure) as caught:
+        load(tmp_path / "m.onnx")
+    one_line(caught.value)
+
+
+def test_of_a_long_message_the_end_is_kept(tmp_path):
+    x, axes, y = (
+        models.info(name, kind, shape)
+        for name, kind, shape in (
+            ("x", Datatype.FP32, (1, 3, 1)),
+            ("axes", Datatype.INT64, (1,)),
+            ("y", Datatype.FP32, (1, 3)),
+        )
+    )
+    node = models.helper.make_node("Squeeze", ["x", "axes"], ["y"])
+    session = load(models.write(tmp_path / "m.onnx", [node], [x, axes], [y]))
+    with pytest.raises(InvalidError, match=r"running Squeeze.*Dimension of input 1 must be 1") as e:
+        session.infer({"x": np.ones((1, 3, 1), np.float32), "axes": np.array([1])})
+    assert len(e.value.message) < 300
 
 
 def test_a_scalar_beside_bfloat16_keeps_its_shape(tmp_path):

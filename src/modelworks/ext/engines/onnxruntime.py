@@ -1,6 +1,7 @@
 """Runs ONNX models with onnxruntime on the CPU: one session a model, quiet and small."""
 
 import ctypes
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -39,6 +40,22 @@ _OPTIMIZATION: Final = {
 _SWITCH: Final = {"on": True, "off": False}
 _QUIET: Final = 4  # fatal only: what fails is raised, and said once
 _LONGEST_REASON: Final = 240
+_TOO_NEW: Final = (
+    (
+        re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"),
+        (
+            "its IR version is {0} and this onnxruntime reads up to {1}: save it with "
+            "`ir_version = {1}`, or with an older onnx"
+        ),
+    ),
+    (
+        re.compile(r"Opset (\d+) is under development.* is till opset (\d+)"),
+        (
+            "its operator set is {0} and this onnxruntime runs up to {1}: export it with "
+            "`opset_version={1}` or lower"
+        ),
+    ),
+)
 
 
 class OnnxRuntimeSession:
@@ -229,7 +246,14 @@ def _reason(error: BaseException, file: Path | None = None) -> str:
         text = text.replace(f"Load model from {file} failed:", "").replace(str(file), file.name)
         if "Protobuf parsing failed" in text:
             text = "not an ONNX file, or cut short"
-    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + "..."
+    for pattern, cure in _TOO_NEW:
+        if found := pattern.search(text):
+            return cure.format(*found.groups())
+    if len(text) <= _LONGEST_REASON:
+        return text
+    # A place in its source and a signature come before what is wrong: the end tells more.
+    start = _LONGEST_REASON // 3 if "/onnxruntime_src/" in text else _LONGEST_REASON - 3
+    return text[:start] + "..." + text[len(text) - (_LONGEST_REASON - 3 - start) :]
 
 
 def _to_str(array: Any, name: str) -> Any:
