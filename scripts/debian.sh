@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Debian packages that real tests and benchmarks start; installed where root and apt are there.
 set -euo pipefail
-wanted=(wrk postgresql)
+wanted=(wrk postgresql npm)
 missing=()
 for name in "${wanted[@]}"; do
     # postgresql has its programs in a folder of its version, off the PATH.

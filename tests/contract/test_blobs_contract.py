@@ -21,7 +21,13 @@ from modelworks.core.errors import CorruptError, NotFoundError, UnavailableError
 from modelworks.core.home import Access
 from modelworks.core.model import Artifact
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(900)]  # servers come with the first test
+pytestmark = pytest.mark.timeout(900)  # servers come with the first test
+
+# The two whose servers are heavy to start run once, with the real parts.
+S3 = pytest.param("s3", marks=pytest.mark.contract)
+GCS = pytest.param("gcs", marks=pytest.mark.real)
+AZURE = pytest.param("azure", marks=pytest.mark.real)
+STORES = [pytest.param("folder", marks=pytest.mark.contract), S3, GCS, AZURE]
 
 BIG = os.urandom(19 << 20)  # several parts of an upload in parts
 
@@ -37,7 +43,7 @@ class Place:
         return BlobStore(self.where, more.get("access", self.access))
 
 
-@pytest.fixture(params=["folder", "s3", "gcs", "azure"])
+@pytest.fixture(params=STORES)
 def place(request, tmp_path):
     if request.param == "folder":
         return Place(tmp_path / "blobs", Access())
@@ -204,7 +210,7 @@ def test_a_killed_upload_leaves_nothing_visible(place, blobs, tmp_path):
 # -- what can be wrong with a bucket
 
 
-@pytest.mark.parametrize("kind", ["s3", "gcs", "azure"])
+@pytest.mark.parametrize("kind", [S3, GCS, AZURE])
 def test_a_missing_bucket_is_one_line_with_its_cure(kind, request, tmp_path):
     buckets = request.getfixturevalue(f"{kind}_server")
     blobs = BlobStore(f"{buckets.scheme}://nobody-made-it/here", buckets.access())
@@ -216,6 +222,7 @@ def test_a_missing_bucket_is_one_line_with_its_cure(kind, request, tmp_path):
         assert "bucket" in caught.value.message
 
 
+@pytest.mark.real
 def test_a_wrong_key_is_one_line_and_not_shown(azure_server, tmp_path):
     access = azure_server.access(account_key="c2VjcmV0IHNlY3JldA==")
     with pytest.raises(UnavailableError, match="access is refused") as caught:
@@ -225,6 +232,7 @@ def test_a_wrong_key_is_one_line_and_not_shown(azure_server, tmp_path):
     assert "c2Vj" not in repr(access)
 
 
+@pytest.mark.contract
 def test_nobody_there_is_one_line_and_soon(s3_server, tmp_path):
     access = s3_server.access(seconds=2.0, endpoint="http://127.0.0.1:1")
     begun = time.monotonic()
@@ -234,6 +242,7 @@ def test_nobody_there_is_one_line_and_soon(s3_server, tmp_path):
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.contract
 def test_plain_http_is_refused_unless_allowed(s3_server, tmp_path):
     access = Access(s3_server.config, http=False, seconds=5.0)
     with pytest.raises(UnavailableError, match="plain http"):
