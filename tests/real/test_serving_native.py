@@ -87,7 +87,7 @@ def stands_again(server, times):
 def both(tmp_path):
     """A list of a native model, which takes a second to load, and of one that converts."""
     double = models.double(tmp_path / "double.onnx")
-    folder = native(tmp_path / "native", load_s=0.5, deadline_s=3, memory_gib=1)
+    folder = native(tmp_path / "native", load_s=0.3, deadline_s=3, memory_gib=1)
     return serve_list(
         tmp_path / "served.json",
         [served(folder), ServedModel("double", "1.0.0", str(double), "sha256:1")],
@@ -141,6 +141,8 @@ def test_a_killed_process_is_replaced_and_harms_no_other_model(both, workers):
             until(lambda: ask(server)[0] == 200, 5)
             pids = {pid_of(server) for _ in range(30)}
             assert victim not in pids
+            until(lambda: len(processes_of(server)) >= 3 * workers - 1, 10)
+            time.sleep(1.0)  # the new spare imports
         for client in (*others, *mine):
             client.stop()
         assert {status for client in others for _, status, _, _ in client.answers} == {200}

@@ -188,7 +188,7 @@ def _native(
             field="trust",
         )
     say("Starting the model's own process, as the server will")
-    return (rehearse(into, python, brought.recorded),)
+    return (rehearse(into, python, brought.recorded, accept=options.accept_difference),)
 
 
 def _fresh(work: Path, name: str) -> Path:

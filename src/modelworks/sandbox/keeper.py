@@ -14,7 +14,7 @@ from modelworks.core.errors import ModelworksError, UnavailableError
 from modelworks.sandbox.worker import Program, Started, Worker
 
 _log = logging.getLogger("modelworks.native")
-_WAITS: Final = (0.0, 0.25, 1.0, 4.0, 15.0, 30.0)
+_WAITS: Final = (0.0, 0.1, 0.5, 2.0, 8.0, 30.0)
 _HEALTHY_S: Final = 10.0  # a process that lived so long starts again at once
 _JOIN_S: Final = 10.0
 

@@ -13,6 +13,7 @@ import pytest
 from modelworks.core import digest
 from modelworks.core.errors import InvalidError, ModelworksError, RefusedError
 from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.native import NATIVE
 from modelworks.core.seams import Engine, EngineOptions, Importer, Session
 from modelworks.core.tensor import Datatype, Role, Tensors
 from modelworks.plugins.load import available, load
@@ -257,7 +258,13 @@ def _sessions(read: Read) -> Iterator[Session]:
     for name in available("engines"):
         engine: Engine = load("engines", name)()
         if read.imported.format in engine.formats:
-            session = engine.load(read.folder, EngineOptions(signature=read.imported.signature))
+            native = read.imported.format == NATIVE
+            options = EngineOptions(
+                signature=read.imported.signature,
+                trusted=read.good.options.trust,
+                extra=(("spare", "off"),) if native else (),
+            )
+            session = engine.load(read.folder, options)
             opened += 1
             try:
                 yield session

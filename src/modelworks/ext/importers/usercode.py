@@ -14,8 +14,9 @@ _LONGEST = 300
 def first_on_path(folder: Path) -> None:
     """Let the modules of a folder be found before all others."""
     place = str(folder)
-    if place not in sys.path:
-        sys.path.insert(0, place)
+    if place in sys.path:
+        sys.path.remove(place)
+    sys.path.insert(0, place)
     sys.dont_write_bytecode = True  # the folder cannot be written
 
 
@@ -26,6 +27,9 @@ def module_of(folder: Path, name: str) -> ModuleType:
         InvalidError: it cannot be imported; file and line are named.
     """
     first_on_path(folder)
+    known = getattr(sys.modules.get(name), "__file__", None)
+    if known is not None and not Path(known).is_relative_to(folder):
+        del sys.modules[name]  # of another folder, looked at before
     try:
         return importlib.import_module(name)
     except Exception as error:

@@ -22,25 +22,29 @@ from modelworks.ext.importers.python.requirements import pinned_lines
 from modelworks.sandbox.tensors import DTYPES
 
 _LOOK = 5
-_DATATYPES = {dtype: datatype for datatype, dtype in DTYPES.items() if datatype != Datatype.BF16}
+_DATATYPES = {
+    dtype: datatype
+    for datatype, dtype in DTYPES.items()
+    if datatype not in {Datatype.BF16, Datatype.BYTES}
+}
 _FLOATS = {Datatype.FP16, Datatype.FP32, Datatype.FP64}
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", ".git", ".venv", "*.pyc")
 
 
 def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     """Copy the folder, load it, run it; errors as in `core.seams.Importer.read`."""
+    lines = pinned_lines(path)
     said = declared.read(path)
     sample = samples.read(options.sample) if options.sample else None
     inputs, layout, features, notes = _inputs(path, said, options, sample)
     taken = Signature(inputs, (), layout, features)
-    shutil.copytree(path, into / "model", ignore=_LEFT_OUT)
     rows = samples.tensors(sample, taken) if sample else None
     look = rows or generate(taken, {}, options.seed, _LOOK)[0].inputs
     look = narrow({name: array[:_LOOK] for name, array in look.items()}, taken)
-    predict = bind(into / "model", Signature((), said.outputs))
+    predict = bind(path.resolve(), Signature((), said.outputs))
     outputs = said.outputs or _outputs(predict, look, taken)
     signature = Signature(inputs, outputs, layout, features, said.classes)
-    lines = pinned_lines(path)
+    shutil.copytree(path, into / "model", ignore=_LEFT_OUT)
     write_native(into, NativeModel("python", "model", signature, lines, said.settings))
     return Imported(
         format=NATIVE,
@@ -120,7 +124,7 @@ def _outputs(
     found = []
     for name in first:
         array, other = np.asarray(first[name]), np.asarray(second.get(name))
-        datatype = Datatype.BYTES if array.dtype.kind in "OUS" else _DATATYPES.get(array.dtype)
+        datatype = Datatype.BYTES if _texts(array) else _DATATYPES.get(array.dtype)
         if datatype is None or array.ndim != other.ndim:
             raise RefusedError(
                 f"output '{name}' of predict is {array.dtype} of {array.ndim} axes, then "
@@ -135,6 +139,12 @@ def _outputs(
     if not found:
         raise RefusedError("predict gave no output at all", field="file")
     return tuple(found)
+
+
+def _texts(array: Any) -> bool:
+    if array.dtype.kind == "O":
+        return all(isinstance(item, str | bytes) for item in array.ravel().tolist())
+    return array.dtype.kind in "US"
 
 
 def _environment(lines: tuple[str, ...]) -> dict[str, str]:
