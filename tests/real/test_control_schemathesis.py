@@ -42,6 +42,7 @@ WITHOUT_INPUT = ["health", "models", "collect", "endpoints"]
 WITH_INPUT = [
     "versions",
     "show",
+    "file",
     "compare",
     "set_alias",
     "remove_alias",
@@ -106,9 +107,10 @@ def run(described, name, mode):
 def point_at(case, ref):
     """Let a well-formed request be about what is there: names alone are hardly ever guessed."""
     there = {"name": "fraud", "alias": "champion", "ref": ref, "left": ref, "right": "fraud"}
+    there["path"] = "model.onnx"
     for values in (case.path_parameters, case.query):
         values.update({key: there[key] for key in values.keys() & there.keys()})
-    if "at" in case.path:
+    if case.path.endswith("/at"):
         case.query = {"at": "2100-01-01"}
     if isinstance(case.body, dict) and "version" in case.body and "file" not in case.body:
         case.body = {"version": "1.0.0"}
