@@ -109,13 +109,20 @@ def _translate(error: BaseException) -> ModelworksError:
     return CrashedError(f"the job failed: {one_line(text, MESSAGE_LIMIT - 20)}")
 
 
+def out_of_space(error: OSError) -> bool:
+    """Whether the disk is full; `tempfile` then says that it finds no folder to write to."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT} or (
+        error.errno == errno.ENOENT and "No usable temporary directory" in str(error)
+    )
+
+
 def _from_os(error: OSError) -> ModelworksError:
     if error.errno == errno.EFBIG:
         return RefusedError(
             "the job writes a file that is longer than the sandbox allows; "
             "raise the file size limit"
         )
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if out_of_space(error):
         return UnavailableError(
             "no space left on the disk that holds the work folder; free some and try again"
         )

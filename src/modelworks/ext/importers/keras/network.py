@@ -15,6 +15,7 @@ from modelworks.ext.importers.keras.framework import tf
 from modelworks.ext.importers.keras.scan import Looked
 from modelworks.ext.importers.keras.source import Port, Source, plain, port
 from modelworks.ext.importers.reasons import reason
+from modelworks.sandbox.report import out_of_space
 
 _KEY = "serving_default"
 _SUFFIXES = {Format.ARCHIVE: ".keras", Format.HDF5: ".h5"}
@@ -31,7 +32,7 @@ def load(path: Path, looked: Looked) -> Source:
     model, library = _model(path, looked)
     given = _inputs(path, model)
     inside = [f"in{i}" for i in range(len(given))]
-    names = plain([_input_name(t) for t in given], "input")
+    names = plain([_layer_of(t) for t in given], "input")
     inputs = tuple(port(i, n, t) for i, n, t in zip(inside, names, given, strict=True))
     order = _Order(model, library)
     signature = [
@@ -77,8 +78,10 @@ def _model(path: Path, looked: Looked) -> tuple[Any, ModuleType]:
             return _opened(path, looked, library), library
         except (ModelworksError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001 - Keras raises whatever its layers raise
-            troubles.append(reason(error))
+        except Exception as error:
+            if isinstance(error, OSError) and out_of_space(error):
+                raise
+            troubles.append(reason(error))  # Keras raises whatever its layers raise
     wrote = looked.writer.get("keras", "unknown")
     raise InvalidError(
         f"{path.name}: Keras cannot load it (written by Keras {wrote}; {troubles[0]}); where the "
@@ -124,7 +127,8 @@ def _inputs(path: Path, model: Any) -> list[Any]:
     return given
 
 
-def _input_name(tensor: Any) -> str:
+def _layer_of(tensor: Any) -> str:
+    """Name of the layer that gives a tensor of the model."""
     history = getattr(tensor, "_keras_history", None)
     layer = getattr(history, "operation", None) or getattr(history, "layer", None)
     return str(getattr(layer, "name", None) or tensor.name).partition(":")[0]
@@ -156,6 +160,7 @@ class _Order:
         if isinstance(struct, dict) and len(struct) == count:
             return sorted(struct)  # as trees are flattened
         names = list(getattr(self._model, "output_names", None) or ())
+        names = names or [_layer_of(tensor) for tensor in self._model.outputs]
         fresh = ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
         if len(names) != count or len(set(names)) != count:
             return fresh

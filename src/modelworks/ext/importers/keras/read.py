@@ -50,7 +50,7 @@ def _convert(path: Path, into: Path, source: Source) -> None:
     if source.keep is None:
         convert(source, path, into / "model.onnx")
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=into) as folder:
         source.keep(Path(folder))
         convert(source, Path(folder), into / "model.onnx")
 
