@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +218,26 @@ def test_other_files_are_left_alone(tmp_path):
     noise.write_bytes(np.random.default_rng(0).bytes(4096))
     assert importer.sniff(noise) is None
     assert importer.sniff(Path("/dev/null")) is None
+
+
+INNER = """
+import sys
+sys.path.append(sys.argv[1])
+import pytest
+quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore"]
+sys.exit(pytest.main([*quiet, *sys.argv[2:]]))
+"""
+
+
+def test_the_contract_of_importers_holds_where_jax_is(root, tmp_path):
+    """The suite runs in JAX's environment; pytest is ours, last on its path."""
+    python = own.make(pins.requirements(), root)
+    tests = Path(__file__).resolve().parents[1]
+    suite = tests / "inner" / "jax_contract.py"
+    command = [python, "-c", INNER, sysconfig.get_path("purelib"), str(suite), "--noconftest"]
+    env = os.environ | {"PYTHONPATH": str(tests.parent / "src"), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=800, env=env, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert "passed" in done.stdout

@@ -137,10 +137,7 @@ class _Reader:
             self._const(attributes)
         elif element == "port":
             self._port = _PRECISIONS.get(attributes.get("precision", ""), 1)
-        elif element == "info" and attributes.get("name") in {
-            "OpenVINO Runtime",
-            "Runtime_version",
-        }:
+        elif element == "Runtime_version" or attributes.get("name") == "OpenVINO Runtime":
             self.facts.runtime = " ".join(attributes.get("value", "")[:80].split())
 
     def text(self, content: str) -> None:
