@@ -202,6 +202,16 @@ def test_a_sample_and_an_input_travel_along(transport: Transport, model: Path, t
     assert caught.value.field == "inputs"
 
 
+def test_steps_travel_along(transport: Transport, model: Path, tmp_path: Path):
+    steps = tmp_path / "steps.yaml"
+    steps.write_text("inputs: [{name: age, impute: {value: 3.5}}, {name: pay}]")
+    options = ImportOptions(steps=steps)
+    version = transport.import_model(ImportRequest(file=model, name="line", options=options))
+    assert version.signature.features == ("age", "pay")
+    assert transport.show("line").signature.steps[0].names == ("impute",)
+    assert {file for file, _ in version.artifact.files} >= {"model.onnx", "steps.json"}
+
+
 def test_a_folder_cannot_be_sent(tmp_path: Path):
     transport = HttpTransport("http://127.0.0.1:9")
     (tmp_path / "saved").mkdir()

@@ -95,6 +95,7 @@ def test_everything_arrives(client, arrived, home):
         (wire(options={"seed": "x"}), {"file": ("m", b"x")}, "options.seed"),
         (wire(options={"sample": "s.csv"}), {"file": ("m", b"x")}, "sample"),
         (wire(options={"factory": "net.py:build"}), {"file": ("m", b"x")}, "factory"),
+        (wire(options={"steps": "s.yaml"}), {"file": ("m", b"x")}, "steps"),
         (wire(), {"sample": ("s", b"x")}, "file"),
         (wire(), {"file": ("m", b"x"), "extra": ("e", b"x")}, "extra"),
         (wire(), {"file": ("..", b"x")}, "file"),
