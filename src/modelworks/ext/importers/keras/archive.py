@@ -2,36 +2,16 @@
 
 import io
 import json
-import struct
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from modelworks.core.errors import InvalidError, RefusedError
 from modelworks.ext.importers.keras import hdf5
+from modelworks.ext.importers.keras.files import CONFIG, DAMAGE, METADATA
 
-MAGIC = b"PK\x03\x04"
-DAMAGE = (
-    zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, OSError,
-    EOFError, ValueError, KeyError,
-)  # fmt: skip
-_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _MEMBERS, _LARGEST, _FLOOR, _RATIO = 10_000, 8 << 30, 64 << 20, 200
 _TEXT = 64 << 20
 _LINK = 0o120000
-
-
-def is_keras(path: Path) -> bool:
-    """Whether this is a zip archive with Keras's own members. Never raises."""
-    try:
-        with path.open("rb") as file:
-            if file.read(4) != MAGIC:
-                return False
-            with zipfile.ZipFile(file) as archive:
-                names = set(archive.namelist())
-    except DAMAGE:
-        return False
-    return _CONFIG in names and bool({_WEIGHTS, "model.weights.json", _METADATA} & names)
 
 
 def config_of(path: Path) -> tuple[bytes, dict[str, str]]:
@@ -44,8 +24,8 @@ def config_of(path: Path) -> tuple[bytes, dict[str, str]]:
     try:
         with zipfile.ZipFile(path) as archive:
             _bounded(path.name, archive.infolist())
-            config = archive.read(_CONFIG)
-            metadata = archive.read(_METADATA) if _METADATA in archive.namelist() else b"{}"
+            config = archive.read(CONFIG)
+            metadata = archive.read(METADATA) if METADATA in archive.namelist() else b"{}"
             for name in archive.namelist():
                 if name.endswith(".weights.h5"):
                     weights = io.BytesIO(archive.read(name))
@@ -85,5 +65,5 @@ def _bounded(file: str, members: list[zipfile.ZipInfo]) -> None:
             raise RefusedError(
                 f"{file}: '{shown}' unpacks to {member.file_size} bytes from {packed}", field="file"
             )
-        if member.filename in {_CONFIG, _METADATA} and member.file_size > _TEXT:
+        if member.filename in {CONFIG, METADATA} and member.file_size > _TEXT:
             raise RefusedError(f"{file}: '{shown}' is longer than any model's", field="file")
