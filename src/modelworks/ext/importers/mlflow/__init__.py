@@ -3,11 +3,32 @@
 from pathlib import Path
 from typing import ClassVar
 
-from modelworks.core.errors import ModelworksError
+from modelworks.core.errors import MissingExtraError, ModelworksError
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.seams import Sniffed
 from modelworks.ext.formats import mlmodel
 from modelworks.ext.importers.mlflow import flavors
+from modelworks.plugins.load import available, load
+
+_YAML = ("pyyaml==6.0.3",)
+"""What reading `MLmodel` takes, in an environment of another importer's."""
+
+
+class _Pinned:
+    """Every environment that the importers of flavours pin, with what we need in it."""
+
+    def __get__(self, instance: object, owner: type) -> tuple[tuple[str, ...], ...]:
+        """Asked by the import's parent, which imports importers anyway."""
+        found: list[tuple[str, ...]] = []
+        for name in sorted(available("importers")):
+            if name == owner.name:  # type: ignore[attr-defined] # the importer below
+                continue
+            try:
+                pins = getattr(load("importers", name), "pinned", ())
+            except (MissingExtraError, ImportError, AttributeError):
+                continue
+            found += [(*each, *_YAML) for each in pins]
+        return tuple(found)
 
 
 class MlflowImporter:
@@ -18,6 +39,7 @@ class MlflowImporter:
     extra: ClassVar[str] = ""
     experimental: ClassVar[bool] = False
     honours: ClassVar[frozenset[str]] = frozenset({"inputs", "layout", "factory", "runtime"})
+    pinned = _Pinned()
 
     def sniff(self, path: Path) -> Sniffed | None:
         """By the file `MLmodel` in a folder."""
@@ -35,7 +57,8 @@ class MlflowImporter:
         """What a custom model was logged with, or what the flavour's own importer needs."""
         from modelworks.ext.importers.mlflow import read  # noqa: PLC0415 - as `read`
 
-        return read.requirements(path, options)
+        lines, own = read.requirements(path, options)
+        return lines if own or not lines else (*lines, *_YAML)
 
     def read(self, path: Path, into: Path, options: ImportOptions) -> Imported:
         """Convert, or keep a custom model as it is; see `core.seams.Importer.read`."""

@@ -23,17 +23,19 @@ _OWN_INPUTS = "torch-export"
 _SHOWN = 8
 
 
-def requirements(path: Path, options: ImportOptions) -> tuple[str, ...]:
-    """As `core.seams.NeedsEnvironment.requirements`."""
+def requirements(path: Path, options: ImportOptions) -> tuple[tuple[str, ...], bool]:
+    """As `core.seams.NeedsEnvironment.requirements`, and whether they are the model's own."""
     model = mlmodel.read(path)
     chosen = choose(model)
     if _custom(model, chosen, options):
         custom.check(model, options)
-        return needed(model)
+        return needed(model), True
     assert chosen.file is not None  # noqa: S101 - a flavour has one
     inner = surest(chosen.file)
     asked = _asked(model, inner, chosen.file, options)
-    return inner.requirements(chosen.file, asked) if isinstance(inner, NeedsEnvironment) else ()
+    if not isinstance(inner, NeedsEnvironment):
+        return (), False
+    return inner.requirements(chosen.file, asked), False
 
 
 def read(path: Path, into: Path, options: ImportOptions) -> Imported:
