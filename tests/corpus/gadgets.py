@@ -4,11 +4,13 @@ Public knowledge: the advisories of picklescan, modelscan and fickling, and the 
 """
 
 import marshal
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from corpus.kinds import Hostile, of_bytes
 from corpus.opcodes import Ops, name, whole
+
+BYPASS = "By-passes of deny-lists"
 
 
 @dataclass(frozen=True)
@@ -258,4 +260,20 @@ def written(gadget: Gadget, canary: object) -> bytes:
     return whole(gadget.made(*commands(canary)))
 
 
-assert pickle.HIGHEST_PROTOCOL >= 5
+def bypasses() -> tuple[Hostile, ...]:
+    """Every gadget as a file."""
+    return tuple(
+        Hostile(
+            gadget.title,
+            BYPASS,
+            gadget.tries,
+            of_bytes(f"{gadget.title}.pkl", lambda canary, gadget=gadget: written(gadget, canary)),
+            "is not on the allow-list"
+            if gadget.dangerous
+            else "if you know it and vouch for the file",
+            "dangerous" if gadget.dangerous else "unknown",
+            trusted=not gadget.dangerous,
+            sings=gadget.sings,
+        )
+        for gadget in GADGETS
+    )

@@ -17,7 +17,6 @@ from corpus.kinds import ANY, Hostile, of_bytes
 from corpus.opcodes import Ops, name, old_name, value, whole
 from modelworks.core.errors import InvalidError
 
-BYPASS = "By-passes of deny-lists"
 TRICK = "Tricks of the pickle machine"
 PACKED = "Packed and hidden pickles"
 COST = "Costs without end"
@@ -256,23 +255,6 @@ def _trick(
         says,
         verdict,
         **more,  # type: ignore[arg-type]
-    )
-
-
-def bypasses() -> tuple[Hostile, ...]:
-    """Every gadget as a file."""
-    return tuple(
-        Hostile(
-            gadget.title,
-            BYPASS,
-            gadget.tries,
-            of_bytes(f"{gadget.title}.pkl", lambda canary, gadget=gadget: written(gadget, canary)),
-            _LIST if gadget.dangerous else "if you know it and vouch for the file",
-            "dangerous" if gadget.dangerous else "unknown",
-            trusted=not gadget.dangerous,
-            sings=gadget.sings,
-        )
-        for gadget in GADGETS
     )
 
 
