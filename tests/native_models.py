@@ -38,7 +38,7 @@ def predict(model, inputs):
     if asked == 1004:
         return {}["nowhere"]
     if asked == 1005:
-        [np.ones(1 << 24) for _ in range(1000)]
+        [np.empty(1 << 24) for _ in range(1000)]
     if asked == 1006:
         for _ in range(100):
             print("x" * 1_000_000)
