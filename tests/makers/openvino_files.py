@@ -105,6 +105,7 @@ def state():
     ov.save_model(model, FOLDER / "state.xml", compress_to_fp16=False)
 
 
+(FOLDER / "version.txt").write_text(ov.__version__)
 mlp()
 convolution()
 kinds()
