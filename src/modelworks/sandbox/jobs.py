@@ -4,10 +4,8 @@ import json
 import os
 import selectors
 import signal
-import site
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,10 +18,10 @@ from typing import Any, Self
 
 from modelworks.core import codec
 from modelworks.core.errors import CrashedError, InvalidError, ModelworksError, RefusedError
-from modelworks.sandbox.environments import Launch, launch
 from modelworks.sandbox.isolate import Isolation
 from modelworks.sandbox.limits import GIB, Limits
 from modelworks.sandbox.report import Frames, one_line, rebuild
+from modelworks.sandbox.start import how
 
 Progress = Callable[[str], None]
 _POLL_S = 0.25
@@ -154,7 +152,7 @@ class _Host:
         self, *, warm: bool, modules: tuple[str, ...], threads: int, python: Path | None
     ) -> None:
         self._warm, self._modules, self._threads = warm, modules, threads
-        self._launch = _own() if python is None else launch(python)
+        self._how = how("" if python is None else str(python))
         self._stack = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -167,9 +165,9 @@ class _Host:
                 errors = stack.enter_context(tempfile.TemporaryFile())
                 fd = str(theirs.fileno())
                 process = subprocess.Popen(
-                    [*self._launch.command, "-m", "modelworks.sandbox.child", fd],
+                    [*self._how.command, "-m", "modelworks.sandbox.child", fd],
                     pass_fds=(theirs.fileno(),),
-                    env=_environment(self._threads, self._launch.path),
+                    env=self._how.environment(self._threads),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
@@ -222,7 +220,7 @@ class _Host:
             "arguments": job.arguments,
             "work": str(work),
             "limits": codec.encode(job.limits),
-            "reads": [str(path.resolve()) for path in (*job.reads, *self._launch.reads)],
+            "reads": [str(path.resolve()) for path in (*job.reads, *self._how.reads)],
             "path": [str(path.resolve()) for path in job.path],
             "environment": {"HOME": str(work / "home"), "TMPDIR": str(work / "tmp")},
         }
@@ -274,30 +272,6 @@ class _Host:
         ended: dict[str, Any] = json.loads(data)
         ended["code"] = os.waitstatus_to_exitcode(ended["status"])
         return ended
-
-
-def _own() -> Launch:
-    """This very Python, with the libraries that are importable here."""
-    # The folder of the script that is running, and the present one, are the user's, not Python's.
-    here = {Path.cwd(), Path(sys.argv[0] or ".").resolve().parent}
-    path = [p for p in sys.path if Path(p).is_absolute() and ":" not in p and Path(p) not in here]
-    flags = ["-P"] if site.ENABLE_USER_SITE else ["-P", "-s"]
-    return Launch((sys.executable, *flags), tuple(path), ())
-
-
-def _environment(threads: int, path: tuple[str, ...]) -> dict[str, str]:
-    """Nothing of ours, only what Python and the numeric libraries must know."""
-    environment = {
-        "PATH": os.defpath,
-        "LANG": "C.UTF-8",
-        "PYTHONPATH": ":".join(path),
-        "JOBLIB_MULTIPROCESSING": "0",
-        "LOKY_MAX_CPU_COUNT": "1",
-        "ORT_DISABLE_TELEMETRY": "1",
-    }
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        environment[name] = str(threads)
-    return environment
 
 
 def _receive(control: socket.socket) -> bytes:
