@@ -20,6 +20,8 @@ from modelworks.core.errors import CrashedError, MissingExtraError, ModelworksEr
 from modelworks.measure.closed import ClosedLoop, closed_loop
 
 LOOP_SECONDS = 1.5
+NATIVE = "neighbours.joblib"
+"""No converter knows its estimator: it is served as it is, by its owner's word."""
 _SNIPPET = """\
 import modelworks, numpy
 client = modelworks.Client(server="{url}")
@@ -73,12 +75,14 @@ def play(out: Output, *, keep: bool, port: int) -> dict[str, Any]:
         shell = Shell(out, folder, {"MODELWORKS_HOME": str(folder / "home")})
         shell.say("Everything happens in a folder of its own; your registry is not touched.")
         imported = _bring_in(shell, folder)
+        refused = _door(shell, folder)
         _registry(shell)
         lines = _live(shell, folder, imported, port)
         _table(shell, lines, time.monotonic() - begin)
         result = {
             "seconds": round(time.monotonic() - begin, 1),
             "models": [_json(line) for line in lines],
+            "refused": refused,
         }
         if keep:
             _keep(out, shell, port, result)
@@ -97,6 +101,8 @@ def _bring_in(shell: Shell, folder: Path) -> list[Imported]:
         more: list[str] = []
         if entry["file"] == "cancer-small.joblib":
             more = ["--alias", "champion"]
+        elif entry["file"] == NATIVE:
+            more = ["--trust", "--runtime", "native"]
         elif entry["file"] == "cancer-large.joblib":
             more = ["--parent", found[0].ref, "--label", "experiment=more-trees"]
         sample = ["--sample", entry["sample"]]
@@ -107,8 +113,18 @@ def _bring_in(shell: Shell, folder: Path) -> list[Imported]:
     return found
 
 
+def _door(shell: Shell, folder: Path) -> str:
+    """A file that would run a command when it is opened: refused, and nothing ran."""
+    shell.title(3, "Guard the door: a file from a stranger that runs a command when it is opened")
+    message = shell.refused("import", "stranger.pkl", "--name", "stranger")
+    if (folder / "stranger-was-here").exists():
+        raise CrashedError("the stranger's command ran")
+    shell.say("  refused; its command did not run")
+    return message
+
+
 def _registry(shell: Shell) -> None:
-    shell.title(3, "Register: immutable versions, aliases that move, a history that stays")
+    shell.title(4, "Register: immutable versions, aliases that move, a history that stays")
     versions = shell.ask("versions", "cancer")
     new, old = versions[0]["ref"], versions[1]["ref"]
     shell.modelworks("versions", "cancer")
@@ -121,7 +137,7 @@ def _registry(shell: Shell) -> None:
 
 
 def _live(shell: Shell, folder: Path, imported: list[Imported], port: int) -> list[Line]:
-    shell.title(4, "Serve: several models, two versions of one, one port")
+    shell.title(5, "Serve: several models, two versions of one, one port")
     server = shell.serve("serve", *(item.ref for item in imported), "--port", str(port))
     try:
         url = str(server.said["url"])
@@ -135,7 +151,7 @@ def _live(shell: Shell, folder: Path, imported: list[Imported], port: int) -> li
 
 
 def _predict(shell: Shell, folder: Path, url: str) -> None:
-    shell.title(5, "Predict: curl, command line, Python")
+    shell.title(6, "Predict: curl, command line, Python")
     row = _rows(folder, "cancer.csv")[0]
     (folder / "row.json").write_text(json.dumps({"rows": [row]}))
     if shutil.which("curl"):
@@ -148,7 +164,7 @@ def _predict(shell: Shell, folder: Path, url: str) -> None:
 
 
 def _measure(shell: Shell, folder: Path, imported: list[Imported], url: str) -> list[Line]:
-    shell.title(6, "Measure: the served model against the original, and its latency")
+    shell.title(7, "Measure: the served model against the original, and its latency")
     plane = DataPlane(url)
     lines = []
     try:
@@ -183,7 +199,7 @@ def _measure(shell: Shell, folder: Path, imported: list[Imported], url: str) -> 
 
 def _drain(shell: Shell, folder: Path, server: Background, url: str) -> None:
     """SIGTERM while requests run: every request that was taken is answered."""
-    shell.title(7, "Drain: SIGTERM while requests are under way")
+    shell.title(8, "Drain: SIGTERM while requests are under way")
     body = json.dumps({"rows": _rows(folder, "cancer.csv")[:1]}).encode()
     seen: dict[str, int] = {"answered": 0, "failed": 0}
     load = threading.Thread(target=_until_refused, args=(url, body, seen), daemon=True)
@@ -216,8 +232,8 @@ def _until_refused(url: str, body: bytes, seen: dict[str, int]) -> None:
 
 
 def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
-    shell.title(8, "The result")
-    head = ["model", "from", "right", "as original", "p50", "p99", "requests/s"]
+    shell.title(9, "The result")
+    head = ["model", "from", "accuracy", "as original", "p50", "p99", "requests/s"]
     rows = [
         [
             line.ref,
@@ -240,7 +256,7 @@ def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
 
 def _keep(out: Output, shell: Shell, port: int, result: dict[str, Any]) -> None:
     """The whole factory on the demo's registry, until Ctrl-C."""
-    shell.title(9, "Keep: console and server go on until Ctrl-C")
+    shell.title(10, "Keep: console and server go on until Ctrl-C")
     running = shell.serve("up", "--port", str(port), "--control-port", "0")
     try:
         shell.say(f"  console  {running.said['control']}")

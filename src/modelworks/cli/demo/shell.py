@@ -30,7 +30,8 @@ class Shell:
         self._out = out
         self._folder = folder
         self._environ = {**os.environ, **extra, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
-        self._environ.pop("MODELWORKS_URL", None)
+        for name in ("MODELWORKS_URL", "MODELWORKS_DATABASE", "MODELWORKS_ARTIFACTS"):
+            self._environ.pop(name, None)
 
     def say(self, text: str = "") -> None:
         """Text on stdout; quiet with `--json`."""
@@ -52,6 +53,20 @@ class Shell:
         self.say(f"$ modelworks {shlex.join(arguments)}")
         command = [sys.executable, "-m", "modelworks.cli.main", *arguments]
         return self._run(command, f"modelworks {arguments[0]}", show)
+
+    def refused(self, *arguments: str) -> str:
+        """Run `modelworks ...`, which must end with an error; its last line.
+
+        Raises:
+            CrashedError: it ended with 0.
+        """
+        self.say(f"$ modelworks {shlex.join(arguments)}")
+        command = [sys.executable, "-m", "modelworks.cli.main", *arguments]
+        try:
+            self._run(command, f"modelworks {arguments[0]}", 40)
+        except CrashedError as error:
+            return error.message
+        raise CrashedError(f"modelworks {arguments[0]} took what it should refuse")
 
     def ask(self, *arguments: str) -> Any:
         """The same with `--json`, not shown; the document."""

@@ -17,6 +17,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.model_selection import train_test_split
+from sklearn.neighbors import RadiusNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -81,6 +82,27 @@ def digits(folder: Path) -> list[Trained]:
     return [Trained("digits.joblib", "digits.npy", about, accuracy, answers)]
 
 
+def neighbours(folder: Path) -> list[Trained]:
+    """A vote among neighbours within a radius, which no converter to ONNX knows."""
+    data = load_breast_cancer(as_frame=True)
+    labels = data.target.map(dict(enumerate(data.target_names)))
+    train_x, test_x, train_y, test_y = train_test_split(data.data, labels, random_state=SEED)
+    vote = RadiusNeighborsClassifier(5.0, outlier_label="most_frequent")
+    model = make_pipeline(StandardScaler(), vote).fit(train_x, train_y)
+    joblib.dump(model, folder / "neighbours.joblib")
+    accuracy = float(model.score(test_x, test_y))
+    answers = [str(label) for label in model.predict(test_x)]
+    about = "scikit-learn pipeline that no converter knows"
+    return [Trained("neighbours.joblib", "cancer.csv", about, accuracy, answers)]
+
+
+def stranger(folder: Path) -> None:
+    """A file that is no model: whoever unpickles it runs the command in it."""
+    command = f"touch {folder.resolve() / 'stranger-was-here'}"
+    # Written by hand: GLOBAL, one argument, REDUCE, STOP.
+    (folder / "stranger.pkl").write_bytes(f"cos\nsystem\n(V{command}\ntR.".encode())
+
+
 def cnn(folder: Path) -> list[Trained]:
     """A small convolutional network, where PyTorch is installed; else nothing."""
     try:
@@ -119,8 +141,9 @@ def cnn(folder: Path) -> list[Trained]:
 def main() -> None:
     """Train all of them, and say how well they do."""
     folder = Path(sys.argv[1])
+    stranger(folder)
     found = []
-    for train in (cancer, digits, cnn):
+    for train in (cancer, digits, cnn, neighbours):
         for trained in train(folder):
             found.append(trained)
             print(  # noqa: T201 - this program's output is what the user watches
