@@ -30,8 +30,12 @@ _CLASSES = {
 
 
 def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """The text as one line of at most `limit` characters; converters may say megabytes."""
+    """The text as one printable line of at most `limit` characters; converters may say megabytes.
+
+    File names are the sender's choice and may carry escape sequences for the reader's terminal.
+    """
     head = _BLANK.sub(" ", text[: limit * 4]).strip()
+    head = "".join(each if each.isprintable() else "?" for each in head)
     return head if len(head) <= limit and len(text) <= limit * 4 else head[: limit - 3] + "..."
 
 
