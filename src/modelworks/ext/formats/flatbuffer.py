@@ -6,6 +6,7 @@ out of the file, so that afterwards every field that C++ can ask for is known to
 """
 
 import importlib.util
+import threading
 from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
@@ -17,6 +18,7 @@ from flatbuffers.table import Table
 
 from modelworks.core.errors import InvalidError
 
+_one_at_a_time: Final = threading.Lock()
 _MOST_TABLES: Final = 100_000
 _MOST_ELEMENTS: Final = 3_000_000  # read one by one; vectors of numbers are not counted
 
@@ -141,14 +143,15 @@ def unpack(module: str, root: str, data: Any) -> Any:
         InvalidError: cut short, or an offset leads out of the file.
         ModuleNotFoundError: there is no such reader.
     """
-    reader = _private(module)
-    budget = Budget()
-    names = {name: getattr(flatbuffers, name) for name in ("encode", "number_types", "packer")}
-    table = SimpleNamespace(Table=lambda buf, pos: Checked(buf, pos, budget))
-    reader.flatbuffers = SimpleNamespace(table=table, util=flatbuffers.util, **names)  # type: ignore[attr-defined]
     if len(data) < 8:
         raise InvalidError("the file is too short")
     position = int(encode.Get(packer.uoffset, data, 0))
-    start = getattr(reader, root)()
-    start.Init(data, position)
-    return getattr(reader, f"{root}T").InitFromObj(start)
+    budget = Budget()
+    names = {name: getattr(flatbuffers, name) for name in ("encode", "number_types", "packer")}
+    table = SimpleNamespace(Table=lambda buf, pos: Checked(buf, pos, budget))
+    with _one_at_a_time:  # the copy knows one budget; models may be loaded side by side
+        reader: Any = _private(module)
+        reader.flatbuffers = SimpleNamespace(table=table, util=flatbuffers.util, **names)
+        start = getattr(reader, root)()
+        start.Init(data, position)
+        return getattr(reader, f"{root}T").InitFromObj(start)
