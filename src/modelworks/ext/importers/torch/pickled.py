@@ -27,7 +27,7 @@ from modelworks.ext.importers.pickles.allow import allow_list
 from modelworks.ext.importers.pickles.guard import PickleModule
 from modelworks.ext.importers.pickles.judge import admit, examine_stream
 from modelworks.ext.importers.pickles.stream import Stream
-from modelworks.ext.importers.reasons import reason
+from modelworks.ext.importers.reasons import disk_is_full, reason
 from modelworks.ext.importers.torch.container import DAMAGE, Found
 
 _SCRIPT = "__main__"
@@ -112,6 +112,8 @@ def _extract(path: Path, found: Found, target: Path) -> None:
         ):
             shutil.copyfileobj(member, file)
     except DAMAGE as error:
+        if disk_is_full(error):
+            raise
         raise InvalidError(
             f"{path.name}: truncated or damaged archive ({str(error)[:120]})", field="file"
         ) from error

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from modelworks.core.errors import InvalidError, RefusedError
 from modelworks.ext.importers import archives
-from modelworks.ext.importers.reasons import reason
+from modelworks.ext.importers.reasons import disk_is_full, reason
 
 MAR, TGZ, FOLDER = "torchserve-mar", "torchserve-tgz", "torchserve-folder"
 FORMATS = (MAR, TGZ, FOLDER)
@@ -103,6 +103,8 @@ def _unzip(path: Path, into: Path) -> Path:
         try:
             archive.extractall(into)  # noqa: S202 - every name was checked by `archives`
         except _DAMAGE as error:
+            if disk_is_full(error):
+                raise
             raise _damaged(path, error) from error
     return into
 
@@ -124,6 +126,8 @@ def _untar(path: Path, into: Path) -> Path:
     except (InvalidError, MemoryError):
         raise
     except _DAMAGE as error:
+        if disk_is_full(error):
+            raise
         raise _damaged(path, error) from error
     if len(tops) != 1:
         raise InvalidError(
