@@ -89,7 +89,7 @@ class TestXgboost(ImporterContract):
             Bad(folder / "gadget.pkl", "posix.system is not on the allow-list", canary),
             Bad(folder / "unfitted.pkl", "not fitted"),
             Bad(folder / "old.model", "save_model"),
-            Bad(folder / "empty.json", "cannot read"),
+            Bad(folder / "empty.json", "no fitted XGBoost model: 'gradient_booster'"),
         ]
 
     @pytest.fixture(scope="class")

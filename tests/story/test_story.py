@@ -6,6 +6,7 @@ Read it from top to bottom: `test_the_story` tells the order, each step is one f
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import urllib3
+
+import environments
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
@@ -393,6 +397,62 @@ def clean_up(desk: Desk) -> None:
     assert all(v["ok"] for v in desk.mw("verify", "--all", "--json").json)
 
 
+def other_frameworks_and_what_does_not_convert(desk: Desk) -> None:
+    """Keras in an environment of its own, an estimator that stays what it is, two refusals."""
+    import joblib
+    from sklearn.neighbors import RadiusNeighborsClassifier
+
+    files = environments.made("TensorFlow", environments.TENSORFLOW, "keras_files.py")
+    for name in ("mlp.keras", "lambda.keras"):
+        shutil.copy(files / name, desk.folder)
+    # Kept between runs: what a user's first Keras import makes takes some hundred megabytes.
+    (desk.folder / "home" / "environments").symlink_to(environments.kept())
+    done = desk.mw("import", "mlp.keras", "--name", "mlp")
+    assert done.out == "mlp:1.0.0\n"
+    assert "parity      passed" in done.err
+    done = desk.mw("import", "lambda.keras", "--name", "lambda", code=4)
+    assert "Lambda" in done.err
+    assert "--trust" in done.err
+
+    draw = np.random.default_rng(7)
+    rows = draw.normal(size=(200, 2))
+    votes = RadiusNeighborsClassifier(0.9, outlier_label="most_frequent")
+    votes.fit(rows, np.where(rows[:, 0] > 0, "right", "left"))
+    joblib.dump(votes, desk.folder / "votes.joblib")
+    words = ("import", "votes.joblib", "--name", "votes")
+    assert "--runtime native" in desk.mw(*words, code=4).err
+    assert "--trust" in desk.mw(*words, "--runtime", "native", code=4).err
+    done = desk.mw(*words, "--runtime", "native", "--trust")
+    assert done.out == "votes:1.0.0\n"
+    assert "vouches" in done.err
+
+    answers = np.load(files / "mlp.npz")
+    told = rows[:20].tolist()
+    wanted = votes.predict(rows[:20]).tolist()
+    with desk.running("serve", "mlp", "votes", "--port", "0") as server:
+        url = server.said["url"]
+        found = predict(url, "mlp", answers["in_input"].tolist())["predictions"]
+        scores = [next(iter(p["outputs"].values())) for p in found]
+        assert np.allclose(scores, answers["out_output"], atol=1e-4)
+        assert [p["label"] for p in predict(url, "votes", told)["predictions"]] == wanted
+        os.kill(_of_its_own(server), signal.SIGKILL)
+        until("the model is seen to be gone", lambda: not _ready(url, "votes"), 2.0)
+        gone = HTTP.request("POST", f"{url}/predict/votes", json={"rows": told})
+        assert gone.status in {200, 503}  # 200 where it is back already
+        assert predict(url, "mlp", answers["in_input"][:1].tolist())["version"] == "1.0.0"
+        until("it is back", lambda: _ready(url, "votes"))
+        assert [p["label"] for p in predict(url, "votes", told)["predictions"]] == wanted
+        server.drain()
+
+
+def _of_its_own(server: Server) -> int:
+    """The process that the native model runs in."""
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    found = [p.pid for p in family if "modelworks.sandbox.worker_child" in p.cmdline()]
+    assert found, [p.cmdline() for p in family]
+    return min(found)  # the other one is its spare
+
+
 STEPS = (
     train,
     bring_in,
@@ -400,6 +460,7 @@ STEPS = (
     versions_aliases_history,
     serve_two_models_and_two_versions,
     up_follows_the_registry,
+    other_frameworks_and_what_does_not_convert,
     clean_up,
 )
 

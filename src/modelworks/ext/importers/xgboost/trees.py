@@ -96,7 +96,7 @@ def parse(document: dict[str, Any]) -> Model:
             learner=learner,
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InvalidError(f"no fitted XGBoost model: {error!r} is missing or wrong") from error
+        raise InvalidError(f"no fitted XGBoost model: {error} is missing or wrong") from error
 
 
 def check(document: dict[str, Any]) -> None:
@@ -117,7 +117,7 @@ def check(document: dict[str, Any]) -> None:
         for tree in trees["trees"]:
             _check_tree(tree, width)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InvalidError(f"no fitted XGBoost model: {error!r} is missing or wrong") from error
+        raise InvalidError(f"no fitted XGBoost model: {error} is missing or wrong") from error
 
 
 def _check_tree(tree: dict[str, Any], width: int) -> None:
