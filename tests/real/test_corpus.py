@@ -80,7 +80,7 @@ def _refused():
             yield pytest.param(title, True, id=f"{title}-trust")
 
 
-@pytest.mark.parametrize(("title", "trust"), _refused())
+@pytest.mark.parametrize(("title", "trust"), list(_refused()))
 def test_it_is_refused_and_nothing_ran(title, trust, request, tmp_path):
     case = HOSTILE[title]
     needed(case)
