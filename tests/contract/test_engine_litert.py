@@ -17,7 +17,7 @@ from modelworks.core.tensor import Datatype, TensorSpec
 from modelworks.plugins import load as plugins
 from modelworks.testing.engines import EngineCase, EngineContract, one_line
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.contract, pytest.mark.real, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

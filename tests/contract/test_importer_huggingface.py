@@ -16,6 +16,7 @@ from modelworks.testing.importers import Bad, Good, ImporterContract
 
 pytestmark = [
     pytest.mark.contract,
+    pytest.mark.real,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # PyTorch's exporter
     pytest.mark.timeout(300),
 ]

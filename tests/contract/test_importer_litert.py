@@ -8,7 +8,7 @@ from modelworks.core.imports import ImportOptions
 from modelworks.core.tensor import Layout
 from modelworks.testing.importers import Bad, Good, ImporterContract
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.contract, pytest.mark.real, pytest.mark.timeout(900)]
 
 
 class TestLiteRt(ImporterContract):

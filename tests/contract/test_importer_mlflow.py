@@ -15,6 +15,7 @@ from modelworks.testing.importers import Bad, Good, ImporterContract
 
 pytestmark = [
     pytest.mark.contract,
+    pytest.mark.real,
     pytest.mark.timeout(900),
     # of skl2onnx and torch, while they convert
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

@@ -17,6 +17,7 @@ from modelworks.testing.importers import Bad, Good, ImporterContract
 
 pytestmark = [
     pytest.mark.contract,
+    pytest.mark.real,
     # of torch itself, about its own exporter
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

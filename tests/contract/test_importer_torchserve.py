@@ -20,6 +20,7 @@ from modelworks.testing.importers import Bad, Good, ImporterContract
 
 pytestmark = [
     pytest.mark.contract,
+    pytest.mark.real,
     pytest.mark.timeout(600),
     # of torch itself, about TorchScript and its older exporter
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

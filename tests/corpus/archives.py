@@ -56,26 +56,6 @@ def _gadget(module: str, attribute: str) -> Callable[[Path], bytes]:
     return lambda canary: with_pickle(whole(name(module, attribute)(commands(canary)[0]), 2))
 
 
-def _script(canary: Path) -> bytes:
-    """TorchScript whose code maps a file for writing, which makes it."""
-    import torch
-
-    class Maker(torch.nn.Module):
-        def __init__(self, path: str) -> None:
-            super().__init__()
-            self.path = path
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            made = torch.from_file(self.path, True, 3)
-            return x + made.sum()
-
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.script(Maker(str(canary))), file)
-    return file.getvalue()
-
-
 def _legacy(canary: Path) -> bytes:
     import torch
 
