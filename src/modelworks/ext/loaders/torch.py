@@ -19,7 +19,7 @@ class TorchLoader:
 
     name: ClassVar[str] = "torch"
     extra: ClassVar[str] = "torch"
-    experimental: ClassVar[bool] = False
+    experimental: ClassVar[bool] = True  # no file of an older PyTorch was tried
 
     def load(self, folder: Path, model: NativeModel) -> Callable[[Tensors], Tensors]:
         """See `core.seams.Loader.load`."""
