@@ -21,6 +21,7 @@ from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Datatype, TensorSpec
 from modelworks.intake.service import bring_in
 from modelworks.plugins.load import load as plugin
+from modelworks.plugins.opening import open_model
 from modelworks.sandbox import environments
 from modelworks.sandbox.limits import Limits
 from native_models import line_of, native
@@ -177,3 +178,20 @@ def test_lines_of_a_load_that_fails_at_the_second_start_are_told(tmp_path):
     (artifact / "model" / "broken").touch()
     with pytest.raises(InvalidError, match=f"line {line_of('are gone')}: OSError"):
         plugin("engines", "native")().load(artifact, EngineOptions(trusted=True))
+
+
+def test_steps_run_before_a_native_model_too(double, tmp_path):
+    file = tmp_path / "steps.yaml"
+    file.write_text(
+        "inputs:\n  - {name: x, validate: {max: 9}, impute: {value: 7.0}, "
+        "scale: {mean: 1.0, std: 2.0}}\n"
+    )
+    found = come(double, tmp_path / "work", replace(TRUSTED, steps=file))
+    assert evidence(found, "steps").verdict is Verdict.PASSED
+    options = EngineOptions(signature=found.signature, trusted=True)
+    session = open_model(plugin("engines", "native")(), found.folder, options)
+    try:
+        (answer,) = session.infer({"x": np.array([[np.nan, 1, 3]])})
+        assert answer.tolist() == [[6, 0, 2]]
+    finally:
+        session.close()

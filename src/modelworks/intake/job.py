@@ -31,7 +31,7 @@ from modelworks.evaluation.probes import Probe, generate, known_range
 from modelworks.evaluation.trial import against_itself, against_source
 from modelworks.intake import steps
 from modelworks.intake.environment import Needs, needs
-from modelworks.intake.native import Recorded, inside, record
+from modelworks.intake.native import InsideEngine, Recorded, record
 from modelworks.plugins.load import available, load
 from modelworks.plugins.opening import open_model
 from modelworks.sandbox.report import MESSAGE_LIMIT, one_line
@@ -263,13 +263,11 @@ def _open(imported: Imported, into: Path) -> tuple[str, Session]:
     Raises:
         RefusedError: no engine loads it.
     """
-    if imported.format == NATIVE:
-        return ENGINES[NATIVE], inside(into, imported.signature)
     absent: list[str] = []
     # The one that serves the format first: importing the others costs a second each.
     for name in sorted(available("engines"), key=lambda n: (n != ENGINES.get(imported.format), n)):
         try:
-            engine: Engine = load("engines", name)()
+            engine = _engine(name)
         except MissingExtraError as error:  # most often another format's
             absent.append(error.message)
             continue
@@ -277,6 +275,8 @@ def _open(imported: Imported, into: Path) -> tuple[str, Session]:
             try:
                 return name, _load(name, into, imported.signature)
             except InvalidError as error:
+                if imported.format == NATIVE:
+                    raise
                 raise DiffersError(
                     f"the engine {name} cannot run this model: {error.message}"
                 ) from error
@@ -284,8 +284,14 @@ def _open(imported: Imported, into: Path) -> tuple[str, Session]:
     raise RefusedError(f"no installed engine runs the format {imported.format}{missing}")
 
 
+def _engine(name: str) -> Engine:
+    """The plug-in; no process can be started in here, and this one is the native model's own."""
+    engine: Engine = InsideEngine() if name == ENGINES[NATIVE] else load("engines", name)()
+    return engine
+
+
 def _load(engine: str, into: Path, signature: Signature) -> Session:
-    return open_model(load("engines", engine)(), into, EngineOptions(signature=signature))
+    return open_model(_engine(engine), into, EngineOptions(signature=signature))
 
 
 def _probes(imported: Imported, options: ImportOptions) -> list[Probe]:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -77,6 +77,18 @@ def inside(folder: Path, signature: Signature) -> Session:
         raise InvalidError("native.json has another signature than the importer said")
     loader: Loader = load("loaders", model.loader)()
     return Inside(loader.load(folder, model), signature)
+
+
+class InsideEngine:
+    """In place of the engine `native`, where no process can be started: the sandbox's child."""
+
+    name: ClassVar[str] = NATIVE
+    formats: ClassVar[tuple[str, ...]] = (NATIVE,)
+    experimental: ClassVar[bool] = False
+
+    def load(self, path: Path, options: EngineOptions) -> Session:
+        """See `core.seams.Engine.load`."""
+        return inside(path, options.signature or read_native(path).signature)
 
 
 def record(session: Session, probes: Sequence[Probe]) -> Recorded:
