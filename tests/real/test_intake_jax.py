@@ -1,5 +1,6 @@
 """JAX functions come in by their owner's word, converted in an environment of their own."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -7,10 +8,18 @@ import sysconfig
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 import environments
-from modelworks.core.errors import InvalidError, ModelworksError, RefusedError, UnsupportedError
+from modelworks.core.errors import (
+    CrashedError,
+    InvalidError,
+    ModelworksError,
+    RefusedError,
+    UnavailableError,
+    UnsupportedError,
+)
 from modelworks.core.imports import ImportOptions
 from modelworks.core.model import Verdict
 from modelworks.core.seams import EngineOptions
@@ -205,6 +214,48 @@ def test_what_jax_exported_is_told_apart(root, bring, tmp_path):
         assert sniffed.format == "jax-export"
         with pytest.raises(UnsupportedError, match=r"jax\.export wrote"):
             bring(tmp_path / name, trust=False)
+
+
+def test_killed_while_it_converts(root, mlp, tmp_path):
+    """The job's process dies as the system kills it; only the caller's own folder is left."""
+    killed = []
+
+    def kill(step):
+        if step.startswith("Reading"):
+            child = max(psutil.Process().children(), key=lambda p: p.create_time())
+            killed.append(child.pid)
+            child.kill()
+
+    work = tmp_path / "work"
+    options = ImportOptions(inputs=(spec(),), trust=True, factory=f"{mlp}:build")
+    with pytest.raises(CrashedError, match="killed"):
+        bring_in(mlp, options, work, kill, environments=root, actor="tester")
+    assert killed
+    assert list((work / "artifact").iterdir()) == []
+
+
+def test_a_full_disk_is_told(root, mlp, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(work)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        if os.environ.get("CI") == "true":
+            pytest.fail("a small file system cannot be mounted: run as root")
+        pytest.skip("a small file system cannot be mounted: run as root")
+
+    def fill(step):
+        if step.startswith("Reading"):
+            with contextlib.suppress(OSError), (work / "ballast").open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+
+    options = ImportOptions(inputs=(spec(),), trust=True, factory=f"{mlp}:build")
+    try:
+        with pytest.raises((UnavailableError, RefusedError)) as caught:
+            bring_in(mlp, options, work, fill, environments=root, actor="tester")
+        assert "space" in caught.value.message or "disk" in caught.value.message
+    finally:
+        subprocess.run(["umount", str(work)], check=True)
 
 
 def test_other_files_are_left_alone(tmp_path):

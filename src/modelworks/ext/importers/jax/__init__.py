@@ -27,7 +27,7 @@ class JaxImporter:
     name: ClassVar[str] = "jax"
     formats: ClassVar[tuple[str, ...]] = (_FUNCTION, _EXPORTED)
     extra: ClassVar[str] = "jax"
-    experimental: ClassVar[bool] = True  # no older JAX, no killed worker, no full disk was tried
+    experimental: ClassVar[bool] = False
     honours: ClassVar[frozenset[str]] = frozenset({"inputs", "factory"})
     pinned: ClassVar[tuple[tuple[str, ...], ...]] = (pins.requirements(),)
 
