@@ -237,12 +237,12 @@ def test_a_forest_whose_missing_values_went_astray_is_caught(tmp_path, monkeypat
     accepted = job.run(
         order("b", sample=tmp_path / "s.csv", accept_difference=True), lambda _: None
     )
-    parity = next(e for e in accepted["evidence"] if e["kind"] == "parity")
+    parity = next(e for e in accepted["brought"]["evidence"] if e["kind"] == "parity")
     assert parity["verdict"] == "accepted"
     assert parity["detail"]["max_absolute"] > 0.05
     assert parity["detail"]["worst"]
     without = job.run(order("c"), lambda _: None)  # nobody said that NaN comes: it is refused then
-    assert not without["signature"]["inputs"][0]["allow_nan"]
+    assert not without["brought"]["signature"]["inputs"][0]["allow_nan"]
 
 
 def test_a_wrong_conversion_is_refused_and_can_be_accepted(bring):

@@ -190,6 +190,16 @@ def test_a_training_part_of_hdf5_counts(tmp_path):
         scan.look(path, trust=False)
 
 
+def test_names_as_keras_2_registered_its_own(tmp_path):
+    adam = {"optimizer_config": {"class_name": "Custom>Adam", "config": {"name": "Adam"}}}
+    path = hdf5(tmp_path / "m.h5", model(DENSE), adam)
+    assert scan.look(path, trust=False).scan.danger is Danger.CLEAN
+    for name in ("Lambda", "Mine"):
+        path = hdf5(tmp_path / f"{name}.h5", model(layer(f"Custom>{name}", "")))
+        with pytest.raises(RefusedError, match=name):
+            scan.look(path, trust=False)
+
+
 def test_a_key_that_stands_twice(tmp_path):
     raw = '{"class_name": "Sequential", "config": {}, "config": {"layers": []}}'
     with pytest.raises(RefusedError, match="twice"):
