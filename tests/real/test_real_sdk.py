@@ -33,6 +33,7 @@ def fitted(iris):
 
 def test_an_estimator_is_on_a_port_in_one_line(fitted, iris):
     rows, _ = iris
+    before = set(psutil.Process().children())
     with modelworks.serve(fitted, rows.head(20), name="iris") as served:
         assert served.url.startswith("http://127.0.0.1:")
         labels = [answer["label"] for answer in served.predict(rows)]
@@ -52,7 +53,7 @@ def test_an_estimator_is_on_a_port_in_one_line(fitted, iris):
         assert caught.value.field.startswith("rows[0]")
         client.close()
         children = psutil.Process().children()
-    assert not [child for child in children if child.is_running() and "server" in child.name()]
+    assert not [child for child in set(children) - before if child.is_running()]
     served.close()  # twice is quiet
     with pytest.raises(UnavailableError):
         served.predict(rows.head(1))

@@ -353,10 +353,15 @@ def _conclude(job: Job, watch: _Watch, ended: dict[str, Any], wall: float) -> Ou
         value=answer["result"],
         isolation=watch.isolation,
         attempts=tuple(one_line(str(a), 200) for a in answer.get("attempts", ())[:20]),
-        peak_bytes=int(ended["peak"]) * 1024,
+        peak_bytes=_peak(answer.get("peak"), int(ended["peak"])) * 1024,
         cpu_seconds=float(ended["cpu"]),
         wall_seconds=wall,
     )
+
+
+def _peak(told: Any, counted: int) -> int:
+    """KiB: what the job says of itself, never more than what the system counted."""
+    return min(told, counted) if type(told) is int and told > 0 else counted
 
 
 def _death(code: int, cpu: float, stderr: bytes, limits: Limits) -> ModelworksError:
