@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-import torch
-
 from modelworks.core.errors import InvalidError
 from modelworks.core.native import NativeModel
 from modelworks.core.tensor import Tensors
@@ -24,7 +22,6 @@ class TorchLoader:
     def load(self, folder: Path, model: NativeModel) -> Callable[[Tensors], Tensors]:
         """See `core.seams.Loader.load`."""
         factory = model.settings.get("factory", "")
-        torch.set_grad_enabled(False)
         source = load(folder / model.source, f"{folder}/{factory}" if factory else "", trust=True)
         predict = predictor(source, model.signature.inputs)
 
