@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,31 @@ ENGINES = {"onnx": "onnxruntime", "tflite": "litert", "openvino-ir": "openvino",
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """Limits of one model's batcher.
+    """How one model's requests share engine calls.
 
     Attributes:
         max_batch_size: items (rows) in one engine call; 1 turns batching off.
         max_queue_size: items waiting at most; more are answered 503.
+        max_delay_ms: how long an idle engine may wait for a batch to fill; 0 = it never waits.
+        priority_levels: requests may say `priority` 1 (first) to this; 1 = all are equal.
+        timeout_ms: of requests that bring no `timeout` of their own; 0 = they wait for ever.
+        latency_goal_ms: batch size and delay are learnt, within the limits above, so that 99 of
+            100 requests are answered within it; 0 = nothing is learnt.
     """
 
     max_batch_size: int = 64
     max_queue_size: int = 4096
+    max_delay_ms: float = 0.0
+    priority_levels: int = 1
+    timeout_ms: float = 0.0
+    latency_goal_ms: float = 0.0
+
+
+class Isolation(StrEnum):
+    """Where a model's engine runs."""
+
+    THREAD = "thread"  # in the server's process
+    PROCESS = "process"  # in one of its own: it can be ended, and all its memory comes back
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,8 @@ class ServedModel:
         batching: its limits.
         trusted: the owner vouched for it, as the version's evidence says.
         interpreter: Python of the environment that a native model needs; empty = the server's.
+        isolation: where its engine runs; a native model always has a process of its own.
+        pinned: never unloaded to make room for another model.
     """
 
     name: str
@@ -66,6 +85,8 @@ class ServedModel:
     batching: Batching = Batching()
     trusted: bool = False
     interpreter: str = ""
+    isolation: Isolation = Isolation.THREAD
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from time import perf_counter_ns
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -10,6 +11,20 @@ import numpy as np
 from modelworks.core.errors import CrashedError, ModelworksError
 from modelworks.core.seams import Session
 from modelworks.core.tensor import Tensors
+
+
+class Cut(StrEnum):
+    """Why a batch was not larger."""
+
+    IDLE = "idle"  # nobody else waited and no delay was asked for
+    DELAY = "delay"  # the delay was over
+    FULL = "full"  # the batch had reached its greatest size
+    ROOM = "room"  # the next request's rows did not fit behind the others
+    SHAPE = "shape"  # those who waited had inputs of other shapes
+    PRIORITY = "priority"  # those who waited were of a lower priority
+    DEADLINE = "deadline"  # waiting longer would have missed a member's deadline
+    SINGLE = "single"  # the model is not batched
+    RETRY = "retry"  # the batch had failed: each of its members ran alone
 
 
 class HasInputs(Protocol):
@@ -39,6 +54,7 @@ class Ran(Generic[M]):
         started: before the inputs were joined.
         joined: before the engine ran.
         inferred: after the engine ran.
+        cut: why it was not larger.
     """
 
     members: list[M]
@@ -48,6 +64,7 @@ class Ran(Generic[M]):
     started: int
     joined: int
     inferred: int
+    cut: Cut = Cut.IDLE
 
     def each(self) -> Iterator[tuple[M, Sequence[Any]]]:
         """Every member with its rows of the outputs."""
