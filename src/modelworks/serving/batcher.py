@@ -19,7 +19,7 @@ from modelworks.core.served import Batching
 from modelworks.core.tensor import Tensors
 from modelworks.serving.cost import Cost
 from modelworks.serving.engine_thread import EngineThread
-from modelworks.serving.execute import Ran, execute
+from modelworks.serving.execute import Ran, execute, joined
 
 _log = logging.getLogger("modelworks.serving")
 _LATE = "the request's time-out was over before the model was free; nothing was computed"
@@ -76,6 +76,7 @@ class Batcher:
         limits: items a call and items in the queue.
         cost: what warm-up has measured; kept up to date here.
         answer: gives every member of a call its outputs.
+        gather: makes one set of inputs of a batch's members; runs where the engine runs.
         on_call: told of every engine call, after its members were answered.
     """
 
@@ -87,6 +88,7 @@ class Batcher:
         cost: Cost,
         on_call: Callable[[Call], None],
         answer: Callable[[Call], None] | None = None,
+        gather: Callable[[list[Member]], Tensors] = joined,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.items = 0  # rows waiting
@@ -96,6 +98,7 @@ class Batcher:
         self._cost = cost
         self._on_call = on_call
         self._answer = answer or answer_each
+        self._gather = gather
         self._call_soon = loop.call_soon
         self._loop = loop
         self._thread = EngineThread(name, loop)
@@ -213,9 +216,9 @@ class Batcher:
         if not batch:
             self._finish([])
         elif self._cost.inline(rows):
-            self._finish(execute(self._session, batch))
+            self._finish(execute(self._session, batch, self._gather))
         else:
-            self._thread.run(partial(execute, self._session, batch), self._finish)
+            self._thread.run(partial(execute, self._session, batch, self._gather), self._finish)
 
     def _finish(self, calls: list[Call]) -> None:
         for call in calls:

@@ -1,6 +1,6 @@
 """One engine call for several members: joined along the batch axis, checked, taken apart again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from time import perf_counter_ns
@@ -52,7 +52,7 @@ class Ran(Generic[M]):
         error: why it failed.
         rows: items computed together.
         started: before the inputs were joined.
-        joined: before the engine ran.
+        joined: before the engine ran: what lies before is the making of its inputs.
         inferred: after the engine ran.
         cut: why it was not larger.
     """
@@ -78,42 +78,55 @@ class Ran(Generic[M]):
             start = end
 
 
-def execute(session: Session, members: list[M]) -> list[Ran[M]]:
+def joined(members: Sequence[HasInputs]) -> Tensors:
+    """The members' inputs behind each other along the batch axis."""
+    if len(members) == 1:
+        return members[0].inputs
+    every = [member.inputs for member in members]
+    return {name: np.concatenate([i[name] for i in every]) for name in every[0]}
+
+
+def execute(
+    session: Session, members: list[M], gather: Callable[[list[M]], Tensors] = joined
+) -> list[Ran[M]]:
     """Run `members` as one batch; if that fails, each alone, so that only the culprit pays.
+
+    Args:
+        session: of the model.
+        members: at least one.
+        gather: makes one set of inputs of the members'; may raise for a member's fault.
 
     Returns:
         One `Ran`, or where a batch of several failed, one a member.
     """
-    ran = _run(session, members)
+    ran = _run(session, members, gather)
     if ran.error is None or len(members) == 1:
         return [ran]
-    return [_run(session, [member]) for member in members]
+    return [_run(session, [member], gather, Cut.RETRY) for member in members]
 
 
-def _run(session: Session, members: list[M]) -> Ran[M]:
-    started = joined = perf_counter_ns()
-    rows = members[0].rows
+def _run(
+    session: Session,
+    members: list[M],
+    gather: Callable[[list[M]], Tensors],
+    cut: Cut = Cut.IDLE,
+) -> Ran[M]:
+    started = gathered = perf_counter_ns()
     results: Sequence[Any] = ()
     error: ModelworksError | None = None
+    rows = members[0].rows
     try:
-        if len(members) == 1:
-            results = session.infer(members[0].inputs)
-        else:
-            inputs, rows = _join(members)
-            joined = perf_counter_ns()
-            results = session.infer(inputs)
+        inputs = gather(members)
+        gathered = perf_counter_ns()
+        results = session.infer(inputs)
+        if len(members) > 1:
+            rows = sum([member.rows for member in members])
             _check(results, rows)
     except ModelworksError as problem:
         error = problem
     except Exception as problem:  # noqa: BLE001 - a plug-in's bug must not stop the queue
         error = CrashedError(f"the engine failed: {type(problem).__name__}: {problem}"[:300])
-    return Ran(members, results, error, rows, started, joined, perf_counter_ns())
-
-
-def _join(members: list[M]) -> tuple[Tensors, int]:
-    rows = sum([member.rows for member in members])
-    every = [member.inputs for member in members]
-    return {name: np.concatenate([i[name] for i in every]) for name in every[0]}, rows
+    return Ran(members, results, error, rows, started, gathered, perf_counter_ns(), cut)
 
 
 def _check(results: Sequence[Any], rows: int) -> None:
