@@ -9,6 +9,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import partial
 from time import perf_counter_ns
 from typing import Any, TypeAlias
@@ -145,6 +146,22 @@ class Batcher:
         if not queue:
             del self._queues[member.shape]
         self._left(member)
+
+    @property
+    def limits(self) -> Batching:
+        """What is in force now."""
+        return self._limits
+
+    def adjust(self, max_batch_size: int, max_delay_ms: float) -> None:
+        """Change the limits while it serves; from the next batch on. On the loop's thread only.
+
+        Args:
+            max_batch_size: items a call, 1 or more.
+            max_delay_ms: how long an idle engine waits for company; 0 = it never does.
+        """
+        self._limits = replace(
+            self._limits, max_batch_size=max_batch_size, max_delay_ms=max_delay_ms
+        )
 
     async def drain(self, within: float) -> bool:
         """Refuse new members, answer those that wait, end the thread.
