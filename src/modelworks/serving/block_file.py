@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import Final
 
-REGION: Final = 1024
+REGION: Final = 1536
 """Cells of 8 bytes a model and worker; what they mean is `statistics`'s business."""
 MODELS: Final = 2048
 """Regions; a server that sees more (name, version) pairs in its life counts the rest in one."""

@@ -1,6 +1,5 @@
 """Counts and latency histograms of one model: what a recorder writes and what a reader sums up."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -9,26 +8,19 @@ from typing import Final
 
 from modelworks.serving.batcher import Call
 from modelworks.serving.block import SERVER, Block
-
-MICRO: Final = 1_000
-BOUNDS_NS: Final = tuple(
-    us * MICRO
-    for us in (
-        *(50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000),
-        *(500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000),
-    )
-)
-"""Upper bounds of the histograms' buckets, 50 us to 10 s; one bucket more is above."""
+from modelworks.serving.execute import Cut
+from modelworks.serving.histograms import CELLS, OCTAVES, Histogram, histogram_of, place_of
 
 
 class Stage(StrEnum):
-    """What a histogram measures."""
+    """What a histogram measures, of every answered request."""
 
-    TOTAL = "total"
-    QUEUE = "queue"
-    DECODE = "decode"
-    COMPUTE = "compute"
-    ENCODE = "encode"
+    TOTAL = "total"  # from the last byte of the request to the last answer of its batch
+    DECODE = "decode"  # bytes to tensors, and the checks
+    QUEUE = "queue"  # until the engine began; without the batch wait, where there is one
+    WAIT = "batch_wait"  # of models with a delay: the engine was free, and waited for company
+    COMPUTE = "compute"  # inputs joined, and the engine's call
+    ENCODE = "encode"  # its share of writing the batch's answers
 
 
 class Outcome(StrEnum):
@@ -65,16 +57,17 @@ class Cell(IntEnum):
     INFER_NS = 7
     OUTPUT_NS = 8
     OUTCOMES = 16
-    HISTOGRAMS = 32
-    BATCHES = 160
+    CUTS = 32
+    HISTOGRAMS = 64
+    BATCHES = 704
 
 
 GAUGES: Final = range(Cell.READY, Cell.LAST_MS)
 _OUTCOMES: Final = tuple(Outcome)
 _PLACE: Final = {outcome: Cell.OUTCOMES + place for place, outcome in enumerate(_OUTCOMES)}
-_STRIDE: Final = len(BOUNDS_NS) + 2  # buckets, the one above, the sum
+_CUT: Final = {cut: Cell.CUTS + place for place, cut in enumerate(Cut)}
 _STAGES: Final = tuple(Stage)
-_FIRST: Final = {s: Cell.HISTOGRAMS + place * _STRIDE for place, s in enumerate(_STAGES)}
+_FIRST: Final = {s: Cell.HISTOGRAMS + place * (CELLS + 1) for place, s in enumerate(_STAGES)}
 _DENSE: Final = 128  # batch sizes up to here are counted one by one
 _SIZES: Final = (*range(1, _DENSE + 1), *(2**power for power in range(8, 32)))
 _ROW: Final = 4  # calls, input, infer, output
@@ -119,7 +112,8 @@ class Recorder:
         count = len(members)
         rows = call.rows
         cells[4] += 1
-        row = 160 + 4 * (rows - 1 if 0 < rows <= _DENSE else batch_row(max(1, rows)))
+        cells[_CUT[call.cut]] += 1
+        row = 704 + 4 * (rows - 1 if 0 < rows <= _DENSE else batch_row(max(1, rows)))
         cells[row] += 1
         taken_in = call.joined - call.started
         inferred = call.inferred - call.joined
@@ -138,6 +132,7 @@ class Recorder:
         self._stages(call, now)
 
     def _stages(self, call: Call, now: int) -> None:
+        # A bucket is found without a search: `| 4` spares numbers under 4 a case of their own.
         cells = self.cells
         started = call.started
         total = queued = decoded = 0
@@ -145,23 +140,34 @@ class Recorder:
             received, ready = member.received_ns, member.queued_ns
             taken = now - received
             total += taken
-            cells[_TOTAL + bisect_left(BOUNDS_NS, taken)] += 1
+            taken |= 4
+            bits = taken.bit_length()
+            cells[_TOTAL + OCTAVES[bits] + (taken >> bits - 3)] += 1
             taken = started - ready
             queued += taken
-            cells[_QUEUE + bisect_left(BOUNDS_NS, taken)] += 1
+            taken |= 4
+            bits = taken.bit_length()
+            cells[_QUEUE + OCTAVES[bits] + (taken >> bits - 3)] += 1
             taken = ready - received
             decoded += taken
-            cells[_DECODE + bisect_left(BOUNDS_NS, taken)] += 1
-        cells[_TOTAL + _SUM] += total
-        cells[_QUEUE + _SUM] += queued
-        cells[_DECODE + _SUM] += decoded
+            taken |= 4
+            bits = taken.bit_length()
+            cells[_DECODE + OCTAVES[bits] + (taken >> bits - 3)] += 1
+        cells[_TOTAL + CELLS] += total
+        cells[_QUEUE + CELLS] += queued
+        cells[_DECODE + CELLS] += decoded
+        self._shared(call, now)
+
+    def _shared(self, call: Call, now: int) -> None:
+        """What is the same for every member of a call."""
+        cells = self.cells
         count = len(call.members)
-        computed = call.inferred - started
-        cells[_COMPUTE + bisect_left(BOUNDS_NS, computed)] += count
-        cells[_COMPUTE + _SUM] += computed * count
-        encoded = now - call.inferred
-        cells[_ENCODE + bisect_left(BOUNDS_NS, encoded // count)] += count
-        cells[_ENCODE + _SUM] += encoded
+        taken = call.inferred - call.started
+        cells[_COMPUTE + place_of(taken)] += count
+        cells[_COMPUTE + CELLS] += taken * count
+        taken = now - call.inferred
+        cells[_ENCODE + place_of(taken // count)] += count
+        cells[_ENCODE + CELLS] += taken
 
     def ended(self, outcome: Outcome, taken_ns: int) -> None:
         """A request that was not answered with a prediction."""
@@ -170,25 +176,38 @@ class Recorder:
             self.cells[Cell.FAIL_NS] += taken_ns
 
 
+class WaitRecorder(Recorder):
+    """Of a model whose batches wait for company: it tells that from waiting for the engine."""
+
+    def __init__(self, cells: memoryview) -> None:
+        super().__init__(cells)
+        self._free = 0  # when the engine became free, same clock as the members'
+
+    def _stages(self, call: Call, now: int) -> None:
+        cells = self.cells
+        started = call.started
+        free = min(self._free, started)
+        self._free = now
+        for member in call.members:
+            received, ready = member.received_ns, member.queued_ns
+            alone = max(ready, free)  # from here on nobody but company was waited for
+            for first, taken in (
+                (_TOTAL, now - received),
+                (_QUEUE, alone - ready),
+                (_WAIT, started - alone),
+                (_DECODE, ready - received),
+            ):
+                cells[first + place_of(taken)] += 1
+                cells[first + CELLS] += taken
+        self._shared(call, now)
+
+
 _TOTAL: Final = _FIRST[Stage.TOTAL]
 _QUEUE: Final = _FIRST[Stage.QUEUE]
+_WAIT: Final = _FIRST[Stage.WAIT]
 _DECODE: Final = _FIRST[Stage.DECODE]
 _COMPUTE: Final = _FIRST[Stage.COMPUTE]
 _ENCODE: Final = _FIRST[Stage.ENCODE]
-_SUM: Final = _STRIDE - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Counts a bucket (`BOUNDS_NS`, and one above) and the sum in nanoseconds."""
-
-    buckets: tuple[int, ...]
-    sum_ns: int
-
-    @property
-    def count(self) -> int:
-        """Observations."""
-        return sum(self.buckets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +226,7 @@ class Numbers:
     """One model's numbers, summed over the workers."""
 
     outcomes: dict[Outcome, int]
+    cuts: dict[Cut, int]
     stages: dict[Stage, Histogram]
     batches: tuple[BatchRow, ...]
     items: int
@@ -228,24 +248,25 @@ class Numbers:
 def read(block: Block, index: int) -> Numbers:
     """The numbers of a region, over all workers."""
     each = block.each(index)
-    cells = [int(value) for value in each.sum(axis=0)]
+    return numbers_of([int(value) for value in each.sum(axis=0)], int(each[:, Cell.LAST_MS].max()))
+
+
+def numbers_of(cells: Sequence[int], last_ms: int = 0) -> Numbers:
+    """The numbers of one region's cells: one worker's, or a sum of them."""
     return Numbers(
         outcomes={outcome: cells[place] for outcome, place in _PLACE.items()},
-        stages={stage: _histogram(cells, first) for stage, first in _FIRST.items()},
+        cuts={cut: cells[place] for cut, place in _CUT.items()},
+        stages={stage: histogram_of(cells, first) for stage, first in _FIRST.items()},
         batches=tuple(_batches(cells)),
         items=cells[Cell.ITEMS],
         calls=cells[Cell.CALLS],
         waiting=cells[Cell.WAITING],
-        last_ms=int(each[:, Cell.LAST_MS].max()),
+        last_ms=last_ms or cells[Cell.LAST_MS],
         fail_ns=cells[Cell.FAIL_NS],
         input_ns=cells[Cell.INPUT_NS],
         infer_ns=cells[Cell.INFER_NS],
         output_ns=cells[Cell.OUTPUT_NS],
     )
-
-
-def _histogram(cells: Sequence[int], first: int) -> Histogram:
-    return Histogram(tuple(cells[first : first + _SUM]), cells[first + _SUM])
 
 
 def _batches(cells: Sequence[int]) -> list[BatchRow]:
