@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from time import perf_counter_ns
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ from modelworks.core.tensor import Tensors
 from modelworks.serving.cost import Cost
 from modelworks.serving.engine_thread import EngineThread
 from modelworks.serving.execute import Ran, execute, joined
+from modelworks.serving.outlook import Outlook
 
 _log = logging.getLogger("modelworks.serving")
 _LATE = "the request's time-out was over before the model was free; nothing was computed"
@@ -36,13 +38,16 @@ class Member(ABC):
         received_ns: when its bytes were complete, on `perf_counter_ns`'s clock.
         queued_ns: when it was decoded, same clock.
         deadline_ns: same clock; 0 = none.
+        expected_ns: the wait that was foretold to it; set where it has a deadline.
         waiting: in the queue, not yet taken.
     """
 
     __slots__ = (
-        *("deadline_ns", "inputs", "queued_ns", "received_ns", "rows", "shape", "timer"),
-        "waiting",
+        *("deadline_ns", "expected_ns", "inputs", "queued_ns", "received_ns", "rows", "shape"),
+        *("timer", "waiting"),
     )
+
+    expected_ns: float
 
     def __init__(
         self, inputs: Tensors, rows: int, shape: Hashable, received_ns: int, deadline_ns: int = 0
@@ -97,6 +102,9 @@ class Batcher:
         self._session = session
         self._limits = limits
         self._cost = cost
+        self._outlook = Outlook(cost)
+        self._since = 0  # when the engine thread got its present call
+        self._aboard = 0  # rows of that call
         self._on_call = on_call
         self._answer = answer or answer_each
         self._gather = gather
@@ -113,7 +121,8 @@ class Batcher:
         """Queue a member; it is answered later, exactly once, unless it is cancelled.
 
         Raises:
-            UnavailableError: the queue is full, or the model is being unloaded.
+            UnavailableError: the queue is full, so long that the answer would be late, or the model
+                is being unloaded.
             DeadlineError: its time is already up.
         """
         if self._closed:
@@ -180,13 +189,32 @@ class Batcher:
         return await self._thread.stop(max(0.1, within - (self._loop.time() - began)))
 
     def _watch(self, member: Member) -> None:
-        left = member.deadline_ns - perf_counter_ns()
+        now = perf_counter_ns()
+        left = member.deadline_ns - now
         if left <= 0:
             raise DeadlineError("the request's time-out was over before it could be queued")
+        member.expected_ns = 0.0
+        if self.items or self._running:  # an idle engine always tries: so it goes on learning
+            self._foretell(member, now, left)
         member.timer = self._loop.call_later(left / 1e9, self._expire, member)
+
+    def _foretell(self, member: Member, now: int, left: int) -> None:
+        """Refuse whoever would be answered too late, while there is time to go elsewhere."""
+        items, largest = self.items, self._limits.max_batch_size
+        running = self._aboard if self._running else 0
+        wait = self._outlook.wait(items, largest, running, now - self._since)
+        together = max(member.rows, min(largest, items % largest + member.rows))
+        if not self._outlook.fits(wait, together, left):
+            raise UnavailableError(
+                f"model '{self._name}' has {items} items waiting: this request would be answered "
+                f"too late for its time-out, {left / 1e6:.0f} ms from now; try again later",
+                retry_after=max(1, ceil(wait / 1e9)),
+            )
+        member.expected_ns = wait
 
     def _expire(self, member: Member) -> None:
         if member.waiting:
+            self._outlook.saw(member.expected_ns, perf_counter_ns() - member.queued_ns)
             self.cancel(member)
             member.fail(DeadlineError(_LATE))
 
@@ -227,7 +255,7 @@ class Batcher:
             timed = timed or member.timer is not None
         self.items -= rows
         if timed:
-            batch = _in_time(batch)
+            batch = _in_time(batch, self._outlook)
             rows = sum([member.rows for member in batch])
         self._running = True
         if not batch:
@@ -235,6 +263,7 @@ class Batcher:
         elif self._cost.inline(rows):
             self._finish(execute(self._session, batch, self._gather))
         else:
+            self._since, self._aboard = perf_counter_ns(), rows
             self._thread.run(partial(execute, self._session, batch, self._gather), self._finish)
 
     def _finish(self, calls: list[Call]) -> None:
@@ -264,10 +293,12 @@ class Batcher:
             refuse(member, UnavailableError(f"model '{self._name}' was unloaded; try again"))
 
 
-def _in_time(batch: list[Member]) -> list[Member]:
+def _in_time(batch: list[Member], outlook: Outlook) -> list[Member]:
     """Refuse whose time ran out while the loop was too busy to say so; the others."""
     now = perf_counter_ns()
     kept = []
+    first = next(member for member in batch if member.timer is not None)
+    outlook.saw(first.expected_ns, now - first.queued_ns)
     for member in batch:
         if member.timer is not None:
             member.timer.cancel()
