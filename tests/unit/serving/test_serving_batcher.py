@@ -312,7 +312,7 @@ def test_cancelling_frees_the_queue_and_leaves_nothing_behind():
 def test_a_request_whose_time_is_over_is_told_at_once_and_never_computed():
     async def main():
         session = Fake(gate=threading.Event())
-        batcher = make(session, cost=SLOW)
+        batcher = make(session, cost=2 * INLINE_NS)  # the call takes longer than was foretold
         running, late, patient = Asked([0]), Asked([1], timeout_ns=20_000_000), Asked([2])
         batcher.submit(running)
         await asyncio.sleep(0.01)
