@@ -18,9 +18,10 @@ OCTAVES: Final = tuple(
 """Bits of a duration -> what to add to its three leading bits (4 to 7) for its cell."""
 CELLS: Final = _REGULAR + 2 * _PARTS
 """Cells of one histogram: an octave for all below, the regular ones, one for all above."""
-BOUNDS_NS: Final = tuple(
-    part << bits - 3 for bits in range(_LOWEST + 1, _HIGHEST + 1) for part in range(4, 8)
-) + (1 << _HIGHEST,)
+BOUNDS_NS: Final = (
+    *(part << bits - 3 for bits in range(_LOWEST + 1, _HIGHEST + 1) for part in range(4, 8)),
+    1 << _HIGHEST,
+)
 """Bounds of the buckets, nanoseconds; one bucket is below the first, one from the last on."""
 
 

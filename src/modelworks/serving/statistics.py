@@ -19,7 +19,8 @@ class Stage(StrEnum):
     DECODE = "decode"  # bytes to tensors, and the checks
     QUEUE = "queue"  # until the engine began; without the batch wait, where there is one
     WAIT = "batch_wait"  # of models with a delay: the engine was free, and waited for company
-    COMPUTE = "compute"  # inputs joined, and the engine's call
+    GATHER = "gather"  # the batch's inputs read and joined
+    COMPUTE = "compute"  # the engine's call
     ENCODE = "encode"  # its share of writing the batch's answers
 
 
@@ -59,7 +60,7 @@ class Cell(IntEnum):
     OUTCOMES = 16
     CUTS = 32
     HISTOGRAMS = 64
-    BATCHES = 704
+    BATCHES = 816
 
 
 GAUGES: Final = range(Cell.READY, Cell.LAST_MS)
@@ -113,7 +114,7 @@ class Recorder:
         rows = call.rows
         cells[4] += 1
         cells[_CUT[call.cut]] += 1
-        row = 704 + 4 * (rows - 1 if 0 < rows <= _DENSE else batch_row(max(1, rows)))
+        row = 816 + 4 * (rows - 1 if 0 < rows <= _DENSE else batch_row(max(1, rows)))
         cells[row] += 1
         taken_in = call.joined - call.started
         inferred = call.inferred - call.joined
@@ -162,7 +163,10 @@ class Recorder:
         """What is the same for every member of a call."""
         cells = self.cells
         count = len(call.members)
-        taken = call.inferred - call.started
+        taken = call.joined - call.started
+        cells[_GATHER + place_of(taken)] += count
+        cells[_GATHER + CELLS] += taken * count
+        taken = call.inferred - call.joined
         cells[_COMPUTE + place_of(taken)] += count
         cells[_COMPUTE + CELLS] += taken * count
         taken = now - call.inferred
@@ -206,6 +210,7 @@ _TOTAL: Final = _FIRST[Stage.TOTAL]
 _QUEUE: Final = _FIRST[Stage.QUEUE]
 _WAIT: Final = _FIRST[Stage.WAIT]
 _DECODE: Final = _FIRST[Stage.DECODE]
+_GATHER: Final = _FIRST[Stage.GATHER]
 _COMPUTE: Final = _FIRST[Stage.COMPUTE]
 _ENCODE: Final = _FIRST[Stage.ENCODE]
 

@@ -55,7 +55,7 @@ def test_a_call_is_counted_for_every_member():
     assert numbers.input_ns == 2 * MS
     assert numbers.infer_ns == 6 * MS
     assert [(row.size, row.calls) for row in numbers.batches] == [(3, 1)]
-    wanted = {Stage.DECODE: 1, Stage.QUEUE: 3, Stage.COMPUTE: 4}
+    wanted = {Stage.DECODE: 1, Stage.QUEUE: 3, Stage.GATHER: 1, Stage.COMPUTE: 3}
     for stage, milliseconds in wanted.items():
         histogram = numbers.stages[stage]
         assert histogram.count == 2
@@ -185,7 +185,7 @@ def test_metrics_are_well_formed_and_add_up():
     assert buckets == sorted(buckets)
     assert buckets[-1] == 6
     compute = '{model="m",version="1.0.0",stage="compute"}'
-    assert math.isclose(found[f"{name}_sum", compute], 6 * 0.004)
+    assert math.isclose(found[f"{name}_sum", compute], 6 * 0.003)
     requests = '{model="m",version="1.0.0",outcome="rejected",code="5xx"}'
     assert found["modelworks_requests_total", requests] == 1
     nobody = '{model="",version="",outcome="invalid",code="4xx"}'
