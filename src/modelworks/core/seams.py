@@ -164,6 +164,15 @@ class Watchable(Protocol):
         ...
 
 
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A session whose model takes memory in other processes than this one."""
+
+    def processes(self) -> tuple[int, ...]:
+        """Ids of those processes; empty when it was closed."""
+        ...
+
+
 class Engine(Protocol):
     """Runs one or more artifact formats."""
 

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from modelworks.core.errors import InvalidError
-from modelworks.core.seams import Engine, EngineOptions, OpenStep, Session, StepRunner, Watchable
+from modelworks.core.seams import (
+    Elsewhere,
+    Engine,
+    EngineOptions,
+    OpenStep,
+    Session,
+    StepRunner,
+    Watchable,
+)
 from modelworks.core.stepped import FRONT, MADE, read_stepped
 from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import Signature, Tensors
@@ -113,3 +121,7 @@ class WatchedSession(SteppedSession):
         """Be told of every change of the model."""
         if isinstance(self._model, Watchable):
             self._model.watch(changed)
+
+    def processes(self) -> tuple[int, ...]:
+        """See `core.seams.Elsewhere.processes`."""
+        return self._model.processes() if isinstance(self._model, Elsewhere) else ()

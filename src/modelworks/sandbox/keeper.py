@@ -54,6 +54,12 @@ class Keeper:
         """Of the process that answers, or answered last."""
         return self._worker.pid
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of every process that lives: the one that answers, and the spare."""
+        workers = (self._worker, self._spare)
+        return tuple(worker.pid for worker in workers if worker is not None and worker.alive)
+
     def watch(self, changed: Callable[[str], None]) -> None:
         """Be told, from a thread of ours, of every change: why it does not answer, or ""."""
         with self._lock:

@@ -28,7 +28,8 @@ from modelworks.core.errors import (
     ModelworksError,
     UnavailableError,
 )
-from modelworks.core.tensor import Signature
+from modelworks.core.native import NativeModel
+from modelworks.core.tensor import Signature, TensorSpec
 from modelworks.sandbox import spawn, wire
 from modelworks.sandbox.isolate import Isolation
 from modelworks.sandbox.limits import GIB, Limits
@@ -54,23 +55,26 @@ class Program:
         loader: `module:class` of the `Loader`.
         extra: the pip extra that brings its libraries.
         folder: the artifact's, with `native.json`; it can be read there, and nothing be changed.
-        signature: that of `native.json`.
+        signature: that of the model; None = the process says it, which it can where `model` opens
+            as a function with an attribute `signature`.
         interpreter: Python of the environment that it needs; empty = this one.
         limits: of the process; `cpu_seconds` 0 for one that lives on.
         start_s: that it may take to become ready.
         call_s: that one call may take.
         tensor_bytes: of all inputs, and of all outputs, of one call.
+        model: in the place of `native.json`, where the artifact has none.
     """
 
     loader: str
     extra: str
     folder: Path
-    signature: Signature
+    signature: Signature | None
     interpreter: str = ""
     limits: Limits = _LIMITS
     start_s: float = 120.0
     call_s: float = 30.0
     tensor_bytes: int = GIB
+    model: NativeModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Started:
         load_s: of loading the model alone.
         start_s: from the start of the process to its readiness.
         resident_bytes: when it was ready.
+        signature: of the model.
     """
 
     isolation: Isolation
@@ -90,6 +95,7 @@ class Started:
     load_s: float
     start_s: float
     resident_bytes: int
+    signature: Signature
 
 
 class Worker:
@@ -109,6 +115,7 @@ class Worker:
         self, program: Program, ended: Callable[[str], None], modules: tuple[str, ...] = ()
     ) -> None:
         self._program = program
+        self._outputs: tuple[TensorSpec, ...] = ()
         self._lock = threading.Lock()
         self._number = 0
         self._request: mmap.mmap | None = None
@@ -177,6 +184,8 @@ class Worker:
             "loader": program.loader,
             "extra": program.extra,
             "folder": str(program.folder.resolve()),
+            "model": program.model and codec.encode(program.model),
+            "tell": program.signature is None,
         }
         self._say(wire.pack(Word.LOAD, data=order))
         message = self._hear(until, "to load the model")
@@ -186,6 +195,10 @@ class Worker:
         if word != Word.READY:
             raise self._broken("it did not say that it is ready")
         facts = wire.data_of(message)
+        signature = program.signature
+        if signature is None:
+            signature = codec.decode(Signature, facts.get("signature"))
+        self._outputs = signature.outputs
         isolation = self._isolation
         assert isolation is not None  # noqa: S101 - prepared
         return Started(
@@ -194,6 +207,7 @@ class Worker:
             load_s=float(facts.get("seconds", 0.0)),
             start_s=self.age_s,
             resident_bytes=resident(self.pid),
+            signature=signature,
         )
 
     def call(self, arrays: Sequence[Any]) -> list[Any]:
@@ -272,7 +286,7 @@ class Worker:
         assert reply is not None  # noqa: S101 - a call makes both
         assert request is not None  # noqa: S101 - the same
         try:
-            outputs = unpack(reply, self._program.signature.outputs, own=True)
+            outputs = unpack(reply, self._outputs, own=True)
         except CrashedError as error:
             raise self._broken(error.message.partition(": ")[2]) from error
         if len(request) > _KEPT:

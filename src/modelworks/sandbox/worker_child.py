@@ -20,7 +20,7 @@ from typing import Any
 from modelworks.core import codec
 from modelworks.core.errors import CrashedError, InvalidError, MissingExtraError, ModelworksError
 from modelworks.core.native import NativeModel, read_native
-from modelworks.core.tensor import Tensors
+from modelworks.core.tensor import Signature, Tensors
 from modelworks.sandbox import kernel, wire
 from modelworks.sandbox.isolate import Guard, isolate
 from modelworks.sandbox.limits import GIB, Limits
@@ -52,14 +52,19 @@ def main() -> None:
         return
     began = time.monotonic()
     try:
-        model, predict = _load(wire.data_of(message))
+        order = wire.data_of(message)
+        signature, predict = _load(order)
     except Exception as error:  # noqa: BLE001 - the parent is told whatever it was
         control.send(wire.pack(Word.ERROR, data=_told(error, limits, loading=True)))
         return
     gc.freeze()
-    facts = {"seconds": time.monotonic() - began, "modules": _modules()}
-    control.send(wire.pack(Word.READY, data=facts))
-    _Server(control, model, predict, limits).run()
+    ready = wire.pack(Word.READY, data=_facts(began, signature, tell=order["tell"]))
+    if len(ready) > wire.LONGEST:
+        told = InvalidError(f"a signature of {len(ready)} bytes is more than a process can tell")
+        control.send(wire.pack(Word.ERROR, data=_told(told, limits, loading=True)))
+        return
+    control.send(ready)
+    _Server(control, signature, predict, limits).run()
 
 
 def _die_with(parent: int) -> None:
@@ -89,9 +94,16 @@ def _modules() -> list[str]:
     return found
 
 
-def _load(order: dict[str, Any]) -> tuple[NativeModel, Callable[[Tensors], Tensors]]:
+def _facts(began: float, signature: Signature, *, tell: bool) -> dict[str, Any]:
+    """How the load went; the signature only where the parent cannot know it."""
+    more = {"signature": codec.encode(signature)} if tell else {"modules": _modules()}
+    return {"seconds": time.monotonic() - began, **more}
+
+
+def _load(order: dict[str, Any]) -> tuple[Signature, Callable[[Tensors], Tensors]]:
     folder = Path(order["folder"])
-    model = read_native(folder)
+    given = order["model"]
+    model = codec.decode(NativeModel, given) if given is not None else read_native(folder)
     module, _, name = order["loader"].partition(":")
     try:
         loader = getattr(importlib.import_module(module), name)()
@@ -101,7 +113,9 @@ def _load(order: dict[str, Any]) -> tuple[NativeModel, Callable[[Tensors], Tenso
             order["extra"],
             str(error.name),
         ) from error
-    return model, loader.load(folder, model)
+    predict = loader.load(folder, model)
+    own = None if given is None else getattr(predict, "signature", None)
+    return own or model.signature, predict
 
 
 class _Server:
@@ -110,13 +124,13 @@ class _Server:
     def __init__(
         self,
         control: socket.socket,
-        model: NativeModel,
+        signature: Signature,
         predict: Callable[[Tensors], Tensors],
         limits: Limits,
     ) -> None:
         self._control = control
-        self._inputs = model.signature.inputs
-        self._outputs = model.signature.outputs
+        self._inputs = signature.inputs
+        self._outputs = signature.outputs
         self._predict = predict
         self._limits = limits
         self._request: mmap.mmap | None = None

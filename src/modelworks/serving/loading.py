@@ -2,23 +2,22 @@
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from time import perf_counter_ns
-from typing import Any, Final
+from typing import Final
 
 from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
+from modelworks.core.native import NATIVE
 from modelworks.core.seams import Engine, EngineOptions, Session
-from modelworks.core.served import Batching, ServedModel
+from modelworks.core.served import Batching, Isolation, ServedModel
 from modelworks.plugins import load as plugins
 from modelworks.plugins.opening import open_model
 from modelworks.serving.cost import Cost
-from modelworks.serving.warmup import batch_problem, made_up, warm_up
+from modelworks.serving.curve import Curve, measure, worthwhile
+from modelworks.serving.warmup import batch_problem, warm_up
 
+_APART: Final = "isolated"
 _log = logging.getLogger("modelworks.serving")
-_SLOW_NS: Final = 5_000_000  # calls over this are worth measuring at several batch sizes
-_CURVE: Final = (2, 4, 8)
-_GAIN: Final = 0.9
-_CURVE_LIMIT_NS: Final = 500_000_000  # the whole measurement of a curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +29,16 @@ class Loaded:
         batching: the limits; `max_batch_size` is 1 where requests cannot share a call.
         unbatched: why not; empty = they can.
         cost: what calls took.
+        curve: what calls of several sizes took.
+        sizing: why `max_batch_size` is what it is.
     """
 
     session: Session
     batching: Batching
     unbatched: str
     cost: Cost
+    curve: Curve = Curve()
+    sizing: str = "nothing was measured at load"
 
 
 def load_model(served: ServedModel, threads: int) -> Loaded:
@@ -44,15 +47,18 @@ def load_model(served: ServedModel, threads: int) -> Loaded:
     Raises:
         ModelworksError: why this model cannot be served, in one line.
     """
-    engine = _engine(served)
+    engine, settings = _engine(served)
     options = EngineOptions(
         threads=threads,
         signature=served.signature,
+        extra=settings,
         trusted=served.trusted,
         interpreter=served.interpreter,
     )
     try:
-        session = open_model(engine, Path(served.path), options)
+        # What has a process of its own runs its steps there too.
+        opened = engine.load if settings else partial(open_model, engine)
+        session = opened(Path(served.path), options)
     except ModelworksError:
         raise
     except Exception as error:
@@ -65,14 +71,18 @@ def load_model(served: ServedModel, threads: int) -> Loaded:
         raise
 
 
-def _engine(served: ServedModel) -> Engine:
+def _engine(served: ServedModel) -> tuple[Engine, tuple[tuple[str, str], ...]]:
+    """What opens the model here, and its settings."""
+    if served.isolation is Isolation.PROCESS and served.format != NATIVE:
+        apart: Engine = plugins.load("engines", _APART)()
+        return apart, (("engine", served.engine), ("format", served.format))
     engine: Engine = plugins.load("engines", served.engine)()
     if served.format not in engine.formats:
         raise InvalidError(
             f"engine '{served.engine}' runs {', '.join(engine.formats)}, not {served.format}",
             field="format",
         )
-    return engine
+    return engine, ()
 
 
 def _prepared(session: Session, served: ServedModel) -> Loaded:
@@ -90,39 +100,8 @@ def _prepared(session: Session, served: ServedModel) -> Loaded:
     problem = batch_problem(session, free)
     if batching.max_batch_size <= 1:
         problem = problem or "max_batch_size is 1"
-    _measure(session, cost, 1, free)
-    _measure(session, cost, 1, free)
-    if problem:
-        return Loaded(session, replace(batching, max_batch_size=1), problem, cost)
-    best = _best_size(session, cost, free, batching.max_batch_size)
-    return Loaded(session, replace(batching, max_batch_size=best), "", cost)
-
-
-def _measure(session: Session, cost: Cost, rows: int, free: int) -> int:
-    inputs: Any = made_up(session.signature, rows, free)
-    began = perf_counter_ns()
-    session.infer(inputs)
-    taken = perf_counter_ns() - began
-    cost.learn(rows, taken)
-    return taken
-
-
-def _best_size(session: Session, cost: Cost, free: int, largest: int) -> int:
-    """The batch size worth waiting for: a slow network may gain nothing, and cost much memory.
-
-    Fast models keep the limit they were given; for slow ones the curve is measured up to 8, and
-    batches stop growing where a row gets no cheaper by a tenth.
-    """
-    single = cost.predict(1)
-    if single < _SLOW_NS:
-        return largest
-    best, cheapest, spent = 1, single, 0
-    for rows in _CURVE:
-        if rows > largest or spent + 2 * single * rows > _CURVE_LIMIT_NS:
-            return best
-        taken = [_measure(session, cost, rows, free) for _ in range(2)]
-        spent += sum(taken)
-        if min(taken) / rows > _GAIN * cheapest:
-            return best
-        best, cheapest = rows, min(taken) / rows
-    return largest
+    largest = 1 if problem else batching.max_batch_size
+    curve = measure(session, free, largest, cost.learn)
+    best, sizing = worthwhile(curve, largest)
+    limits = replace(batching, max_batch_size=best)
+    return Loaded(session, limits, problem, cost, curve, problem or sizing)

@@ -49,6 +49,10 @@ class NativeSession:
         """Of the model's process; 0 when it was closed."""
         return self._keeper.pid if self._keeper is not None else 0
 
+    def processes(self) -> tuple[int, ...]:
+        """See `core.seams.Elsewhere.processes`."""
+        return self._keeper.pids if self._keeper is not None else ()
+
     @property
     def started(self) -> Started:
         """How its newest start went."""
