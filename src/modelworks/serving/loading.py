@@ -17,6 +17,7 @@ from modelworks.serving.curve import Curve, measure, worthwhile
 from modelworks.serving.warmup import batch_problem, warm_up
 
 _APART: Final = "isolated"
+_UNKNOWN: Final = Curve()
 _log = logging.getLogger("modelworks.serving")
 
 
@@ -37,7 +38,7 @@ class Loaded:
     batching: Batching
     unbatched: str
     cost: Cost
-    curve: Curve = Curve()
+    curve: Curve = _UNKNOWN
     sizing: str = "nothing was measured at load"
 
 

@@ -15,12 +15,10 @@ from modelworks.core.seams import EngineOptions
 from modelworks.core.served import Batching, ServedList, ServedModel
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.plugins import load as plugins
-from modelworks.serving import loading
 from modelworks.serving.batcher import Member
 from modelworks.serving.block import Block
-from modelworks.serving.cost import Cost
 from modelworks.serving.engine_thread import apart
-from modelworks.serving.loading import _best_size, load_model
+from modelworks.serving.loading import load_model
 from modelworks.serving.models import ModelTable, State, check
 from modelworks.serving.warmup import batch_problem, made_up, warm_up
 from modelworks.testing import onnx_models as models
@@ -316,38 +314,6 @@ def test_an_engine_that_is_not_there_or_runs_something_else(double):
         load_model(replace(double, engine="warp"), 1)
     with pytest.raises(InvalidError, match="onnx"):
         load_model(replace(double, format="tflite"), 1)
-
-
-class Timed:
-    """A session whose calls take as long as they are told, on a clock of its own."""
-
-    apart = False
-
-    def __init__(self, curve):
-        self.signature = Signature(
-            (TensorSpec("x", Datatype.FP32, (None, 1)),), (TensorSpec("y", Datatype.FP32, (None,)),)
-        )
-        self.curve = curve
-        self.now_ns = 0
-
-    def infer(self, inputs):
-        self.now_ns += int(self.curve[len(inputs["x"])] * 1e9)
-        return []
-
-
-@pytest.mark.parametrize(
-    ("curve", "best"),
-    [
-        ({1: 0.006, 2: 0.012, 4: 0.024, 8: 0.048}, 1),  # a row never gets cheaper
-        ({1: 0.006, 2: 0.007, 4: 0.009, 8: 0.012}, 64),  # it always does
-        ({1: 0.006, 2: 0.007, 4: 0.014, 8: 0.028}, 2),
-    ],
-)
-def test_slow_models_get_the_batch_that_pays(curve, best, monkeypatch):
-    cost, session = Cost(), Timed(curve)
-    monkeypatch.setattr(loading, "perf_counter_ns", lambda: session.now_ns)
-    cost.learn(1, 6_000_000)
-    assert _best_size(session, cost, 1, 64) == best
 
 
 def test_closing_with_requests_under_way_answers_them(double):

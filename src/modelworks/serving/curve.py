@@ -1,0 +1,195 @@
+"""The batch curve: what a call takes by its rows, measured at load; how large batches pay.
+
+A network on a CPU may gain nothing from batches, and cost much memory: then it gets none.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from time import perf_counter_ns
+from typing import Final
+
+from modelworks.core.errors import InvalidError
+from modelworks.core.seams import Session
+from modelworks.core.tensor import Signature
+from modelworks.serving.warmup import made_up
+
+BUDGET_NS: Final = 300_000_000
+"""Of all timed calls of one load."""
+LENGTH: Final = 32
+"""Assumed of axes of unknown length: a text of one token says little about one of thirty."""
+CALL_NS: Final = 30_000
+"""What the server itself spends on a call, whatever its rows; it counts where models are fast."""
+_NEAR: Final = 1.05  # a size this near the best is as good, and takes less memory and time
+_GAIN: Final = 0.95
+_PATIENCE: Final = 2  # sizes in a row that gain nothing: no more are tried
+_RUNS: Final = 3
+_SHORT_NS: Final = 5_000_000  # calls under this are timed `_RUNS` times, others twice
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The fastest call of `rows` rows took `ns`."""
+
+    rows: int
+    ns: float
+
+    @property
+    def per_row(self) -> float:
+        """Nanoseconds a row, the server's own share of the call included."""
+        return (self.ns + CALL_NS) / self.rows
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What was measured, by rising rows.
+
+    Attributes:
+        points: empty where nothing could be measured.
+        stopped: why no larger batch was tried; empty = the limit was reached.
+        length: assumed of axes of unknown length; 0 = there are none.
+    """
+
+    points: tuple[Point, ...] = ()
+    stopped: str = ""
+    length: int = 0
+
+    def call_ns(self, rows: int) -> float:
+        """A call of `rows` rows: between two points linear, beyond the last as that one's rows.
+
+        Raises:
+            ValueError: nothing was measured.
+        """
+        if not self.points:
+            raise ValueError("an empty curve says nothing")
+        first, last = self.points[0], self.points[-1]
+        if rows >= last.rows:
+            return last.ns * rows / last.rows
+        if rows <= first.rows:
+            return first.ns
+        for low, high in pairwise(self.points):
+            if rows <= high.rows:
+                share = (rows - low.rows) / (high.rows - low.rows)
+                return low.ns + share * (high.ns - low.ns)
+        return last.ns
+
+    def learnt(self, calls: Iterable[tuple[int, int, int]], weight: float = 0.3) -> "Curve":
+        """The curve moved towards calls that were seen: (rows, how many, their nanoseconds)."""
+        points = {point.rows: point.ns for point in self.points}
+        for rows, count, ns in calls:
+            if count:
+                seen = ns / count
+                old = points.get(rows)
+                points[rows] = seen if old is None else old + weight * (seen - old)
+        found = tuple(Point(rows, ns) for rows, ns in sorted(points.items()))
+        return Curve(found, self.stopped, self.length)
+
+
+def worthwhile(curve: Curve, largest: int) -> tuple[int, str]:
+    """The smallest batch size whose rows cost about as little as the cheapest, and why.
+
+    Args:
+        curve: measured.
+        largest: never above this.
+    """
+    points = [point for point in curve.points if point.rows <= largest]
+    if not points:
+        return largest, "nothing was measured at load: the limit is the one given"
+    best = min(points, key=lambda point: point.per_row)
+    found = next(point for point in points if point.per_row <= _NEAR * best.per_row)
+    rest = f"; not tried beyond {points[-1].rows}: {curve.stopped}" if curve.stopped else ""
+    if found.rows == 1:
+        return 1, f"batches make no row cheaper ({_list(points)}){rest}"
+    if found.rows == largest:
+        return largest, f"the limit given is also where a row costs least ({_list(points)})"
+    return found.rows, f"larger batches make a row no cheaper ({_list(points)}){rest}"
+
+
+def _list(points: Iterable[Point]) -> str:
+    return ", ".join(f"{p.rows}: {p.ns / p.rows / 1000:.4g}" for p in points) + " us a row"
+
+
+def measure(
+    session: Session,
+    free: int,
+    largest: int,
+    learn: Callable[[int, float], None],
+    clock: Callable[[], int] = perf_counter_ns,
+) -> Curve:
+    """Time batches of 1, 2, 4 ... rows until they gain nothing, or the budget is used up.
+
+    Args:
+        session: warm.
+        free: length of free axes that the model accepts.
+        largest: rows at most.
+        learn: told of every call that is like those of requests: rows, nanoseconds.
+        clock: nanoseconds.
+    """
+    until = clock() + BUDGET_NS
+    signature = session.signature
+    length = _length(session, free) if _free_axes(signature) else 0
+    told = learn if not length or length == free else _ignore
+    points: list[Point] = []
+    wasted = 0
+    for rows in _sizes(largest):
+        if points and clock() + points[-1].ns * rows / points[-1].rows > until:
+            why = f"measuring it would have taken over {BUDGET_NS / 1e9:g} s"
+            return Curve(tuple(points), why, length)
+        try:
+            inputs = made_up(signature, rows, length or free)
+            ns = _fastest(partial(session.infer, inputs), partial(told, rows), until, clock)
+        except InvalidError as error:
+            return Curve(tuple(points), f"a batch of {rows} is refused: {error}", length)
+        point = Point(rows, ns)
+        gains = not points or point.per_row < _GAIN * min(p.per_row for p in points)
+        wasted = 0 if gains else wasted + 1
+        points.append(point)
+        if wasted == _PATIENCE:
+            return Curve(tuple(points), "two sizes in a row gained nothing", length)
+    return Curve(tuple(points), "", length)
+
+
+def _ignore(rows: int, ns: float) -> None:
+    """A call of another length than requests may have."""
+
+
+def _sizes(largest: int) -> Iterator[int]:
+    rows = 1
+    while rows < largest:
+        yield rows
+        rows *= 2
+    yield largest
+
+
+def _free_axes(signature: Signature) -> bool:
+    return any(None in spec.shape[1:] for spec in signature.inputs)
+
+
+def _length(session: Session, free: int) -> int:
+    """`LENGTH` where the model takes it, else what it is known to take."""
+    if free >= LENGTH:
+        return free
+    try:
+        session.infer(made_up(session.signature, 1, LENGTH))
+    except InvalidError:
+        return free
+    return LENGTH
+
+
+def _fastest(
+    call: Callable[[], object],
+    learn: Callable[[float], None],
+    until: int,
+    clock: Callable[[], int],
+) -> float:
+    """The fastest of a few calls: what disturbs one makes it longer, never shorter."""
+    taken: list[float] = []
+    while not taken or (
+        len(taken) < (_RUNS if min(taken) < _SHORT_NS else 2) and clock() + min(taken) < until
+    ):
+        began = clock()
+        call()
+        taken.append(float(clock() - began))
+        learn(taken[-1])
+    return min(taken)
