@@ -1,10 +1,12 @@
-"""Requests of models whose signature has rules: decoded, then held against them, then queued."""
+"""Requests that must be arrays before they are queued: their rules, or their shapes, are asked for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from modelworks.protocol.checks import Checks
 from modelworks.protocol.oip import InferRequest
+from modelworks.protocol.oip.templates import RequestReader, Template, Varying
 from modelworks.protocol.rows import PlainRows
 
 
@@ -14,6 +16,32 @@ class Reader(Protocol):
     def read(self, body: bytes, header_length: int | None) -> InferRequest:
         """See `protocol.oip.decode_request`."""
         ...
+
+    def recognise(self, body: bytes, header_length: int | None) -> tuple[Template, Varying] | None:
+        """See `protocol.oip.templates.RequestReader.recognise`."""
+        ...
+
+
+class EagerReader:
+    """A `Reader` that leaves nothing for later."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, reader: RequestReader) -> None:
+        self._reader = reader
+
+    def read(self, body: bytes, header_length: int | None) -> InferRequest:
+        """Decode."""
+        found = self._reader.recognise(body, header_length)
+        if found is not None:
+            template, varying = found
+            inputs = template.read((varying,))
+            if inputs is not None:
+                return replace(template.request, inputs=inputs)
+        return self._reader.read(body, header_length)
+
+    def recognise(self, _body: bytes, _header_length: int | None) -> None:
+        """Nothing."""
 
 
 class CheckedReader:
@@ -34,6 +62,9 @@ class CheckedReader:
         request = self._reader.read(body, header_length)
         self._checks.check(request.inputs)
         return request
+
+    def recognise(self, _body: bytes, _header_length: int | None) -> None:
+        """Nothing."""
 
 
 class CheckedRows:

@@ -18,6 +18,7 @@ class Cut(StrEnum):
 
     IDLE = "idle"  # nobody else waited and no delay was asked for
     DELAY = "delay"  # the delay was over
+    ALONE = "alone"  # there was a delay, and nobody else was expected within it
     FULL = "full"  # the batch had reached its greatest size
     ROOM = "room"  # the next request's rows did not fit behind the others
     SHAPE = "shape"  # those who waited had inputs of other shapes
@@ -66,6 +67,11 @@ class Ran(Generic[M]):
     inferred: int
     cut: Cut = Cut.IDLE
 
+    @property
+    def gathered(self) -> bool:
+        """Whether there were inputs: what failed, if it did, was the engine."""
+        return self.joined > self.started
+
     def each(self) -> Iterator[tuple[M, Sequence[Any]]]:
         """Every member with its rows of the outputs."""
         if len(self.members) == 1:
@@ -102,7 +108,21 @@ def execute(
     ran = _run(session, members, gather)
     if ran.error is None or len(members) == 1:
         return [ran]
-    return [_run(session, [member], gather, Cut.RETRY) for member in members]
+    if ran.gathered:
+        return [_run(session, [member], gather, Cut.RETRY) for member in members]
+    bad = [member for member in members if _spoils(member, gather)]
+    good = [member for member in members if member not in bad]
+    refused = [_run(session, [member], gather, Cut.RETRY) for member in bad or members]
+    return refused + (execute(session, good, gather) if bad and good else [])
+
+
+def _spoils(member: M, gather: Callable[[list[M]], Tensors]) -> bool:
+    """Whether a member has no inputs to give."""
+    try:
+        gather([member])
+    except Exception:  # noqa: BLE001 - it is told when the member is run
+        return True
+    return False
 
 
 def _run(
@@ -117,7 +137,7 @@ def _run(
     rows = members[0].rows
     try:
         inputs = gather(members)
-        gathered = perf_counter_ns()
+        gathered = max(perf_counter_ns(), started + 1)
         results = session.infer(inputs)
         if len(members) > 1:
             rows = sum([member.rows for member in members])

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Hashable, Sequence
+from itertools import repeat
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -13,9 +14,11 @@ from modelworks.protocol.oip import (
     encode_response,
     parse_header_length,
 )
-from modelworks.protocol.oip.templates import AnswerWriter
+from modelworks.protocol.oip.answers import Form
+from modelworks.protocol.oip.templates import Template, Varying
 from modelworks.protocol.problems import problem, status_of
 from modelworks.serving.batcher import Call, Member, answer_each
+from modelworks.serving.execute import joined
 from modelworks.serving.live import Live
 from modelworks.serving.statistics import Outcome, Recorder
 
@@ -46,16 +49,17 @@ class Answering(Member):
     __slots__ = ("exchange", "live")
 
     def __init__(
-        self, exchange: Exchange, live: Live, inputs: Tensors, rows: int, timeout_us: int = 0
+        self,
+        exchange: Exchange,
+        live: Live,
+        inputs: Tensors,
+        rows: int,
+        shape: Hashable,
+        timeout_us: int = 0,
     ) -> None:
         received = exchange.received_ns
-        super().__init__(
-            inputs,
-            rows if live.batched else 1,
-            None if live.one_shape else shape_of(inputs),
-            received,
-            received + 1000 * timeout_us if timeout_us else 0,
-        )
+        deadline = received + 1000 * timeout_us if timeout_us else 0
+        super().__init__(inputs, rows, shape, received, deadline)
         self.exchange = exchange
         self.live = live
 
@@ -76,14 +80,51 @@ def shape_of(inputs: Tensors) -> Hashable:
 
 
 class InferMember(Answering):
-    """A request of the Open Inference Protocol."""
+    """A request of the Open Inference Protocol.
 
-    __slots__ = ("plain", "request")
+    Attributes:
+        template: that fits the request; None = it was decoded.
+        varying: what the template leaves open; decoded with that of the whole batch.
+        request: decoded; with a template it may lack its inputs.
+        form: of its answer; None = only the general way can write it.
+    """
 
-    def __init__(self, exchange: Exchange, live: Live, request: InferRequest) -> None:
-        super().__init__(exchange, live, request.inputs, request.rows, request.timeout_us)
+    __slots__ = ("form", "request", "template", "varying")
+
+    def __init__(  # noqa: PLR0913, PLR0917 - one call a request: keywords would cost more
+        self,
+        exchange: Exchange,
+        live: Live,
+        request: InferRequest,
+        rows: int,
+        shape: Hashable,
+        form: Form | None,
+        template: Template | None = None,
+        varying: Varying = b"",
+    ) -> None:
+        rows = rows if live.batched else 1
+        super().__init__(exchange, live, request.inputs, rows, shape, request.timeout_us)
         self.request = request
-        self.plain = AnswerWriter.takes(request)
+        self.form = form
+        self.template = template
+        self.varying = varying
+
+    def decode(self) -> None:
+        """Make the inputs of a known request.
+
+        Raises:
+            InvalidError: they are not what the model takes.
+        """
+        if self.template is None:
+            return
+        found = self.template.read((self.varying,))
+        if found is None:
+            exchange = self.exchange
+            length = parse_header_length(exchange.headers.get(_LENGTH))
+            request = self.live.reader.read(exchange.body, length)
+            found = request.inputs
+        self.inputs = found
+        self.template = None
 
     def succeed(self, outputs: Sequence[Any]) -> None:
         """See `Member.succeed`."""
@@ -97,11 +138,20 @@ class InferMember(Answering):
 def infer(exchange: Exchange, live: Live) -> None:
     """`POST /v2/models/{m}/infer`."""
     try:
-        length = exchange.headers.get(_LENGTH)
-        request = live.reader.read(
-            exchange.body, None if length is None else parse_header_length(length)
-        )
-        member = InferMember(exchange, live, request)
+        given = exchange.headers.get(_LENGTH)
+        length = None if given is None else parse_header_length(given)
+        found = live.reader.recognise(exchange.body, length)
+        if found is None:
+            request = live.reader.read(exchange.body, length)
+            shape = None if live.one_shape else shape_of(request.inputs)
+            form = Form.of(request, live.outputs)
+            member = InferMember(exchange, live, request, request.rows, shape, form)
+        else:
+            template, varying = found
+            member = InferMember(
+                *(exchange, live, template.request, template.rows, None, template.form),
+                *(template, varying),
+            )
         live.batcher.submit(member)
     except (ModelworksError, RecursionError) as error:
         refuse(exchange, readable(error), live.recorder)
@@ -109,18 +159,41 @@ def infer(exchange: Exchange, live: Live) -> None:
         exchange.on_gone = member.left
 
 
+def gather(members: list[Member]) -> Tensors:
+    """The inputs of a batch: of members that one template fits, read together.
+
+    Raises:
+        InvalidError: a member's inputs are not what the model takes.
+    """
+    late = [member for member in members if type(member) is InferMember]
+    template = late[0].template if len(late) == len(members) else None
+    if template is not None:
+        parts = [member.varying for member in late if member.template is template]
+        if len(parts) == len(late):
+            found = template.read(parts)
+            if found is not None:
+                return found
+    for member in late:
+        member.decode()
+    return joined(members)
+
+
 def answer(live: Live, call: Call) -> None:
-    """Answer a call's members: all at once where every one wants plain JSON."""
-    members = [m for m in call.members if type(m) is InferMember and m.plain]
-    bodies = None
-    if len(members) == len(call.members):
-        bodies = live.writer.write(call.results, [member.request.rows for member in members])
-    if bodies is None:
+    """Answer a call's members: all at once where every one wants the same form."""
+    members = [member for member in call.members if type(member) is InferMember]
+    written = None
+    form = members[0].form if len(members) == len(call.members) else None
+    if form is not None:
+        rows = [member.request.rows for member in members if member.form is form]
+        if len(rows) == len(members):
+            written = live.writer.write(form, call.results, rows)
+    if written is None:
         answer_each(call)
         return
-    for member, body in zip(members, bodies, strict=True):
+    bodies, kind, headers = written
+    for member, body, extra in zip(members, bodies, headers or repeat(()), strict=False):
         try:
-            member.exchange.reply(200, body, JSON)
+            member.exchange.reply(200, body, kind, extra)
         except Exception:  # noqa: BLE001 - one connection's trouble is not its neighbours'
             _log.exception("an answer could not be sent")
 

@@ -8,12 +8,13 @@ from functools import partial
 
 from modelworks.core.seams import Watchable
 from modelworks.core.served import ServedModel
-from modelworks.core.tensor import Signature
+from modelworks.core.tensor import Signature, Tensors
 from modelworks.protocol.checks import checks_of
-from modelworks.protocol.oip.templates import AnswerWriter, RequestReader
+from modelworks.protocol.oip.answers import AnswerWriter
+from modelworks.protocol.oip.templates import RequestReader
 from modelworks.protocol.rows import PlainRows, decode_rows
-from modelworks.serving.admission import CheckedReader, CheckedRows, Reader
-from modelworks.serving.batcher import Batcher, Call
+from modelworks.serving.admission import CheckedReader, CheckedRows, EagerReader, Reader
+from modelworks.serving.batcher import Batcher, Call, Member
 from modelworks.serving.loading import Loaded
 from modelworks.serving.statistics import Recorder
 
@@ -30,6 +31,7 @@ class Live:
         served: the line of the served list it was loaded from.
         batched: requests share engine calls.
         unbatched: why they do not; empty where they do.
+        outputs: how many there are.
         one_shape: no input has a dynamic axis beside the batch: all requests fit together.
         batcher: the queue in front of the session.
         recorder: its counters in this worker's slot.
@@ -41,7 +43,17 @@ class Live:
 
     __slots__ = (
         *("_session", "batched", "batcher", "recorder", "served", "signature", "unbatched"),
-        *("batching", "checks", "name", "one_shape", "reader", "rows", "version", "writer"),
+        *(
+            "batching",
+            "checks",
+            "name",
+            "one_shape",
+            "reader",
+            "outputs",
+            "rows",
+            "version",
+            "writer",
+        ),
     )
 
     def __init__(
@@ -50,6 +62,7 @@ class Live:
         loaded: Loaded,
         recorder: Recorder,
         answer: Callable[["Live", Call], None],
+        gather: Callable[[list[Member]], Tensors],
     ) -> None:
         self.name = served.name
         self.version = served.version
@@ -58,12 +71,16 @@ class Live:
         self.unbatched = loaded.unbatched
         self.batched = not loaded.unbatched
         self.one_shape = all(None not in spec.shape[1:] for spec in self.signature.inputs)
+        self.outputs = len(self.signature.outputs)
         self.batching = loaded.batching
         self.recorder = recorder
         self._session = loaded.session
         label = f"{served.name}:{served.version}"
         self.checks = checks_of(self.signature)
-        self.reader: Reader = RequestReader(self.signature)
+        reader = RequestReader(self.signature)
+        # Only where all requests fit together can they be decoded as late as in their batch.
+        late = self.one_shape and self.checks is None
+        self.reader: Reader = reader if late else EagerReader(reader)
         self.rows: Callable[[bytes], PlainRows] = partial(decode_rows, signature=self.signature)
         if self.checks is not None:
             self.reader = CheckedReader(self.reader, self.checks)
@@ -76,6 +93,7 @@ class Live:
             loaded.cost,
             self._called,
             partial(answer, self),
+            gather,
         )
 
     def watch(self, changed: Callable[[str], None]) -> None:

@@ -17,7 +17,7 @@ from modelworks.core.errors import (
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.serving.block import Block
 from modelworks.serving.engine_thread import apart
-from modelworks.serving.infer import answer
+from modelworks.serving.infer import answer, gather
 from modelworks.serving.live import Live
 from modelworks.serving.loading import Loaded, load_model
 from modelworks.serving.statistics import Recorder
@@ -251,7 +251,7 @@ class ModelTable:
             elif entry.live is not None:
                 entry.reason = f"the new file cannot be served, the old one is: {error.message}"
             return error
-        live = Live(model, loaded, Recorder.of_model(self._block, *key), answer)
+        live = Live(model, loaded, Recorder.of_model(self._block, *key), answer, gather)
         entry.live, entry.fallen = live, None
         if entry.state is not State.READY:
             entry.move(State.READY)

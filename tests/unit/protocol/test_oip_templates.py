@@ -1,6 +1,8 @@
 """Templates never differ from the general way: same arrays, same bytes, same refusals."""
 
 import json
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from hypothesis import strategies as st
 from modelworks.core.errors import InvalidError, ModelworksError
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.protocol.oip import decode_request, encode_response
-from modelworks.protocol.oip.request import InferRequest
-from modelworks.protocol.oip.templates import AnswerWriter, RequestReader
+from modelworks.protocol.oip.answers import AnswerWriter, Form
+from modelworks.protocol.oip.caller import build_request
+from modelworks.protocol.oip.request import InferRequest, RequestedOutput
+from modelworks.protocol.oip.templates import RequestReader
 from modelworks.protocol.tensors import DTYPES
 
 pytestmark = pytest.mark.unit
@@ -35,9 +39,20 @@ def outcome(read):
     return arrays, found.rows, found.id, found.outputs, found.timeout_us, found.binary_output
 
 
-def agree(reader, body, of):
-    assert outcome(lambda: reader.read(body, None)) == outcome(
-        lambda: decode_request(body, None, of)
+def through(reader, body, length=None):
+    """As a server reads it: by template where one fits and can."""
+    found = reader.recognise(body, length)
+    if found is not None:
+        template, varying = found
+        inputs = template.read((varying,))
+        if inputs is not None:
+            return replace(template.request, inputs=inputs)
+    return reader.read(body, length)
+
+
+def agree(reader, body, of, length=None):
+    assert outcome(lambda: through(reader, body, length)) == outcome(
+        lambda: decode_request(body, length, of)
     )
 
 
@@ -100,11 +115,11 @@ def test_it_is_used_and_bounded():
     reader = RequestReader(of)
     for width in range(1, 200):
         agree(reader, request([1] * width, (1, width)), of)
-    assert 0 < len(reader._templates) <= 4
+    assert 0 < len(reader._numbers) <= 4
     body = request([4, 5, 6], (1, 3))
     for _ in range(40):
         agree(reader, body, of)
-    assert reader._templates[0].read(body) is not None
+    assert reader.recognise(body, None) is not None
 
 
 @pytest.mark.parametrize(
@@ -112,16 +127,18 @@ def test_it_is_used_and_bounded():
     [
         {"id": "7"},
         {"outputs": []},
+        {"outputs": [{"name": "y"}]},
+        {"parameters": {"data": [1, 2, 3]}},
         {"parameters": {"timeout": 5}},
         {"parameters": {"binary_data_output": True}},
     ],
 )
 def test_whatever_else_is_asked_is_never_lost(more):
-    of = signature()
+    of = signature(outputs=[TensorSpec("y", Datatype.FP32, (None,))])
     reader = RequestReader(of)
-    for _ in range(40):
+    for _ in range(20):
         agree(reader, request([1, 2, 3], **more), of)
-    assert reader._templates == []
+        agree(reader, request([4, 5, 6]), of)
 
 
 def test_a_key_that_is_written_twice_or_in_disguise_is_not_learnt():
@@ -152,6 +169,96 @@ def test_any_numbers_read_as_the_general_way(lists, datatype):
         agree(reader, request(data, datatype=datatype), of)
 
 
+def frame(numbers):
+    return b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[%b]}]}' % numbers
+
+
+def together(bodies, of):
+    """Read in one go; None where that is refused."""
+    reader = RequestReader(of)
+    reader.read(frame(b"7,8,9"), None)
+    found = [reader.recognise(body, None) for body in bodies]
+    if None in found:
+        return None
+    (template,) = {template for template, _ in found}
+    return template.read([varying for _, varying in found])
+
+
+def test_rows_read_together_are_the_rows():
+    bodies = [frame(b"%d,%d.5,%d" % (i, i, -i)) for i in range(64)]
+    rows = together(bodies, signature())["x"]
+    wanted = [decode_request(body, None, signature()).inputs["x"] for body in bodies]
+    np.testing.assert_array_equal(rows, np.concatenate(wanted))
+
+
+EVIL = [*HARD, b'1,2,"', b'",1,2', b'1,2,3],["', b'"],[1,2,3', b"1,2,3,4,5,6", b"1],[2,3,4", b"{"]
+
+
+@pytest.mark.parametrize("pair", list(product(EVIL, EVIL)))
+def test_no_request_reaches_into_its_neighbours(pair):
+    bodies = [frame(numbers) for numbers in (pair[0], b"4,5,6", pair[1], b"7,8,9")]
+    found = together(bodies, signature())
+    if found is None:
+        return
+    for place, body in enumerate(bodies):
+        wanted = decode_request(body, None, signature()).inputs["x"]
+        np.testing.assert_array_equal(found["x"][place : place + 1], wanted)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text(alphabet='123.,[]"{}: \\e-tn', max_size=8), min_size=1, max_size=5))
+def test_no_text_reaches_into_its_neighbours(texts):
+    bodies = [frame(text.encode()) for text in texts]
+    found = together(bodies, signature())
+    if found is not None:
+        wanted = [decode_request(body, None, signature()).inputs["x"] for body in bodies]
+        np.testing.assert_array_equal(found["x"], np.concatenate(wanted))
+
+
+RAW = [d for d in Datatype if d not in {Datatype.BYTES, Datatype.BOOL}]
+
+
+@pytest.mark.parametrize("datatype", RAW)
+def test_binary_bodies_are_read_together_and_alone(datatype):
+    specs = (TensorSpec("a", datatype, (None, 3)), TensorSpec("b", Datatype.INT64, (None,)))
+    of = Signature(specs, ())
+    reader = RequestReader(of)
+    kinds = {"a": datatype}
+    made = [
+        build_request({"a": np.full((2, 3), i, DTYPES[datatype]), "b": np.array([i, i])},
+                      datatypes=kinds)
+        for i in range(5)
+    ]  # fmt: skip
+    lengths = {int(headers[0][1]) for _, _, headers in made}
+    (length,) = lengths
+    for body, _, _ in made * 5:
+        agree(reader, body, of, length)
+        agree(reader, body + b"x", of, length)
+        agree(reader, body[:-1], of, length)
+        agree(reader, body, of, length - 1)
+    found = [reader.recognise(body, length) for body, _, _ in made]
+    (template,) = {template for template, _ in found}
+    read = template.read([varying for _, varying in found])
+    wanted = [decode_request(body, length, of).inputs for body, _, _ in made]
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(read[name], np.concatenate([w[name] for w in wanted]))
+        assert read[name].dtype == wanted[0][name].dtype
+
+
+@pytest.mark.parametrize("size", [3, 5000])
+def test_nan_in_a_binary_body_is_still_refused(size):
+    of = Signature((TensorSpec("x", Datatype.FP32, (None, size), allow_nan=False),), ())
+    reader = RequestReader(of)
+    good, bad = (
+        build_request({"x": np.full((1, size), value, np.float32)}) for value in (1, np.nan)
+    )
+    length = int(good[2][0][1])
+    for body in (good[0], bad[0], good[0], bad[0]):
+        agree(reader, body, of, length)
+    template, varying = reader.recognise(bad[0], length)
+    assert template.read([varying]) is None
+
+
 def test_several_inputs_go_the_general_way():
     of = Signature(
         (TensorSpec("a", Datatype.FP32, (None,)), TensorSpec("b", Datatype.FP32, (None,))), ()
@@ -168,7 +275,7 @@ def test_a_model_without_a_json_form_of_its_output_refuses_every_time():
     reader = RequestReader(of)
     for _ in range(40):
         with pytest.raises(InvalidError, match="no JSON form"):
-            reader.read(request([1, 2, 3]), None)
+            through(reader, request([1, 2, 3]))
 
 
 def split(results, rows):
@@ -207,13 +314,20 @@ def test_answers_are_the_same_bytes(outputs, rows, seed):
             array = np.frombuffer(array.tobytes(), np.uint8) > 127
         results.append(array.reshape(sum(rows), *shape))
     writer = AnswerWriter("m%s", "1.0.0", of)
-    for _ in range(2):
-        found = writer.write(results, rows)
-        wanted = [
-            encode_response("m%s", "1.0.0", InferRequest({}, 1), part, of)[0]
-            for part in split(results, rows)
-        ]
-        assert found == wanted
+    places = list(generator.permutation(len(specs)))[: generator.integers(1, len(specs) + 1)]
+    some = tuple(RequestedOutput(specs[p].name, int(p), binary=True, classification=0)
+                 for p in places)  # fmt: skip
+    for asked in (
+        InferRequest({}, 1),
+        InferRequest({}, 1, binary_output=True),
+        InferRequest({}, 1, outputs=some),
+        InferRequest({}, 1, outputs=tuple(replace(item, binary=False) for item in some)),
+    ) * 2:
+        bodies, kind, headers = writer.write(Form.of(asked, len(specs)), results, rows)
+        wanted = [encode_response("m%s", "1.0.0", asked, part, of) for part in split(results, rows)]
+        assert bodies == [body for body, _, _ in wanted]
+        assert {kind} == {kind for _, kind, _ in wanted}
+        assert list(headers) == [extra for _, _, extra in wanted if extra]
 
 
 @pytest.mark.parametrize(
@@ -228,23 +342,34 @@ def test_answers_are_the_same_bytes(outputs, rows, seed):
 )
 def test_what_has_no_plain_rows_is_left_to_the_general_way(datatype, shape, array):
     writer = AnswerWriter("m", "1", Signature((), (TensorSpec("y", datatype, shape),)))
-    assert writer.write([array], [1]) is None
+    form = Form.of(InferRequest({}, 1), 1)
+    assert writer.write(form, [array], [1]) is None
+
+
+MIXED = (
+    RequestedOutput("a", 0, binary=True, classification=0),
+    RequestedOutput("b", 1, binary=False, classification=0),
+)
 
 
 @pytest.mark.parametrize(
-    ("change", "taken"),
-    [({}, True), ({"id": "7"}, False), ({"binary_output": True}, False), ({"outputs": ()}, False)],
+    "change",
+    [
+        {"id": "7"},
+        {"outputs": ()},
+        {"outputs": MIXED},
+        {"outputs": (replace(MIXED[0], classification=3),)},
+    ],
 )
-def test_only_plain_requests_are_answered_by_template(change, taken):
-    asked = InferRequest({}, 1)
-    for key, value in change.items():
-        setattr(asked, key, value)
-    assert AnswerWriter.takes(asked) is taken
+def test_what_only_one_request_asks_for_is_not_written_for_all(change):
+    assert Form.of(replace(InferRequest({}, 1), **change), 2) is None
 
 
 def test_frames_are_bounded():
     of = Signature((), (TensorSpec("y", Datatype.FP32, (None, None)),))
     writer = AnswerWriter("m", "1", of)
     for width in range(1, 600):
-        assert writer.write([np.zeros((1, width), np.float32)], [1])
+        for binary in (False, True):
+            form = Form.of(InferRequest({}, 1, binary_output=binary), 1)
+            assert writer.write(form, [np.zeros((1, width), np.float32)], [1])
     assert len(writer._frames) <= 256
