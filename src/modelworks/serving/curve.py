@@ -133,7 +133,7 @@ def measure(
     points: list[Point] = []
     wasted = 0
     for rows in _sizes(largest):
-        if points and clock() + points[-1].ns * rows / points[-1].rows > until:
+        if points and clock() + _expected(points, rows) > until:
             why = f"measuring it would have taken over {BUDGET_NS / 1e9:g} s"
             return Curve(tuple(points), why, length)
         try:
@@ -148,6 +148,16 @@ def measure(
         if wasted == _PATIENCE:
             return Curve(tuple(points), "two sizes in a row gained nothing", length)
     return Curve(tuple(points), "", length)
+
+
+def _expected(points: list[Point], rows: int) -> float:
+    """What a call of more rows than any before it will take: as the last step went on."""
+    last = points[-1]
+    if len(points) == 1:
+        return last.ns * rows / last.rows
+    before = points[-2]
+    step = max(0.0, last.ns - before.ns) / (last.rows - before.rows)
+    return last.ns + step * (rows - last.rows)
 
 
 def _ignore(rows: int, ns: float) -> None:
