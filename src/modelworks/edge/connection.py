@@ -21,7 +21,7 @@ from modelworks.edge.hub import Hub
 from modelworks.edge.inflate import inflate
 from modelworks.edge.kernel import unread_bytes
 from modelworks.edge.pace import Outflow, body_is_late, idle_is_over
-from modelworks.edge.request import Request
+from modelworks.edge.request import Echoing, Request
 
 _log = logging.getLogger(__name__)
 _LARGE = 64 * 1024  # a body above it is written beside its head, not copied behind it
@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
         excess = len(hub.connections) - hub.limits.max_connections
         if excess > hub.limits.max_connections:
             self._transport.abort()  # not even the refusals fit
-        elif excess > 0:
+        elif excess > 0 and not hub.make_room():
             self._refuse(Refusal(503, "too many connections", ((b"Retry-After", b"1"),)))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -186,20 +186,20 @@ class Connection(asyncio.Protocol):
         if raw != self._raw:
             self._head = self._parse(raw)
             self._raw = raw
-            plain = self._head.length >= 0 and not self._head.coding
+            plain = self._head.length >= 0 and not (self._head.coding or self._head.echo)
             self._whole = len(raw) + self._head.length if plain else -1
         self._partial = False
         head = self._head
         stop = end + head.length
         if end <= stop <= len(data):
-            self._dispatch(head, data[end:stop])
+            self._dispatch(head, data[end:stop], Echoing if head.echo else Request)
             return stop
         self._begin_body(head, waiting=end == len(data))
         return end
 
     def _parse(self, raw: bytes) -> Head:
         hub = self._hub
-        head = hub.heads.get(raw)
+        head = hub.heads.get(raw) or hub.shapes.read(raw)
         if head is None:
             if len(raw) > hub.limits.max_header_bytes:
                 check_partial(raw, hub.limits)
@@ -247,7 +247,8 @@ class Connection(asyncio.Protocol):
         if body.done:
             self._drop_body()
             self.state = State.HEAD
-            self._dispatch(self._head, body.body())
+            made = Echoing if self._head.echo else Request
+            self._dispatch(self._head, body.body(), made)
         else:
             self._count_body(body.held)
         return position
@@ -264,11 +265,11 @@ class Connection(asyncio.Protocol):
         self._received = 0
         self._body = None
 
-    def _dispatch(self, head: Head, body: bytes) -> None:
+    def _dispatch(self, head: Head, body: bytes, made: type[Request] = Request) -> None:
         hub = self._hub
         if head.coding:
             body = inflate(body, head.coding, hub.limits.max_inflated_bytes)
-        request = Request(self, head, body)
+        request = made(self, head, body)
         queue = self._queue
         queue.append(request)
         hub.in_flight += 1
@@ -413,6 +414,19 @@ class Connection(asyncio.Protocol):
             and not unread_bytes(self._transport.get_extra_info("socket"))
         ):
             self._finish()
+
+    def idle_s(self, now: float) -> float:
+        """For how long nothing is owed on it and nothing of a request is here; -1: not so."""
+        if self.state is not State.HEAD or self._queue or self._partial or self._buffer:
+            return -1.0
+        return now - self._active
+
+    def make_way(self) -> bool:
+        """Close for the sake of another client, unless a request is on its way."""
+        if unread_bytes(self._transport.get_extra_info("socket")):
+            return False
+        self._finish()
+        return True
 
     def cut(self) -> None:
         """End the connection at once."""

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
+from modelworks.edge.trace import TraceContext
+
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 
@@ -32,6 +34,16 @@ class Exchange(Protocol):
     received_ns: int
     gone: bool
     on_gone: Callable[[], None] | None
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The W3C trace context that came with it; found out when asked."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """`X-Request-Id` as it came, else one made up at the first asking."""
+        ...
 
     def reply(self, status: int, body: bytes, content_type: bytes, headers: Headers = ()) -> None:
         """Answer. A second call on the same exchange is an error of the caller."""

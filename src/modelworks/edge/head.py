@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import httptools
 
 from modelworks.edge.limits import Limits
+from modelworks.edge.trace import request_id_of
 
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _SCHEME = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
@@ -39,9 +40,12 @@ class Refusal(Exception):  # noqa: N818 - an answer to a client, not a fault of 
         self.headers = headers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Head:
-    """A request's line and headers, and what they say about its framing.
+    """A request's line and headers, and what they say about its framing; read only.
+
+    Not frozen: that would take five times as long to make, and a client that traces needs a new
+    one for every request.
 
     Attributes:
         method: upper case.
@@ -53,6 +57,7 @@ class Head:
         modern: HTTP/1.1; False is HTTP/1.0.
         expects: `Expect: 100-continue`.
         coding: `gzip`, `deflate`, or empty.
+        echo: the answer repeats the request's `X-Request-Id`.
     """
 
     method: bytes
@@ -64,6 +69,7 @@ class Head:
     modern: bool
     expects: bool
     coding: str
+    echo: bool = False
 
 
 class _Collector:
@@ -195,6 +201,7 @@ def _build(method: bytes, modern: bool, collector: _Collector, limits: Limits) -
         modern=modern,
         expects=_expects(headers, modern=modern),
         coding=coding,
+        echo=bool(request_id_of(headers)),
     )
 
 

@@ -8,9 +8,11 @@ from modelworks.edge.answer import HeadWriter
 from modelworks.edge.exchange import Handler
 from modelworks.edge.head import Head
 from modelworks.edge.limits import Limits
+from modelworks.edge.varying import Shapes
 
 _KNOWN_HEADS = 512
 _KNOWN_HEAD_BYTES = 2048
+_IDLE_S = 1.0  # a client between two requests is not idle yet
 
 
 class Ticked(Protocol):
@@ -18,6 +20,14 @@ class Ticked(Protocol):
 
     def tick(self) -> None:
         """Apply the time limits."""
+        ...
+
+    def idle_s(self, now: float) -> float:
+        """For how long it has been between requests; -1: it is not."""
+        ...
+
+    def make_way(self) -> bool:
+        """Close for the sake of another client; False: a request is on its way."""
         ...
 
     def cut(self) -> None:
@@ -37,6 +47,8 @@ class Hub:
     """
 
     __slots__ = (
+        "_spare",
+        "_spare_of",
         "buffered",
         "connections",
         "drain_since",
@@ -46,6 +58,7 @@ class Hub:
         "limits",
         "loop",
         "now",
+        "shapes",
         "writer",
     )
 
@@ -57,6 +70,9 @@ class Hub:
         self.writer = HeadWriter()
         self.connections: set[Ticked] = set()
         self.heads: dict[bytes, Head] = {}
+        self.shapes = Shapes(limits)
+        self._spare: list[Ticked] = []  # idle ones, the longest idle last
+        self._spare_of = 0.0  # as of which `now`
         self.in_flight = 0
         self.buffered = 0
         self.now = time.monotonic()
@@ -64,11 +80,30 @@ class Hub:
 
     def remember(self, raw: bytes, head: Head) -> None:
         """Keep a head that came once: most come again. Bounded; begins anew when full."""
-        if len(raw) > _KNOWN_HEAD_BYTES:
+        if self.shapes.keep(raw, head) or len(raw) > _KNOWN_HEAD_BYTES:
             return
         if len(self.heads) >= _KNOWN_HEADS:
             self.heads.clear()
         self.heads[raw] = head
+
+    def make_room(self) -> bool:
+        """Close the connection that has been idle longest; False where none is to be spared.
+
+        Looks over all connections at most once a sweep, however many clients come.
+        """
+        while True:
+            while self._spare:
+                connection = self._spare.pop()
+                if connection.idle_s(self.now) >= _IDLE_S and connection.make_way():
+                    return True
+            if self._spare_of == self.now:
+                return False
+            self._spare_of = self.now
+            idle = [
+                (connection.idle_s(self.now), id(connection), connection)
+                for connection in self.connections
+            ]
+            self._spare = [found[2] for found in sorted(idle) if found[0] >= _IDLE_S]
 
     def sweep(self) -> None:
         """Bring the clock up to date and let every connection look at its limits."""

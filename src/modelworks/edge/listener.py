@@ -1,17 +1,23 @@
-"""A listening socket and its connections: start, serve, drain without losing a request."""
+"""Listening sockets and their connections: start, serve, drain without losing a request."""
 
 import asyncio
 import contextlib
 import errno
 import logging
+import select
 import socket
+from collections.abc import Callable
 
 from modelworks.core.errors import ConflictError, InvalidError
 from modelworks.edge.connection import Connection
 from modelworks.edge.exchange import Handler
 from modelworks.edge.hub import Hub
+from modelworks.edge.journal import Journal
 from modelworks.edge.kernel import backlog, hold_off
 from modelworks.edge.limits import Limits
+from modelworks.edge.logged import LoggedConnection
+from modelworks.edge.tls_channel import TlsChannel
+from modelworks.edge.tls_gate import TlsGate
 
 _log = logging.getLogger(__name__)
 _SWEEP_S = 0.5
@@ -65,16 +71,32 @@ def bind(host: str, port: int, reuse_port: bool = False) -> socket.socket:  # no
 
 
 class Listener:
-    """Serves one handler on one socket, on the running loop."""
+    """Serves one handler on one or more sockets, on the running loop.
 
-    def __init__(self, handler: Handler, limits: Limits = _DEFAULT_LIMITS) -> None:
+    Args:
+        handler: called with every request.
+        limits: of all sockets together.
+        tls: of the TCP sockets; None = plain HTTP. Unix sockets are plain.
+        journal: where answers are noted; None = nowhere, at no cost.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits = _DEFAULT_LIMITS,
+        tls: TlsGate | None = None,
+        journal: Journal | None = None,
+    ) -> None:
         """Nothing is opened before `start`."""
         self._handler = handler
         self._limits = limits
+        self._tls = tls
+        self._journal = journal
         self._hub: Hub | None = None
-        self._server: asyncio.Server | None = None
-        self._sock: socket.socket | None = None
+        self._servers: list[asyncio.Server] = []
+        self._socks: tuple[socket.socket, ...] = ()
         self._timer: asyncio.TimerHandle | None = None
+        self._following: asyncio.Task[None] | None = None
 
     @property
     def connections(self) -> int:
@@ -91,13 +113,29 @@ class Listener:
         """Whether `drain` has begun."""
         return self._hub is not None and self._hub.drain_since is not None
 
-    async def start(self, sock: socket.socket) -> None:
-        """Listen; connections are served from here on. The socket belongs to the listener now."""
+    async def start(self, *socks: socket.socket) -> None:
+        """Listen; connections are served from here on. The sockets belong to the listener now."""
         loop = asyncio.get_running_loop()
         hub = Hub(self._handler, self._limits, loop)
-        self._hub, self._sock = hub, sock
-        self._server = await loop.create_server(lambda: Connection(hub), sock=sock, backlog=BACKLOG)
+        self._hub, self._socks = hub, socks
+        plain = self._plain(hub)
+        for sock in socks:
+            if sock.family == socket.AF_UNIX:
+                server = await loop.create_unix_server(plain, sock=sock, backlog=BACKLOG)
+            else:
+                made = plain if self._tls is None else _secure(self._tls, plain)
+                server = await loop.create_server(made, sock=sock, backlog=BACKLOG)
+            self._servers.append(server)
         self._timer = loop.call_later(_SWEEP_S, self._sweep)
+        if self._tls is not None:
+            self._following = loop.create_task(self._tls.follow())
+
+    def _plain(self, hub: Hub) -> Callable[[], Connection]:
+        """What makes a connection: with a journal, of the kind that keeps it."""
+        journal = self._journal
+        if journal is None:
+            return lambda: Connection(hub)
+        return lambda: LoggedConnection(hub, journal)
 
     async def drain(self, deadline_s: float) -> None:
         """Stop without losing a request.
@@ -112,15 +150,19 @@ class Listener:
             deadline_s: seconds until what is left is cut off.
         """
         hub = self._hub
-        if hub is None or self._server is None or hub.drain_since is not None:
+        if hub is None or not self._servers or hub.drain_since is not None:
             return
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline_s
         hub.sweep()
         hub.drain_since = hub.now
+        if self._following is not None:
+            self._following.cancel()
         await self._stop_accepting(min(end, loop.time() + 1.0))
-        while hub.connections and loop.time() < end:
-            hub.sweep()
+        if self._tls is not None:
+            self._tls.hurry()
+        while (hub.connections or self._shaking) and loop.time() < end:
+            self._look()
             await asyncio.sleep(_DRAIN_STEP_S)
         if hub.connections:
             _log.warning(
@@ -135,22 +177,48 @@ class Listener:
             self._timer.cancel()
 
     async def _stop_accepting(self, end: float) -> None:
-        """Let no new handshake begin, accept those that ended, then close the socket."""
-        assert self._sock is not None  # noqa: S101 - start was called
-        assert self._server is not None  # noqa: S101 - the same
+        """Let no new handshake begin, accept those that ended, then close the sockets."""
         loop = asyncio.get_running_loop()
-        if hold_off(self._sock):
+        # A Unix socket's path is gone by now: whoever connected waits in its backlog.
+        waiting = [_accepts if s.family == socket.AF_UNIX else backlog for s in self._socks]
+        held = [s.family == socket.AF_UNIX or hold_off(s) for s in self._socks]
+        if any(held):
             # Handshakes that had begun end within a round trip; the loop accepts them meanwhile.
             await asyncio.sleep(2 * _DRAIN_STEP_S)
-            while backlog(self._sock) and loop.time() < end:  # noqa: ASYNC110 - the kernel sets no event
+        for sock, left, is_held in zip(self._socks, waiting, held, strict=True):
+            while is_held and left(sock) and loop.time() < end:  # noqa: ASYNC110 - the kernel sets no event
                 await asyncio.sleep(_DRAIN_STEP_S / 4)
-        self._server.close()
-        with contextlib.suppress(OSError):
-            self._sock.close()
+        for server in self._servers:
+            server.close()
+        for sock in self._socks:
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    @property
+    def _shaking(self) -> int:
+        return self._tls.under_way if self._tls is not None else 0
+
+    def _look(self) -> None:
+        """One sweep."""
+        assert self._hub is not None  # noqa: S101 - start was called
+        self._hub.sweep()
+        if self._tls is not None:
+            self._tls.sweep(self._hub.now)
 
     def _sweep(self) -> None:
         assert self._hub is not None  # noqa: S101 - start was called
         try:
-            self._hub.sweep()
+            self._look()
         finally:
             self._timer = self._hub.loop.call_later(_SWEEP_S, self._sweep)
+
+
+def _secure(gate: TlsGate, plain: Callable[[], Connection]) -> Callable[[], TlsChannel]:
+    return lambda: TlsChannel(gate, plain())
+
+
+def _accepts(sock: socket.socket) -> int:
+    """Whether a connection waits to be accepted."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return len(poll.poll(0))

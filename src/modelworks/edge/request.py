@@ -4,8 +4,10 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Protocol
 
+from modelworks.core.ids import uuid7
 from modelworks.edge.exchange import Headers
 from modelworks.edge.head import Head
+from modelworks.edge.trace import REQUEST_ID, TraceContext, request_id_of, trace_of
 
 
 class Answers(Protocol):
@@ -31,6 +33,7 @@ class Request:
     __slots__ = (
         "_answered",
         "_connection",
+        "_id",
         "body",
         "gone",
         "headers",
@@ -59,6 +62,20 @@ class Request:
         self._answered = False
 
     @property
+    def trace(self) -> TraceContext | None:
+        """See `Exchange`; read anew at each asking."""
+        return trace_of(self.headers)
+
+    @property
+    def request_id(self) -> str:
+        """See `Exchange`."""
+        try:
+            return self._id
+        except AttributeError:
+            self._id: str = request_id_of(self.headers) or str(uuid7())
+            return self._id
+
+    @property
     def answered(self) -> bool:
         """Whether `reply` was called."""
         return self._answered
@@ -75,3 +92,14 @@ class Request:
         self.on_gone = None
         if not self.gone:
             self._connection.answered(self, status, body, content_type, headers)
+
+
+class Echoing(Request):
+    """A request that named itself by `X-Request-Id`: its answer repeats the name."""
+
+    __slots__ = ()
+
+    def reply(self, status: int, body: bytes, content_type: bytes, headers: Headers = ()) -> None:
+        """See `Request`."""
+        name = (b"X-Request-Id", self.headers[REQUEST_ID])
+        super().reply(status, body, content_type, (*headers, name))

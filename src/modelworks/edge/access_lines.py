@@ -1,0 +1,124 @@
+"""Entries of a journal as lines: JSON, or the combined format of web servers.
+
+Never a body, never a query: both may hold what is nobody's business.
+"""
+
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import lru_cache
+from time import perf_counter_ns
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+import orjson
+
+from modelworks.edge.journal import Entry
+from modelworks.edge.trace import request_id_of, trace_of
+
+_LONGEST: Final = 1024  # characters of a path or of a header's value
+_MODELS, _PREDICT = [b"v2", b"models"], b"predict"
+_PLAIN: Final = frozenset(range(0x20, 0x7F)) - {0x22, 0x5C}  # needs no escape between quotes
+
+
+class Form(StrEnum):
+    """How a line is written."""
+
+    JSON = "json"
+    COMBINED = "combined"
+
+
+class Lines:
+    """Writes entries in one form."""
+
+    def __init__(self, form: Form) -> None:
+        self._one = _json if form is Form.JSON else _combined
+        self._form = form
+
+    def write(self, entries: Sequence[Entry]) -> bytes:
+        """The lines, each with its end."""
+        offset = time.time_ns() - perf_counter_ns()  # the loop's clock counts from the boot
+        return b"".join([self._one(entry, entry.answered_ns + offset) for entry in entries])
+
+    def missing(self, count: int) -> bytes:
+        """A line that says how many are missing here."""
+        now = time.time_ns()
+        if self._form is Form.JSON:
+            return orjson.dumps({"time": _iso(now), "dropped": count}) + b"\n"
+        return f'- - - [{_clf(now // 10**9)}] "- dropped={count}" 000 0 "-" "-"\n'.encode()
+
+
+def model_of(path: bytes) -> str:
+    """The model that a path names; empty where it names none."""
+    parts = path.split(b"/")[1:]
+    if parts[:2] == _MODELS and len(parts) > 2 and parts[2] != b"stats":
+        return _text(unquote_to_bytes(parts[2]))
+    if parts[0] == _PREDICT and len(parts) == 2:
+        return _text(unquote_to_bytes(parts[1]))
+    return ""
+
+
+@lru_cache(maxsize=1024)
+def _known(path: bytes) -> tuple[str, str]:
+    """A path as text, and its model."""
+    return _text(path), model_of(path)
+
+
+def _text(raw: bytes) -> str:
+    return raw[:_LONGEST].decode("utf-8", "backslashreplace")
+
+
+def _json(entry: Entry, at_ns: int) -> bytes:
+    path, model = _known(entry.path)
+    line: dict[str, Any] = {
+        "time": _iso(at_ns),
+        "client": entry.client,
+        "method": entry.method.decode("ascii", "replace"),
+        "path": path,
+        "status": entry.status,
+        "bytes_in": entry.taken,
+        "bytes_out": entry.given,
+        "duration_us": (entry.answered_ns - entry.received_ns) // 1000,
+    }
+    if model:
+        line["model"] = model
+    trace = trace_of(entry.headers)
+    if trace is not None:
+        line["trace_id"] = trace.trace_id
+        line["parent_id"] = trace.parent_id
+    if request_id := request_id_of(entry.headers):
+        line["request_id"] = request_id
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _combined(entry: Entry, at_ns: int) -> bytes:
+    version = "1.1" if entry.modern else "1.0"
+    line = f"{_quoted(entry.method)} {_quoted(entry.path)} HTTP/{version}" if entry.method else "-"
+    agent = _quoted(entry.headers.get(b"user-agent", b"-"))
+    referrer = _quoted(entry.headers.get(b"referer", b"-").partition(b"?")[0])
+    return (
+        f'{entry.client} - - [{_clf(at_ns // 10**9)}] "{line}" {entry.status} {entry.given} '
+        f'"{referrer}" "{agent}"\n'
+    ).encode()
+
+
+def _quoted(raw: bytes) -> str:
+    """As it stands between quotes: nothing in it ends them, or the line."""
+    raw = raw[:_LONGEST]
+    if _PLAIN.issuperset(raw):
+        return raw.decode("ascii")
+    return "".join(chr(byte) if byte in _PLAIN else f"\\x{byte:02x}" for byte in raw)
+
+
+@lru_cache(maxsize=4)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def _iso(at_ns: int) -> str:
+    return f"{_second(at_ns // 10**9)}.{at_ns // 1_000_000 % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _clf(second: int) -> str:
+    return time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(second))
