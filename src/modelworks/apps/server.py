@@ -8,10 +8,13 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
-from modelworks.apps.server_settings import ServerSettings
+from modelworks.apps.server_calibrate import calibrate
+from modelworks.apps.server_settings import AUTO, ServerSettings
 from modelworks.core.errors import ConflictError, InvalidError, ModelworksError
+from modelworks.serving.sizing import as_set
 
 _log = logging.getLogger("modelworks.server")
 
@@ -28,13 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log.error("%s", error.message)
         return 2
     try:
+        sizing = as_set(settings.workers, settings.threads or 1)
+        if settings.workers == AUTO:
+            sizing = calibrate(settings)
+        settings = replace(settings, workers=sizing.workers, threads=sizing.threads)
         if settings.worker or settings.workers == 1:
             from modelworks.apps.server_run import serve  # noqa: PLC0415 - a supervisor loads no numpy
 
-            return serve(settings)
+            return serve(settings, sizing)
         from modelworks.apps.server_supervise import supervise  # noqa: PLC0415 - the same
 
-        return supervise(settings, given)
+        return supervise(settings, given, sizing)
     except ConflictError as error:
         _log.error("%s", error.message)
         return 6

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from modelworks.apps.server_settings import ServerSettings
+from modelworks.core import codec
+from modelworks.serving.sizing import Sizing
 
 _LOOPBACK = ("127.", "::1", "localhost")
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is bound is the user's choice
@@ -28,13 +30,14 @@ def warn_if_open(host: str) -> str:
     )
 
 
-def announce(settings: ServerSettings, sock: socket.socket) -> None:
+def announce(settings: ServerSettings, sock: socket.socket, sizing: Sizing) -> None:
     """Write the announcement (atomically) and one line for humans."""
     port = sock.getsockname()[1]
     url = url_of(settings.host, port)
     if settings.announce:
         path = Path(settings.announce)
         data = {"url": url, "pid": os.getpid(), "port": port, "workers": settings.workers}
+        data |= {"threads": sizing.threads, "sizing": codec.encode(sizing)}
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         temporary.write_text(json.dumps(data))
         temporary.replace(path)

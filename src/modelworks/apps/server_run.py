@@ -10,15 +10,21 @@ import uvloop
 
 from modelworks.apps.server_announce import announce, warn_if_open
 from modelworks.apps.server_settings import ServerSettings
+from modelworks.core import codec
 from modelworks.edge.listener import bind
 from modelworks.serving.block import Block
+from modelworks.serving.sizing import Sizing
 from modelworks.serving.worker import Worker, WorkerOptions
 
 _log = logging.getLogger("modelworks.server")
 
 
-def serve(settings: ServerSettings) -> int:
+def serve(settings: ServerSettings, sizing: Sizing) -> int:
     """Serve until a signal; 0 when drained.
+
+    Args:
+        settings: with the workers and threads of `sizing`.
+        sizing: why so many; told to whoever asks.
 
     Raises:
         ModelworksError: the port, the list or the model of `--file` cannot be had.
@@ -30,7 +36,8 @@ def serve(settings: ServerSettings) -> int:
         _log.warning("%s", warning)
 
     async def run() -> None:
-        worker = Worker(_options(settings), Block(), sock, lambda: announce(settings, sock))
+        options = _options(settings, sizing)
+        worker = Worker(options, Block(), sock, lambda: announce(settings, sock, sizing))
         await worker.run()
 
     uvloop.run(run())
@@ -42,7 +49,8 @@ def _serve_worker(settings: ServerSettings) -> int:
     link = socket.socket(fileno=told["link"])
     block = Block(settings.workers, told["slot"], told["block"])
     sock = bind(settings.host, settings.port, reuse_port=True)
-    options = _options(settings, patient=told["patient"], alone=False)
+    sizing = codec.decode(Sizing, told["sizing"], "sizing")
+    options = _options(settings, sizing, patient=told["patient"], alone=False)
 
     async def run() -> None:
         worker = Worker(options, block, sock, lambda: None, link)
@@ -53,7 +61,7 @@ def _serve_worker(settings: ServerSettings) -> int:
 
 
 def _options(
-    settings: ServerSettings, *, patient: bool = False, alone: bool = True
+    settings: ServerSettings, sizing: Sizing, *, patient: bool = False, alone: bool = True
 ) -> WorkerOptions:
     return WorkerOptions(
         version=version("modelworks"),
@@ -64,4 +72,5 @@ def _options(
         strict=bool(settings.file),
         parent=settings.with_parent and alone,
         patient=patient,
+        sizing=sizing,
     )

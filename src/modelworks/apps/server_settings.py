@@ -1,7 +1,7 @@
 """Settings of the model server: command line over environment over defaults."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,21 @@ from modelworks.core.reference import model_name
 from modelworks.core.served import ServedList, ServedModel
 
 PREFIX = "MODELWORKS_SERVER_"
+AUTO = 0  # workers and threads: as a calibration finds best
+_COUNTS = ("workers", "threads")
+
+
+def count_or_auto(text: str) -> int:
+    """`auto` or a number from 1, as options and variables have it.
+
+    Raises:
+        ValueError: neither.
+    """
+    if text == "auto":
+        return AUTO
+    if (count := int(text)) < 1:
+        raise ValueError(text)
+    return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +38,8 @@ class ServerSettings:
         name: of the model of `file`; "" = from the file's name.
         host: address to listen on.
         port: 0 = a free one.
-        workers: processes on the port.
-        threads: engine threads a model and worker.
+        workers: processes on the port; AUTO = as a calibration finds best.
+        threads: engine threads a model and worker; AUTO = 1, or as the calibration finds best.
         drain_seconds: how long a drain may take.
         announce: file that is written when the server is ready; "" = none.
         with_parent: end when the parent process ends.
@@ -37,7 +52,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
-    threads: int = 1
+    threads: int = AUTO
     drain_seconds: float = 30.0
     announce: str = ""
     with_parent: bool = False
@@ -61,8 +76,8 @@ class ServerSettings:
             raise InvalidError("give --served LIST or --file MODEL, one of them", field="served")
         for name, value, lowest, highest in (
             ("port", self.port, 0, 65535),
-            ("workers", self.workers, 1, 256),
-            ("threads", self.threads, 1, 256),
+            ("workers", self.workers, 0, 256),
+            ("threads", self.threads, 0, 256),
             ("drain_seconds", self.drain_seconds, 0, 3600),
         ):
             if not lowest <= value <= highest:
@@ -99,11 +114,11 @@ def _from_environment(base: ServerSettings, environ: Mapping[str, str]) -> Serve
         if name not in kinds:
             known = ", ".join(PREFIX + known.upper() for known in kinds)
             raise InvalidError(f"{key} is no setting; known are {known}", field=key)
-        values[name] = _parse(key, text, kinds[name])
+        values[name] = _parse(key, text, count_or_auto if name in _COUNTS else kinds[name])
     return replace(base, **values)
 
 
-def _parse(key: str, text: str, kind: type) -> Any:
+def _parse(key: str, text: str, kind: Callable[[str], Any]) -> Any:
     if kind is bool:
         if text not in {"0", "1"}:
             raise InvalidError(f"{key}: 0 or 1 is wanted, not '{text}'", field=key)
@@ -111,7 +126,8 @@ def _parse(key: str, text: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise InvalidError(f"{key}: '{text}' is no {kind.__name__}", field=key) from error
+        wanted = "number from 1, nor auto" if kind is count_or_auto else kind.__name__
+        raise InvalidError(f"{key}: '{text}' is no {wanted}", field=key) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,8 +143,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", help="name of the model of --file")
     add("--host", help="address to listen on (127.0.0.1)")
     add("--port", type=int, help="port, 0 = a free one (8000)")
-    add("--workers", type=int, help="processes on the port (1)")
-    add("--threads", type=int, help="engine threads a model and worker (1)")
+    many = "N|auto"
+    add("--workers", type=count_or_auto, metavar=many, help="processes on the port (1)")
+    add("--threads", type=count_or_auto, metavar=many, help="engine threads a model and worker (1)")
     add("--drain-seconds", type=float, help="how long a drain may take (30)")
     add("--announce", metavar="FILE", help="write url, port and pid there when ready")
     add("--with-parent", action="store_true", default=None, help="end when the parent ends")

@@ -24,12 +24,14 @@ from modelworks.serving.control import LOAD, UNLOAD, Control
 from modelworks.serving.infer import JSON, infer, refuse
 from modelworks.serving.models import Entry, ModelTable
 from modelworks.serving.predict import predict
+from modelworks.serving.sizing import Sizing, as_set
 from modelworks.serving.statistics import Recorder
 
 _log = logging.getLogger("modelworks.serving")
 Answer: TypeAlias = Callable[[Exchange], None]
 Methods: TypeAlias = dict[bytes, Answer]
 _POST: Final = b"POST"
+_ALONE: Final = as_set(1, 1)
 
 
 class App:
@@ -39,16 +41,18 @@ class App:
         block: the counters.
         version: of Modelworks.
         started: Unix time of the server's start.
+        sizing: of workers and threads.
 
     Attributes:
         draining: not ready any more; requests are still answered.
     """
 
-    def __init__(self, block: Block, version: str, started: float) -> None:
+    def __init__(self, block: Block, version: str, started: float, sizing: Sizing = _ALONE) -> None:
         self.draining = False
         self._block = block
         self._version = version
         self._started = started
+        self._sizing = sizing
         self._recorder = Recorder.of_server(block)
         self._hot: dict[bytes, Answer] = {}
         self._table: ModelTable | None = None
@@ -113,7 +117,7 @@ class App:
         """
         match path:
             case ["v2"]:
-                return _get(lambda: documents.server(self._version))
+                return _get(lambda: documents.server(self._version, self._sizing))
             case ["v2", "health", "live"]:
                 return _get(lambda: oip.server_live(live=True))
             case ["v2", "health", "ready"]:
@@ -146,7 +150,7 @@ class App:
             case ["stats"]:
                 return _get(lambda: documents.statistics(self._block, self._of(name, version)))
             case ["config"]:
-                return _get(lambda: documents.config(table.resolve(name, version)))
+                return _get(lambda: documents.config(table.resolve(name, version), self._sizing))
         raise NotFoundError(f"a model has no '{'/'.join(rest)}'"[:200])
 
     def _of(self, name: str, version: str | None) -> list[Entry]:

@@ -5,12 +5,14 @@ from typing import Any, Final
 
 import orjson
 
+from modelworks.core import codec
 from modelworks.core.tensor import Signature, TensorSpec
 from modelworks.protocol.oip import documents
 from modelworks.protocol.oip.documents import BatchStatistics, Duration, IndexEntry, ModelStatistics
 from modelworks.serving.block import Block
 from modelworks.serving.live import Live
 from modelworks.serving.models import Entry, ModelTable
+from modelworks.serving.sizing import Sizing
 from modelworks.serving.statistics import Numbers, Outcome, Stage, read
 
 EXTENSIONS: Final = (
@@ -24,9 +26,10 @@ EXTENSIONS: Final = (
 _CONFIG_TYPES: Final = {"BYTES": "TYPE_STRING"}
 
 
-def server(version: str) -> bytes:
-    """`GET /v2`."""
-    return documents.server_metadata("modelworks", version, EXTENSIONS)
+def server(version: str, sizing: Sizing) -> bytes:
+    """`GET /v2`: the protocol's own keys, and how many workers and threads there are and why."""
+    found = documents.server_metadata("modelworks", version, EXTENSIONS)
+    return found[:-1] + b',"sizing":' + orjson.dumps(codec.encode(sizing)) + b"}"
 
 
 def model(live: Live, table: ModelTable) -> bytes:
@@ -84,7 +87,7 @@ def _statistics(name: str, version: str, numbers: Numbers) -> ModelStatistics:
     )
 
 
-def config(live: Live) -> bytes:
+def config(live: Live, sizing: Sizing) -> bytes:
     """`GET .../config`: the part of Triton's model configuration that means something here."""
     signature: Signature = live.signature
     batched = live.batched
@@ -96,7 +99,7 @@ def config(live: Live) -> bytes:
         "max_batch_size": live.batching.max_batch_size if batched else 0,
         "input": [_tensor(spec, batched=batched) for spec in signature.inputs],
         "output": [_tensor(spec, batched=batched) for spec in signature.outputs],
-        "instance_group": [{"name": live.name, "kind": "KIND_CPU", "count": 1}],
+        "instance_group": [{"name": live.name, "kind": "KIND_CPU", "count": sizing.workers}],
         "parameters": {"unbatched": {"string_value": live.unbatched}} if live.unbatched else {},
     }
     if batched:

@@ -21,11 +21,13 @@ from modelworks.serving.app import App
 from modelworks.serving.block import Block
 from modelworks.serving.control import Link, LocalControl, act_here
 from modelworks.serving.models import ModelTable
+from modelworks.serving.sizing import Sizing, as_set
 from modelworks.serving.watch import ListWatch
 
 _log = logging.getLogger("modelworks.serving")
 _PARENT_PERIOD_S: Final = 0.25
 _LIMITS: Final = Limits()
+_ALONE: Final = as_set(1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class WorkerOptions:
         strict: a model that cannot be loaded ends the process instead of being unavailable.
         parent: end when the parent process does.
         patient: listen only when the models are loaded: others serve the port meanwhile.
+        sizing: how many workers and threads there are, and why.
     """
 
     version: str
@@ -53,6 +56,7 @@ class WorkerOptions:
     strict: bool = False
     parent: bool = False
     patient: bool = False
+    sizing: Sizing = _ALONE
 
 
 class Worker:
@@ -80,7 +84,7 @@ class Worker:
         self._link: Link | None = None
         self._ready = ready
         self._over = asyncio.Event()
-        self._app = App(block, options.version, time.time())
+        self._app = App(block, options.version, time.time(), options.sizing)
         self._table = ModelTable(block, options.threads, self._app.refresh)
         self._listener = Listener(self._app, options.limits)
         self._watch: ListWatch | None = None
