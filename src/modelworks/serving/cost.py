@@ -6,7 +6,9 @@ INLINE_NS: Final = 1_000_000
 """Calls shorter than this run on the loop: handing over costs more than the loop's pause."""
 _WEIGHT: Final = 0.2
 _SURPRISE: Final = 4.0
-_BUCKETS: Final = 48
+_BUCKETS: Final = 65  # bits of a row count, and none
+_HALF_MORE: Final = 1.5
+_GROWN: Final = 1 << 20
 
 
 class Cost:
@@ -19,27 +21,29 @@ class Cost:
     """
 
     def __init__(self, *, by_rows: bool = True) -> None:
-        self._by_rows = by_rows
+        self._most = INLINE_NS if by_rows else 0
         self._ns = [0.0] * _BUCKETS
 
     def learn(self, rows: int, ns: float) -> None:
         """One call of `rows` rows took `ns`."""
-        bucket = min(rows.bit_length(), _BUCKETS - 1)
-        known = self._ns[bucket]
+        averages = self._ns
+        bucket = rows.bit_length()
+        known = averages[bucket]
         if known:
             # One call that the system interrupted says little; a model that became slow is
             # noticed all the same, within ten calls.
-            ns = min(ns, _SURPRISE * known)
-            self._ns[bucket] = known + _WEIGHT * (ns - known)
+            if ns > _SURPRISE * known:  # noqa: PLR1730 - `min` costs more than all the rest here
+                ns = _SURPRISE * known
+            averages[bucket] = known + _WEIGHT * (ns - known)
         else:
-            self._ns[bucket] = float(ns)
+            averages[bucket] = float(ns)
 
     def predict(self, rows: int) -> float:
         """Nanoseconds for `rows` rows: the average there, else scaled from the nearest smaller.
 
         Without any knowledge it is infinite: an unknown call does not stop the loop.
         """
-        bucket = min(rows.bit_length(), _BUCKETS - 1)
+        bucket = rows.bit_length()
         known = self._ns[bucket]
         if known:
             return known
@@ -51,4 +55,12 @@ class Cost:
 
     def inline(self, rows: int) -> bool:
         """Whether a call of `rows` rows may run on the loop."""
-        return self._by_rows and self.predict(rows) < INLINE_NS
+        return (self._ns[rows.bit_length()] or self.predict(rows)) < self._most
+
+    def beside(self, rows: int) -> int:
+        """Rows that a call of `rows` may grow to and take at most half as long again."""
+        most = _HALF_MORE * self.predict(rows)
+        grown = rows
+        while grown < _GROWN and self.predict(2 * grown) <= most:
+            grown *= 2
+        return grown

@@ -300,7 +300,7 @@ def test_cancelling_frees_the_queue_and_leaves_nothing_behind():
             batcher.submit(member)
             batcher.cancel(member)
         assert batcher.items == 0
-        assert not batcher._queues
+        assert not list(batcher._line)
         batcher.cancel(running)  # taken already: its answer comes
         session.gate.set()
         await settle([running])

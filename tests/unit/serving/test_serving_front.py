@@ -103,7 +103,7 @@ def test_a_call_in_flight_ends_on_the_version_it_began_with(front, slowed, tmp_p
     _, gate = slowed
     with ThreadPoolExecutor(2) as pool:
         begun = pool.submit(ask, front, 5)
-        until(lambda: front.live.batcher._running)
+        until(lambda: front.live.batcher._aboard)
         moving = pool.submit(front.apply, version(tmp_path, 2, 3.0))
         until(lambda: front.live.version == "2.0.0")
         assert ask(front, 5) == (15.0, "2.0.0")
@@ -143,7 +143,7 @@ def test_a_full_queue_and_a_late_answer(tmp_path):
         batcher._cost.inline = lambda _rows: False
         with ThreadPoolExecutor(8) as pool:
             begun = pool.submit(ask, front, 1)
-            until(lambda: batcher._running)
+            until(lambda: batcher._aboard)
             late = pool.submit(ask, front, 2, 0.2)
             with pytest.raises(DeadlineError, match=r"within 0\.2 s"):
                 late.result()
