@@ -109,6 +109,11 @@ class InferMember(Answering):
         self.template = template
         self.varying = varying
 
+    @property
+    def priority(self) -> int:
+        """See `Member`."""
+        return self.request.priority
+
     def decode(self) -> None:
         """Make the inputs of a known request.
 

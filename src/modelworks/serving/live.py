@@ -94,6 +94,7 @@ class Live:
             self._called,
             partial(answer, self),
             gather,
+            one_shape=self.one_shape or not self.batched,
         )
 
     def watch(self, changed: Callable[[str], None]) -> None:
