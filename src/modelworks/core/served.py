@@ -21,6 +21,17 @@ ENGINES = {"onnx": "onnxruntime", "tflite": "litert", "openvino-ir": "openvino",
 """Artifact format -> the engine that serves it."""
 
 
+BATCHING_BOUNDS = {
+    "max_batch_size": (1, 65_536),
+    "max_queue_size": (1, 10_000_000),
+    "max_delay_ms": (0, 60_000),
+    "priority_levels": (1, 32),
+    "timeout_ms": (0, 86_400_000),
+    "latency_goal_ms": (0, 3_600_000),
+}
+"""What `Batching` takes, both ends included."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batching:
     """How one model's requests share engine calls.
@@ -29,7 +40,8 @@ class Batching:
         max_batch_size: items (rows) in one engine call; 1 turns batching off.
         max_queue_size: items waiting at most; more are answered 503.
         max_delay_ms: how long an idle engine may wait for a batch to fill; 0 = it never waits.
-        priority_levels: requests may say `priority` 1 (first) to this; 1 = all are equal.
+        priority_levels: requests may say `priority` 1 (first) to this; who says nothing is of the
+            last level. 1 = all are equal, whatever they say.
         timeout_ms: of requests that bring no `timeout` of their own; 0 = they wait for ever.
         latency_goal_ms: batch size and delay are learnt, within the limits above, so that 99 of
             100 requests are answered within it; 0 = nothing is learnt.
@@ -41,6 +53,23 @@ class Batching:
     priority_levels: int = 1
     timeout_ms: float = 0.0
     latency_goal_ms: float = 0.0
+
+    def check(self, where: str = "") -> None:
+        """Refuse what cannot be.
+
+        Args:
+            where: stands before the field's name in errors (`models[0].batching`).
+
+        Raises:
+            InvalidError: a value out of its bounds; `field` names it.
+        """
+        for name, (lowest, highest) in BATCHING_BOUNDS.items():
+            value = getattr(self, name)
+            if not lowest <= value <= highest:  # NaN is out of all bounds
+                path = f"{where}.{name}".lstrip(".")
+                raise InvalidError(
+                    f"{path}: {value} is not from {lowest:g} to {highest:g}", field=path
+                )
 
 
 class Isolation(StrEnum):
