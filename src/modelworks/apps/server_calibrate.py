@@ -13,7 +13,12 @@ from typing import Any, Final
 
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
-from modelworks.core.errors import CrashedError, DeadlineError, ModelworksError
+from modelworks.core.errors import (
+    CrashedError,
+    DeadlineError,
+    ModelworksError,
+    UnavailableError,
+)
 from modelworks.core.machine import Machine, this_machine
 from modelworks.serving.sizing import MEMORY, Calibrated, Sizing, Speed, decide, usable
 from modelworks.serving.wire import Lines, Message, line, unpack_error
@@ -21,8 +26,10 @@ from modelworks.serving.wire import Lines, Message, line, unpack_error
 _log = logging.getLogger("modelworks.server")
 _SPEED_S: Final = 0.15
 _HTTP_S: Final = 0.3
+_ROUNDS: Final = 2  # the quieter one counts: somebody else may use the machine just then
 _OPTIONAL_S: Final = 3.0  # steps that only refine are left out after that
-_STEP_S: Final = 60.0  # one answer of a probe, at most
+_ALL_S: Final = 30.0  # whatever the models are, the server starts after that
+_END_S: Final = 10.0
 _PROBES: Final = 8  # processes at the same time; more cores are told by extension
 _THREADS_NS: Final = 200_000  # shorter calls gain nothing from threads
 
@@ -54,7 +61,8 @@ def _measure(
 ) -> tuple[list[Calibrated], int]:
     """Every model with its speeds, and the memory of a process without any."""
     began = time.monotonic()
-    first = _Probe(settings, stack)
+    until = began + _ALL_S
+    first = _Probe(settings, stack, until)
     loaded = first.ask(do="load", threads=settings.threads or 1)
     models = codec.decode(list[Calibrated], loaded["models"], "models")
     base, spent = loaded["base"], time.monotonic() - began
@@ -63,19 +71,21 @@ def _measure(
     alone = first.ask(do="speed", seconds=_SPEED_S)["speeds"]
     speeds = _Speeds(models)
     speeds.add(alone, settings.threads or 1, 1)
-    http = first.ask(do="http", seconds=_HTTP_S)["http"]
+    http: dict[str, float] = {}
+    with contextlib.suppress(CrashedError, UnavailableError):  # then its usual cost is assumed
+        http = first.ask(do="http", seconds=_HTTP_S)["http"]
     cores = usable(machine)
     enough = began + spent + _OPTIONAL_S
     others = _affordable(machine, models, base, min(cores, _PROBES)) - 1
     if others > 0 and time.monotonic() + spent < enough:
-        crowd = [first, *(_Probe(settings, stack) for _ in range(others))]
+        crowd = [first, *(_Probe(settings, stack, until) for _ in range(others))]
         _together(crowd[1:], do="load", threads=settings.threads or 1)
-        found = [answer["speeds"] for answer in _together(crowd, do="speed", seconds=_SPEED_S)]
-        slowest = {key: max(each.get(key, 0.0) for each in found) for key in found[0]}
+        rounds = [_slowest(crowd) for _ in range(_ROUNDS)]
+        slowest = {key: min(each[key] for each in rounds) for key in rounds[0]}
         speeds.add(slowest, settings.threads or 1, len(crowd))
         for probe in crowd[1:]:
             probe.end()
-    long = any(ns >= _THREADS_NS for ns in alone.values())
+    long = any(model.call_ns >= _THREADS_NS for model in models)
     for threads in _doublings(cores) if long and not settings.threads else ():
         if time.monotonic() + spent < enough:
             first.ask(do="load", threads=threads)
@@ -109,7 +119,8 @@ class _Speeds:
 class _Probe:
     """One process that measures; ended with the stack it was made in."""
 
-    def __init__(self, settings: ServerSettings, stack: ExitStack) -> None:
+    def __init__(self, settings: ServerSettings, stack: ExitStack, until: float) -> None:
+        self._until = until
         ours, theirs = socket.socketpair()
         self.link = stack.enter_context(ours)
         self._lines = Lines()
@@ -139,17 +150,16 @@ class _Probe:
             DeadlineError: it did not answer in time.
             ModelworksError: what it could not do.
         """
-        end = time.monotonic() + _STEP_S
         while True:
-            self.link.settimeout(max(0.01, end - time.monotonic()))
+            self.link.settimeout(max(0.01, self._until - time.monotonic()))
             try:
                 data = self.link.recv(65536)
             except TimeoutError:
-                raise DeadlineError(f"it took longer than {_STEP_S:g} s") from None
+                raise DeadlineError(f"it took longer than {_ALL_S:g} s") from None
             except OSError:
                 data = b""
             if not data:
-                code = self._process.wait(_STEP_S)
+                code = self._process.wait(_END_S)
                 raise CrashedError(f"the process that measured ended with exit code {code}")
             for found in self._lines.feed(data):
                 if "error" in found:
@@ -165,13 +175,19 @@ class _Probe:
         """Kill it: it holds nothing that has to be put away. Twice is quiet."""
         if self._process.poll() is None:
             self._process.kill()
-        self._process.wait(_STEP_S)
+        self._process.wait(_END_S)
 
 
 def _together(probes: Sequence[_Probe], **command: Any) -> list[Message]:
     for probe in probes:
         probe.tell(**command)
     return [probe.answer() for probe in probes]
+
+
+def _slowest(crowd: Sequence[_Probe]) -> dict[str, float]:
+    """Each model's time in the process that was slowest, all running it at the same time."""
+    found = [answer["speeds"] for answer in _together(crowd, do="speed", seconds=_SPEED_S)]
+    return {key: max(each.get(key, 0.0) for each in found) for key in found[0]}
 
 
 def _affordable(machine: Machine, models: Sequence[Calibrated], base: int, most: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
-from modelworks.core.errors import ModelworksError
+from modelworks.core.errors import CrashedError, ModelworksError
 from modelworks.core.served import ServedList, read_served
 from modelworks.serving.probe import Probe
 from modelworks.serving.wire import Lines, Message, line, pack_error
@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     answer = _obey(probe, command)
                 except ModelworksError as error:
                     answer = {"error": pack_error(error)}
+                except Exception as error:  # noqa: BLE001 - an engine's bug: the server still starts
+                    what = CrashedError(f"{type(error).__name__}: {error}"[:300])
+                    answer = {"error": pack_error(what)}
                 link.sendall(line(answer))
     return 0
 

@@ -35,7 +35,7 @@ class UpSettings:
         host: both listen there.
         control_port: of the control plane and console; 0 = a free one.
         port: of the model server; 0 = a free one.
-        workers: processes of the model server.
+        workers: processes of the model server, a number or `auto`.
         hosts: further names under which browsers may reach the control plane.
         stores: where rows and files are, where that is not the data folder.
     """
@@ -44,7 +44,7 @@ class UpSettings:
     host: str = "127.0.0.1"
     control_port: int = 8080
     port: int = 8000
-    workers: int = 1
+    workers: str = "1"
     hosts: tuple[str, ...] = ()
     stores: Stores = field(default_factory=Stores)
 
@@ -206,7 +206,7 @@ def _parts(settings: UpSettings) -> tuple[Part, Part]:
     server = Part(
         "model server",
         "modelworks.apps.server",
-        ["--served", served, "--workers", str(settings.workers), *common],
+        ["--served", served, "--workers", settings.workers, *common],
         settings.port,
         home.logs / "server.log",
     )

@@ -12,6 +12,7 @@ from modelworks.apps.embed import local
 from modelworks.cli.context import json_option, settings
 from modelworks.cli.exits import Exit
 from modelworks.cli.output import Output
+from modelworks.cli.workers import WORKERS, WORKERS_HELP
 from modelworks.client import endpoints
 from modelworks.core.errors import CrashedError, ModelworksError, NotFoundError, UnsupportedError
 from modelworks.core.home import Home
@@ -26,7 +27,7 @@ from modelworks.core.served import write_served
 @click.option("--name", default="", help="Of the model, with --file (default: the file's name).")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256))
+@click.option("--workers", default="1", show_default=True, type=WORKERS, help=WORKERS_HELP)
 @json_option
 def serve(
     models: tuple[str, ...],
@@ -34,7 +35,7 @@ def serve(
     name: str,
     host: str,
     port: int,
-    workers: int,
+    workers: str,
     as_json: bool,
 ) -> int:
     """Serve models over HTTP until Ctrl-C or SIGTERM; requests under way are finished first.
@@ -51,7 +52,7 @@ def serve(
         raise click.UsageError("--name goes with --file")
     home, out = settings().home, Output(as_json=as_json)
     free(host, port)
-    listen = ["--host", host, "--port", str(port), "--workers", str(workers), "--with-parent"]
+    listen = ["--host", host, "--port", str(port), "--workers", workers, "--with-parent"]
     if file is not None:
         if file == Path() or not file.exists():  # an empty variable of a script is no folder
             raise NotFoundError(f"no file {file}", field="file")

@@ -7,6 +7,7 @@ import click
 
 from modelworks.cli.context import json_option, settings
 from modelworks.cli.output import Output
+from modelworks.cli.workers import WORKERS, WORKERS_HELP
 from modelworks.core.errors import InvalidError
 
 
@@ -14,7 +15,7 @@ from modelworks.core.errors import InvalidError
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--control-port", default=8080, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256))
+@click.option("--workers", default="1", show_default=True, type=WORKERS, help=WORKERS_HELP)
 @click.option(
     "--allow-host",
     "allowed",
@@ -29,7 +30,7 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     host: str,
     port: int,
     control_port: int,
-    workers: int,
+    workers: str,
     allowed: tuple[str, ...],
     database: str,
     artifacts: str,
