@@ -10,19 +10,24 @@ from modelworks.edge.exchange import Headers
 JSON = b"application/json"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 BODILESS = frozenset({204, 304})
+_KEPT = 64  # kinds of answers with their heads ready; headers may be the callers' choice
 
 
 class HeadWriter:
     """Builds answers; the part that is the same for a second is kept ready.
 
     `refresh` is called by the sweep, so no request formats a date.
+
+    Attributes:
+        usual: by content type, or content type and further headers: the head of a 200 up to the
+            number of its bytes.
     """
 
-    __slots__ = ("_date", "_starts", "_usual")
+    __slots__ = ("_date", "_starts", "usual")
 
     def __init__(self) -> None:
         self._starts: dict[int, bytes] = {}
-        self._usual: dict[tuple[int, bytes], bytes] = {}
+        self.usual: dict[bytes | tuple[bytes, Headers], bytes] = {}
         self._date = b""
         self.refresh()
 
@@ -32,7 +37,7 @@ class HeadWriter:
         if date != self._date:
             self._date = date
             self._starts.clear()
-            self._usual.clear()
+            self.usual.clear()
 
     def start(self, status: int) -> bytes:
         """Status line and Date."""
@@ -46,15 +51,12 @@ class HeadWriter:
             self._starts[status] = known
         return known
 
-    def usual(self, status: int, content_type: bytes, size: int) -> bytes:
-        """The head of an answer with a body and no further headers."""
-        known = self._usual.get((status, content_type))
-        if known is None:
-            if not content_type or len(self._usual) > 64:  # a bound: content types are few
-                return self.head(status, size, content_type, (), b"")
-            known = b"%bContent-Type: %b\r\nContent-Length: " % (self.start(status), content_type)
-            self._usual[status, content_type] = known
-        return b"%b%d\r\n\r\n" % (known, size)
+    def keep(self, content_type: bytes, headers: Headers) -> None:
+        """Have the beginning of a 200 of that kind ready in `usual`, as long as there is room."""
+        if len(self.usual) < _KEPT:
+            key = (content_type, headers) if headers else content_type
+            head = self.head(200, 0, content_type, headers, b"")
+            self.usual[key] = head.removesuffix(b"0\r\n\r\n")
 
     def head(
         self,

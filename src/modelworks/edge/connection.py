@@ -56,12 +56,10 @@ class Connection(asyncio.Protocol):
         "_outflow",
         "_partial",
         "_queue",
-        "_raw",
         "_reading",
         "_received",
         "_since",
         "_transport",
-        "_whole",
         "state",
     )
 
@@ -78,8 +76,6 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Request] = deque()
         self._buffer = b""  # read and not yet used: a partial head, or requests held back
         self._partial = False  # the buffer is the beginning of a head
-        self._raw = b""  # the bytes of the last head
-        self._whole = -1  # with those of its body, when their number is known
         self._head = _EDGE_HEAD
         self._body: SizedBody | ChunkDecoder | None = None
         self._received = 0  # bytes of the present body, as counted in the hub
@@ -144,16 +140,15 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
-        self._active = self._hub.now
-        if (
-            len(data) == self._whole
-            and self.state is _HEAD
-            and self._reading
-            and not self._buffer
-            and data.startswith(self._raw)
-        ):  # the hot path: one whole request with the same head as the last one
-            self._dispatch(self._head, data[len(self._raw) :])
-            return
+        hub = self._hub
+        self._active = hub.now
+        if self.state is _HEAD and self._reading and not self._buffer:
+            end = data.find(b"\r\n\r\n") + 4
+            head = hub.heads.get(data[:end])
+            if head is not None and head.usual and end + head.length == len(data):
+                # The hot path: one whole request, its head word for word as one before it.
+                self._dispatch(head, data[end:])
+                return
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
@@ -183,13 +178,8 @@ class Connection(asyncio.Protocol):
         if end == 3 or data[position] == 13:  # no end, or an empty line (CR) first
             return self._take_partial(data, position)
         raw = data[position:end]
-        if raw != self._raw:
-            self._head = self._parse(raw)
-            self._raw = raw
-            plain = self._head.length >= 0 and not (self._head.coding or self._head.echo)
-            self._whole = len(raw) + self._head.length if plain else -1
+        self._head = head = self._parse(raw)
         self._partial = False
-        head = self._head
         stop = end + head.length
         if end <= stop <= len(data):
             self._dispatch(head, data[end:stop], Echoing if head.echo else Request)
@@ -307,11 +297,18 @@ class Connection(asyncio.Protocol):
             request.kept = (status, body, content_type, headers)
             return
         queue.popleft()
-        self._hub.in_flight -= 1
-        self._send(request, status, body, content_type, headers)
+        hub = self._hub
+        hub.in_flight -= 1
+        start = None
+        if request.usual and self.state is _HEAD and hub.drain_since is None and status == 200:
+            start = hub.writer.usual.get((content_type, headers) if headers else content_type)
+        if start is not None and len(body) < _LARGE:
+            self._transport.write(b"%b%d\r\n\r\n%b" % (start, len(body), body))
+        else:
+            self._send(request, status, body, content_type, headers)
         while queue and (kept := queue[0].kept) is not None:
             request = queue.popleft()
-            self._hub.in_flight -= 1
+            hub.in_flight -= 1
             self._send(request, *kept)
         if not self._reading:
             self._unblock()
@@ -328,10 +325,9 @@ class Connection(asyncio.Protocol):
         )
         connection = b"close" if last else b"" if request.modern else b"keep-alive"
         bare = request.method == b"HEAD" or status in BODILESS
-        if connection or headers or bare:
-            head = hub.writer.head(status, len(body), content_type, headers, connection)
-        else:
-            head = hub.writer.usual(status, content_type, len(body))
+        head = hub.writer.head(status, len(body), content_type, headers, connection)
+        if request.usual and status == 200:
+            hub.writer.keep(content_type, headers)
         if bare:
             self._transport.write(head)
         elif len(body) > _LARGE:

@@ -9,7 +9,7 @@ Host, CONNECT, protocol upgrades.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httptools
 
@@ -58,6 +58,7 @@ class Head:
         expects: `Expect: 100-continue`.
         coding: `gzip`, `deflate`, or empty.
         echo: the answer repeats the request's `X-Request-Id`.
+        usual: the length of its body is known, and neither it nor its answer needs any thought.
     """
 
     method: bytes
@@ -70,6 +71,12 @@ class Head:
     expects: bool
     coding: str
     echo: bool = False
+    usual: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Sum up."""
+        special = self.coding or self.echo or self.length < 0 or self.method == b"HEAD"
+        self.usual = self.modern and self.keep_alive and not special
 
 
 class _Collector:

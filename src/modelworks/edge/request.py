@@ -27,6 +27,7 @@ class Request:
 
     Attributes:
         modern: it came as HTTP/1.1.
+        usual: nothing in it asks for another answer than the usual one.
         kept: its answer, while earlier requests of the connection wait for theirs.
     """
 
@@ -44,6 +45,7 @@ class Request:
         "path",
         "query",
         "received_ns",
+        "usual",
     )
 
     def __init__(self, connection: Answers, head: Head, body: bytes) -> None:
@@ -57,6 +59,7 @@ class Request:
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
         self.modern = head.modern
+        self.usual = head.usual
         self.kept: tuple[int, bytes, bytes, Headers] | None = None
         self._connection = connection
         self._answered = False
