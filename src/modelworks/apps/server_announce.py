@@ -8,32 +8,45 @@ from pathlib import Path
 
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
+from modelworks.edge.unix import UnixSocket
 from modelworks.serving.sizing import Sizing
 
 _LOOPBACK = ("127.", "::1", "localhost")
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is bound is the user's choice
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, scheme: str = "http") -> str:
     """`http://127.0.0.1:8000`; an address that means every one becomes loopback."""
     host = _ANY.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def warn_if_open(host: str) -> str:
-    """A warning for a host that others can reach; empty for loopback."""
-    if host.startswith(_LOOPBACK):
+def warn_if_open(settings: ServerSettings) -> str:
+    """A warning for a host that others can reach; empty where nobody or only the known can."""
+    host = settings.host
+    if settings.unix_only or settings.client_ca or host.startswith(_LOOPBACK):
         return ""
     return (
         f"listening on {host}: there is no access control yet, everybody who reaches this address "
-        "can use and unload the models; put a proxy that checks callers in front of it"
+        "can use and unload the models; ask for certificates (--client-ca), or put a proxy that "
+        "checks callers in front of it"
     )
 
 
-def announce(settings: ServerSettings, sock: socket.socket, sizing: Sizing) -> None:
+def announce(
+    settings: ServerSettings,
+    sock: socket.socket | None,
+    unix: UnixSocket | None,
+    sizing: Sizing,
+) -> None:
     """Write the announcement (atomically) and one line for humans."""
-    port = sock.getsockname()[1]
-    url = url_of(settings.host, port)
+    port = sock.getsockname()[1] if sock is not None else 0
+    urls = []
+    if sock is not None:
+        urls.append(url_of(settings.host, port, "https" if settings.tls_cert else "http"))
+    if unix is not None:
+        urls.append(f"unix://{unix.path}")
+    url = urls[0]
     if settings.announce:
         path = Path(settings.announce)
         data = {"url": url, "pid": os.getpid(), "port": port, "workers": settings.workers}
@@ -41,5 +54,5 @@ def announce(settings: ServerSettings, sock: socket.socket, sizing: Sizing) -> N
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         temporary.write_text(json.dumps(data))
         temporary.replace(path)
-    sys.stderr.write(f"serving on {url}\n")
+    sys.stderr.write(f"serving on {' and '.join(urls)}\n")
     sys.stderr.flush()

@@ -3,16 +3,21 @@
 import json
 import logging
 import socket
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import uvloop
 
 from modelworks.apps.server_announce import announce, warn_if_open
+from modelworks.apps.server_doors import open_unix
+from modelworks.apps.server_models import policy_of
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
 from modelworks.edge.listener import bind
+from modelworks.edge.unix import UnixSocket
 from modelworks.serving.block import Block
+from modelworks.serving.doors import Openings
 from modelworks.serving.sizing import Sizing
 from modelworks.serving.worker import Worker, WorkerOptions
 
@@ -31,16 +36,22 @@ def serve(settings: ServerSettings, sizing: Sizing) -> int:
     """
     if settings.worker:
         return _serve_worker(settings)
-    sock = bind(settings.host, settings.port)
-    if warning := warn_if_open(settings.host):
+    sock = None if settings.unix_only else bind(settings.host, settings.port)
+    unix = open_unix(settings)
+    if warning := warn_if_open(settings):
         _log.warning("%s", warning)
+    openings = _openings(settings, sock, unix.sock if unix else None, unix)
 
     async def run() -> None:
         options = _options(settings, sizing)
-        worker = Worker(options, Block(), sock, lambda: announce(settings, sock, sizing))
-        await worker.run()
+        ready = partial(announce, settings, sock, unix, sizing)
+        await Worker(options, Block(), openings, ready).run()
 
-    uvloop.run(run())
+    try:
+        uvloop.run(run())
+    finally:
+        if unix is not None:
+            unix.remove()
     return 0
 
 
@@ -48,16 +59,33 @@ def _serve_worker(settings: ServerSettings) -> int:
     told = json.loads(settings.worker)
     link = socket.socket(fileno=told["link"])
     block = Block(settings.workers, told["slot"], told["block"])
-    sock = bind(settings.host, settings.port, reuse_port=True)
+    sock = None if settings.unix_only else bind(settings.host, settings.port, reuse_port=True)
+    unix = socket.socket(fileno=told["unix"]) if told["unix"] is not None else None
+    openings = _openings(settings, sock, unix)
     sizing = codec.decode(Sizing, told["sizing"], "sizing")
     options = _options(settings, sizing, patient=told["patient"], alone=False)
 
     async def run() -> None:
-        worker = Worker(options, block, sock, lambda: None, link)
+        worker = Worker(options, block, openings, lambda: None, link)
         await worker.run(tuple((model, verb) for model, verb in told["overrides"]))
 
     uvloop.run(run())
     return 0
+
+
+def _openings(
+    settings: ServerSettings,
+    tcp: socket.socket | None,
+    unix: socket.socket | None,
+    owned: UnixSocket | None = None,
+) -> Openings:
+    return Openings(
+        socks=tuple(sock for sock in (tcp, unix) if sock is not None),
+        tls=settings.tls,
+        owned=owned,
+        access_log=settings.access_log,
+        form=settings.form,
+    )
 
 
 def _options(
@@ -67,10 +95,12 @@ def _options(
         version=version("modelworks"),
         threads=settings.threads,
         drain_s=settings.drain_seconds,
+        limits=settings.limits,
         served=settings.single(),
         watched=Path(settings.served) if settings.served else None,
         strict=bool(settings.file),
         parent=settings.with_parent and alone,
         patient=patient,
+        policy=policy_of(settings),
         sizing=sizing,
     )

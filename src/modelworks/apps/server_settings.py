@@ -6,9 +6,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from modelworks.apps.server_edge import EdgeSettings, add_edge_options
+from modelworks.apps.server_batching import add_batching_options, batching_of
+from modelworks.apps.server_models import policy_of
 from modelworks.core.errors import InvalidError
 from modelworks.core.reference import model_name
-from modelworks.core.served import ServedList, ServedModel
+from modelworks.core.served import Batching, ServedList, ServedModel
 
 PREFIX = "MODELWORKS_SERVER_"
 AUTO = 0  # workers and threads: as a calibration finds best
@@ -29,8 +32,8 @@ def count_or_auto(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerSettings:
-    """What one server is told.
+class ServerSettings(EdgeSettings):
+    """What one server is told; see `EdgeSettings` for its edge.
 
     Attributes:
         served: the served list to follow; "" = `file`.
@@ -43,6 +46,17 @@ class ServerSettings:
         drain_seconds: how long a drain may take.
         announce: file that is written when the server is ready; "" = none.
         with_parent: end when the parent process ends.
+        memory_limit: for the whole server, `4GB`; "" = what the system has, less a reserve;
+            `none` = loads are not held against anything.
+        pin: names of models, with commas between, that are never evicted.
+        lazy: models are loaded when they are first asked for.
+        isolation: `thread` or `process` for every model; "" = as the list says.
+        max_batch_size: this and those that follow: see `Batching`; of the model of `file`.
+        max_queue_size: as there.
+        max_delay_ms: as there.
+        priority_levels: as there.
+        timeout_ms: as there.
+        latency_goal_ms: as there.
         worker: `slot:link:block:patient`, given by the supervisor to its workers; "" = none.
     """
 
@@ -56,6 +70,16 @@ class ServerSettings:
     drain_seconds: float = 30.0
     announce: str = ""
     with_parent: bool = False
+    memory_limit: str = ""
+    pin: str = ""
+    lazy: bool = False
+    isolation: str = ""
+    max_batch_size: int = Batching.max_batch_size
+    max_queue_size: int = Batching.max_queue_size
+    max_delay_ms: float = Batching.max_delay_ms
+    priority_levels: int = Batching.priority_levels
+    timeout_ms: float = Batching.timeout_ms
+    latency_goal_ms: float = Batching.latency_goal_ms
     worker: str = ""
 
     @classmethod
@@ -82,6 +106,8 @@ class ServerSettings:
         ):
             if not lowest <= value <= highest:
                 raise InvalidError(f"{name}: {value} is not from {lowest} to {highest}", field=name)
+        self.check_edge()
+        policy_of(self)
         return self
 
     def single(self) -> ServedList | None:
@@ -149,5 +175,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--drain-seconds", type=float, help="how long a drain may take (30)")
     add("--announce", metavar="FILE", help="write url, port and pid there when ready")
     add("--with-parent", action="store_true", default=None, help="end when the parent ends")
+    add_edge_options(parser)
+    add("--memory-limit", metavar="SIZE", help="of the whole server, 4GB; none = no limit")
+    add("--pin", metavar="NAMES", help="models that are never evicted, with commas between")
+    add("--lazy", action="store_true", default=None, help="load models when they are asked for")
+    add("--isolation", metavar="KIND", help="thread or process, for every model")
     add("--worker", help=argparse.SUPPRESS)
     return parser

@@ -2,10 +2,13 @@
 
 import json
 import logging
+import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from modelworks.apps.server_announce import announce, warn_if_open
+from modelworks.apps.server_doors import open_unix
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
 from modelworks.edge.listener import bind
@@ -28,12 +31,10 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
         ConflictError: the port is taken.
         InvalidError: the address is none.
     """
-    # Alone first: a port that is shared on purpose would not tell that somebody has it.
-    with bind(settings.host, settings.port) as probe:
-        port = probe.getsockname()[1]
-    sock = bind(settings.host, port, reuse_port=True)  # never listens; keeps the port ours
+    port, sock = _port(settings)
+    unix = open_unix(settings)
     block = shared_file(settings.workers)
-    if warning := warn_if_open(settings.host):
+    if warning := warn_if_open(settings):
         _log.warning("%s", warning)
 
     def command(start: Start) -> list[str]:
@@ -41,6 +42,7 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
             "slot": start.slot,
             "link": start.link,
             "block": block,
+            "unix": unix.sock.fileno() if unix is not None else None,
             "patient": start.patient,
             "overrides": start.overrides,
             "sizing": codec.encode(sizing),
@@ -52,9 +54,21 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
     supervisor = Supervisor(
         settings.workers,
         command,
-        (block,),
+        (block,) if unix is None else (block, unix.sock.fileno()),
         settings.drain_seconds,
-        lambda: announce(settings, sock, sizing),
+        partial(announce, settings, sock, unix, sizing),
         parent=settings.with_parent,
+        reopens=bool(settings.access_log),
+        leaving=unix.remove if unix is not None else lambda: None,
     )
     return supervisor.run()
+
+
+def _port(settings: ServerSettings) -> tuple[int, socket.socket | None]:
+    """The port that the workers share, and what keeps it ours."""
+    if settings.unix_only:
+        return settings.port, None
+    # Alone first: a port that is shared on purpose would not tell that somebody has it.
+    with bind(settings.host, settings.port) as probe:
+        port = probe.getsockname()[1]
+    return port, bind(settings.host, port, reuse_port=True)  # never listens

@@ -76,9 +76,11 @@ class Supervisor:
         drain_s: seconds that a worker's drain may take.
         ready: called once, when every worker has loaded its models.
         parent: end when the parent process does.
+        reopens: SIGHUP is passed on to the workers: they open their access log anew.
+        leaving: called once, as the end begins.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one caller, and it names what it gives
         self,
         count: int,
         command: Callable[[Start], list[str]],
@@ -87,7 +89,11 @@ class Supervisor:
         ready: Callable[[], None],
         *,
         parent: bool = False,
+        reopens: bool = False,
+        leaving: Callable[[], None] = lambda: None,
     ) -> None:
+        self._reopens = reopens
+        self._leaving = leaving
         self._command = command
         self._inherited = tuple(inherited)
         self._drain_s = drain_s
@@ -111,6 +117,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGHUP, lambda *_: self._hang_up())
         self._selector.register(wake, selectors.EVENT_READ, None)
         for worker in self._workers:
             self._start(worker)
@@ -118,6 +125,7 @@ class Supervisor:
             while any(worker.process or not self._stopping for worker in self._workers):
                 self._turn(wake)
         finally:
+            self._leaving()
             for worker in self._workers:
                 if worker.process is not None:
                     worker.process.kill()
@@ -207,9 +215,20 @@ class Supervisor:
         if self._stopping:
             return
         self._stopping = time.monotonic()
+        self._leaving()
+        self._signal(signal.SIGTERM)
+
+    def _hang_up(self) -> None:
+        """Pass it on where it has a meaning; else it is the end, as everywhere."""
+        if self._reopens:
+            self._signal(signal.SIGHUP)
+        else:
+            self._stop()
+
+    def _signal(self, number: signal.Signals) -> None:
         for worker in self._workers:
             if worker.process is not None:
-                worker.process.send_signal(signal.SIGTERM)
+                worker.process.send_signal(number)
 
     # -- messages
 

@@ -16,17 +16,19 @@ from typing import Final
 from modelworks.core.errors import ModelworksError
 from modelworks.core.served import ServedList
 from modelworks.edge.limits import Limits
-from modelworks.edge.listener import Listener
 from modelworks.serving.app import App
 from modelworks.serving.block import Block
 from modelworks.serving.control import Link, LocalControl, act_here
+from modelworks.serving.doors import Doors, Openings
 from modelworks.serving.models import ModelTable
+from modelworks.serving.policy import Policy
 from modelworks.serving.sizing import Sizing, as_set
 from modelworks.serving.watch import ListWatch
 
 _log = logging.getLogger("modelworks.serving")
 _PARENT_PERIOD_S: Final = 0.25
 _LIMITS: Final = Limits()
+_POLICY: Final = Policy()
 _ALONE: Final = as_set(1, 1)
 
 
@@ -43,6 +45,7 @@ class WorkerOptions:
         watched: a served list's file, followed while we run.
         strict: a model that cannot be loaded ends the process instead of being unavailable.
         parent: end when the parent process does.
+        policy: about memory, and about loading on demand.
         patient: listen only when the models are loaded: others serve the port meanwhile.
         sizing: how many workers and threads there are, and why.
     """
@@ -56,6 +59,7 @@ class WorkerOptions:
     strict: bool = False
     parent: bool = False
     patient: bool = False
+    policy: Policy = _POLICY
     sizing: Sizing = _ALONE
 
 
@@ -65,7 +69,7 @@ class Worker:
     Args:
         options: see there.
         block: the counters.
-        sock: bound, not listening.
+        openings: where it is reached.
         ready: called once, when the models have been loaded.
         link: to the supervisor; None = alone.
     """
@@ -74,19 +78,18 @@ class Worker:
         self,
         options: WorkerOptions,
         block: Block,
-        sock: socket.socket,
+        openings: Openings,
         ready: Callable[[], None],
         link: socket.socket | None = None,
     ) -> None:
         self._options = options
-        self._sock = sock
         self._link_socket = link
         self._link: Link | None = None
         self._ready = ready
         self._over = asyncio.Event()
         self._app = App(block, options.version, time.time(), options.sizing)
-        self._table = ModelTable(block, options.threads, self._app.refresh)
-        self._listener = Listener(self._app, options.limits)
+        self._table = ModelTable(block, options.threads, self._app.refresh, options.policy)
+        self._doors = Doors(self._app, options.limits, openings)
         self._watch: ListWatch | None = None
         self._newest: ServedList | None = None
         self._applying: asyncio.Task[None] | None = None
@@ -103,17 +106,21 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        # Without an access log to open anew it is the end, as everywhere.
+        loop.add_signal_handler(
+            signal.SIGHUP, self._doors.reopen if self._doors.logs else self.stop
+        )
         if self._link_socket is not None:
             self._link = await Link.connect(self._link_socket, self._table, self.stop)
         self._app.begin(self._table, self._link or LocalControl(self._table))
         patient = self._options.patient
         minding = loop.create_task(self._mind_parent()) if self._options.parent else None
         if not patient:
-            await self._listener.start(self._sock)
+            await self._doors.start()
         try:
             await self._load(overrides)
             if patient and not self._over.is_set():
-                await self._listener.start(self._sock)
+                await self._doors.start()
             if not self._over.is_set():
                 self._announce()
             await self._over.wait()
@@ -170,7 +177,7 @@ class Worker:
         self._app.draining = True
         if self._watch is not None:
             self._watch.stop()
-        await self._listener.drain(self._options.drain_s)
+        await self._doors.drain(self._options.drain_s)
         left = self._options.drain_s - (time.monotonic() - began)
         await self._table.close(max(0.5, left))
         _log.info("drained in %.2f s", time.monotonic() - began)

@@ -1,0 +1,82 @@
+"""Where one worker is reached: its sockets, TLS, its access log; opened, drained, reopened."""
+
+import socket
+from dataclasses import dataclass
+
+from modelworks.edge.access_lines import Form
+from modelworks.edge.access_log import AccessLog
+from modelworks.edge.exchange import Handler
+from modelworks.edge.journal import Journal
+from modelworks.edge.limits import Limits
+from modelworks.edge.listener import Listener
+from modelworks.edge.tls import TlsFiles
+from modelworks.edge.tls_gate import TlsGate
+from modelworks.edge.unix import UnixSocket
+
+
+@dataclass(frozen=True, slots=True)
+class Openings:
+    """What a worker opens.
+
+    Attributes:
+        socks: TCP ones are bound and do not listen yet; Unix ones listen.
+        tls: of the TCP ones; None = plain HTTP.
+        owned: the Unix socket whose path this process takes away when it drains.
+        access_log: a path, `-`, or empty for none.
+        form: of its lines.
+    """
+
+    socks: tuple[socket.socket, ...]
+    tls: TlsFiles | None = None
+    owned: UnixSocket | None = None
+    access_log: str = ""
+    form: Form = Form.JSON
+
+
+class Doors:
+    """The listener of a worker and what belongs to it.
+
+    Args:
+        handler: of every request.
+        limits: of the HTTP edge.
+        openings: see there.
+
+    Raises:
+        InvalidError: a TLS file or the access log cannot be used; `field` says which.
+    """
+
+    def __init__(self, handler: Handler, limits: Limits, openings: Openings) -> None:
+        self._openings = openings
+        gate = None
+        if openings.tls is not None:
+            # As patient with a handshake as with the headers that follow it.
+            gate = TlsGate(openings.tls, handshake_timeout_s=limits.header_timeout_s)
+        journal = Journal() if openings.access_log else None
+        self._log = (
+            AccessLog(openings.access_log, openings.form, journal) if journal is not None else None
+        )
+        self._listener = Listener(handler, limits, gate, journal)
+
+    @property
+    def logs(self) -> bool:
+        """Whether an access log is kept."""
+        return self._log is not None
+
+    async def start(self) -> None:
+        """Serve from here on."""
+        if self._log is not None:
+            self._log.start()
+        await self._listener.start(*self._openings.socks)
+
+    async def drain(self, seconds: float) -> None:
+        """Let nobody new in, answer who is there, write the log's last lines."""
+        if self._openings.owned is not None:
+            self._openings.owned.remove()
+        await self._listener.drain(seconds)
+        if self._log is not None:
+            self._log.close()
+
+    def reopen(self) -> None:
+        """The access log was moved away."""
+        if self._log is not None:
+            self._log.reopen()
