@@ -14,6 +14,7 @@ from modelworks.core.reference import model_name
 from modelworks.core.served import Batching, ServedList, ServedModel
 
 PREFIX = "MODELWORKS_SERVER_"
+_BATCHING = Batching()
 AUTO = 0  # workers and threads: as a calibration finds best
 _COUNTS = ("workers", "threads")
 
@@ -74,12 +75,12 @@ class ServerSettings(EdgeSettings):
     pin: str = ""
     lazy: bool = False
     isolation: str = ""
-    max_batch_size: int = Batching.max_batch_size
-    max_queue_size: int = Batching.max_queue_size
-    max_delay_ms: float = Batching.max_delay_ms
-    priority_levels: int = Batching.priority_levels
-    timeout_ms: float = Batching.timeout_ms
-    latency_goal_ms: float = Batching.latency_goal_ms
+    max_batch_size: int = _BATCHING.max_batch_size
+    max_queue_size: int = _BATCHING.max_queue_size
+    max_delay_ms: float = _BATCHING.max_delay_ms
+    priority_levels: int = _BATCHING.priority_levels
+    timeout_ms: float = _BATCHING.timeout_ms
+    latency_goal_ms: float = _BATCHING.latency_goal_ms
     worker: str = ""
 
     @classmethod
@@ -106,6 +107,7 @@ class ServerSettings(EdgeSettings):
         ):
             if not lowest <= value <= highest:
                 raise InvalidError(f"{name}: {value} is not from {lowest} to {highest}", field=name)
+        batching_of(self, listed=bool(self.served))
         self.check_edge()
         policy_of(self)
         return self
@@ -120,7 +122,10 @@ class ServerSettings(EdgeSettings):
             return None
         path = Path(self.file)
         name = self.name or _name_of(path)
-        model = ServedModel(model_name(name), "1.0.0", str(path.absolute()), digest="")
+        batching = batching_of(self, listed=False)
+        model = ServedModel(
+            model_name(name), "1.0.0", str(path.absolute()), digest="", batching=batching
+        )
         return ServedList(generation=1, models=(model,))
 
 
@@ -175,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--drain-seconds", type=float, help="how long a drain may take (30)")
     add("--announce", metavar="FILE", help="write url, port and pid there when ready")
     add("--with-parent", action="store_true", default=None, help="end when the parent ends")
+    add_batching_options(parser)
     add_edge_options(parser)
     add("--memory-limit", metavar="SIZE", help="of the whole server, 4GB; none = no limit")
     add("--pin", metavar="NAMES", help="models that are never evicted, with commas between")

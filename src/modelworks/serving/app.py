@@ -21,11 +21,14 @@ from modelworks.protocol.problems import error_body
 from modelworks.serving import documents, metrics
 from modelworks.serving.block import Block
 from modelworks.serving.control import LOAD, UNLOAD, Control
+from modelworks.serving.entries import Entry
 from modelworks.serving.infer import JSON, infer, refuse
-from modelworks.serving.models import Entry, ModelTable
+from modelworks.serving.live import Live
+from modelworks.serving.models import ModelTable
 from modelworks.serving.predict import predict
 from modelworks.serving.sizing import Sizing, as_set
 from modelworks.serving.statistics import Recorder
+from modelworks.serving.waiting import Act, Waiting
 
 _log = logging.getLogger("modelworks.serving")
 Answer: TypeAlias = Callable[[Exchange], None]
@@ -57,11 +60,15 @@ class App:
         self._hot: dict[bytes, Answer] = {}
         self._table: ModelTable | None = None
         self._control: Control | None = None
+        self._waiting: Waiting | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, table: ModelTable, control: Control) -> None:
         """Take the models that are served and whoever acts on them."""
         self._table, self._control = table, control
+        self._waiting = Waiting(
+            table.revive, lambda exchange, error: refuse(exchange, error, self._recorder)
+        )
 
     def refresh(self) -> None:
         """Note what answers now, by whole path; called whenever that changes."""
@@ -142,15 +149,15 @@ class App:
         table = self._models
         match rest:
             case []:
-                return _get(lambda: documents.model(table.resolve(name, version), table))
+                return {b"GET": partial(self._asked, name, version, partial(_metadata, table))}
             case ["ready"]:
                 return {b"GET": partial(self._model_ready, name, version)}
             case ["infer"]:
-                return {_POST: lambda exchange: infer(exchange, table.resolve(name, version))}
+                return {_POST: partial(self._asked, name, version, infer)}
             case ["stats"]:
                 return _get(lambda: documents.statistics(self._block, self._of(name, version)))
             case ["config"]:
-                return _get(lambda: documents.config(table.resolve(name, version), self._sizing))
+                return {b"GET": partial(self._asked, name, version, self._config)}
         raise NotFoundError(f"a model has no '{'/'.join(rest)}'"[:200])
 
     def _of(self, name: str, version: str | None) -> list[Entry]:
@@ -161,7 +168,18 @@ class App:
 
     def _predict(self, name: str, exchange: Exchange) -> None:
         model, _, version = name.partition(":")
-        predict(exchange, self._models.resolve(model, version or None))
+        self._asked(model, version or None, predict, exchange)
+
+    def _asked(self, name: str, version: str | None, act: Act, exchange: Exchange) -> None:
+        """Act with a model that answers, now or when it has been loaded for this."""
+        entry = self._models.entry(name, version)
+        if entry.live is None and entry.dormant and self._waiting is not None:
+            self._waiting.enter(entry, exchange, act)
+        else:
+            act(exchange, self._models.resolve(name, version))
+
+    def _config(self, exchange: Exchange, live: Live) -> None:
+        exchange.reply(200, documents.config(live, self._sizing), JSON)
 
     def _ready(self, exchange: Exchange) -> None:
         ready = self._models.ready and not self.draining
@@ -244,6 +262,10 @@ def _no_browser(exchange: Exchange) -> None:
         raise RefusedError(
             "web pages may not load or unload models: call from a program", field="Origin"
         )
+
+
+def _metadata(table: ModelTable, exchange: Exchange, live: Live) -> None:
+    exchange.reply(200, documents.model(live, table), JSON)
 
 
 def _segments(path: bytes) -> list[str]:

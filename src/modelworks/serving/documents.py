@@ -10,8 +10,9 @@ from modelworks.core.tensor import Signature, TensorSpec
 from modelworks.protocol.oip import documents
 from modelworks.protocol.oip.documents import BatchStatistics, Duration, IndexEntry, ModelStatistics
 from modelworks.serving.block import Block
+from modelworks.serving.entries import Entry
 from modelworks.serving.live import Live
-from modelworks.serving.models import Entry, ModelTable
+from modelworks.serving.models import ModelTable
 from modelworks.serving.sizing import Sizing
 from modelworks.serving.statistics import Numbers, Outcome, Stage, read
 

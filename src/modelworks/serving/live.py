@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from modelworks.core.seams import Watchable
+from modelworks.core.seams import Elsewhere, Watchable
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Signature, Tensors
 from modelworks.protocol.checks import checks_of
@@ -16,7 +16,7 @@ from modelworks.protocol.rows import PlainRows, decode_rows
 from modelworks.serving.admission import CheckedReader, CheckedRows, EagerReader, Reader
 from modelworks.serving.batcher import Batcher, Call, Member
 from modelworks.serving.loading import Loaded
-from modelworks.serving.statistics import Recorder
+from modelworks.serving.statistics import Cell, Recorder
 
 _log = logging.getLogger("modelworks.serving")
 
@@ -107,6 +107,20 @@ class Live:
 
         if isinstance(self._session, Watchable):
             self._session.watch(stirred)
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self.batcher.busy
+
+    @property
+    def used(self) -> float:
+        """When it, or the version's last copy here, answered last; Unix seconds."""
+        return self.recorder.cells[Cell.LAST_MS] / 1000
+
+    def processes(self) -> tuple[int, ...]:
+        """Ids of the processes that the model lives in, beside this one."""
+        return self._session.processes() if isinstance(self._session, Elsewhere) else ()
 
     async def close(self, within: float) -> None:
         """Answer who waits, then give the memory back; `within` seconds are the limit."""

@@ -3,76 +3,31 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
-from typing import Final, TypeAlias
+from time import perf_counter, time
+from typing import Final
 
-from modelworks.core.errors import (
-    InvalidError,
-    ModelworksError,
-    NotFoundError,
-    UnavailableError,
-)
+from modelworks.core.errors import ModelworksError, NotFoundError, UnavailableError
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.serving.block import Block
-from modelworks.serving.engine_thread import apart
+from modelworks.serving.entries import Entry, Key, State
 from modelworks.serving.infer import answer, gather
+from modelworks.serving.lifetimes import Lifetimes
+from modelworks.serving.lists import check, essence
 from modelworks.serving.live import Live
-from modelworks.serving.loading import Loaded, load_model
+from modelworks.serving.policy import Policy
+from modelworks.serving.residence import Residence
+from modelworks.serving.room import NoRoomError
 from modelworks.serving.statistics import Recorder
 
 _log = logging.getLogger("modelworks.serving")
-Key: TypeAlias = tuple[str, str]
 _DRAIN_S: Final = 30.0
-_LOAD_S: Final = 300.0  # a model that takes longer must not keep the others from changing
-
-
-class State(StrEnum):
-    """Of one version in this server; the names are those of Triton's repository index."""
-
-    LOADING = "LOADING"
-    READY = "READY"
-    UNLOADING = "UNLOADING"
-    UNAVAILABLE = "UNAVAILABLE"
-
-
-_MOVES: Final = {
-    State.UNAVAILABLE: {State.LOADING, State.READY, State.UNLOADING},
-    State.LOADING: {State.READY, State.UNAVAILABLE},
-    State.READY: {State.UNLOADING, State.UNAVAILABLE},
-    State.UNLOADING: {State.UNAVAILABLE},
-}
-
-
-@dataclass(slots=True)
-class Entry:
-    """One version of the list.
-
-    Attributes:
-        served: its line.
-        state: of it.
-        reason: why it is in that state, or what is the matter with it.
-        live: what answers; there exactly while it is READY.
-        fallen: loaded, and not able to answer for now: its process ended and is started again.
-    """
-
-    served: ServedModel
-    state: State = State.UNAVAILABLE
-    reason: str = "not loaded yet"
-    live: Live | None = None
-    fallen: Live | None = None
-
-    @property
-    def held(self) -> Live | None:
-        """What holds memory."""
-        return self.live or self.fallen
-
-    def move(self, state: State, reason: str = "") -> None:
-        """Change state, along the allowed moves only."""
-        if state not in _MOVES[self.state]:
-            raise RuntimeError(f"{self.served.name}: {self.state} cannot become {state}")
-        self.state, self.reason = state, reason
+_UNLOADED: Final = "unloaded on request; load it again to use it"
+_EVICTED: Final = "evicted to make room; the next request reloads it"
+_ASLEEP: Final = "not asked for yet; the next request loads it"
+_PATIENCE_S: Final = 20.0  # that a load on demand waits for others to leave
+_AGAIN_S: Final = 0.1
+_POLICY: Final = Policy()
 
 
 class ModelTable:
@@ -82,13 +37,21 @@ class ModelTable:
         block: where the counters live.
         threads: engine threads a model.
         changed: called after every change of what is served and under which names.
+        policy: about memory, and about loading on demand.
     """
 
-    def __init__(self, block: Block, threads: int, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        block: Block,
+        threads: int,
+        changed: Callable[[], None],
+        policy: Policy = _POLICY,
+    ) -> None:
         self.generation = -1
         self.problem = ""  # why the newest served list is not in force
         self._block = block
-        self._threads = threads
+        self._policy = policy
+        self._residence = Residence(policy, threads, block.workers)
         self._changed = changed
         self._entries: dict[Key, Entry] = {}
         self._wanted: dict[Key, ServedModel] = {}
@@ -107,12 +70,9 @@ class ModelTable:
         """
         entry = self.entry(name, version)
         if entry.live is None:
-            served = entry.served
             state = "not available" if entry.state is State.UNAVAILABLE else entry.state.lower()
             reason = f": {entry.reason}" if entry.reason else ""
-            raise UnavailableError(
-                f"model '{served.name}' version {served.version} is {state}{reason}"
-            )
+            raise UnavailableError(f"{_named(entry)} is {state}{reason}")
         return entry.live
 
     def entry(self, name: str, version: str | None = None) -> Entry:
@@ -152,7 +112,7 @@ class ModelTable:
             return False
         if any(entry.state is State.LOADING for entry in entries):
             return False
-        failed = [e for e in entries if e.served.autoload and e.live is None]
+        failed = [e for e in entries if e.starts and e.live is None and not e.dormant]
         return len(failed) < len(self._entries) or not failed
 
     # -- what changes it
@@ -170,12 +130,13 @@ class ModelTable:
         async with self._lock:
             if self._closing:
                 return
-            wanted = {(model.name, model.version): model for model in served.models}
+            models = [self._policy.line(model) for model in served.models]
+            wanted = {(model.name, model.version): model for model in models}
             self._wanted = wanted
             todo = [key for key, model in wanted.items() if self._admit(key, model)]
             self._point()
             for key in todo:
-                await self._bring(key, wanted[key])
+                await self._bring(self._entries[key])
             self._point()
             await self._retire()
             self.generation = served.generation
@@ -191,7 +152,7 @@ class ModelTable:
             problem: ModelworksError | None = None
             for entry in self._of(name):
                 if entry.live is None and not self._closing:
-                    error = await self._bring((name, entry.served.version), entry.served)
+                    error = await self._bring(entry)
                     problem = problem or error
             self._point()
             await self._retire()
@@ -206,7 +167,42 @@ class ModelTable:
         """
         async with self._lock:
             for entry in self._of(name):
-                await self._drop(entry, "unloaded on request; load it again to use it")
+                was, entry.dormant = entry.dormant, False
+                if entry.held is not None:
+                    await self._drop(entry, _UNLOADED)
+                elif was:
+                    entry.reason = _UNLOADED
+
+    async def revive(self, entry: Entry) -> None:
+        """Load a dormant version because it is asked for; returns when it answers.
+
+        While those who could leave for it are busy, it tries again for some seconds.
+
+        Raises:
+            UnavailableError: there is no room, or it is dormant no more.
+            ModelworksError: it cannot be loaded.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _PATIENCE_S
+        while True:
+            async with self._lock:
+                if entry.live is not None:
+                    return
+                if self._closing or self._entries.get(entry.key) is not entry or not entry.dormant:
+                    raise UnavailableError(f"{_named(entry)}: {entry.reason}")
+                problem = await self._bring(entry)
+                self._point()
+                await self._retire()
+            if problem is None:
+                entry.failures = 0
+                return
+            if not isinstance(problem, NoRoomError):
+                entry.failures += 1
+                entry.patient = loop.time() + min(60.0, 2.0**entry.failures)
+                raise problem
+            if not problem.passing or loop.time() > until:
+                raise problem
+            await asyncio.sleep(_AGAIN_S)
 
     async def close(self, within: float) -> None:
         """Answer everything that waits and give all memory back."""
@@ -225,44 +221,88 @@ class ModelTable:
         """Note a line of the list; whether it has to be loaded now."""
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = Entry(model)
-            if model.autoload:
+            entry = self._entries[key] = Entry(model, starts=self._starts(model))
+            entry.dormant = self._policy.lazy and not entry.starts
+            if entry.starts:
                 entry.move(State.LOADING)
             else:
-                entry.reason = "it is loaded on request only"
-            return model.autoload
+                entry.reason = _ASLEEP if entry.dormant else "it is loaded on request only"
+            return entry.starts
         old, entry.served = entry.served, model
-        if _essence(old) == _essence(model):
-            return model.autoload and not old.autoload and entry.live is None
-        return entry.live is not None or model.autoload
+        before, entry.starts = entry.starts, entry.starts or self._starts(model)
+        if entry.dormant:
+            return False  # the next request loads it as it is then
+        if essence(old) == essence(model):
+            return entry.starts and not before and entry.live is None
+        return entry.live is not None or entry.starts
 
-    async def _bring(self, key: Key, model: ServedModel) -> ModelworksError | None:
+    def _starts(self, model: ServedModel) -> bool:
+        """Whether a version is loaded without being asked for.
+
+        A lazy server does so too where it takes the place of one that is loaded: so a name never
+        moves to what cannot be loaded.
+        """
+        if not self._policy.lazy or model.pinned or not model.autoload:
+            return model.autoload
+        same = [entry for (name, _), entry in self._entries.items() if name == model.name]
+        return any(entry.live is not None for entry in same)
+
+    async def _bring(self, entry: Entry) -> ModelworksError | None:
         """Load a version, or a changed one in the place of what serves it now."""
-        entry = self._entries[key]
         old = entry.held
         if old is None and entry.state is not State.LOADING:
             entry.move(State.LOADING)
+        lifetimes = entry.lifetimes = entry.lifetimes or Lifetimes(self._block, *entry.key)
+        model = entry.served
+        began = perf_counter()
         try:
-            loaded = await self._load(key, model)
+            await self._make_room(entry)
+            began = perf_counter()
+            loaded, footprint = await self._residence.load(model)
         except ModelworksError as error:
-            _log.error("%s %s cannot be served: %s", *key, error.message)
-            if old is None:
-                entry.move(State.UNAVAILABLE, error.message)
-            elif entry.live is not None:
-                entry.reason = f"the new file cannot be served, the old one is: {error.message}"
+            if not (isinstance(error, NoRoomError) and error.passing):
+                lifetimes.failed(perf_counter() - began)
+                _log.error("%s %s cannot be served: %s", *entry.key, error.message)
+            self._unborn(entry, old, error)
             return error
-        live = Live(model, loaded, Recorder.of_model(self._block, *key), answer, gather)
-        entry.live, entry.fallen = live, None
+        lifetimes.loaded(perf_counter() - began, footprint)
+        live = Live(model, loaded, Recorder.of_model(self._block, *entry.key), answer, gather)
+        entry.live, entry.fallen, entry.dormant = live, None, False
+        entry.footprint, entry.born = footprint, time()
         if entry.state is not State.READY:
             entry.move(State.READY)
         entry.reason = _remark(live)
         live.recorder.ready(value=True)
         live.watch(partial(self._stirred, entry, live))
-        _log.info("%s %s is ready", *key)
+        _log.info("%s %s is ready", *entry.key)
         self._changed()
         if old is not None:
             await old.close(_DRAIN_S)
+            lifetimes.unloaded(evicted=False, gone=False)
         return None
+
+    def _unborn(self, entry: Entry, old: Live | None, error: ModelworksError) -> None:
+        """It was not loaded: what serves in its place, or who may try again."""
+        if old is None:
+            entry.dormant = entry.dormant or isinstance(error, NoRoomError)
+            entry.move(State.UNAVAILABLE, error.message)
+        elif entry.live is not None:
+            entry.reason = f"the new file cannot be served, the old one is: {error.message}"
+
+    async def _make_room(self, entry: Entry) -> None:
+        """Evict, until there is room for it.
+
+        Raises:
+            NoRoomError: there is none.
+        """
+        while True:
+            decided = await self._residence.decide(entry, self._entries.values())
+            if not decided.evict:
+                return
+            for key in decided.evict:
+                leaving = self._entries[key]
+                leaving.dormant = True
+                await self._drop(leaving, _EVICTED, evicted=True)
 
     def _stirred(self, entry: Entry, live: Live, why: str) -> None:
         """A model's process ended, or stands again."""
@@ -279,26 +319,20 @@ class ModelTable:
         live.recorder.ready(value=not why)
         self._changed()
 
-    async def _load(self, key: Key, model: ServedModel) -> Loaded:
-        try:
-            work = partial(load_model, model, self._threads)
-            return await apart(f"load-{key[0]}", work, _LOAD_S)
-        except TimeoutError as error:
-            raise UnavailableError(
-                f"it did not answer its first inferences within {_LOAD_S:g} s"
-            ) from error
-
-    async def _drop(self, entry: Entry, reason: str) -> None:
+    async def _drop(self, entry: Entry, reason: str, *, evicted: bool = False) -> None:
         live = entry.held
         if live is None:
             return
         entry.live = entry.fallen = None
-        entry.move(State.UNLOADING)
+        entry.move(State.UNLOADING, reason)
         live.recorder.ready(value=False)
         self._changed()
         await live.close(_DRAIN_S)
+        entry.footprint = 0
+        if entry.lifetimes is not None:
+            entry.lifetimes.unloaded(evicted=evicted, gone=True)
         entry.move(State.UNAVAILABLE, reason)
-        _log.info("%s %s was unloaded", live.name, live.version)
+        _log.info("%s %s was %s", live.name, live.version, "evicted" if evicted else "unloaded")
 
     def _point(self) -> None:
         """Let every name point where the list says, except at what did not become ready."""
@@ -307,16 +341,16 @@ class ModelTable:
             aliases = [f"{model.name}@{alias}" for alias in model.aliases]
             for name in ([model.name] if model.default else []) + aliases:
                 held = self._names.get(name)
-                names[name] = held if held and self._hold(held, key, model) else key
+                names[name] = held if held and self._hold(held, key) else key
         self._names = names
         self._changed()
 
-    def _hold(self, held: Key, key: Key, model: ServedModel) -> bool:
+    def _hold(self, held: Key, key: Key) -> bool:
         """Whether a name stays at the version that serves it now."""
         old, new = self._entries.get(held), self._entries[key]
-        if held == key or old is None or old.live is None:
+        if held == key or old is None or (old.live is None and not old.dormant):
             return False
-        return new.live is None and model.autoload
+        return new.live is None and new.starts
 
     async def _retire(self) -> None:
         """Let go of versions that are not on the list and that no name points at."""
@@ -327,38 +361,8 @@ class ModelTable:
         self._changed()
 
 
-def check(served: ServedList) -> None:
-    """Refuse a list that contradicts itself.
-
-    Raises:
-        InvalidError: a version twice, an alias twice, or not exactly one default a model.
-    """
-    keys: set[Key] = set()
-    aliases: set[str] = set()
-    defaults: dict[str, int] = {}
-    for place, model in enumerate(served.models):
-        where = f"models[{place}]"
-        key = (model.name, model.version)
-        if key in keys:
-            raise InvalidError(f"{where}: {model.name} {model.version} is there twice", field=where)
-        keys.add(key)
-        defaults[model.name] = defaults.get(model.name, 0) + model.default
-        for alias in model.aliases:
-            name = f"{model.name}@{alias}"
-            if name in aliases:
-                raise InvalidError(f"{where}: alias {name} is there twice", field=where)
-            aliases.add(name)
-        limits = model.batching
-        if limits.max_batch_size < 1 or limits.max_queue_size < 1:
-            raise InvalidError(f"{where}.batching: sizes begin at 1", field=f"{where}.batching")
-    wrong = [name for name, count in defaults.items() if count != 1]
-    if wrong:
-        raise InvalidError(f"model '{wrong[0]}' has {defaults[wrong[0]]} defaults, wanted is one")
-
-
-def _essence(model: ServedModel) -> ServedModel:
-    """What makes a reload necessary."""
-    return replace(model, default=True, aliases=(), autoload=True)
+def _named(entry: Entry) -> str:
+    return f"model '{entry.served.name}' version {entry.served.version}"
 
 
 def _remark(live: Live) -> str:

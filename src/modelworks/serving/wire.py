@@ -36,7 +36,8 @@ def line(message: Message) -> bytes:
 
 def pack_error(error: errors.ModelworksError) -> Message:
     """An error that can cross to another process."""
-    return {"kind": type(error).__name__, "message": error.message}
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    return {"kind": next(k for k in kinds if hasattr(errors, k)), "message": error.message}
 
 
 def unpack_error(data: Message) -> errors.ModelworksError:

@@ -18,8 +18,10 @@ from modelworks.plugins import load as plugins
 from modelworks.serving.batcher import Member
 from modelworks.serving.block import Block
 from modelworks.serving.engine_thread import apart
+from modelworks.serving.entries import State
+from modelworks.serving.lists import check
 from modelworks.serving.loading import load_model
-from modelworks.serving.models import ModelTable, State, check
+from modelworks.serving.models import ModelTable
 from modelworks.serving.warmup import batch_problem, made_up, warm_up
 from modelworks.testing import onnx_models as models
 

@@ -1,0 +1,41 @@
+"""Rules of served lists: what contradicts itself, and which changes make a reload necessary."""
+
+from dataclasses import replace
+
+from modelworks.core.errors import InvalidError
+from modelworks.core.served import ServedList, ServedModel
+from modelworks.serving.entries import Key
+
+
+def check(served: ServedList) -> None:
+    """Refuse a list that contradicts itself.
+
+    Raises:
+        InvalidError: a version twice, an alias twice, or not exactly one default a model.
+    """
+    keys: set[Key] = set()
+    aliases: set[str] = set()
+    defaults: dict[str, int] = {}
+    for place, model in enumerate(served.models):
+        where = f"models[{place}]"
+        key = (model.name, model.version)
+        if key in keys:
+            raise InvalidError(f"{where}: {model.name} {model.version} is there twice", field=where)
+        keys.add(key)
+        defaults[model.name] = defaults.get(model.name, 0) + model.default
+        for alias in model.aliases:
+            name = f"{model.name}@{alias}"
+            if name in aliases:
+                raise InvalidError(f"{where}: alias {name} is there twice", field=where)
+            aliases.add(name)
+        limits = model.batching
+        if limits.max_batch_size < 1 or limits.max_queue_size < 1:
+            raise InvalidError(f"{where}.batching: sizes begin at 1", field=f"{where}.batching")
+    wrong = [name for name, count in defaults.items() if count != 1]
+    if wrong:
+        raise InvalidError(f"model '{wrong[0]}' has {defaults[wrong[0]]} defaults, wanted is one")
+
+
+def essence(model: ServedModel) -> ServedModel:
+    """What makes a reload necessary when it changes."""
+    return replace(model, default=True, aliases=(), autoload=True, pinned=False)

@@ -1,0 +1,35 @@
+"""What one server is told about many models: memory, who stays, who waits to be asked for."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from modelworks.core.served import Isolation, ServedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """For all models of a server.
+
+    Attributes:
+        limited: loads are admitted against a limit of memory; others are evicted for them.
+        memory_bytes: of the whole server; 0 = what cgroup or machine have, less a reserve.
+        lazy: nothing that is not pinned is loaded before it is asked for.
+        pinned: names of models that are never evicted, beside those that the list pins.
+        isolation: where engines run, whatever the list says; None = as it says.
+        footprints: file that remembers what models take; None = nothing is remembered.
+    """
+
+    limited: bool = False
+    memory_bytes: int = 0
+    lazy: bool = False
+    pinned: frozenset[str] = frozenset()
+    isolation: Isolation | None = None
+    footprints: Path | None = None
+
+    def line(self, served: ServedModel) -> ServedModel:
+        """A line of the list as this server takes it."""
+        return replace(
+            served,
+            pinned=served.pinned or served.name in self.pinned,
+            isolation=self.isolation or served.isolation,
+        )
