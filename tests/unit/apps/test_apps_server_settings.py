@@ -1,9 +1,11 @@
 """The server's settings: where they come from, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from modelworks.apps.server_announce import url_of, warn_if_open
-from modelworks.apps.server_settings import ServerSettings
+from modelworks.apps.server_settings import AUTO, ServerSettings
 from modelworks.core.errors import InvalidError
 
 pytestmark = pytest.mark.unit
@@ -34,13 +36,21 @@ def test_the_command_line_wins_over_the_environment():
         ({"PORT": "many"}, "no int"),
         ({"WITH_PARENT": "yes"}, "0 or 1"),
         ({"PORT": "65536"}, "65535"),
-        ({"THREADS": "0"}, "threads"),
+        ({"THREADS": "0"}, "nor auto"),
+        ({"WORKERS": "automatic"}, "nor auto"),
         ({"FILE": "b.onnx"}, "one of them"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(environ, said):
     with pytest.raises(InvalidError, match=said):
         read(**{"SERVED": "list.json", **environ})
+
+
+def test_workers_and_threads_may_be_left_to_a_calibration():
+    assert read("--workers", "auto", SERVED="l").workers == AUTO
+    assert read(SERVED="l", WORKERS="auto", THREADS="2") == replace(
+        read("--threads", "2", SERVED="l"), workers=AUTO
+    )
 
 
 def test_other_programs_keys_are_not_ours():
