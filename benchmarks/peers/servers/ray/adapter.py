@@ -1,0 +1,26 @@
+"""Ray Serve: a head node of its own on this machine, one replica behind its HTTP proxy."""
+
+from functools import partial
+
+from benchmarks.peers import wires
+from benchmarks.peers.peer import Peer
+
+
+def command(place):
+    """The service file starts the node itself."""
+    return [str(place.python), str(place.service / "service.py")]
+
+
+PEERS = [
+    Peer(
+        name="Ray Serve",
+        folder="ray",
+        setting="1 node, 1 replica, dynamic batching, 2 ms (none for M)",
+        wires={
+            "json": partial(wires.plain_json, "/"),
+            "binary": partial(wires.raw, "/"),
+        },
+        command=command,
+        environ=lambda _: {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_DOCKER_CPU_WARNING": "1"},
+    )
+]
