@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -9,6 +10,8 @@ import click
 
 from modelworks.apps.children import Announced, Child, free
 from modelworks.apps.embed import local
+from modelworks.apps.server_batching import arguments_of
+from modelworks.cli.batching import batching_options
 from modelworks.cli.context import json_option, settings
 from modelworks.cli.exits import Exit
 from modelworks.cli.output import Output
@@ -18,7 +21,7 @@ from modelworks.core.errors import CrashedError, ModelworksError, NotFoundError,
 from modelworks.core.home import Home
 from modelworks.core.ids import uuid7
 from modelworks.core.reference import model_name, parse_ref
-from modelworks.core.served import write_served
+from modelworks.core.served import Batching, write_served
 
 
 @click.command()
@@ -28,8 +31,9 @@ from modelworks.core.served import write_served
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--workers", default="1", show_default=True, type=WORKERS, help=WORKERS_HELP)
+@batching_options
 @json_option
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     models: tuple[str, ...],
     file: Path | None,
     name: str,
@@ -37,6 +41,7 @@ def serve(
     port: int,
     workers: str,
     as_json: bool,
+    batching: Batching,
 ) -> int:
     """Serve models over HTTP until Ctrl-C or SIGTERM; requests under way are finished first.
 
@@ -57,19 +62,20 @@ def serve(
         if file == Path() or not file.exists():  # an empty variable of a script is no folder
             raise NotFoundError(f"no file {file}", field="file")
         wanted = model_name(name or _plain(file))
-        return _foreground(out, home, ["--file", str(file), "--name", wanted, *listen], (wanted,))
+        told = ["--file", str(file), "--name", wanted, *arguments_of(batching)]
+        return _foreground(out, home, [*told, *listen], (wanted,))
     for ref in models:
         parse_ref(ref)
     home.create()
     path = home.run / f"serve-{uuid7()}.json"
     try:
-        _resolve(models, path, out)
+        _resolve(models, path, out, batching)
         return _foreground(out, home, ["--served", str(path), *listen], models)
     finally:
         path.unlink(missing_ok=True)
 
 
-def _resolve(models: tuple[str, ...], path: Path, out: Output) -> None:
+def _resolve(models: tuple[str, ...], path: Path, out: Output, batching: Batching) -> None:
     """Write the served list: files in place, digests checked."""
     found = settings()
     if found.url:
@@ -80,7 +86,9 @@ def _resolve(models: tuple[str, ...], path: Path, out: Output) -> None:
     factory = local(found.home, found.stores)
     with out.progress() as say:
         say("laying out the model files")
-        write_served(path, factory.resolve(models))
+        listed = factory.resolve(models)
+        lines = tuple(replace(model, batching=batching) for model in listed.models)
+        write_served(path, replace(listed, models=lines))
 
 
 def _foreground(out: Output, home: Home, arguments: Sequence[str], models: tuple[str, ...]) -> int:

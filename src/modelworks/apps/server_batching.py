@@ -1,0 +1,67 @@
+"""Settings of batching as options of the model server's command line, and back."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Final
+
+from modelworks.core.errors import InvalidError
+from modelworks.core.served import Batching
+
+HELP: Final = {
+    "max_batch_size": "Items in one engine call",
+    "max_queue_size": "Items waiting at most; more are answered 503",
+    "max_delay_ms": "How long an idle engine waits for company; 0 = it never does",
+    "priority_levels": "Requests may say priority 1 (first) to this",
+    "timeout_ms": "Of requests that bring none; 0 = none",
+    "latency_goal_ms": "Learn size and delay so that 99 of 100 answers come within it; 0 = no",
+}
+"""What the options mean, by field of `Batching`."""
+
+
+def defaults() -> Iterator[tuple[str, float]]:
+    """Name and default of each field of `Batching`."""
+    base = Batching()
+    for field in fields(Batching):
+        yield field.name, getattr(base, field.name)
+
+
+def add_batching_options(parser: argparse.ArgumentParser) -> None:
+    """`--max-batch-size` and the others; for the model of `--file`."""
+    for name, value in defaults():
+        kind = type(value)
+        parser.add_argument(_option(name), type=kind, help=f"{HELP[name]} ({value:g})")
+
+
+def arguments_of(batching: Batching) -> list[str]:
+    """The options that say `batching`; defaults are left out."""
+    told = []
+    for name, value in defaults():
+        chosen = getattr(batching, name)
+        if chosen != value:
+            told += [_option(name), str(chosen)]
+    return told
+
+
+def batching_of(settings: object, *, listed: bool) -> Batching:
+    """What settings say of batching.
+
+    Args:
+        settings: with an attribute a field of `Batching`.
+        listed: a served list is followed, and says it of each of its models.
+
+    Raises:
+        InvalidError: an impossible value, or one that a list would hide; `field` names it.
+    """
+    found = Batching(**{name: getattr(settings, name) for name, _ in defaults()})
+    found.check()
+    for name, value in defaults():
+        if listed and getattr(found, name) != value:
+            raise InvalidError(
+                f"{name} goes with file: a served list says it of each of its models", field=name
+            )
+    return found
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
