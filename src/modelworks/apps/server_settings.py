@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from modelworks.apps.server_edge import EdgeSettings, add_edge_options
 from modelworks.apps.server_batching import add_batching_options, batching_of
+from modelworks.apps.server_edge import EdgeSettings, add_edge_options
 from modelworks.apps.server_models import policy_of
 from modelworks.core.errors import InvalidError
 from modelworks.core.reference import model_name
