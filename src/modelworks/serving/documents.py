@@ -6,6 +6,7 @@ from typing import Any, Final
 import orjson
 
 from modelworks.core import codec
+from modelworks.core.served import Batching
 from modelworks.core.tensor import Signature, TensorSpec
 from modelworks.protocol.oip import documents
 from modelworks.protocol.oip.documents import BatchStatistics, Duration, IndexEntry, ModelStatistics
@@ -104,11 +105,25 @@ def config(live: Live, sizing: Sizing) -> bytes:
         "parameters": {"unbatched": {"string_value": live.unbatched}} if live.unbatched else {},
     }
     if batched:
-        document["dynamic_batching"] = {
-            "max_queue_delay_microseconds": 0,
-            "default_queue_policy": {"max_queue_size": live.batching.max_queue_size},
-        }
+        document["dynamic_batching"] = _dynamic(live.batcher.limits)
     return orjson.dumps(document)
+
+
+def _dynamic(limits: Batching) -> dict[str, Any]:
+    """As in Triton; who says no priority is of the last one."""
+    found: dict[str, Any] = {
+        "max_queue_delay_microseconds": round(1000 * limits.max_delay_ms),
+        "default_queue_policy": {
+            "timeout_action": "REJECT",
+            "default_timeout_microseconds": round(1000 * limits.timeout_ms),
+            "allow_timeout_override": True,
+            "max_queue_size": limits.max_queue_size,
+        },
+    }
+    if limits.priority_levels > 1:
+        levels = limits.priority_levels
+        found |= {"priority_levels": levels, "default_priority_level": levels}
+    return found
 
 
 def _tensor(spec: TensorSpec, *, batched: bool) -> dict[str, Any]:
