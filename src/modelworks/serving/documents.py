@@ -12,6 +12,7 @@ from modelworks.protocol.oip import documents
 from modelworks.protocol.oip.documents import BatchStatistics, Duration, IndexEntry, ModelStatistics
 from modelworks.serving.block import Block
 from modelworks.serving.entries import Entry
+from modelworks.serving.lifetimes import Lifetime, read_lifetime
 from modelworks.serving.live import Live
 from modelworks.serving.models import ModelTable
 from modelworks.serving.sizing import Sizing
@@ -59,11 +60,12 @@ def statistics(block: Block, entries: Iterable[Entry]) -> bytes:
         name, version = entry.served.name, entry.served.version
         place = regions.get((name, version))
         if place is not None:
-            found.append(_statistics(name, version, read(block, place)))
+            life = read_lifetime(block, place)
+            found.append(_statistics(name, version, read(block, place), life))
     return documents.statistics(found)
 
 
-def _statistics(name: str, version: str, numbers: Numbers) -> ModelStatistics:
+def _statistics(name: str, version: str, numbers: Numbers, life: Lifetime) -> ModelStatistics:
     success = numbers.outcomes[Outcome.SUCCESS]
     return ModelStatistics(
         name=name,
@@ -86,6 +88,11 @@ def _statistics(name: str, version: str, numbers: Numbers) -> ModelStatistics:
             )
             for row in numbers.batches
         ],
+        memory_bytes=life.footprint,
+        loads=Duration(life.loads, life.load_ns),
+        load_failures=life.failures,
+        unloads=life.unloads,
+        evictions=life.evictions,
     )
 
 

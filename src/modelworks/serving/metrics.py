@@ -2,11 +2,12 @@
 
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from modelworks.serving.block import SERVER, Block
 from modelworks.serving.histograms import Histogram
+from modelworks.serving.lifetimes import Lifetime, read_lifetime
 from modelworks.serving.statistics import (
     CODES,
     Cell,
@@ -20,6 +21,36 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _BOUNDS: Final = tuple((2**bits, f"{2**bits / 1e9:.3g}") for bits in range(14, 35))
 """16 us to 17 s: every fourth bound of the histograms, for a scrape is not to grow by them all."""
 _BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+_LIFETIMES: Final[tuple[tuple[str, str, str, Callable[[Lifetime], float]], ...]] = (
+    ("modelworks_model_loads_total", "counter", "Loads that went well.", lambda f: f.loads),
+    ("modelworks_model_load_failures_total", "counter", "Loads refused.", lambda f: f.failures),
+    (
+        "modelworks_model_load_seconds_total",
+        "counter",
+        "Time that loads took, warm-up included.",
+        lambda f: f.load_ns / 1e9,
+    ),
+    (
+        "modelworks_model_unloads_total",
+        "counter",
+        "Copies unloaded: on request, replaced, off the list, evicted.",
+        lambda f: f.unloads,
+    ),
+    (
+        "modelworks_model_evictions_total",
+        "counter",
+        "Copies unloaded to make room for another model.",
+        lambda f: f.evictions,
+    ),
+    (
+        "modelworks_model_memory_bytes",
+        "gauge",
+        "What the loaded copies took when they were loaded.",
+        lambda f: f.footprint,
+    ),
+)
 
 
 def escape(value: str) -> str:
@@ -65,6 +96,7 @@ def render(block: Block, version: str, started: float) -> bytes:
         text.value("modelworks_model_ready", pairs, int(all(ready[slot] for slot in alive)))
     numbers = [(pairs, found) for pairs, found, _ in models]
     _counts(text, [({"model": "", "version": ""}, read(block, SERVER)), *numbers], numbers)
+    _lifetimes(text, block)
     _histograms(text, numbers)
     text.lines.append("")
     return "\n".join(text.lines).encode()
@@ -112,6 +144,17 @@ def _counts(text: _Text, everything: _Rows, models: _Rows) -> None:
     text.metric("modelworks_queue_items", "gauge", "Rows that wait for the engine.")
     for pairs, numbers in models:
         text.value("modelworks_queue_items", pairs, numbers.waiting)
+
+
+def _lifetimes(text: _Text, block: Block) -> None:
+    found = [
+        ({"model": name, "version": of}, read_lifetime(block, index))
+        for (name, of), index in sorted(block.models().items())
+    ]
+    for name, kind, words, value in _LIFETIMES:
+        text.metric(name, kind, words)
+        for pairs, lifetime in found:
+            text.value(name, pairs, value(lifetime))
 
 
 def _histograms(text: _Text, models: _Rows) -> None:

@@ -13,7 +13,9 @@ from modelworks.apps.embed import local
 from modelworks.apps.server_batching import arguments_of
 from modelworks.cli.batching import batching_options
 from modelworks.cli.context import json_option, settings
+from modelworks.cli.edge import edge_flags
 from modelworks.cli.exits import Exit
+from modelworks.cli.memory import memory_options
 from modelworks.cli.output import Output
 from modelworks.cli.workers import WORKERS, WORKERS_HELP
 from modelworks.client import endpoints
@@ -32,6 +34,8 @@ from modelworks.core.served import Batching, write_served
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--workers", default="1", show_default=True, type=WORKERS, help=WORKERS_HELP)
 @batching_options
+@memory_options
+@edge_flags
 @json_option
 def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     models: tuple[str, ...],
@@ -42,6 +46,8 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     workers: str,
     as_json: bool,
     batching: Batching,
+    memory: tuple[str, ...],
+    edge: tuple[str, ...],
 ) -> int:
     """Serve models over HTTP until Ctrl-C or SIGTERM; requests under way are finished first.
 
@@ -50,14 +56,17 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     \b
     modelworks serve fraud@champion churn:2.1.0 --port 8000
     modelworks serve --file model.onnx --name fraud
+    modelworks serve fraud --tls-cert cert.pem --tls-key key.pem --access-log access.log
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     if bool(models) == (file is not None):
         raise click.UsageError("give model references, or --file with one ONNX file")
     if name and file is None:
         raise click.UsageError("--name goes with --file")
     home, out = settings().home, Output(as_json=as_json)
-    free(host, port)
+    if "--unix-only" not in edge:
+        free(host, port)
     listen = ["--host", host, "--port", str(port), "--workers", workers, "--with-parent"]
+    listen += [*memory, *edge]
     if file is not None:
         if file == Path() or not file.exists():  # an empty variable of a script is no folder
             raise NotFoundError(f"no file {file}", field="file")

@@ -54,6 +54,11 @@ class ModelStatistics:
         compute_infer: time in the engine.
         compute_output: time to scatter and encode the outputs.
         batches: by batch size.
+        memory_bytes: that the loaded copies take.
+        loads: that went well, and the time of all of them.
+        load_failures: loads that did not.
+        unloads: of any kind.
+        evictions: unloads that made room for another model.
     """
 
     name: str
@@ -68,6 +73,11 @@ class ModelStatistics:
     compute_infer: Duration = Duration()
     compute_output: Duration = Duration()
     batches: Sequence[BatchStatistics] = field(default=())
+    memory_bytes: int = 0
+    loads: Duration = Duration()
+    load_failures: int = 0
+    unloads: int = 0
+    evictions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +209,13 @@ def _statistics(model: ModelStatistics) -> dict[str, Any]:
             "compute_output": _duration(model.compute_output),
             "cache_hit": none,
             "cache_miss": none,
+        },
+        "memory_usage": [{"type": "CPU", "id": 0, "byte_size": model.memory_bytes}],
+        "load_stats": {
+            "load": _duration(model.loads),
+            "load_failure_count": model.load_failures,
+            "unload_count": model.unloads,
+            "eviction_count": model.evictions,
         },
         "batch_stats": [
             {

@@ -175,6 +175,11 @@ class Batcher:
                 f"{self._limits.max_queue_size}; try again later"
             )
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits, or is being computed."""
+        return bool(self.items or self._aboard)
+
     def cancel(self, member: Member) -> None:
         """Take a member out of the queue: nobody reads its answer. Quiet once it was taken."""
         if not member.waiting:
