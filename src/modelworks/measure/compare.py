@@ -57,7 +57,7 @@ class Ratio:
     @property
     def noise(self) -> float:
         """The farthest that the interval reaches from 1, as a share: of A/A it is the noise."""
-        if not (0 < self.low and math.isfinite(self.high)):
+        if not (self.low > 0 and math.isfinite(self.high)):
             return math.inf
         return math.expm1(max(abs(math.log(self.low)), abs(math.log(self.high))))
 

@@ -110,6 +110,8 @@ class Loaded:
         cpu: share of its core that the generator used, 0 to 1.
         starved: share of the time that it could run and its core was taken by others, 0 to 1.
         series: (seconds since the window began, answers so far).
+        every: 2xx answers in all, those of the warm-up and after the window too: what the
+            server's CPU time is divided by.
         samples: (turn, status, JSON length, body) of sampled answers.
         interrupted: Ctrl-C ended it early.
         generator: `own` or `wrk`.
@@ -133,6 +135,7 @@ class Loaded:
     cpu: float = 0.0
     starved: float = 0.0
     series: tuple[tuple[float, int], ...] = ()
+    every: int = 0
     samples: tuple[tuple[int, int, int, bytes], ...] = field(default=(), repr=False)
     interrupted: bool = False
     generator: str = "own"
@@ -212,6 +215,7 @@ class _Run:
         self._series: list[tuple[float, int]] = []
         self._every = max(_NS / 5, load.seconds * _NS / 500)
         self._bounded = False
+        self._warmed = 0  # answers of a warm-up that was a run of its own
 
     def go(self) -> Loaded:
         """All of it."""
@@ -259,6 +263,7 @@ class _Run:
                 opened(self._generator, load.rate, load.arrivals, self._begin, self._tick)
             while self._generator.under_way and clock() < self._begin + int(5 * _NS):
                 self._generator.turn(1_000_000)
+        self._warmed = self._tally.every
         self._begin = clock()
         self._end = self._begin + int(self._load.seconds * _NS)
         self._tally = self._generator.tally = Tally(
@@ -297,6 +302,7 @@ class _Run:
             cpu=min(1.0, own[0]),
             starved=min(1.0, own[1]),
             series=tuple(self._series),
+            every=tally.every + self._warmed,
             samples=tuple(tally.samples),
             interrupted=interrupted,
         )

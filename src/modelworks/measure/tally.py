@@ -39,6 +39,7 @@ class Tally:
         self.lag = Histogram()  # how late the generator was
         self.refused = Histogram()  # service time of answers other than 2xx
         self.answered = 0  # 2xx inside the window
+        self.every = 0  # 2xx, at any time
         self.in_time = 0  # of those sent in the window, within the deadline
         self.waited = 0  # requests that found no free connection when they were due
         self.reconnects = 0
@@ -58,8 +59,10 @@ class Tally:
         if head is None:
             return
         good = 200 <= head.status < 300
-        if good and self.begin <= now < self.end:
-            self.answered += 1
+        if good:
+            self.every += 1
+            if self.begin <= now < self.end:
+                self.answered += 1
         intended = link.intended
         if intended < self.begin:
             return
