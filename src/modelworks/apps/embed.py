@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelworks.apps.limits import limits_of
 from modelworks.apps.stores import stores_of
 from modelworks.client.client import BaseClient
+from modelworks.client.tls import ClientTls
 from modelworks.client.transport import Transport
 from modelworks.core.errors import InvalidError, MissingExtraError
 from modelworks.core.home import Home, Stores
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 _AT_HOME = Stores()
 _LIMITS = Limits()
+_NO_TLS = ClientTls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Settings:
         stores: of the registry in this process (`MODELWORKS_DATABASE`, `MODELWORKS_ARTIFACTS`).
         limits: of imports in this process (`MODELWORKS_IMPORT_MEMORY`,
             `MODELWORKS_IMPORT_SECONDS`).
+        tls: of both, where they speak https (`MODELWORKS_CA`, `MODELWORKS_CLIENT_CERT`,
+            `MODELWORKS_CLIENT_KEY`).
     """
 
     home: Home
@@ -40,6 +44,7 @@ class Settings:
     server: str = DEFAULT_SERVER
     stores: Stores = _AT_HOME
     limits: Limits = _LIMITS
+    tls: ClientTls = _NO_TLS
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -52,6 +57,11 @@ class Settings:
             server=found.get("MODELWORKS_SERVER") or DEFAULT_SERVER,
             stores=stores_of(found),
             limits=limits_of(found),
+            tls=ClientTls(
+                ca=found.get("MODELWORKS_CA", ""),
+                certificate=found.get("MODELWORKS_CLIENT_CERT", ""),
+                key=found.get("MODELWORKS_CLIENT_KEY", ""),
+            ),
         )
 
 
@@ -89,6 +99,7 @@ def settings_of(
         server=server or found.server,
         stores=found.stores if home is None else _AT_HOME,
         limits=found.limits,
+        tls=found.tls,
     )
 
 
@@ -122,7 +133,7 @@ def connect(settings: Settings) -> Transport:
     if settings.url:
         from modelworks.client.http import HttpTransport  # noqa: PLC0415 - not needed in-process
 
-        return HttpTransport(settings.url)
+        return HttpTransport(settings.url, settings.tls)
     return local(settings.home, settings.stores, settings.limits)
 
 
@@ -139,7 +150,8 @@ class Client(BaseClient):
             it means the registry in it even where `MODELWORKS_URL` or `MODELWORKS_DATABASE` is
             set.
         server: of the model server for `predict` and `infer`; None = `MODELWORKS_SERVER`, or
-            else http://127.0.0.1:8000.
+            else http://127.0.0.1:8000. `unix:///path` is a server's Unix socket.
+        tls: for https; None = `MODELWORKS_CA`, `MODELWORKS_CLIENT_CERT`, `MODELWORKS_CLIENT_KEY`.
     """
 
     def __init__(
@@ -147,6 +159,8 @@ class Client(BaseClient):
         url: str | None = None,
         home: str | Path | None = None,
         server: str | None = None,
+        tls: ClientTls | None = None,
     ) -> None:
         settings = settings_of(url, home, server)
-        super().__init__(lambda: connect(settings), settings.server)
+        settings = settings if tls is None else replace(settings, tls=tls)
+        super().__init__(lambda: connect(settings), settings.server, settings.tls)

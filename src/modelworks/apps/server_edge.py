@@ -1,9 +1,10 @@
 """Settings of the model server's edge: TLS, Unix socket, access log, limits."""
 
 import argparse
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from modelworks.core.errors import InvalidError
 from modelworks.edge.access_lines import Form
@@ -136,20 +137,57 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
 }
 
 
+HELP: Final = {
+    "tls_cert": ("PEM", "Certificate with its chain: speak HTTPS"),
+    "tls_key": ("PEM", "Its key, not encrypted (in the certificate's file)"),
+    "client_ca": ("PEM", "Authorities of which every client must show a certificate"),
+    "unix": ("PATH", "Listen on a Unix socket too"),
+    "unix_mode": ("MODE", "Rights of the Unix socket (0600)"),
+    "unix_only": ("", "No TCP port beside the Unix socket"),
+    "access_log": ("FILE|-", "Append a line a request"),
+    "access_log_format": ("FORM", "Of the access log: json or combined (json)"),
+    "max_body": ("BYTES", "Of a request (67108864)"),
+    "max_inflated": ("BYTES", "Of a compressed body when decoded (16777216)"),
+    "max_connections": ("N", "Open at once, a worker (4096)"),
+    "header_seconds": ("S", "For a request's headers, and a TLS handshake (10)"),
+    "body_seconds": ("S", "For a body, and one more for every 16 KiB of it (60)"),
+    "idle_seconds": ("S", "An unused connection is closed after it (75)"),
+}
+"""Metavariable and meaning of each option, by field of `EdgeSettings`."""
+
+
 def add_edge_options(parser: argparse.ArgumentParser) -> None:
-    """The same as options of a command line."""
-    add = parser.add_argument
-    add("--tls-cert", metavar="PEM", help="certificate and chain: speak HTTPS")
-    add("--tls-key", metavar="PEM", help="its key, not encrypted (in --tls-cert)")
-    add("--client-ca", metavar="PEM", help="every client must show a certificate of these")
-    add("--unix", metavar="PATH", help="listen on a Unix socket too")
-    add("--unix-mode", metavar="MODE", help="rights of the Unix socket (0600)")
-    add("--unix-only", action="store_true", default=None, help="no TCP port beside --unix")
-    add("--access-log", metavar="FILE|-", help="append a line a request")
-    add("--access-log-format", metavar="FORM", help="json or combined (json)")
-    add("--max-body", type=int, metavar="BYTES", help="of a request (67108864)")
-    add("--max-inflated", type=int, metavar="BYTES", help="of a decoded gzip body (16777216)")
-    add("--max-connections", type=int, metavar="N", help="open at once, a worker (4096)")
-    add("--header-seconds", type=float, help="for headers and TLS handshakes (10)")
-    add("--body-seconds", type=float, help="for a body, and 1 s for every 16 KiB (60)")
-    add("--idle-seconds", type=float, help="close an unused connection after it (75)")
+    """`--tls-cert` and the others."""
+    for name, kind, metavar, meaning in edge_options():
+        if kind is bool:
+            parser.add_argument(option_of(name), action="store_true", default=None, help=meaning)
+        else:
+            parser.add_argument(option_of(name), type=kind, metavar=metavar, help=meaning)
+
+
+def edge_options() -> Iterator[tuple[str, type, str, str]]:
+    """Field, kind, metavariable and meaning of each option."""
+    for name, (metavar, meaning) in HELP.items():
+        yield name, type(getattr(_DEFAULTS, name)), metavar, meaning
+
+
+def option_of(name: str) -> str:
+    """`--tls-cert` of `tls_cert`."""
+    return "--" + name.replace("_", "-")
+
+
+def arguments_of_edge(given: Mapping[str, object]) -> list[str]:
+    """The options that say `given`, by field; what is None or False is left out.
+
+    Raises:
+        InvalidError: they are impossible.
+    """
+    chosen: dict[str, Any] = {k: v for k, v in given.items() if v is not None and v is not False}
+    EdgeSettings(**chosen).check_edge()
+    told: list[str] = []
+    for name, value in chosen.items():
+        told += [option_of(name)] if value is True else [option_of(name), str(value)]
+    return told
+
+
+_DEFAULTS: Final = EdgeSettings()

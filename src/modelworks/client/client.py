@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from modelworks.client.data import DataPlane
+from modelworks.client.tls import ClientTls
 from modelworks.client.transport import Progress, Transport
 from modelworks.core.imports import ImportRequest
 from modelworks.core.model import (
@@ -18,6 +19,8 @@ from modelworks.core.model import (
     Verification,
 )
 
+_NO_TLS = ClientTls()
+
 
 class BaseClient:
     """Control plane and data plane behind one name.
@@ -28,12 +31,15 @@ class BaseClient:
     Args:
         transport: makes the control plane's transport.
         server: URL of the model server.
+        tls: for a server that speaks https.
     """
 
-    def __init__(self, transport: Callable[[], Transport], server: str) -> None:
+    def __init__(
+        self, transport: Callable[[], Transport], server: str, tls: ClientTls = _NO_TLS
+    ) -> None:
         self._make = transport
         self._transport: Transport | None = None
-        self.data = DataPlane(server)
+        self.data = DataPlane(server, tls)
 
     @property
     def control(self) -> Transport:

@@ -4,23 +4,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from modelworks.client.tls import ClientTls
 from modelworks.client.wire import Wire
 from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
 from modelworks.core.reference import ModelRef, parse_ref
 from modelworks.core.tensor import TensorSpec
 
 PREDICT_SECONDS = 60.0
+_NO_TLS = ClientTls()
 
 
 class DataPlane:
     """One model server.
 
     Args:
-        url: `http://127.0.0.1:8000`.
+        url: `http://127.0.0.1:8000`, `https://...` or `unix:///run/models.sock`.
+        tls: for https.
     """
 
-    def __init__(self, url: str) -> None:
-        self._wire = Wire(url, "model server", "start one with: modelworks serve NAME")
+    def __init__(self, url: str, tls: ClientTls = _NO_TLS) -> None:
+        self._wire = Wire(url, "model server", "start one with: modelworks serve NAME", tls)
         self._inputs: dict[str, dict[str, TensorSpec]] = {}
 
     @property

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from modelworks.blobs.folder import lay_out
 from modelworks.client import git
+from modelworks.client.tls import ClientTls
 from modelworks.client.transport import Progress
 from modelworks.client.wire import Wire
 from modelworks.core import codec
@@ -31,6 +32,7 @@ from modelworks.core.reference import alias_name, model_name, parse_ref
 IMPORT_SECONDS = 1800.0
 LONG_SECONDS = 600.0
 _CHUNK = 1 << 20
+_NO_TLS = ClientTls()
 
 
 class HttpTransport:
@@ -38,10 +40,11 @@ class HttpTransport:
 
     Args:
         url: `http://127.0.0.1:8080`.
+        tls: for https.
     """
 
-    def __init__(self, url: str) -> None:
-        self._wire = Wire(url, "control plane", "start it with: modelworks up")
+    def __init__(self, url: str, tls: ClientTls = _NO_TLS) -> None:
+        self._wire = Wire(url, "control plane", "start it with: modelworks up", tls)
 
     def import_model(
         self, request: ImportRequest, progress: Progress | None = None

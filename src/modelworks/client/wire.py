@@ -4,15 +4,18 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 import urllib3
 from urllib3 import exceptions
 
+from modelworks.client.tls import ClientTls
+from modelworks.client.unix import UnixPool
 from modelworks.core import errors
 
 CONNECT_SECONDS = 5.0
 _PIECE = 1 << 20
+_NO_TLS = ClientTls()
 
 # The words that a control plane puts into `kind` of its problem+json answers.
 _KINDS: dict[str, type[errors.ModelworksError]] = {
@@ -40,21 +43,30 @@ class Wire:
     """Requests to one base URL over kept-alive connections.
 
     Args:
-        url: `http://host:port`, with or without a path.
+        url: `http://host:port`, with or without a path; `unix:///path/of.sock`, or the same as
+            `http+unix://%2Fpath%2Fof.sock`.
         what: how messages call the other side (`control plane`).
         cure: what a user does when nothing listens there.
+        tls: for https.
     """
 
-    def __init__(self, url: str, what: str, cure: str) -> None:
+    def __init__(self, url: str, what: str, cure: str, tls: ClientTls = _NO_TLS) -> None:
+        self._what = what
+        self._cure = cure
         parts = urlsplit(url if "://" in url else f"http://{url}")
+        self._pool: urllib3.PoolManager | UnixPool
+        if parts.scheme in {"unix", "http+unix"} and (path := _unix_path(parts)):
+            self.url, self._base = f"unix://{path}", ""
+            self._pool = UnixPool(path, maxsize=8)
+            return
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise errors.InvalidError(
                 f"'{url}' is no URL of a {what}: write it as http://127.0.0.1:8000", field="url"
             )
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-        self._what = what
-        self._cure = cure
-        self._pool = urllib3.PoolManager(maxsize=8, retries=False)
+        self._base = self.url
+        context = tls.context() if parts.scheme == "https" else None
+        self._pool = urllib3.PoolManager(maxsize=8, retries=False, ssl_context=context)
 
     def send(
         self,
@@ -86,7 +98,7 @@ class Wire:
         with self._errors(seconds):
             answer = self._pool.request(
                 method,
-                f"{self.url}{path}{suffix}",
+                f"{self._base}{path}{suffix}",
                 body=body,
                 headers=dict(headers or {}),
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
@@ -114,7 +126,7 @@ class Wire:
             self._errors(seconds),
             self._pool.request(
                 "GET",
-                f"{self.url}{path}",
+                f"{self._base}{path}",
                 timeout=timeout,
                 redirect=False,
                 preload_content=False,
@@ -139,7 +151,10 @@ class Wire:
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._pool.clear()
+        if isinstance(self._pool, UnixPool):
+            self._pool.close()
+        else:
+            self._pool.clear()
 
     @contextmanager
     def _errors(self, seconds: float) -> Iterator[None]:
@@ -149,6 +164,8 @@ class Wire:
             raise errors.UnavailableError(
                 f"no {self._what} answers at {self.url}: {self._cure}"
             ) from error
+        except exceptions.SSLError as error:
+            raise errors.UnavailableError(_not_trusted(self._what, self.url, error)) from error
         except exceptions.TimeoutError as error:
             raise errors.DeadlineError(
                 f"the {self._what} at {self.url} did not answer within {seconds:g} s"
@@ -157,6 +174,30 @@ class Wire:
             raise errors.UnavailableError(
                 f"the connection to the {self._what} at {self.url} broke: {error}"
             ) from error
+
+
+def _unix_path(parts: SplitResult) -> str:
+    """The path of `unix:///path` and `http+unix://%2Fpath`; empty where there is none."""
+    path = parts.path if parts.scheme == "unix" and not parts.netloc else unquote(parts.netloc)
+    return path if path.startswith("/") else ""
+
+
+def _not_trusted(what: str, url: str, error: Exception) -> str:
+    """Why TLS failed, with the cure where there is one."""
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return (
+            f"the certificate of the {what} at {url} is not trusted: name its authority by --ca "
+            f"FILE or MODELWORKS_CA ({text.rpartition('certificate verify failed: ')[2][:120]})"
+        )
+    if "CERTIFICATE_REQUIRED" in text or "HANDSHAKE_FAILURE" in text:
+        return (
+            f"the {what} at {url} asks for a client certificate: name it by --client-cert and "
+            "--client-key, or MODELWORKS_CLIENT_CERT and MODELWORKS_CLIENT_KEY"
+        )
+    if "WRONG_VERSION_NUMBER" in text:
+        return f"the {what} at {url} speaks no TLS: write http:// in the URL"
+    return f"TLS to the {what} at {url} failed: {text}"
 
 
 def problem(

@@ -9,6 +9,7 @@ from modelworks.cli.context import json_option, settings
 from modelworks.cli.output import Output
 from modelworks.cli.rows import read_csv, read_rows
 from modelworks.client.data import DataPlane
+from modelworks.client.tls import ClientTls
 from modelworks.core.reference import parse_ref
 
 
@@ -17,8 +18,20 @@ from modelworks.core.reference import parse_ref
 @click.option("--url", default="", help="Of the model server (default MODELWORKS_SERVER).")
 @click.option("--rows", default="", metavar="JSON|@FILE|-", help="Rows: JSON, a file, or stdin.")
 @click.option("--csv", "table", type=click.Path(path_type=Path), help="A csv file with a head.")
+@click.option("--ca", default="", help="Authorities of an https server (MODELWORKS_CA).")
+@click.option("--client-cert", default="", help="To show it (MODELWORKS_CLIENT_CERT).")
+@click.option("--client-key", default="", help="Of --client-cert (MODELWORKS_CLIENT_KEY).")
 @json_option
-def predict(model: str, url: str, rows: str, table: Path | None, as_json: bool) -> None:
+def predict(  # noqa: PLR0913, PLR0917 - click's parameters
+    model: str,
+    url: str,
+    rows: str,
+    table: Path | None,
+    ca: str,
+    client_cert: str,
+    client_key: str,
+    as_json: bool,
+) -> None:
     """Ask a running server for predictions; one line of JSON a row.
 
     MODEL is a name, NAME@ALIAS or NAME:VERSION.
@@ -26,12 +39,16 @@ def predict(model: str, url: str, rows: str, table: Path | None, as_json: bool) 
     \b
     modelworks predict fraud --rows '[{"age": 41, "income": 52000}]'
     modelworks predict fraud@champion --csv rows.csv
+    modelworks predict fraud --url unix:///run/models.sock --rows @rows.json
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     if bool(rows) == (table is not None):
         raise click.UsageError("give --rows or --csv, one of them")
     out = Output(as_json=as_json)
     parse_ref(model)
-    plane = DataPlane(url or settings().server)
+    found_settings = settings()
+    tls = found_settings.tls
+    given = ClientTls(ca or tls.ca, client_cert or tls.certificate, client_key or tls.key)
+    plane = DataPlane(url or found_settings.server, given)
     try:
         found = read_csv(table, text_columns(plane, model)) if table else read_rows(rows)
         answer = plane.predict(model, found)

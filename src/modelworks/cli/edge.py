@@ -1,0 +1,30 @@
+"""Options of the server's edge (TLS, Unix socket, access log, limits), for commands that serve."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import click
+
+from modelworks.apps.server_edge import arguments_of_edge, edge_options, option_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def edge_flags(command: F) -> F:
+    """Add `--tls-cert` and the others; the command gets the server's arguments as `edge`."""
+
+    @wraps(command)
+    def gathered(*arguments: Any, **options: Any) -> Any:
+        given = {name: options.pop(name) for name, *_ in edge_options()}
+        return command(*arguments, edge=tuple(arguments_of_edge(given)), **options)
+
+    found: Any = gathered
+    for name, kind, metavar, meaning in reversed(list(edge_options())):
+        if kind is bool:
+            found = click.option(option_of(name), is_flag=True, help=f"{meaning}.")(found)
+        else:
+            found = click.option(
+                option_of(name), default=None, type=kind, metavar=metavar, help=f"{meaning}."
+            )(found)
+    return cast("F", found)
