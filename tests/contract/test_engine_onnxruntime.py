@@ -244,7 +244,7 @@ def test_impossible_settings_are_refused(tmp_path, extra):
 
 def test_settings_are_taken(tmp_path):
     path = models.double(tmp_path / "m.onnx")
-    extra = (("optimization", "basic"), ("inter_threads", "2"), ("arena", "on"))
+    extra = (("optimization", "basic"), ("inter_threads", "2"), ("arena", "own"))
     [found] = load(path, threads=2, extra=extra).infer({"x": np.ones((1, 3), np.float32)})
     np.testing.assert_array_equal(found, [[2, 2, 2]])
 
