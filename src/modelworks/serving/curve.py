@@ -75,13 +75,25 @@ class Curve:
         return last.ns
 
     def learnt(self, calls: Iterable[tuple[int, int, int]], weight: float = 0.3) -> "Curve":
-        """The curve moved towards calls that were seen: (rows, how many, their nanoseconds)."""
-        points = {point.rows: point.ns for point in self.points}
-        for rows, count, ns in calls:
-            if count:
-                seen = ns / count
-                old = points.get(rows)
-                points[rows] = seen if old is None else old + weight * (seen - old)
+        """The curve moved towards calls that were seen: (rows, how many, their nanoseconds).
+
+        The whole curve follows how much slower or faster they were than it says, for sizes that
+        were not seen are slower too on a machine that is; then each size follows its own calls.
+        """
+        seen = [(rows, ns / count, count) for rows, count, ns in calls if count and ns]
+        if not seen:
+            return self
+        if not self.points:
+            return Curve(tuple(Point(rows, ns) for rows, ns, _ in sorted(seen)), self.stopped)
+        known = [call for call in seen if call[0] <= self.points[-1].rows]
+        expected = sum(count * self.call_ns(rows) for rows, _, count in known)
+        ratio = sum(count * ns for _, ns, count in known) / expected if known else 1.0
+        scale = 1 + weight * (ratio - 1)
+        points = {point.rows: scale * point.ns for point in self.points}
+        points |= {rows: ns for rows, ns, _ in seen}  # larger ones than ever: it is all there is
+        for rows, ns, _ in known:
+            old = self.call_ns(rows)
+            points[rows] = scale * old * (1 + weight * (ns / (ratio * old) - 1))
         found = tuple(Point(rows, ns) for rows, ns in sorted(points.items()))
         return Curve(found, self.stopped, self.length)
 

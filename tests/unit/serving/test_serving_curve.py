@@ -115,8 +115,16 @@ def test_a_call_between_two_points_is_interpolated_and_beyond_them_gains_nothing
 
 
 def test_calls_that_were_seen_move_the_curve():
-    curve = Curve((Point(1, 100.0),)).learnt([(1, 2, 400), (3, 1, 250), (5, 0, 0)], weight=0.5)
-    assert curve.points == (Point(1, 150.0), Point(3, 250.0))
+    curve = Curve().learnt([(1, 2, 200), (4, 1, 160), (5, 0, 0)])
+    assert curve.points == (Point(1, 100.0), Point(4, 160.0))
+    for _ in range(30):
+        curve = curve.learnt([(1, 5, 1000)])  # the machine is half as fast now
+    assert curve.call_ns(1) == pytest.approx(200, rel=0.01)
+    assert curve.call_ns(4) == pytest.approx(320, rel=0.01)
+    for _ in range(30):
+        curve = curve.learnt([(1, 5, 1000), (4, 5, 2000)])  # and its batches gain less
+    assert curve.call_ns(4) == pytest.approx(400, rel=0.01)
+    assert curve.learnt([]) is curve
 
 
 def test_a_loaded_model_has_its_curve_and_says_why_its_batches_are_so_large(tmp_path):
