@@ -70,7 +70,7 @@ class Ran(Generic[M]):
     @property
     def gathered(self) -> bool:
         """Whether there were inputs: what failed, if it did, was the engine."""
-        return self.joined > self.started
+        return self.joined != self.started
 
     def each(self) -> Iterator[tuple[M, Sequence[Any]]]:
         """Every member with its rows of the outputs."""
@@ -134,13 +134,13 @@ def _run(
     started = gathered = perf_counter_ns()
     results: Sequence[Any] = ()
     error: ModelworksError | None = None
-    rows = members[0].rows
+    alone = len(members) == 1
+    rows = members[0].rows if alone else sum([member.rows for member in members])
     try:
         inputs = gather(members)
-        gathered = max(perf_counter_ns(), started + 1)
+        gathered = perf_counter_ns()
         results = session.infer(inputs)
-        if len(members) > 1:
-            rows = sum([member.rows for member in members])
+        if not alone:
             _check(results, rows)
     except ModelworksError as problem:
         error = problem

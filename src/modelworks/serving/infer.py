@@ -186,12 +186,12 @@ def gather(members: list[Member]) -> Tensors:
 def answer(live: Live, call: Call) -> None:
     """Answer a call's members: all at once where every one wants the same form."""
     members = [member for member in call.members if type(member) is InferMember]
-    written = None
     form = members[0].form if len(members) == len(call.members) else None
-    if form is not None:
-        rows = [member.request.rows for member in members if member.form is form]
-        if len(rows) == len(members):
-            written = live.writer.write(form, call.results, rows)
+    rows = [member.request.rows for member in members if member.form is form]
+    if form is None or len(rows) != len(members):
+        answer_each(call)
+        return
+    written = live.writer.write(form, call.results, rows)
     if written is None:
         answer_each(call)
         return

@@ -102,6 +102,7 @@ class OnnxRuntimeSession:
         """Drop the session and hand free pages back to the system."""
         if self._session is not None:
             self._session = None
+            self._run = _unloaded
             arena.shrink()
             trim()
 

@@ -94,6 +94,10 @@ class AnswerWriter:
         places = form.positions
         if form.binary:
             return self._raw(places, results, rows, total)
+        trailing = [results[place].shape[1:] for place in places]
+        if len(rows) == 1:
+            texts = self._alone(places, results, total)
+            return texts and ([self._frame(places, total, trailing) % texts], JSON, ())
         columns: list[list[bytes]] = []
         for place in places:
             if not self._text[place]:
@@ -102,7 +106,6 @@ class AnswerWriter:
             if column is None:
                 return None
             columns.append(column)
-        trailing = [results[place].shape[1:] for place in places]
         if total == len(rows):  # one row each, the usual case
             frame = self._frame(places, 1, trailing)
             return [frame % texts for texts in zip(*columns, strict=True)], JSON, ()
@@ -114,6 +117,21 @@ class AnswerWriter:
             bodies.append(self._frame(places, count, trailing) % texts)
             start = end
         return bodies, JSON, ()
+
+    def _alone(
+        self, places: tuple[int, ...], results: Sequence[Any], total: int
+    ) -> tuple[bytes, ...] | None:
+        """The numbers of one answer, a text an output."""
+        arrays = []
+        for place in places:
+            array, dtype = results[place], self._dtypes[place]
+            if not (self._text[place] and array.size and array.ndim and len(array) == total):
+                return None
+            if array.dtype != dtype or not array.flags.c_contiguous:
+                array = np.ascontiguousarray(array, dtype)
+            arrays.append(array.ravel())
+        text = orjson.dumps(arrays, option=orjson.OPT_SERIALIZE_NUMPY)
+        return tuple(text[2:-2].split(b"],["))
 
     def _raw(
         self, places: tuple[int, ...], results: Sequence[Any], rows: Sequence[int], total: int
