@@ -15,6 +15,8 @@ from modelworks.protocol.oip.templates import RequestReader
 from modelworks.protocol.rows import PlainRows, decode_rows
 from modelworks.serving.admission import CheckedReader, CheckedRows, EagerReader, Reader
 from modelworks.serving.batcher import Batcher, Call, Member
+from modelworks.serving.forecast import Setting
+from modelworks.serving.learning import Learning
 from modelworks.serving.loading import Loaded
 from modelworks.serving.statistics import Cell, Recorder
 
@@ -31,6 +33,8 @@ class Live:
         served: the line of the served list it was loaded from.
         batched: requests share engine calls.
         unbatched: why they do not; empty where they do.
+        loaded: its session, and what was measured at load.
+        learning: tunes its batches to a latency goal; None = it has none.
         outputs: how many there are.
         one_shape: no input has a dynamic axis beside the batch: all requests fit together.
         batcher: the queue in front of the session.
@@ -46,6 +50,8 @@ class Live:
         *(
             "batching",
             "checks",
+            "learning",
+            "loaded",
             "name",
             "one_shape",
             "reader",
@@ -73,6 +79,7 @@ class Live:
         self.one_shape = all(None not in spec.shape[1:] for spec in self.signature.inputs)
         self.outputs = len(self.signature.outputs)
         self.batching = loaded.batching
+        self.loaded = loaded
         self.recorder = recorder
         self._session = loaded.session
         label = f"{served.name}:{served.version}"
@@ -96,6 +103,24 @@ class Live:
             gather,
             one_shape=self.one_shape or not self.batched,
         )
+        self._limit(Setting(loaded.batching.max_batch_size, loaded.batching.max_delay_ms))
+        self.learning = self._learn(label) if served.batching.latency_goal_ms else None
+
+    def _learn(self, label: str) -> Learning:
+        limits = self.served.batching if self.batched else self.batching
+        loaded = self.loaded
+        return Learning(
+            name=label,
+            limits=limits,
+            curve=loaded.curve,
+            sized=loaded.batching.max_batch_size,
+            read=self.recorder.read,
+            apply=self._limit,
+        )
+
+    def _limit(self, setting: Setting) -> None:
+        self.batcher.adjust(setting.max_batch_size, setting.max_delay_ms)
+        self.recorder.limits(setting.max_batch_size, setting.max_delay_ms)
 
     def watch(self, changed: Callable[[str], None]) -> None:
         """Be told on the loop why the model cannot answer for now, or "" when it can again."""
@@ -124,6 +149,8 @@ class Live:
 
     async def close(self, within: float) -> None:
         """Answer who waits, then give the memory back; `within` seconds are the limit."""
+        if self.learning is not None:
+            self.learning.stop()
         if await self.batcher.drain(within):
             await asyncio.to_thread(self._session.close)
             return

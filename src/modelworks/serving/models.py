@@ -266,7 +266,9 @@ class ModelTable:
             self._unborn(entry, old, error)
             return error
         lifetimes.loaded(perf_counter() - began, footprint)
-        live = Live(model, loaded, Recorder.of_model(self._block, *entry.key), answer, gather)
+        patient = model.batching.max_delay_ms > 0 or model.batching.latency_goal_ms > 0
+        recorder = Recorder.of_model(self._block, *entry.key, patient=patient)
+        live = Live(model, loaded, recorder, answer, gather)
         entry.live, entry.fallen, entry.dormant = live, None, False
         entry.footprint, entry.born = footprint, time()
         if entry.state is not State.READY:

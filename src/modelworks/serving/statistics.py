@@ -57,6 +57,8 @@ class Cell(IntEnum):
     INPUT_NS = 6
     INFER_NS = 7
     OUTPUT_NS = 8
+    LIMIT = 9  # rows of a batch at most, and the delay, as in force in this worker
+    DELAY_US = 10
     OUTCOMES = 16
     CUTS = 32
     HISTOGRAMS = 64
@@ -88,9 +90,11 @@ class Recorder:
             cells[cell] = 0
 
     @classmethod
-    def of_model(cls, block: Block, name: str, version: str) -> "Recorder":
-        """For one version."""
-        return cls(block.region(name, version))
+    def of_model(
+        cls, block: Block, name: str, version: str, *, patient: bool = False
+    ) -> "Recorder":
+        """For one version; `patient`: its batches may wait for company."""
+        return (WaitRecorder if patient else cls)(block.region(name, version))
 
     @classmethod
     def of_server(cls, block: Block) -> "Recorder":
@@ -104,6 +108,15 @@ class Recorder:
     def waiting(self, items: int) -> None:
         """The gauge of the queue."""
         self.cells[Cell.WAITING] = items
+
+    def limits(self, size: int, delay_ms: float) -> None:
+        """The limits in force."""
+        self.cells[Cell.LIMIT] = size
+        self.cells[Cell.DELAY_US] = round(1000 * delay_ms)
+
+    def read(self) -> "Numbers":
+        """What this worker has counted."""
+        return numbers_of(self.cells.tolist())
 
     def call(self, call: Call) -> None:
         """An engine call and all whom it answered, just now."""
@@ -220,15 +233,25 @@ class BatchRow:
     """Engine calls of one batch size, and their nanoseconds."""
 
     size: int
-    calls: int
-    input_ns: int
-    infer_ns: int
-    output_ns: int
+    calls: int = 0
+    input_ns: int = 0
+    infer_ns: int = 0
+    output_ns: int = 0
+
+    def since(self, before: "BatchRow") -> "BatchRow":
+        """The calls after `before`."""
+        return BatchRow(
+            self.size,
+            self.calls - before.calls,
+            self.input_ns - before.input_ns,
+            self.infer_ns - before.infer_ns,
+            self.output_ns - before.output_ns,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """One model's numbers, summed over the workers."""
+    """One model's numbers, of one worker or summed over all."""
 
     outcomes: dict[Outcome, int]
     cuts: dict[Cut, int]
@@ -248,6 +271,25 @@ class Numbers:
         """Requests that were answered with an error."""
         ours = (Outcome.INVALID, Outcome.REJECTED, Outcome.EXPIRED, Outcome.FAILED)
         return sum(self.outcomes[outcome] for outcome in ours)
+
+    def since(self, before: "Numbers") -> "Numbers":
+        """What was counted after `before`; gauges stay as they are."""
+        old = {row.size: row for row in before.batches}
+        batches = (row.since(old.get(row.size, BatchRow(row.size))) for row in self.batches)
+        return Numbers(
+            outcomes={name: n - before.outcomes[name] for name, n in self.outcomes.items()},
+            cuts={name: n - before.cuts[name] for name, n in self.cuts.items()},
+            stages={name: one.since(before.stages[name]) for name, one in self.stages.items()},
+            batches=tuple(row for row in batches if row.calls),
+            items=self.items - before.items,
+            calls=self.calls - before.calls,
+            waiting=self.waiting,
+            last_ms=self.last_ms,
+            fail_ns=self.fail_ns - before.fail_ns,
+            input_ns=self.input_ns - before.input_ns,
+            infer_ns=self.infer_ns - before.infer_ns,
+            output_ns=self.output_ns - before.output_ns,
+        )
 
 
 def read(block: Block, index: int) -> Numbers:
