@@ -15,6 +15,7 @@ from typing import Any
 from modelworks.core import codec
 from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.native import NATIVE
+from modelworks.core.ragged import Ragged
 from modelworks.core.tensor import Signature
 
 ENGINES = {"onnx": "onnxruntime", "tflite": "litert", "openvino-ir": "openvino", NATIVE: "native"}
@@ -99,6 +100,7 @@ class ServedModel:
         interpreter: Python of the environment that a native model needs; empty = the server's.
         isolation: where its engine runs; a native model always has a process of its own.
         pinned: never unloaded to make room for another model.
+        ragged: the axis along which requests differ in length; None = as the signature says.
     """
 
     name: str
@@ -116,6 +118,7 @@ class ServedModel:
     interpreter: str = ""
     isolation: Isolation = Isolation.THREAD
     pinned: bool = False
+    ragged: Ragged | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from modelworks.core.ragged import Ragged
 from modelworks.core.steps import InputSteps
 
 Tensors: TypeAlias = Mapping[str, Any]
@@ -80,6 +81,8 @@ class Signature:
         classes: class labels in the order of the probability columns; empty when there are none.
         steps: what is done to the inputs before the model sees them; the inputs are what callers
             send.
+        ragged: the axis along which requests may differ in length and still share a call; None =
+            nobody said that there is one. Nothing where the inputs it speaks of are not there.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -88,6 +91,7 @@ class Signature:
     features: tuple[str, ...] = ()
     classes: tuple[str | int | float | bool, ...] = ()
     steps: tuple[InputSteps, ...] = ()
+    ragged: Ragged | None = None
 
     def output(self, role: Role) -> TensorSpec | None:
         """The first output of that role."""

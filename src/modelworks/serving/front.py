@@ -22,7 +22,7 @@ from modelworks.core.tensor import Tensors
 from modelworks.serving import statistics
 from modelworks.serving.batcher import Member
 from modelworks.serving.block import Block
-from modelworks.serving.infer import outcome_of, shape_of
+from modelworks.serving.infer import outcome_of
 from modelworks.serving.live import Live
 from modelworks.serving.models import ModelTable
 from modelworks.serving.statistics import Numbers
@@ -47,7 +47,7 @@ class _Called(Member):
         super().__init__(
             inputs,
             rows if live.batched else 1,
-            None if live.one_shape else shape_of(inputs),
+            None if live.one_shape else live.shape_of(inputs),
             perf_counter_ns(),
         )
         self.live = live

@@ -74,11 +74,6 @@ class Answering(Member):
             self.live.recorder.ended(Outcome.CANCELLED, 0)
 
 
-def shape_of(inputs: Tensors) -> Hashable:
-    """What the inputs of members have to have in common to share a batch."""
-    return tuple([array.shape[1:] for array in inputs.values()])
-
-
 class InferMember(Answering):
     """A request of the Open Inference Protocol.
 
@@ -148,7 +143,7 @@ def infer(exchange: Exchange, live: Live) -> None:
         found = live.reader.recognise(exchange.body, length)
         if found is None:
             request = live.reader.read(exchange.body, length)
-            shape = None if live.one_shape else shape_of(request.inputs)
+            shape = None if live.one_shape else live.shape_of(request.inputs)
             form = Form.of(request, live.outputs)
             member = InferMember(exchange, live, request, request.rows, shape, form)
         else:

@@ -18,6 +18,7 @@ from modelworks.serving.batcher import Batcher, Call, Member
 from modelworks.serving.forecast import Setting
 from modelworks.serving.learning import Learning
 from modelworks.serving.loading import Loaded
+from modelworks.serving.shapes import ShapeOf, TextLengths, shape_of, text_inputs
 from modelworks.serving.statistics import Cell, Recorder
 
 _log = logging.getLogger("modelworks.serving")
@@ -37,6 +38,8 @@ class Live:
         learning: tunes its batches to a latency goal; None = it has none.
         outputs: how many there are.
         one_shape: no input has a dynamic axis beside the batch: all requests fit together.
+        shape_of: where that is not so: inputs -> what is equal for those who fit together.
+        unpadded: why requests of different lengths do not, where they were meant to.
         batcher: the queue in front of the session.
         recorder: its counters in this worker's slot.
         checks: the rules of its steps; None = it has none.
@@ -57,6 +60,8 @@ class Live:
             "reader",
             "outputs",
             "rows",
+            "shape_of",
+            "unpadded",
             "version",
             "writer",
         ),
@@ -76,7 +81,16 @@ class Live:
         self.signature: Signature = loaded.session.signature
         self.unbatched = loaded.unbatched
         self.batched = not loaded.unbatched
-        self.one_shape = all(None not in spec.shape[1:] for spec in self.signature.inputs)
+        texts = text_inputs(self.signature) if self.batched else ()
+        free = any(None in spec.shape[1:] for spec in self.signature.inputs)
+        self.one_shape = not free and not texts
+        self.shape_of: ShapeOf = TextLengths(texts).shape_of if texts else shape_of
+        self.unpadded = loaded.unpadded
+        answering = partial(answer, self)
+        if loaded.padder is not None:
+            self.shape_of = loaded.padder.shape_of
+            gather = loaded.padder.gather
+            answering = partial(loaded.padder.answer, plain=answering)
         self.outputs = len(self.signature.outputs)
         self.batching = loaded.batching
         self.loaded = loaded
@@ -99,7 +113,7 @@ class Live:
             loaded.batching,
             loaded.cost,
             self._called,
-            partial(answer, self),
+            answering,
             gather,
             one_shape=self.one_shape or not self.batched,
         )

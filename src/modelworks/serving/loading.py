@@ -14,6 +14,8 @@ from modelworks.plugins import load as plugins
 from modelworks.plugins.opening import open_model
 from modelworks.serving.cost import Cost
 from modelworks.serving.curve import Curve, measure, worthwhile
+from modelworks.serving.ragged import padding_of, text_problem
+from modelworks.serving.shapes import Padder
 from modelworks.serving.warmup import batch_problem, warm_up
 
 _APART: Final = "isolated"
@@ -32,6 +34,8 @@ class Loaded:
         cost: what calls took.
         curve: what calls of several sizes took.
         sizing: why `max_batch_size` is what it is.
+        padder: lets requests of different lengths share a call; None = they do not.
+        unpadded: why not, where they were meant to.
     """
 
     session: Session
@@ -40,6 +44,8 @@ class Loaded:
     cost: Cost
     curve: Curve = _UNKNOWN
     sizing: str = "nothing was measured at load"
+    padder: Padder | None = None
+    unpadded: str = ""
 
 
 def load_model(served: ServedModel, threads: int) -> Loaded:
@@ -98,11 +104,15 @@ def _prepared(session: Session, served: ServedModel) -> Loaded:
         return Loaded(session, replace(batching, max_batch_size=1), problem, Cost(by_rows=False))
     free_axes = any(None in spec.shape[1:] for spec in session.signature.inputs)
     cost = Cost(by_rows=not free_axes and not session.apart)
-    problem = batch_problem(session, free)
+    problem = batch_problem(session, free) or text_problem(session)
     if batching.max_batch_size <= 1:
         problem = problem or "max_batch_size is 1"
     largest = 1 if problem else batching.max_batch_size
     curve = measure(session, free, largest, cost.learn)
     best, sizing = worthwhile(curve, largest)
     limits = replace(batching, max_batch_size=best)
-    return Loaded(session, limits, problem, cost, curve, problem or sizing)
+    padder, unpadded = None, ""
+    if best > 1:
+        ragged = served.ragged or session.signature.ragged
+        padder, unpadded = padding_of(session, ragged, curve, best)
+    return Loaded(session, limits, problem, cost, curve, problem or sizing, padder, unpadded)

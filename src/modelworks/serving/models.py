@@ -368,7 +368,9 @@ def _named(entry: Entry) -> str:
 
 
 def _remark(live: Live) -> str:
-    return live.unbatched and f"requests are not batched: {live.unbatched}"
+    if live.unbatched:
+        return f"requests are not batched: {live.unbatched}"
+    return live.unpadded and f"requests of different lengths share no call: {live.unpadded}"
 
 
 def _some(names: list[str]) -> str:

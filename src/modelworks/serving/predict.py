@@ -7,7 +7,7 @@ from modelworks.core.errors import ModelworksError
 from modelworks.edge.exchange import Exchange
 from modelworks.protocol.predictions import encode_predictions
 from modelworks.protocol.rows import PlainRows
-from modelworks.serving.infer import JSON, Answering, readable, refuse, shape_of
+from modelworks.serving.infer import JSON, Answering, readable, refuse
 from modelworks.serving.live import Live
 
 
@@ -17,7 +17,7 @@ class PredictMember(Answering):
     __slots__ = ("warnings",)
 
     def __init__(self, exchange: Exchange, live: Live, rows: PlainRows) -> None:
-        shape = None if live.one_shape else shape_of(rows.inputs)
+        shape = None if live.one_shape else live.shape_of(rows.inputs)
         super().__init__(exchange, live, rows.inputs, rows.rows if live.batched else 1, shape)
         self.warnings = rows.warnings
 

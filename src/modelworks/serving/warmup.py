@@ -116,12 +116,13 @@ def batch_problem(session: Session, free: int, rows: int = 3) -> str:
             return f"output '{spec.name}' has not one row an input row"
         if any(a.shape[1:] != together[place].shape[1:] for a in single):
             return f"the shape of output '{spec.name}' depends on the other rows of its batch"
-        if not _same(together[place], np.concatenate(single), spec.datatype):
+        if not same(together[place], np.concatenate(single), spec.datatype):
             return f"output '{spec.name}' of a batch differs from that of its rows"
     return ""
 
 
-def _same(left: Any, right: Any, datatype: Datatype) -> bool:
+def same(left: Any, right: Any, datatype: Datatype) -> bool:
+    """Whether two arrays are equal, floats as nearly as kernels of two batch sizes make them."""
     if left.shape != right.shape:
         return False
     if datatype is Datatype.BF16:
