@@ -124,8 +124,13 @@ def nothing(given: dict[str, Any], signature: Signature) -> list[Any]:
 
 def trim() -> None:
     """Ask glibc to give its free pages back; other C libraries have no such call."""
-    if sys.platform == "linux":
-        try:
-            ctypes.CDLL(None).malloc_trim(0)
-        except AttributeError:  # musl
-            return
+    if _TRIM is not None:
+        _TRIM(0)
+
+
+def _found() -> Any:
+    """The C library's call; looked up once, for every look-up leaves types behind."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+
+
+_TRIM: Final = _found()  # None on musl
