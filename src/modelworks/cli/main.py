@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "serve": ("serve", "serve", "Serve models over HTTP on this machine."),
     "predict": ("predict", "predict", "Ask a running server for predictions."),
+    "bench": ("bench", "bench", "Put load on an endpoint: throughput, latency, a comparison."),
     "up": ("up", "up", "Run the whole factory here: console, registry, server."),
     "doctor": ("doctor", "doctor", "Say what is installed, what can run, and the cures."),
     "demo": ("demo", "demo", "Train small models and take them through the whole line."),

@@ -1,6 +1,7 @@
 """What was measured as lines for people."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Final
 
 from modelworks.measure.duel import Compared
@@ -50,6 +51,29 @@ def remarks(swept: Swept, deadline_s: float = 0.0) -> list[str]:
         lines += [f"{_where(point)}: {words}" for words in _of_point(point, deadline_s)]
     lines.append(_resolution(swept.points))
     return [line for line in lines if line]
+
+
+def medians(found: Compared) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a comparison's table: the median round of every side."""
+    head = ["side", "rounds", "pred/s", "p50 ms", "p99 ms", "CPU us/pred", "batch", "failed"]
+    rows = []
+    for name, points in found.points.items():
+        latencies = [point.loaded.latency.latency() for point in points]
+        cpu = [point.cpu_us for point in points if point.cpu_us is not None]
+        sizes = [point.batches.mean for point in points if point.batches is not None]
+        rows.append(
+            [
+                name,
+                str(len(points)),
+                f"{median(point.loaded.predictions for point in points):,.0f}",
+                _ms(median(one.p50 for one in latencies)),
+                _ms(median(one.p99 for one in latencies)),
+                f"{median(cpu):.1f}" if cpu else "-",
+                f"{median(sizes):.1f}" if sizes else "-",
+                str(sum(point.loaded.failed for point in points)),
+            ]
+        )
+    return head, rows
 
 
 def ratio_lines(found: Compared) -> list[str]:

@@ -4,10 +4,11 @@ import contextlib
 import socket
 import ssl
 from dataclasses import dataclass, replace
-from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from modelworks.core.errors import InvalidError, UnavailableError
+
+_LONGEST_UNIX = 107  # bytes that the kernel's address holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,11 @@ class Target:
 
 
 def parse_target(text: str, unix: str = "") -> Target:
-    """A target from a URL: `http://`, `https://`, or `http+unix://%2Frun%2Fserver.sock/path`.
+    """A target from a URL.
 
     Args:
-        text: the URL.
+        text: `http://`, `https://`, `unix:///run/server.sock` (path `/`), or
+            `http+unix://%2Frun%2Fserver.sock/path`.
         unix: path of a Unix socket to speak to; the URL then only names host and path.
 
     Raises:
@@ -115,8 +117,10 @@ def parse_target(text: str, unix: str = "") -> Target:
     except ValueError as error:
         raise InvalidError(f"'{text}' is no URL: {error}", field="url") from error
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if parts.scheme == "unix" and not parts.netloc and len(path) > 1:
+        return _over(unquote(path), "/")
     if parts.scheme == "http+unix" and parts.netloc:
-        return Target("http", "localhost", 80, path, unix or unquote(parts.netloc))
+        return _over(unix or unquote(parts.netloc), path)
     hostname = parts.hostname
     if parts.scheme not in {"http", "https"} or not hostname or parts.username is not None:
         raise InvalidError(
@@ -124,7 +128,13 @@ def parse_target(text: str, unix: str = "") -> Target:
         )
     if any(ord(letter) <= 32 or ord(letter) > 126 for letter in path):
         raise InvalidError(f"'{text}': its path is to be percent-encoded", field="url")
-    if unix and len(str(Path(unix)).encode()) > 107:
-        raise InvalidError(f"'{unix}' is too long for a Unix socket", field="unix")
+    if unix:
+        return _over(unix, path)
     usual = 443 if parts.scheme == "https" else 80
-    return Target(parts.scheme, hostname, port or usual, path, unix)
+    return Target(parts.scheme, hostname, port or usual, path)
+
+
+def _over(unix: str, path: str) -> Target:
+    if len(unix.encode()) > _LONGEST_UNIX:
+        raise InvalidError(f"'{unix}' is too long for a Unix socket", field="url")
+    return Target("http", "localhost", 80, path, unix)
