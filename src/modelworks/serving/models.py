@@ -106,11 +106,12 @@ class ModelTable:
 
     @property
     def ready(self) -> bool:
-        """Whether everything that starts by itself is loaded or failed, and something answers."""
+        """Whether all that starts by itself was loaded or failed once, and something answers.
+
+        What is loaded later takes nothing away from those that answer meanwhile.
+        """
         entries = self._entries.values()
         if self._closing or self.generation < 0:
-            return False
-        if any(entry.state is State.LOADING for entry in entries):
             return False
         failed = [e for e in entries if e.starts and e.live is None and not e.dormant]
         return len(failed) < len(self._entries) or not failed
