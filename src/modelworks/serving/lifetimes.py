@@ -1,16 +1,14 @@
 """How often a model was loaded, unloaded and evicted, what that took, and the memory it holds."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from modelworks.serving.block import Block
+from modelworks.serving.statistics import Cell
 
-LOADS: Final = 9
-UNLOADS: Final = 10
-EVICTIONS: Final = 11
-LOAD_FAILURES: Final = 12
-LOAD_NS: Final = 13
-FOOTPRINT: Final = 14
+LOADS, UNLOADS, EVICTIONS, LOAD_FAILURES, LOAD_NS, FOOTPRINT = range(
+    Cell.LIFETIMES, Cell.LIFETIMES + 6
+)
 
 
 class Lifetimes:

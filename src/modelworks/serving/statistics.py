@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from time import perf_counter_ns, time_ns
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from modelworks.serving.batcher import Call
 from modelworks.serving.block import SERVER, Block
 from modelworks.serving.execute import Cut
-from modelworks.serving.histograms import CELLS, OCTAVES, Histogram, histogram_of, place_of
+from modelworks.serving.histograms import CELLS, Histogram, histogram_of, places_of
 
 
 class Stage(StrEnum):
@@ -60,6 +62,7 @@ class Cell(IntEnum):
     LIMIT = 9  # rows of a batch at most, and the delay, as in force in this worker
     DELAY_US = 10
     OUTCOMES = 16
+    LIFETIMES = 24  # to 29: see `lifetimes`
     CUTS = 32
     HISTOGRAMS = 64
     BATCHES = 816
@@ -74,6 +77,7 @@ _FIRST: Final = {s: Cell.HISTOGRAMS + place * (CELLS + 1) for place, s in enumer
 _DENSE: Final = 128  # batch sizes up to here are counted one by one
 _SIZES: Final = (*range(1, _DENSE + 1), *(2**power for power in range(8, 32)))
 _ROW: Final = 4  # calls, input, infer, output
+_NOTED: Final = 8192  # members at most that are noted and not yet counted
 
 
 def batch_row(size: int) -> int:
@@ -81,11 +85,21 @@ def batch_row(size: int) -> int:
     return size - 1 if size <= _DENSE else min(_DENSE + size.bit_length() - 9, len(_SIZES) - 1)
 
 
+def _batch_rows(sizes: Any) -> Any:
+    """`batch_row` of many."""
+    larger = np.minimum(_DENSE + np.frexp(sizes.astype(np.float64))[1] - 9, len(_SIZES) - 1)
+    return np.where(sizes <= _DENSE, sizes - 1, larger)
+
+
 class Recorder:
     """Writes one model's numbers; called on the loop's thread only."""
 
     def __init__(self, cells: memoryview) -> None:
         self.cells = cells
+        self._array: Any = np.frombuffer(cells, dtype=np.int64)
+        self._calls: list[tuple[int, ...]] = []
+        self._received: list[int] = []  # of all members of those calls
+        self._queued: list[int] = []
         for cell in GAUGES:
             cells[cell] = 0
 
@@ -94,7 +108,9 @@ class Recorder:
         cls, block: Block, name: str, version: str, *, patient: bool = False
     ) -> "Recorder":
         """For one version; `patient`: its batches may wait for company."""
-        return (WaitRecorder if patient else cls)(block.region(name, version))
+        recorder = (WaitRecorder if patient else cls)(block.region(name, version))
+        block.before_reading(name, version, recorder.settle)
+        return recorder
 
     @classmethod
     def of_server(cls, block: Block) -> "Recorder":
@@ -107,7 +123,7 @@ class Recorder:
 
     def waiting(self, items: int) -> None:
         """The gauge of the queue."""
-        self.cells[Cell.WAITING] = items
+        self.cells[1] = items
 
     def limits(self, size: int, delay_ms: float) -> None:
         """The limits in force."""
@@ -116,75 +132,87 @@ class Recorder:
 
     def read(self) -> "Numbers":
         """What this worker has counted."""
+        self.settle()
         return numbers_of(self.cells.tolist())
 
-    def call(self, call: Call) -> None:
-        """An engine call and all whom it answered, just now."""
-        cells = self.cells
+    def call(self, call: Call) -> bool:
+        """Note an engine call and all whom it answered, just now; `settle` counts it.
+
+        Returns:
+            Whether it is the first since: somebody should settle before long.
+        """
         now = perf_counter_ns()
         members = call.members
-        count = len(members)
-        rows = call.rows
-        cells[4] += 1
-        cells[_CUT[call.cut]] += 1
-        row = 816 + 4 * (rows - 1 if 0 < rows <= _DENSE else batch_row(max(1, rows)))
-        cells[row] += 1
-        taken_in = call.joined - call.started
-        inferred = call.inferred - call.joined
-        taken_out = now - call.inferred
-        cells[row + 1] += taken_in
-        cells[row + 2] += inferred
-        cells[row + 3] += taken_out
-        if call.error is not None or not count:
+        first = not self._calls
+        self._calls.append(
+            (
+                *(len(members), call.rows, call.started, call.joined, call.inferred, now),
+                *(_CUT[call.cut], call.error is None),
+            )
+        )
+        self._received += [member.received_ns for member in members]
+        self._queued += [member.queued_ns for member in members]
+        if len(self._received) >= _NOTED:
+            self.settle()
+        return first
+
+    def settle(self) -> None:
+        """Count what was noted, all together: for many calls it is a fourth of the work."""
+        if not self._calls:
             return
-        cells[2] = time_ns() // 1_000_000
-        cells[3] += rows
-        cells[6] += taken_in * count
-        cells[7] += inferred * count
-        cells[8] += taken_out * count
-        cells[16] += count
-        self._stages(call, now)
+        calls = np.array(self._calls, dtype=np.int64)
+        received = np.array(self._received, dtype=np.int64)
+        queued = np.array(self._queued, dtype=np.int64)
+        self._calls.clear()
+        self._received.clear()
+        self._queued.clear()
+        counts, rows, started, joined, inferred, ended, cuts, good = calls.T
+        cells = self._array
+        cells[Cell.CALLS] += len(calls)
+        np.add.at(cells, cuts, 1)
+        batches = Cell.BATCHES + _ROW * _batch_rows(np.maximum(rows, 1))
+        steps = (1, joined - started, inferred - joined, ended - inferred)
+        for place, taken in enumerate(steps):
+            np.add.at(cells, batches + place, taken)
+        self._answered(calls[good == 1], received, queued, np.repeat(good == 1, counts))
 
-    def _stages(self, call: Call, now: int) -> None:
-        # A bucket is found without a search: `| 4` spares numbers under 4 a case of their own.
-        cells = self.cells
-        started = call.started
-        total = queued = decoded = 0
-        for member in call.members:
-            received, ready = member.received_ns, member.queued_ns
-            taken = now - received
-            total += taken
-            taken |= 4
-            bits = taken.bit_length()
-            cells[_TOTAL + OCTAVES[bits] + (taken >> bits - 3)] += 1
-            taken = started - ready
-            queued += taken
-            taken |= 4
-            bits = taken.bit_length()
-            cells[_QUEUE + OCTAVES[bits] + (taken >> bits - 3)] += 1
-            taken = ready - received
-            decoded += taken
-            taken |= 4
-            bits = taken.bit_length()
-            cells[_DECODE + OCTAVES[bits] + (taken >> bits - 3)] += 1
-        cells[_TOTAL + CELLS] += total
-        cells[_QUEUE + CELLS] += queued
-        cells[_DECODE + CELLS] += decoded
-        self._shared(call, now)
+    def _answered(self, calls: Any, received: Any, queued: Any, mine: Any) -> None:
+        """Count the calls that did not fail.
 
-    def _shared(self, call: Call, now: int) -> None:
-        """What is the same for every member of a call."""
-        cells = self.cells
-        count = len(call.members)
-        taken = call.joined - call.started
-        cells[_GATHER + place_of(taken)] += count
-        cells[_GATHER + CELLS] += taken * count
-        taken = call.inferred - call.joined
-        cells[_COMPUTE + place_of(taken)] += count
-        cells[_COMPUTE + CELLS] += taken * count
-        taken = now - call.inferred
-        cells[_ENCODE + place_of(taken // count)] += count
-        cells[_ENCODE + CELLS] += taken
+        Args:
+            calls: those.
+            received: of the members of all calls.
+            queued: of the same.
+            mine: which members are of `calls`.
+        """
+        if not len(calls):
+            return
+        counts, rows, started, joined, inferred, ended, *_ = calls.T
+        cells = self._array
+        lag = perf_counter_ns() - int(ended[-1])
+        cells[Cell.LAST_MS] = (time_ns() - lag) // 1_000_000
+        cells[Cell.ITEMS] += rows.sum()
+        cells[Cell.INPUT_NS] += ((joined - started) * counts).sum()
+        cells[Cell.INFER_NS] += ((inferred - joined) * counts).sum()
+        cells[Cell.OUTPUT_NS] += ((ended - inferred) * counts).sum()
+        cells[_PLACE[Outcome.SUCCESS]] += counts.sum()
+        received, queued = received[mine], queued[mine]
+        self._add(_TOTAL, np.repeat(ended, counts) - received)
+        self._add(_DECODE, queued - received)
+        self._add(_GATHER, np.repeat(joined - started, counts))
+        self._add(_COMPUTE, np.repeat(inferred - joined, counts))
+        self._add(_ENCODE, np.repeat((ended - inferred) // counts, counts))
+        self._waited(np.repeat(started, counts), queued, ended, counts)
+
+    def _waited(self, started: Any, queued: Any, ended: Any, counts: Any) -> None:  # noqa: ARG002 - for those who tell two kinds of waiting apart
+        """Count the waiting of members."""
+        self._add(_QUEUE, started - queued)
+
+    def _add(self, first: int, taken: Any) -> None:
+        """Count durations in the histogram that begins at a cell."""
+        cells = self._array
+        cells[first : first + CELLS] += np.bincount(places_of(taken), minlength=CELLS)
+        cells[first + CELLS] += taken.sum()
 
     def ended(self, outcome: Outcome, taken_ns: int) -> None:
         """A request that was not answered with a prediction."""
@@ -200,23 +228,13 @@ class WaitRecorder(Recorder):
         super().__init__(cells)
         self._free = 0  # when the engine became free, same clock as the members'
 
-    def _stages(self, call: Call, now: int) -> None:
-        cells = self.cells
-        started = call.started
-        free = min(self._free, started)
-        self._free = now
-        for member in call.members:
-            received, ready = member.received_ns, member.queued_ns
-            alone = max(ready, free)  # from here on nobody but company was waited for
-            for first, taken in (
-                (_TOTAL, now - received),
-                (_QUEUE, alone - ready),
-                (_WAIT, started - alone),
-                (_DECODE, ready - received),
-            ):
-                cells[first + place_of(taken)] += 1
-                cells[first + CELLS] += taken
-        self._shared(call, now)
+    def _waited(self, started: Any, queued: Any, ended: Any, counts: Any) -> None:
+        free = np.repeat(np.concatenate(([self._free], ended[:-1])), counts)
+        self._free = int(ended[-1])
+        # From then on nobody but company was waited for.
+        alone = np.minimum(np.maximum(queued, free), started)
+        self._add(_QUEUE, alone - queued)
+        self._add(_WAIT, started - alone)
 
 
 _TOTAL: Final = _FIRST[Stage.TOTAL]
