@@ -40,6 +40,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "serve": ("serve", "serve", "Serve models over HTTP on this machine."),
     "predict": ("predict", "predict", "Ask a running server for predictions."),
     "bench": ("bench", "bench", "Put load on an endpoint: throughput, latency, a comparison."),
+    "explain-latency": (
+        "explain_latency",
+        "explain_latency",
+        "Say where a served model's time goes, and what would help.",
+    ),
     "up": ("up", "up", "Run the whole factory here: console, registry, server."),
     "doctor": ("doctor", "doctor", "Say what is installed, what can run, and the cures."),
     "demo": ("demo", "demo", "Train small models and take them through the whole line."),

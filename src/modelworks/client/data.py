@@ -6,7 +6,13 @@ from urllib.parse import quote
 
 from modelworks.client.tls import ClientTls
 from modelworks.client.wire import Wire
-from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
+from modelworks.core.errors import (
+    CrashedError,
+    InvalidError,
+    ModelworksError,
+    NotFoundError,
+    UnsupportedError,
+)
 from modelworks.core.reference import ModelRef, parse_ref
 from modelworks.core.tensor import TensorSpec
 
@@ -115,6 +121,35 @@ class DataPlane:
         """Counts and durations of every model, in nanoseconds, since the server began."""
         answer = self._wire.json("GET", "/v2/models/stats", seconds=5.0)
         return list(answer["model_stats"])
+
+    def latency(self, model: str) -> dict[str, Any]:
+        """Where the time of a model's requests goes, since the server began.
+
+        Raises:
+            NotFoundError: the server has no such model or version.
+            UnsupportedError: what answers is no Modelworks server, or one of an older version.
+        """
+        path = f"/v2/models/{model_path(parse_ref(model))}"
+        try:
+            return dict(self._wire.json("GET", f"{path}/latency", seconds=10.0))
+        except NotFoundError as error:
+            self._wire.json("GET", path, seconds=10.0)  # no such model: its own message
+            raise self._strange() from error
+
+    def _strange(self) -> UnsupportedError:
+        """Why a server that has the model does not explain it."""
+        try:
+            told = dict(self._wire.json("GET", "/v2", seconds=10.0))
+        except (ModelworksError, TypeError, ValueError):
+            told = {}
+        name, version = told.get("name", "unknown"), told.get("version", "unknown")
+        if name == "modelworks":
+            cure = "it is older than this command: update it"
+        else:
+            cure = "only Modelworks' own server tells this; measure from outside: modelworks bench"
+        return UnsupportedError(
+            f"{self.url} ({name} {version}) does not say where its time goes; {cure}", field="url"
+        )
 
     def metrics(self) -> str:
         """The Prometheus exposition."""

@@ -23,6 +23,7 @@ from modelworks.serving.block import Block
 from modelworks.serving.control import LOAD, UNLOAD, Control
 from modelworks.serving.entries import Entry
 from modelworks.serving.infer import JSON, infer, refuse
+from modelworks.serving.latency import latency
 from modelworks.serving.live import Live
 from modelworks.serving.models import ModelTable
 from modelworks.serving.predict import predict
@@ -156,6 +157,12 @@ class App:
                 return {_POST: partial(self._asked, name, version, infer)}
             case ["stats"]:
                 return _get(lambda: documents.statistics(self._block, self._of(name, version)))
+            case ["latency"]:
+                return _get(
+                    lambda: latency(
+                        table.resolve(name, version), self._block, self._version, self._started
+                    )
+                )
             case ["config"]:
                 return {b"GET": partial(self._asked, name, version, self._config)}
         raise NotFoundError(f"a model has no '{'/'.join(rest)}'"[:200])
