@@ -1,0 +1,20 @@
+"""A million requests, every answer checked, while models and processes come and go."""
+
+import pytest
+
+from soak_run import Plan, Soak
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+SHARE, LEAST = 0.05, 8e6  # of resident memory, and bytes: what it may grow by after its warm-up
+
+
+def test_a_million_requests_and_constant_trouble(tmp_path):
+    report = Soak(tmp_path, Plan(requests=1_000_000, every=6_000, bad=150, seconds=720)).run()
+    assert report.score.wrong == [], report
+    assert report.left == [], report
+    assert report.score.answered >= 1_000_000, report
+    assert min(report.acts.values()) >= 10, report
+    assert min(report.bad.values()) >= 100, report
+    for pid in report.watch.pids:
+        grown, size = report.watch.growth(pid)
+        assert grown < max(LEAST, SHARE * size), report

@@ -1,0 +1,329 @@
+"""The soak: a server of several workers, clients that check every answer, and constant trouble."""
+
+import asyncio
+import http.client
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import uvloop
+from onnx import TensorProto, helper
+
+from modelworks.core.served import Batching, Isolation, ServedModel
+from modelworks.core.tensor import Datatype
+from modelworks.testing import onnx_models
+from modelworks.testing.servers import Server, serve_list
+from soak_client import Asker, Score, keep_asking
+from soak_trouble import BadClients, Watch, children_of, descendants_of, held_by, kill
+
+CONNECTIONS = 64
+QUIET_S = 10.0
+LAZY = 12  # threads that begin with their first job: one a model, and the loop's executor
+BACK_S = 60.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything.
+
+    Attributes:
+        requests: answered ones.
+        every: requests between two acts of trouble.
+        bad: requests between two bad clients.
+        seconds: the run must end within.
+    """
+
+    requests: int
+    every: int
+    bad: int
+    seconds: float
+    seed: int = 4
+
+
+@dataclass
+class Report:
+    """What came of it."""
+
+    score: Score
+    watch: Watch
+    seconds: float = 0.0
+    acts: Counter[str] = field(default_factory=Counter)
+    bad: Counter[str] = field(default_factory=Counter)
+    left: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        grown = {
+            pid: "{:+.1f} MB on {:.0f}".format(*(value / 1e6 for value in self.watch.growth(pid)))
+            for pid in self.watch.samples
+        }
+        statuses = {
+            f"{kind} {status}": n for (kind, status), n in sorted(self.score.statuses.items())
+        }
+        return (
+            f"{self.score.answered} answers in {self.seconds:.0f} s, {self.score.lost} sent again; "
+            f"acts {dict(self.acts)}; bad clients {sum(self.bad.values())}; memory {grown}; "
+            f"answers {statuses}"
+        )
+
+
+def counting(path: Path, steps: int) -> Path:
+    """`y = x + steps`, one by one: about two microseconds a step."""
+    shape = (None, Asker.WIDTH)
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["on"], ["still"]),
+            helper.make_node("Add", ["v", "one"], ["w"]),
+        ],
+        "turn",
+        [
+            onnx_models.info("i", Datatype.INT64, ()),
+            onnx_models.info("on", Datatype.BOOL, ()),
+            onnx_models.info("v", Datatype.FP32, shape),
+        ],
+        [
+            onnx_models.info("still", Datatype.BOOL, ()),
+            onnx_models.info("w", Datatype.FP32, shape),
+        ],
+        [helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])],
+    )
+    node = helper.make_node("Loop", ["steps", "", "x"], ["y"], body=body)
+    x, y = (onnx_models.info(name, Datatype.FP32, shape) for name in "xy")
+    return onnx_models.write(path, [node], [x], [y], {"steps": np.int64(steps)})
+
+
+class Soak:
+    """One run on one server."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self._folder = folder
+        self._plan = plan
+        self._random = random.Random(plan.seed)
+        self._factors = {f"{n + 1}.0.0": float(2 + n % 9) for n in range(2000)}
+        self._version = 0
+        self._fixed = self._others()
+        self._list = folder / "served.json"
+        self.score = Score()
+        self.acts: Counter[str] = Counter()
+
+    def _others(self) -> list[ServedModel]:
+        files = {
+            "b": onnx_models.double(self._folder / "b.onnx", factor=5.0),
+            "c": onnx_models.look_up(self._folder / "c.onnx"),
+            "d": counting(self._folder / "d.onnx", Asker.STEPS),
+            "n": onnx_models.double(self._folder / "n.onnx", factor=7.0),
+        }
+        own = {"n": Isolation.PROCESS}
+        return [
+            ServedModel(
+                name,
+                "1.0.0",
+                str(path),
+                "",
+                isolation=own.get(name, Isolation.THREAD),
+                batching=Batching(max_batch_size=16),
+            )
+            for name, path in files.items()
+        ]
+
+    def swap(self) -> None:
+        """The next version of `a`, which every name of it moves to."""
+        self._version += 1
+        version = f"{self._version}.0.0"
+        factor = self._factors[version]
+        path = self._folder / f"a{factor:g}.onnx"
+        if not path.exists():
+            onnx_models.double(path, factor=factor)
+        a = ServedModel("a", version, str(path), version, aliases=("champion",))
+        serve_list(self._list, [a, *self._fixed], generation=self._version)
+
+    def run(self) -> Report:
+        """All of it.
+
+        Raises:
+            AssertionError: the server did not come up, or did not end.
+        """
+        self.swap()
+        before = set(Path("/dev/shm").iterdir())
+        with Server(["--served", str(self._list), "--workers", "2"]) as server:
+            everyone = descendants_of(server.pid)
+            report = uvloop.run(self._all(server))
+            everyone += descendants_of(server.pid)
+            server.terminate()
+            code = server.wait()
+            if code != 0:
+                report.left.append(f"exit code {code}: {server.log[-2000:]}")
+            if "Traceback" in server.log:
+                report.left.append(server.log[server.log.index("Traceback") - 500 :][:4000])
+        end = time.monotonic() + QUIET_S
+        while [p for p in everyone if held_by(p)] and time.monotonic() < end:
+            time.sleep(0.05)
+        report.left += [f"process {pid}" for pid in everyone if held_by(pid)]
+        report.left += [f"shared memory {p}" for p in set(Path("/dev/shm").iterdir()) - before]
+        return report
+
+    async def _all(self, server: Server) -> Report:
+        host, port = server.address.split(":")
+        address = (host, int(port))
+        steady, *_ = children_of(server.pid)
+        watch = Watch([server.pid, steady])
+        bad = BadClients(address, self.score, random.Random(self._plan.seed + 1))
+        began = time.monotonic()
+        await self._settled(server, steady)
+        base = {pid: held_by(pid) for pid in watch.pids}
+        more = self._more(began)
+        asker = Asker(random.Random(self._plan.seed + 2), self._factors, self.score)
+        asking = [
+            asyncio.ensure_future(
+                keep_asking(address, asker, self.score, random.Random(1000 + n), more)
+            )
+            for n in range(CONNECTIONS)
+        ]
+        stirring = [
+            asyncio.ensure_future(self._trouble(server, steady, more)),
+            asyncio.ensure_future(self._bad(bad, more)),
+            asyncio.ensure_future(self._look(watch, more)),
+        ]
+        await asyncio.gather(*asking, *stirring)
+        report = Report(self.score, watch, time.monotonic() - began, self.acts, bad.done)
+        await self._settled(server, steady)
+        for pid in watch.pids:
+            report.left += await self._leaks(pid, base[pid])
+        if self.score.answered < self._plan.requests:
+            report.left.append(f"only {self.score.answered} answers in {report.seconds:.0f} s")
+        return report
+
+    def _more(self, began: float):
+        def more() -> bool:
+            if self.score.wrong or time.monotonic() > began + self._plan.seconds:
+                return False
+            return self.score.answered < self._plan.requests
+
+        return more
+
+    # -- trouble
+
+    async def _trouble(self, server: Server, steady: int, more) -> None:
+        """One act every so many requests; each is over before the next one begins."""
+        acts = [self._swap, self._unload, self._load, self._kill_worker, self._kill_model]
+        due, round_ = self._plan.every, []
+        while more():
+            if self.score.answered < due:
+                await asyncio.sleep(0.01)
+                continue
+            due += self._plan.every
+            round_ = round_ or self._random.sample(acts, len(acts))
+            act = round_.pop()
+            self.acts[act.__name__.strip("_")] += 1
+            await act(server, steady)
+
+    async def _swap(self, server: Server, steady: int) -> None:
+        del server, steady
+        await asyncio.to_thread(self.swap)
+
+    async def _load(self, server: Server, steady: int) -> None:
+        del steady
+        await asyncio.to_thread(self._ask, server, "load")
+
+    async def _unload(self, server: Server, steady: int) -> None:
+        del steady
+        await asyncio.to_thread(self._ask, server, "unload")
+
+    def _ask(self, server: Server, verb: str) -> None:
+        """Load or unload `b`; while a worker is being started again it may have to be repeated."""
+        end = time.monotonic() + BACK_S
+        answer = ""
+        while time.monotonic() < end:
+            connection = http.client.HTTPConnection(server.address, timeout=BACK_S)
+            try:
+                connection.request("POST", f"/v2/repository/models/b/{verb}", b"{}")
+                status = connection.getresponse().status
+                if status == 200:
+                    return
+                answer = str(status)
+            except (OSError, http.client.HTTPException) as error:
+                answer = repr(error)
+            finally:
+                connection.close()
+            if not self.score.excused:
+                break
+            time.sleep(0.1)
+        self.score.note(f"{verb} of b: {answer}")
+
+    async def _kill_worker(self, server: Server, steady: int) -> None:
+        victims = [pid for pid in children_of(server.pid) if pid != steady]
+        below = [child for pid in victims for child in descendants_of(pid)]
+        self._kill(self._random.choice(victims))
+        end = time.monotonic() + BACK_S
+        while time.monotonic() < end:
+            await asyncio.sleep(0.05)
+            self.score.killed_at = time.monotonic()
+            others = [pid for pid in children_of(server.pid) if pid != steady]
+            if (
+                others
+                and others != victims
+                and server.log.count("d 1.0.0 is ready") >= self._started
+            ):
+                break
+        else:
+            self.score.note("a killed worker did not come back")
+        if left := [pid for pid in below if held_by(pid)]:
+            await asyncio.sleep(QUIET_S / 2)
+            if left := [pid for pid in left if held_by(pid)]:
+                self.score.note(f"processes of a killed worker's models live on: {left}")
+
+    @property
+    def _started(self) -> int:
+        """Workers that have been started so far."""
+        return 2 + self.acts["kill_worker"]
+
+    async def _kill_model(self, server: Server, steady: int) -> None:
+        """A process of an isolated model, in any worker."""
+        victims = [pid for worker in children_of(server.pid) for pid in descendants_of(worker)]
+        if victims:
+            self._kill(self._random.choice(victims), breaks=False)
+        await asyncio.sleep(0)
+        del steady
+
+    def _kill(self, pid: int, *, breaks: bool = True) -> None:
+        if breaks:
+            self.score.killed_at = time.monotonic()
+        kill(pid)
+
+    async def _bad(self, clients: BadClients, more) -> None:
+        due, running = 0, set()
+        while more():
+            if self.score.answered >= due and len(running) < 16:
+                due += self._plan.bad
+                task = asyncio.ensure_future(clients.one())
+                running.add(task)
+                task.add_done_callback(running.discard)
+            await asyncio.sleep(0.003)
+        await asyncio.gather(*running)
+
+    # -- what is held
+
+    async def _look(self, watch: Watch, more) -> None:
+        due, step = 0, max(1, self._plan.requests // 100)
+        while more():
+            if self.score.answered >= due:
+                due += step
+                watch.look(self.score.answered)
+            await asyncio.sleep(0.05)
+        watch.look(self.score.answered)
+
+    async def _settled(self, server: Server, steady: int) -> None:
+        """Until nobody is connected and all models are as they were."""
+        await self._load(server, steady)
+        await asyncio.sleep(1.0)
+
+    async def _leaks(self, pid: int, base) -> list[str]:
+        """Files and threads beyond those at the start, once all is quiet."""
+        end = time.monotonic() + QUIET_S
+        while (held := held_by(pid)) is not None and time.monotonic() < end:
+            if held.files <= base.files + 3 and held.threads <= base.threads + LAZY:
+                return []
+            await asyncio.sleep(0.1)
+        return [f"process {pid} held {base} and holds {held}"]
