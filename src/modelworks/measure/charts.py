@@ -62,13 +62,16 @@ def of_sweep(swept: Swept) -> list[Chart]:
     knee = places[swept.knee.place] if swept.knee.place >= 0 else None
     answered = [point.loaded.throughput for point in swept.points]
     curves = [_curve("answered", places, answered)]
-    if any(point.loaded.goodput != point.loaded.throughput for point in swept.points):
-        curves.append(_curve("good", places, [one.loaded.goodput for one in swept.points]))
-    found = [
-        Chart("Throughput", x, "requests/s", tuple(curves), log_x=closed, mark=knee),
-        Chart("Latency", x, "ms", _latencies(swept), log_x=closed, log_y=True, mark=knee),
-        percentiles([(_name(point), point.loaded.latency) for point in swept.points]),
-    ]
+    if any(point.loaded.late for point in swept.points):
+        good = [point.loaded.goodput for point in swept.points]
+        curves.append(_curve("within the deadline", places, good))
+    found = []
+    if len(swept.points) > 1:
+        found = [
+            Chart("Throughput", x, "requests/s", tuple(curves), log_x=closed, mark=knee),
+            Chart("Latency", x, "ms", _latencies(swept), log_x=closed, log_y=True, mark=knee),
+        ]
+    found.append(percentiles([(_name(one), one.loaded.latency) for one in swept.points]))
     course = [
         Curve(_name(point), _rates(point.loaded.series))
         for point in swept.points

@@ -17,7 +17,7 @@ from typing import Final
 
 from modelworks.core.errors import InvalidError
 from modelworks.measure.link import RECEIVE, Link
-from modelworks.measure.schedule import Arrivals, due
+from modelworks.measure.schedule import Schedule
 from modelworks.measure.sockets import Sockets
 from modelworks.measure.tally import Failure, Tally
 
@@ -294,52 +294,38 @@ def _taken(generator: Generator) -> Iterator[Link]:
 
 
 def opened(
-    generator: Generator,
-    rate: float,
-    arrivals: Arrivals,
-    until: int,
-    tick: Callable[[int], None],
-    seed: int | None = None,
+    generator: Generator, schedule: Schedule, until: int, tick: Callable[[int], None]
 ) -> int:
-    """Send at the times of a schedule that begins now.
+    """Send at the times of a schedule.
+
+    What is due at the very end still leaves, if only a little late.
 
     Args:
         generator: whose connections are free.
-        rate: requests a second.
-        arrivals: how they are spread.
-        until: end of the schedule, ns.
+        schedule: that begins now.
+        until: its end, ns.
         tick: called about ten times a second, with the time.
-        seed: of the schedule.
 
     Returns:
         Requests that were due before `until` and could not be sent: no connection was free.
     """
-    chunks = due(rate, arrivals, clock(), seed)
-    times: list[int] = next(chunks)
-    place = 0
     free = generator.free
     ticked = clock()
-    while (now := clock()) < until and generator.left > 0:
-        while free and times[place] <= now and generator.left > 0:
+    last = until + _SWEEP_NS
+    while generator.left > 0 and (
+        (now := clock()) < until or (schedule.due < until and now < last)
+    ):
+        while free and schedule.due <= now and generator.left > 0:
             link = free.popleft()
-            if link.connecting:
-                continue
-            generator.send(link, times[place])
-            place += 1
-            if place == len(times):
-                times, place = next(chunks), 0
-        next_due = min(times[place], until)
-        generator.turn(min(next_due - clock() if free else _SWEEP_NS, _SWEEP_NS))
+            if not link.connecting:
+                generator.send(link, schedule.due)
+                schedule.advance()
+        wait = min(schedule.due, until if now < until else last) - clock() if free else _SWEEP_NS
+        generator.turn(min(wait, _SWEEP_NS))
         if now - ticked > _SWEEP_NS:
             ticked = now
             tick(now)
-    if generator.left <= 0:
-        return 0
-    unsent = 0
-    while times[-1] < until:
-        unsent += len(times) - place
-        times, place = next(chunks), 0
-    return unsent + sum(time < until for time in times[place:])
+    return schedule.remaining() if generator.left > 0 else 0
 
 
 def drain(generator: Generator, until: int) -> None:

@@ -18,7 +18,7 @@ from modelworks.measure.generator import (
     opened,
 )
 from modelworks.measure.histogram import Histogram
-from modelworks.measure.schedule import Arrivals
+from modelworks.measure.schedule import Arrivals, Schedule
 from modelworks.measure.sockets import Sockets
 from modelworks.measure.tally import Tally
 from modelworks.measure.target import Target
@@ -156,6 +156,11 @@ class Loaded:
         return self.in_time / self.seconds if self.seconds else 0.0
 
     @property
+    def late(self) -> int:
+        """Good answers beyond the deadline."""
+        return self.latency.count - self.in_time
+
+    @property
     def failed(self) -> int:
         """Requests of the window without a good answer."""
         bad = sum(count for status, count in self.statuses.items() if not 200 <= status < 300)
@@ -251,7 +256,11 @@ class _Run:
         if load.rate is None:
             closed(generator, self._end, self._tick)
             return 0
-        return opened(generator, load.rate, load.arrivals, self._end, self._tick, load.seed)
+        return self._opened(load.rate, self._end)
+
+    def _opened(self, rate: float, until: int) -> int:
+        schedule = Schedule(rate, self._load.arrivals, clock(), until, self._load.seed)
+        return opened(self._generator, schedule, until, self._tick)
 
     def _warm(self) -> None:
         """A warm-up of its own, where requests are counted: the window begins when it has ended."""
@@ -260,7 +269,7 @@ class _Run:
             if load.rate is None:
                 closed(self._generator, self._begin, self._tick)
             else:
-                opened(self._generator, load.rate, load.arrivals, self._begin, self._tick)
+                self._opened(load.rate, self._begin)
             while self._generator.under_way and clock() < self._begin + int(5 * _NS):
                 self._generator.turn(1_000_000)
         self._warmed = self._tally.every

@@ -54,6 +54,8 @@ def _draw(axes: Any, chart: Chart) -> None:
         axes.set_xscale("log")
     if chart.log_y:
         axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
     if chart.ticks:
         axes.set_xticks([x for x, _ in chart.ticks], [text for _, text in chart.ticks], minor=False)
         axes.minorticks_off()

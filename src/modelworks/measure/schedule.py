@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 _CHUNK: Final = 4096
+FAR: Final = 2**62
 
 
 class Arrivals(StrEnum):
@@ -40,3 +41,46 @@ def due(
         times = base + np.cumsum(generator.exponential(step, _CHUNK))
         base = float(times[-1])
         yield (start + times.astype(np.int64)).tolist()
+
+
+class Schedule:
+    """The times of an open loop up to its end, one after another.
+
+    Args:
+        rate: requests a second.
+        arrivals: how they are spread.
+        start: of the schedule, ns.
+        until: its end, ns.
+        seed: of the gaps.
+
+    Attributes:
+        due: when the next request is due, ns; far beyond `until` where none is any more.
+    """
+
+    def __init__(
+        self, rate: float, arrivals: Arrivals, start: int, until: int, seed: int | None = None
+    ) -> None:
+        self._chunks = due(rate, arrivals, start, seed)
+        self._until = until
+        self._times = next(self._chunks)
+        self._place = -1
+        self.due = 0
+        self.advance()
+
+    def advance(self) -> None:
+        """The next one has left."""
+        self._place += 1
+        if self._place == len(self._times):
+            self._times, self._place = next(self._chunks), 0
+        time = self._times[self._place]
+        self.due = time if time < self._until else FAR
+
+    def remaining(self) -> int:
+        """Requests that are still due before the end; none afterwards."""
+        count = 0
+        while self._times[-1] < self._until:
+            count += len(self._times) - self._place
+            self._times, self._place = next(self._chunks), 0
+        count += sum(time < self._until for time in self._times[self._place :])
+        self.due = FAR
+        return count

@@ -35,11 +35,12 @@ def draw(chart: Chart) -> str:
     if not xs:
         parts += [_text(WIDTH / 2, HEIGHT / 2, "nothing measured", "middle"), "</svg>"]
         return "".join(parts)
-    x_ticks = list(chart.ticks) or [(v, _short(v)) for v in _ticks(xs, log=chart.log_x)]
+    x_ticks = [(x, text) for x, text in chart.ticks if min(xs) <= x <= max(xs)]
+    x_ticks = x_ticks or [(value, _short(value)) for value in _ticks(xs, log=chart.log_x)]
     y_ticks = [(v, _short(v)) for v in _ticks(ys, log=chart.log_y)]
-    x_of = _scale([*xs, *_edges(x_ticks, xs)], _LEFT, WIDTH - _RIGHT, log=chart.log_x)
+    x_of = _scale([*xs, *(v for v, _ in x_ticks)], _LEFT, WIDTH - _RIGHT, log=chart.log_x)
     y_of = _scale([*ys, *(v for v, _ in y_ticks)], HEIGHT - _BOTTOM, _TOP, log=chart.log_y)
-    parts += _grid(chart, [t for t in x_ticks if _inside(x_of(t[0]))], y_ticks, x_of, y_of)
+    parts += _grid(chart, x_ticks, y_ticks, x_of, y_of)
     if chart.mark is not None:
         place = x_of(chart.mark)
         line = f'<path d="M{place:.1f} {_TOP}V{HEIGHT - _BOTTOM}" class="mark"/>'
@@ -47,15 +48,6 @@ def draw(chart: Chart) -> str:
     for number, curve in enumerate(chart.curves):
         parts += _line(curve.points, x_of, y_of, _COLOURS[number % len(_COLOURS)])
     return "".join([*parts, *_legend([curve.name for curve in chart.curves]), "</svg>"])
-
-
-def _inside(place: float) -> bool:
-    return _LEFT - 1 <= place <= WIDTH - _RIGHT + 1
-
-
-def _edges(ticks: Sequence[tuple[float, str]], xs: Sequence[float]) -> list[float]:
-    """The ticks that the values reach."""
-    return [x for x, _ in ticks if min(xs) <= x <= max(xs)]
 
 
 def _grid(

@@ -18,24 +18,25 @@ _WORDS: Final = {
 }
 
 
-def columns(axis: Axis) -> list[str]:
+def columns(axis: Axis, deadline_s: float = 0.0) -> list[str]:
     """The head of a sweep's table."""
     first = "connections" if axis is Axis.CONNECTIONS else "rate/s"
-    figures = ["req/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"]
+    good = [f"in {deadline_s * 1000:g} ms/s"] if deadline_s else []
+    figures = ["p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"]
     service = [] if axis is Axis.CONNECTIONS else ["sent p99 ms"]
-    return [first, *figures, *service, "CPU us/pred", "batch", "failed"]
+    return [first, "req/s", *good, *figures, *service, "CPU us/pred", "batch", "failed"]
 
 
-def row(point: Point, axis: Axis) -> list[str]:
+def row(point: Point, axis: Axis, deadline_s: float = 0.0) -> list[str]:
     """A point's line of it."""
     loaded = point.loaded
     figures = loaded.latency.latency()
     spans = (figures.p50, figures.p90, figures.p99, figures.p999, figures.max)
     service = [] if axis is Axis.CONNECTIONS else [_ms(loaded.service.latency().p99)]
-    offered = loaded.connections if loaded.rate is None else loaded.rate
     return [
-        f"{offered:,.6g}",
-        f"{loaded.throughput:,.0f}" if loaded.throughput >= 100 else f"{loaded.throughput:.1f}",
+        f"{loaded.connections if loaded.rate is None else loaded.rate:,.6g}",
+        _rate(loaded.throughput),
+        *([_rate(loaded.goodput)] if deadline_s else []),
         *map(_ms, spans),
         *service,
         "-" if point.cpu_us is None else f"{point.cpu_us:.1f}",
@@ -44,13 +45,20 @@ def row(point: Point, axis: Axis) -> list[str]:
     ]
 
 
-def remarks(swept: Swept, deadline_s: float = 0.0) -> list[str]:
+def remarks(swept: Swept) -> list[str]:
     """What is to be known beside the table."""
-    lines = [f"saturation: {swept.knee.saturation:,.0f} requests/s", f"knee: {swept.knee.why}"]
+    lines = [f"saturation: {swept.knee.saturation:,.0f} requests/s"]
+    if len(swept.points) > 1:
+        lines.append(f"knee: {swept.knee.why}")
+    said: dict[str, list[tuple[str, str]]] = {}
     for point in swept.points:
-        lines += [f"{_where(point)}: {words}" for words in _of_point(point, deadline_s)]
+        for kind, words in _of_point(point):
+            said.setdefault(kind, []).append((_where(point), words))
+    for kind, found in said.items():
+        places = ", ".join(where for where, _ in found)
+        lines.append(f"{kind} at {places}: {found[-1][1]}")
     lines.append(_resolution(swept.points))
-    return [line for line in lines if line]
+    return lines
 
 
 def medians(found: Compared) -> tuple[list[str], list[list[str]]]:
@@ -117,24 +125,21 @@ def histogram_lines(found: Histogram, width: int = 40, most: int = 16) -> list[s
     return lines
 
 
-def _of_point(point: Point, deadline_s: float) -> list[str]:
+def _of_point(point: Point) -> list[tuple[str, str]]:
+    """(kind, words) of what disturbs a point; of one kind the last point's words are shown."""
     loaded, lines = point.loaded, []
     if loaded.bottleneck:
-        lines.append(f"the generator was the bottleneck: {loaded.bottleneck}")
+        lines.append(("the generator was the bottleneck", loaded.bottleneck))
     if loaded.rate is not None and (loaded.unsent or loaded.waited):
-        lines.append(
-            f"{loaded.waited} requests waited for a connection, {loaded.unsent} found none: the "
-            "server is behind, or --connections too low"
-        )
-    if deadline_s:
-        lines.append(f"goodput {loaded.goodput:,.0f}/s within {deadline_s * 1000:g} ms")
+        words = f"{loaded.waited} requests waited for a connection, {loaded.unsent} got none"
+        lines.append(("the server was behind, or --connections too low,", words))
     bad = {k: v for k, v in loaded.statuses.items() if not 200 <= k < 300} | loaded.failures
     if bad:
         said = ", ".join(f"{count} x {kind}" for kind, count in bad.items())
-        lines.append(f"failed: {said}")
-    lines += [f"noisy: {words}" for words in point.machine.noisy]
+        lines.append((f"failed ({said})", f"{loaded.failed} in all"))
+    lines += [("noisy", words) for words in point.machine.noisy]
     if loaded.interrupted:
-        lines.append("interrupted: what was measured until then")
+        lines.append(("interrupted", "what was measured until then"))
     return lines
 
 
@@ -153,6 +158,10 @@ def _resolution(points: Sequence[Point]) -> str:
     if thin:
         words += "; p99.9 rests on fewer than ten answers at " + ", ".join(map(_where, thin))
     return words
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def _ms(seconds: float) -> str:

@@ -184,10 +184,14 @@ class Bench:
         options = self._options
         points = [point for swept in sweeps for point in swept.points]
         wrong, words = self._wrong(found, points)
-        remarks = [line for one in sweeps for line in tables.remarks(one, options.deadline / 1000)]
+        remarks = [line for swept in sweeps for line in tables.remarks(swept)]
         remarks += _after(found, points, wrong, words)
+        limit = options.deadline / 1000
         shown = [
-            (tables.columns(swept.axis), [tables.row(point, swept.axis) for point in swept.points])
+            (
+                tables.columns(swept.axis, limit),
+                [tables.row(point, swept.axis, limit) for point in swept.points],
+            )
             for swept in sweeps
         ]
         drawn = [chart for swept in sweeps for chart in charts.of_sweep(swept)]
