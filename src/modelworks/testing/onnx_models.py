@@ -111,6 +111,66 @@ def heavy(path: Path, layers: int = 8, width: int = 512) -> Path:
     return write(path, nodes, [x], [y], constants)
 
 
+def transformer(
+    path: Path, layers: int = 1, width: int = 8, *, masked: bool = True, axes: bool = True
+) -> Path:
+    """Token ids to vectors, by attention: `tokens` a token, `embedding` a text, `weights`.
+
+    Args:
+        path: of the file.
+        layers: of attention and a matrix each.
+        width: of the vectors.
+        masked: tokens outside of the mask are not attended to; otherwise the mask is read in vain.
+        axes: `tokens` and `weights`, which are as long as the text, are outputs too.
+    """
+    random = np.random.default_rng(5)
+    node = helper.make_node
+    constants: dict[str, Any] = {
+        "table": random.normal(size=(100, width)).astype(np.float32),
+        "one": np.float32(1),
+        "far": np.float32(-1e9 if masked else 0),
+        "root": np.float32(width**-0.5),
+        "columns": np.array([1], np.int64),
+        "last": np.array([2], np.int64),
+    }
+    nodes = [
+        node("Gather", ["table", "input_ids"], ["h0"]),
+        node("Cast", ["attention_mask"], ["real"], to=TensorProto.FLOAT),
+        node("Sub", ["one", "real"], ["unreal"]),
+        node("Mul", ["unreal", "far"], ["flat"]),
+        node("Unsqueeze", ["flat", "columns"], ["bias"]),
+        node("Unsqueeze", ["real", "last"], ["wide"]),
+    ]
+    for i in range(layers):
+        constants[f"m{i}"] = (random.normal(size=(width, width)) * width**-0.5).astype(np.float32)
+        nodes += [
+            node("MatMul", [f"h{i}", f"m{i}"], [f"q{i}"]),
+            node("Transpose", [f"h{i}"], [f"k{i}"], perm=[0, 2, 1]),
+            node("MatMul", [f"q{i}", f"k{i}"], [f"s{i}"]),
+            node("Mul", [f"s{i}", "root"], [f"t{i}"]),
+            node("Add", [f"t{i}", "bias"], [f"u{i}"]),
+            node("Softmax", [f"u{i}"], [f"w{i}"], axis=-1),
+            node("MatMul", [f"w{i}", f"h{i}"], [f"v{i}"]),
+            node("Tanh", [f"v{i}"], [f"h{i + 1}"]),
+        ]
+    nodes += [
+        node("Identity", [f"h{layers}"], ["tokens"]),
+        node("Identity", [f"w{layers - 1}"], ["weights"]),
+        node("Mul", ["tokens", "wide"], ["kept"]),
+        node("ReduceSum", ["kept", "columns"], ["sum"], keepdims=0),
+        node("ReduceSum", ["wide", "columns"], ["count"], keepdims=0),
+        node("Div", ["sum", "count"], ["embedding"]),
+    ]
+    inputs = [info(n, Datatype.INT64, (None, None)) for n in ("input_ids", "attention_mask")]
+    outputs = [info("embedding", Datatype.FP32, (None, width))]
+    if axes:
+        outputs += [
+            info("tokens", Datatype.FP32, (None, None, width)),
+            info("weights", Datatype.FP32, (None, None, None)),
+        ]
+    return write(path, nodes, inputs, outputs, constants)
+
+
 def sequence(path: Path) -> Path:
     """Its output is a sequence of tensors, which no request can carry."""
     node = helper.make_node("SplitToSequence", ["x"], ["y"], axis=0)
