@@ -67,14 +67,14 @@ def _waterfall(document: dict[str, Any]) -> Iterator[str]:
             [
                 row["stage"].replace("_", " "),
                 duration(row["mean_ns"]),
-                *(_quantile(row[name]) for name in ("p50", "p99")),
+                *(duration(row[name] and row[name]["ns"]) for name in ("p50", "p99")),
                 f"{row['share']:.0%}",
                 bar,
                 row["meaning"],
             ]
         )
     yield from aligned(["stage", "mean", "p50", "p99", "share", "", "what it is"], rows)
-    yield f"  {document['method']}"
+    yield f"  {document['method']} (--json has the bounds)"
     yield f"  {document['unmeasured']}"
 
 
@@ -83,14 +83,6 @@ def _bar(begin: float, share: float) -> str:
     first = min(_BAR - 1, round(begin * _BAR))
     width = max(1, round(share * _BAR)) if share >= 0.005 else 0
     return (" " * first + "#" * min(width, _BAR - first)).ljust(_BAR)
-
-
-def _quantile(found: dict[str, Any] | None) -> str:
-    if found is None:
-        return "-"
-    below = found["below_ns"]
-    bounds = f"{duration(found['from_ns'])} to {duration(below)}" if below else "or more"
-    return f"{duration(found['ns'])} ({bounds})"
 
 
 def _batches(document: dict[str, Any]) -> Iterator[str]:

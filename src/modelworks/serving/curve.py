@@ -24,8 +24,8 @@ CALL_NS: Final = 30_000
 _NEAR: Final = 1.05  # a size this near the best is as good, and takes less memory and time
 _GAIN: Final = 0.95
 _PATIENCE: Final = 2  # sizes in a row that gain nothing: no more are tried
-_RUNS: Final = 3
-_SHORT_NS: Final = 5_000_000  # calls under this are timed `_RUNS` times, others twice
+_RUNS: Final = (2, 5)  # calls of one size: at least, at most
+_SHORT_NS: Final = 15_000_000  # of all calls of one size: more than the least only within it
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,8 @@ def _fastest(
     """The fastest of a few calls: what disturbs one makes it longer, never shorter."""
     taken: list[float] = []
     while not taken or (
-        len(taken) < (_RUNS if min(taken) < _SHORT_NS else 2) and clock() + min(taken) < until
+        len(taken) < (_RUNS[1] if sum(taken) + min(taken) < _SHORT_NS else _RUNS[0])
+        and clock() + min(taken) < until
     ):
         began = clock()
         call()

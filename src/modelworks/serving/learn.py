@@ -6,12 +6,12 @@ for a while that doubles. Nothing is changed without enough requests, nor for a 
 """
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from math import inf
 from typing import Final
 
 from modelworks.core.served import Batching
 from modelworks.serving.curve import Curve
+from modelworks.serving.decisions import Decision, Seen, Step, compared, mean_of
 from modelworks.serving.forecast import Forecast, Setting, forecast
 
 ENOUGH: Final = 100
@@ -35,68 +35,6 @@ _FULL: Final = 0.9  # of what can be done: more is why a goal is missed
 _GAINS: Final = 0.95  # of what a row cost before: the next size may gain more
 _SMOOTH: Final = 0.3
 _DELAYS: Final = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of the goal
-
-
-class Step(StrEnum):
-    """What a decision does."""
-
-    START = "start"  # from what was measured at load
-    TRY = "try"  # less work is expected
-    EASE = "ease"  # as much work, answered sooner
-    KEEP = "keep"  # the trial was what it promised
-    BACK = "back"  # it was not
-    HURRY = "hurry"  # the goal is missed
-    IMPOSSIBLE = "impossible"  # and no setting is expected to meet it
-    MET = "met"  # it is met again
-    REST = "rest"  # hardly anybody asks
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One window of one worker.
-
-    Attributes:
-        seconds: how long it was.
-        requests: answered.
-        rows: of them.
-        refused: requests for which there was no room or no time.
-        p99_ms: of those answered.
-        work_us: engine time a row.
-        calls: (rows, how many, their nanoseconds).
-    """
-
-    seconds: float
-    requests: int
-    rows: int = 0
-    refused: int = 0
-    p99_ms: float = 0.0
-    work_us: float = 0.0
-    calls: tuple[tuple[int, int, int], ...] = ()
-
-    @property
-    def rate(self) -> float:
-        """Rows a second that came, those refused as large as those answered."""
-        each = self.rows / max(1, self.requests)
-        return (self.requests + self.refused) * each / self.seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What was done and why.
-
-    Attributes:
-        step: its kind.
-        setting: in force from now on.
-        before: in force until now.
-        reason: in words, with the numbers it rests on.
-        seen: the window it rests on; None at the start.
-    """
-
-    step: Step
-    setting: Setting
-    before: Setting
-    reason: str
-    seen: Seen | None = None
 
 
 @dataclass(slots=True)
@@ -188,21 +126,22 @@ class Learner:
     # -- what to try
 
     def _next(self, seen: Seen, now: Forecast, *, over: bool) -> Decision | None:
-        best = self._best(seen.rate, now.work_ns * now.batch)
+        found = [
+            forecast(self.curve, setting, seen.rate)
+            for setting in self._candidates(now.work_ns * now.batch)
+        ]
         if over:
             self._wishes = self._met = 0
-            return self._hurry(seen, now, best) if self._over >= _MISSED else None
+            return self._hurry(seen, now, found) if self._over >= _MISSED else None
         self._met = self._met + 1 if seen.p99_ms <= _MARGIN * self._goal else 0
         if self.missed and self._met >= _INSIST:
             self.missed = False
             return Decision(
                 Step.MET, self.setting, self.setting, f"{self._told(seen)}: the goal is met", seen
             )
-        if best.p99_ns * self._factor > _MARGIN * self._goal * 1e6:
-            self._wishes = 0
-            return None
-        step, reason = _gain(now, best)
-        if not step:
+        best = self._best(found)
+        step, reason = (None, "") if best is None else _gain(now, best)
+        if best is None or step is None:
             self._wishes = 0
             return None
         self._wishes = self._wishes + 1 if best.setting == self._wished else 1
@@ -211,7 +150,8 @@ class Learner:
             return None
         return self._change(step, best.setting, f"{self._told(seen)}: {reason}", seen)
 
-    def _hurry(self, seen: Seen, now: Forecast, best: Forecast) -> Decision | None:
+    def _hurry(self, seen: Seen, now: Forecast, found: list[Forecast]) -> Decision | None:
+        best = self._fastest(found)
         told = f"{self._told(seen)}, goal {self._goal:g} ms"
         faster = best.p99_ns < _LESS_WORK * now.p99_ns
         more = best.p99_ns == now.p99_ns == inf and best.most > now.most / _TRULY_LESS
@@ -222,6 +162,7 @@ class Learner:
                 else f"{best.p99_ns * self._factor / 1e6:.3g} ms"
             )
             reason = f"{told}; expected of {best.setting}: {expected}"
+            self._ban(self.setting)  # or it would be back as soon as the load lets it look better
             return self._change(Step.HURRY, best.setting, reason, seen)
         full = seen.rate > _FULL * now.most
         unknown = replace(self.setting, max_batch_size=self._unknown())
@@ -255,20 +196,24 @@ class Learner:
         self._wishes = self._over = self._met = 0
         return decision
 
-    def _best(self, rate: float, batch_ns: float) -> Forecast:
-        """Least work within the goal, of those as good the fastest; else the nearest to it."""
-        found = [forecast(self.curve, setting, rate) for setting in self._candidates(batch_ns)]
+    def _best(self, found: list[Forecast]) -> Forecast | None:
+        """Least work within the goal, of those as good the fastest; None = nothing is within it."""
         allowed = _MARGIN * self._goal * 1e6
         fits = [one for one in found if one.p99_ns * self._factor <= allowed]
         if not fits:
-            if all(one.p99_ns == inf for one in found):
-                most = _TRULY_LESS * max(one.most for one in found)
-                fits = [one for one in found if one.most >= most]
-                return min(fits, key=self._order)
-            return min(found, key=lambda one: (one.p99_ns, *self._order(one)))
+            return None
         least = min(one.work_ns for one in fits) / _TRULY_LESS
         good = [one for one in fits if one.work_ns <= least]
         return min(good, key=lambda one: (one.p99_ns, *self._order(one)))
+
+    def _fastest(self, found: list[Forecast]) -> Forecast:
+        """The nearest to the goal; where more comes than can be done, what does most."""
+        delay = self.setting.max_delay_ms
+        sooner = [one for one in found if one.setting.max_delay_ms <= delay]
+        if all(one.p99_ns == inf for one in sooner):
+            most = _TRULY_LESS * max(one.most for one in sooner)
+            return min((one for one in sooner if one.most >= most), key=self._order)
+        return min(sooner, key=lambda one: (one.p99_ns, *self._order(one)))
 
     def _order(self, one: Forecast) -> tuple[float, bool, int]:
         """Of settings as good: the shorter delay, the size in force, the smaller size."""
@@ -310,18 +255,23 @@ class Learner:
         decision = trial.decision
         if decision.step is Step.HURRY:
             return None  # what is nearest to the goal stays until something is nearer
-        after = _mean(trial.windows)
+        after = mean_of(trial.windows)
         wrong = self._wrong(decision.step, trial.base, after)
         if not wrong:
-            told = _both(trial.base, after)
+            told = compared(trial.base, after)
             return Decision(Step.KEEP, self.setting, decision.before, told, seen)
-        _, length = self._bans.get(self.setting, (0, _BAN // 2))
-        length = min(_LONGEST_BAN, 2 * length)
-        self._bans[self.setting] = (self._windows + length, length)
+        length = self._ban(self.setting)
         tried, self.setting = self.setting, decision.before
         self._over = 0
-        reason = f"{wrong} ({_both(trial.base, after)}); not tried again for {length} windows"
+        reason = f"{wrong} ({compared(trial.base, after)}); not tried again for {length} windows"
         return Decision(Step.BACK, self.setting, tried, reason, seen)
+
+    def _ban(self, setting: Setting) -> int:
+        """Do not try it for a while, each time twice as long; windows."""
+        _, length = self._bans.get(setting, (0, _BAN // 2))
+        length = min(_LONGEST_BAN, 2 * length)
+        self._bans[setting] = (self._windows + length, length)
+        return length
 
     def _wrong(self, step: Step, base: Seen, after: Seen) -> str:
         """Why a trial has failed; empty = it has not."""
@@ -376,22 +326,3 @@ def _gain(now: Forecast, best: Forecast) -> tuple[Step | None, str]:
         less = 100 * (1 - best.p99_ns / now.p99_ns)
         return Step.EASE, f"{best.setting} promise a p99 {less:.0f} % lower for the same work"
     return None, ""
-
-
-def _mean(windows: tuple[Seen, ...]) -> Seen:
-    rows = sum(one.rows for one in windows)
-    return Seen(
-        seconds=sum(one.seconds for one in windows),
-        requests=sum(one.requests for one in windows),
-        rows=rows,
-        refused=sum(one.refused for one in windows),
-        p99_ms=sum(one.p99_ms * one.rows for one in windows) / max(1, rows),
-        work_us=sum(one.work_us * one.rows for one in windows) / max(1, rows),
-    )
-
-
-def _both(base: Seen, after: Seen) -> str:
-    return (
-        f"before: p99 {base.p99_ms:.3g} ms, {base.work_us:.4g} us of engine a row; "
-        f"after: {after.p99_ms:.3g} ms, {after.work_us:.4g} us"
-    )

@@ -13,8 +13,9 @@ from typing import Final
 
 from modelworks.core.served import Batching
 from modelworks.serving.curve import Curve
+from modelworks.serving.decisions import Decision, Seen, Step
 from modelworks.serving.forecast import Setting
-from modelworks.serving.learn import ENOUGH, Decision, Learner, Seen, Step
+from modelworks.serving.learn import ENOUGH, Learner
 from modelworks.serving.statistics import Numbers, Outcome, Stage
 
 _log = logging.getLogger("modelworks.serving")

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from modelworks.serving.curve import Curve, Point
+from modelworks.serving.decisions import Step
 from modelworks.serving.execute import Cut
 from modelworks.serving.statistics import Outcome, Stage
 
 _ENOUGH: Final = 30  # requests; fewer say nothing
 _MUCH: Final = 0.3  # of a request's time
 _MOST: Final = 0.5
-_BUSY: Final = 0.75  # of the time
+_BUSY: Final = 0.7  # of the time
 _OFTEN: Final = 0.25  # of the calls
 _CHEAPER: Final = 0.8  # a row, in a larger batch: worth having
 _NO_CHEAPER: Final = 0.95
@@ -67,9 +68,21 @@ def verdict(document: dict[str, Any]) -> list[dict[str, str]]:
             "send requests, and watch again",
         )
         return [found._asdict()]
-    rules = (_refused, _queue, _wait, _wire, _flat, _steep, _shapes, _unbatched)
+    rules = (_goal, _refused, _queue, _wait, _wire, _flat, _steep, _shapes, _unbatched)
     advice = [one for rule in rules for one in rule(facts)]
     return [one._asdict() for one in advice or [_nothing(facts)]]
+
+
+def _goal(facts: _Facts) -> Iterator[Advice]:
+    learning = facts.document["learning"]
+    if learning is not None and learning["missed"]:
+        why = [
+            one["reason"] for one in learning["decisions"] if one["step"] == Step.IMPOSSIBLE
+        ] or ["long ago"]
+        yield Advice(
+            f"the goal of {facts.settings['latency_goal_ms']:g} ms is missed: {why[-1]}",
+            "more workers or cores, a smaller or quantized model, or a goal that can be met",
+        )
 
 
 def _refused(facts: _Facts) -> Iterator[Advice]:
@@ -87,6 +100,14 @@ def _queue(facts: _Facts) -> Iterator[Advice]:
     if facts.share[Stage.QUEUE] < _MUCH:
         return
     share = f"{facts.share[Stage.QUEUE]:.0%} of a request's time is waiting for the engine"
+    own = facts.batching["own_busy"]
+    if facts.busy < _BUSY <= facts.busy + own:
+        yield Advice(
+            f"{share}; it is busy {facts.busy:.0%} of the time, and {own:.0%} goes into reading "
+            "and writing tensors",
+            "more workers; binary tensors, where callers send JSON",
+        )
+        return
     if facts.busy < _BUSY:
         yield Advice(
             f"{share}, which is busy {facts.busy:.0%} of the time: requests come in bursts",

@@ -8,8 +8,9 @@ import pytest
 
 from modelworks.core.served import Batching
 from modelworks.serving.curve import Curve, Point, worthwhile
+from modelworks.serving.decisions import Seen, Step
 from modelworks.serving.forecast import Setting, forecast
-from modelworks.serving.learn import ENOUGH, Learner, Seen, Step
+from modelworks.serving.learn import ENOUGH, Learner
 
 pytestmark = pytest.mark.unit
 HTTP_MS = 0.1
