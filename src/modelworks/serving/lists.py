@@ -11,7 +11,8 @@ def check(served: ServedList) -> None:
     """Refuse a list that contradicts itself.
 
     Raises:
-        InvalidError: a version twice, an alias twice, or not exactly one default a model.
+        InvalidError: a version twice, an alias twice, not exactly one default a model, or an
+            impossible value of batching.
     """
     keys: set[Key] = set()
     aliases: set[str] = set()
@@ -28,9 +29,7 @@ def check(served: ServedList) -> None:
             if name in aliases:
                 raise InvalidError(f"{where}: alias {name} is there twice", field=where)
             aliases.add(name)
-        limits = model.batching
-        if limits.max_batch_size < 1 or limits.max_queue_size < 1:
-            raise InvalidError(f"{where}.batching: sizes begin at 1", field=f"{where}.batching")
+        model.batching.check(f"{where}.batching")
     wrong = [name for name, count in defaults.items() if count != 1]
     if wrong:
         raise InvalidError(f"model '{wrong[0]}' has {defaults[wrong[0]]} defaults, wanted is one")
