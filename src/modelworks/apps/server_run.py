@@ -18,6 +18,7 @@ from modelworks.edge.listener import bind
 from modelworks.edge.unix import UnixSocket
 from modelworks.serving.block import Block
 from modelworks.serving.doors import Openings
+from modelworks.serving.heap import keep_freed
 from modelworks.serving.sizing import Sizing
 from modelworks.serving.worker import Worker, WorkerOptions
 
@@ -34,6 +35,7 @@ def serve(settings: ServerSettings, sizing: Sizing) -> int:
     Raises:
         ModelworksError: the port, the list or the model of `--file` cannot be had.
     """
+    keep_freed()
     if settings.worker:
         return _serve_worker(settings)
     sock = None if settings.unix_only else bind(settings.host, settings.port)
