@@ -10,6 +10,7 @@ from modelworks.apps.server_batching import add_batching_options, batching_of
 from modelworks.apps.server_edge import EdgeSettings, add_edge_options
 from modelworks.apps.server_models import policy_of
 from modelworks.core.errors import InvalidError
+from modelworks.core.ragged import parse_ragged
 from modelworks.core.reference import model_name
 from modelworks.core.served import Batching, ServedList, ServedModel
 
@@ -52,6 +53,7 @@ class ServerSettings(EdgeSettings):
         pin: names of models, with commas between, that are never evicted.
         lazy: models are loaded when they are first asked for.
         isolation: `thread` or `process` for every model; "" = as the list says.
+        ragged: `MASK[:AXIS][,INPUT=VALUE]` of the model of `file`, see `core.ragged`; "" = none.
         max_batch_size: this and those that follow: see `Batching`; of the model of `file`.
         max_queue_size: as there.
         max_delay_ms: as there.
@@ -75,6 +77,7 @@ class ServerSettings(EdgeSettings):
     pin: str = ""
     lazy: bool = False
     isolation: str = ""
+    ragged: str = ""
     max_batch_size: int = _BATCHING.max_batch_size
     max_queue_size: int = _BATCHING.max_queue_size
     max_delay_ms: float = _BATCHING.max_delay_ms
@@ -108,6 +111,10 @@ class ServerSettings(EdgeSettings):
             if not lowest <= value <= highest:
                 raise InvalidError(f"{name}: {value} is not from {lowest} to {highest}", field=name)
         batching_of(self, listed=bool(self.served))
+        if parse_ragged(self.ragged) and self.served:
+            raise InvalidError(
+                "ragged goes with file: a served list says it of each of its models", field="ragged"
+            )
         self.check_edge()
         policy_of(self)
         return self
@@ -124,7 +131,12 @@ class ServerSettings(EdgeSettings):
         name = self.name or _name_of(path)
         batching = batching_of(self, listed=False)
         model = ServedModel(
-            model_name(name), "1.0.0", str(path.absolute()), digest="", batching=batching
+            model_name(name),
+            "1.0.0",
+            str(path.absolute()),
+            digest="",
+            batching=batching,
+            ragged=parse_ragged(self.ragged),
         )
         return ServedList(generation=1, models=(model,))
 
@@ -180,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--drain-seconds", type=float, help="how long a drain may take (30)")
     add("--announce", metavar="FILE", help="write url, port and pid there when ready")
     add("--with-parent", action="store_true", default=None, help="end when the parent ends")
+    add("--ragged", metavar="MASK", help="share calls among lengths: MASK[:AXIS][,INPUT=VALUE]")
     add_batching_options(parser)
     add_edge_options(parser)
     add("--memory-limit", metavar="SIZE", help="of the whole server, 4GB; none = no limit")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from modelworks.core.ragged import Ragged
 from modelworks.core.scans import Scan
 from modelworks.core.semver import Bump, Semver
 from modelworks.core.steps import InputSteps
@@ -32,6 +33,7 @@ class ImportOptions:
             sandbox all the same; who said so, when and of which bytes is kept as evidence.
         runtime: convert the model, or keep it as it is.
         steps: yaml or json file of the signature's steps, run before the model.
+        ragged: the axis along which requests may differ in length; None = as the file says.
         accept_difference: a failed parity check is recorded instead of refusing.
         seed: of generated rows.
     """
@@ -46,6 +48,7 @@ class ImportOptions:
     seed: int = 0
     runtime: Runtime = Runtime.CONVERT
     steps: Path | None = None
+    ragged: Ragged | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         return asked
     progress(f"Reading {order.file.name} as {sniffed.format}")
     with _curing(importer, order.options):
-        imported = _read(importer, sniffed, order)
+        imported = _with_ragged(_read(importer, sniffed, order), order.options)
         engine_name, session = _open(imported, order.into)
     try:
         progress("Comparing predictions before and after")
@@ -250,6 +250,27 @@ def _read(importer: Importer, sniffed: Sniffed, order: Order) -> Imported:
         raise InvalidError(
             f"{name} could not be read as {sniffed.format}: {_short(error)}", field="file"
         ) from error
+
+
+def _with_ragged(imported: Imported, options: ImportOptions) -> Imported:
+    """The declared axis in the signature.
+
+    Raises:
+        InvalidError: the mask, or an input with a value, is no input with that axis dynamic.
+    """
+    ragged = options.ragged
+    if ragged is None:
+        return imported
+    axes = {s.name: s.shape[ragged.axis : ragged.axis + 1] for s in imported.signature.inputs}
+    for name in (ragged.mask, *(name for name, _ in ragged.values)):
+        if axes.get(name) != (None,):
+            fit = [name for name, axis in axes.items() if axis == (None,)]
+            raise InvalidError(
+                f"ragged: '{name}' is no input whose axis {ragged.axis} is dynamic; such are "
+                f"{', '.join(fit) or 'none'}",
+                field="ragged",
+            )
+    return replace(imported, signature=replace(imported.signature, ragged=ragged))
 
 
 def _for_importer(options: ImportOptions) -> ImportOptions:

@@ -12,6 +12,7 @@ from modelworks.cli.output import Output
 from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.imports import ImportOptions, ImportRequest, Runtime
 from modelworks.core.model import ModelVersion
+from modelworks.core.ragged import parse_ragged
 from modelworks.core.reference import alias_name, model_name
 from modelworks.core.semver import Bump, Semver
 from modelworks.core.tensor import Datatype, Layout, TensorSpec
@@ -57,6 +58,12 @@ _INPUT = re.compile(r"(?P<name>[^:\[\]]+):(?P<type>[A-Za-z0-9]+)\[(?P<shape>[-\d
     "--steps", type=click.Path(path_type=Path), help="yaml or json: what runs before the model."
 )
 @click.option(
+    "--ragged",
+    default="",
+    metavar="MASK[:AXIS][,INPUT=VALUE]",
+    help="Requests of different lengths share calls, filled up behind this mask input.",
+)
+@click.option(
     "--accept-difference", is_flag=True, help="Record a failed parity check, do not refuse."
 )
 @click.option("--tag", "tags", multiple=True, help="A free word; repeatable.")
@@ -79,6 +86,7 @@ def import_model(  # noqa: PLR0913, PLR0917 - one parameter an option
     trust: bool,
     runtime: str,
     steps: Path | None,
+    ragged: str,
     accept_difference: bool,
     tags: tuple[str, ...],
     labels: tuple[str, ...],
@@ -112,6 +120,7 @@ def import_model(  # noqa: PLR0913, PLR0917 - one parameter an option
         trust=trust,
         runtime=Runtime(runtime),
         steps=steps,
+        ragged=parse_ragged(ragged),
         accept_difference=accept_difference,
     )
     request = ImportRequest(

@@ -22,6 +22,7 @@ from modelworks.client import endpoints
 from modelworks.core.errors import CrashedError, ModelworksError, NotFoundError, UnsupportedError
 from modelworks.core.home import Home
 from modelworks.core.ids import uuid7
+from modelworks.core.ragged import parse_ragged
 from modelworks.core.reference import model_name, parse_ref
 from modelworks.core.served import Batching, write_served
 
@@ -33,6 +34,12 @@ from modelworks.core.served import Batching, write_served
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--workers", default="1", show_default=True, type=WORKERS, help=WORKERS_HELP)
+@click.option(
+    "--ragged",
+    default="",
+    metavar="MASK[:AXIS][,INPUT=VALUE]",
+    help="With --file: requests of different lengths share calls, behind this mask input.",
+)
 @batching_options
 @memory_options
 @edge_flags
@@ -44,6 +51,7 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     host: str,
     port: int,
     workers: str,
+    ragged: str,
     as_json: bool,
     batching: Batching,
     memory: tuple[str, ...],
@@ -62,6 +70,8 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
         raise click.UsageError("give model references, or --file with one ONNX file")
     if name and file is None:
         raise click.UsageError("--name goes with --file")
+    if parse_ragged(ragged) and file is None:
+        raise click.UsageError("--ragged goes with --file; otherwise it is said at import")
     home, out = settings().home, Output(as_json=as_json)
     if "--unix-only" not in edge:
         free(host, port)
@@ -72,6 +82,7 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
             raise NotFoundError(f"no file {file}", field="file")
         wanted = model_name(name or _plain(file))
         told = ["--file", str(file), "--name", wanted, *arguments_of(batching)]
+        told += ["--ragged", ragged] if ragged else []
         return _foreground(out, home, [*told, *listen], (wanted,))
     for ref in models:
         parse_ref(ref)

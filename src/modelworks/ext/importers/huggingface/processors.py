@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelworks.core.ragged import Ragged
 from modelworks.core.steps import (
     DecodeImage,
     InputSteps,
@@ -13,6 +14,7 @@ from modelworks.core.steps import (
     Side,
     Tokenize,
 )
+from modelworks.core.tensor import TensorSpec
 from modelworks.ext.importers.huggingface.snapshot import Snapshot, read_json
 
 FOLDER = "steps"
@@ -82,6 +84,15 @@ def tokenizer(snapshot: Snapshot, into: Path, inputs: tuple[str, ...], text: str
     )
     notes = [f"texts are tokenized in the server, cut at {length} tokens"]
     return Found((InputSteps("text", tokenize=step),), tuple(notes))
+
+
+def ragged(snapshot: Snapshot, inputs: tuple[TensorSpec, ...]) -> Ragged | None:
+    """How token ids of different lengths share a call; None where the model reads no mask."""
+    free = {spec.name for spec in inputs if spec.shape == (None, None)}
+    if not {"input_ids", "attention_mask"} <= free:
+        return None
+    pad = _number(snapshot.config.get("pad_token_id"), 0)
+    return Ragged("attention_mask", values=(("input_ids", float(pad)),) if pad else ())
 
 
 def _length(snapshot: Snapshot, told: dict[str, Any]) -> int:

@@ -24,6 +24,7 @@ def read(snapshot: Snapshot, into: Path, options: ImportOptions) -> Imported:
     text = processors.tokenizer(snapshot, into, names)
     image = processors.image(snapshot, names)
     signature, note = _with_labels(snapshot, bare.signature, into / "model.onnx")
+    signature = replace(signature, ragged=processors.ragged(snapshot, signature.inputs))
     notes = (*bare.notes, *text.notes, *image.notes, *((note,) if note else ()))
     return replace(
         bare,
