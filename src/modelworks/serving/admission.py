@@ -37,7 +37,7 @@ class EagerReader:
             template, varying = found
             inputs = template.read((varying,))
             if inputs is not None:
-                return replace(template.request, inputs=inputs)
+                return replace(template.request, inputs=dict(inputs))
         return self._reader.read(body, header_length)
 
     def recognise(self, _body: bytes, _header_length: int | None) -> None:

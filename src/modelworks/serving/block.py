@@ -7,6 +7,7 @@ is locked but the giving out of regions. What a killed worker had counted stays.
 import fcntl
 import mmap
 import os
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -39,6 +40,7 @@ class Block:
         self._map = mmap.mmap(-1 if fd is None else fd, self._layout.size)
         self._cells = memoryview(self._map).cast("q")
         self._known: dict[tuple[str, str], int] = {}
+        self._before: dict[int, Callable[[], None]] = {}
         start = self._layout.regions
         self._array: Any = np.frombuffer(self._map, dtype=np.int64, offset=start).reshape(
             workers, MODELS, REGION
@@ -63,13 +65,24 @@ class Block:
             self._known[name, version] = index
         return dict(self._known)
 
+    def before_reading(self, name: str, version: str, call: Callable[[], None]) -> None:
+        """Have something called whenever this worker reads a model's region."""
+        self._before[self._index(name, version)] = call
+
     def total(self, index: int) -> Any:
         """The cells of a region, summed over the workers; int64 [REGION]."""
+        self._settle(index)
         return self._array[:, index].sum(axis=0)
 
     def each(self, index: int) -> Any:
         """The cells of a region a worker; int64 [workers, REGION]."""
+        self._settle(index)
         return self._array[:, index].copy()
+
+    def _settle(self, index: int) -> None:
+        call = self._before.get(index)
+        if call is not None:
+            call()
 
     def pids(self) -> list[int]:
         """Process ids of the workers, by slot; 0 where none has come yet."""

@@ -5,7 +5,9 @@ A bucket is a fourth of a power of two wide (12 to 25 % of its value), from 1 us
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 _LOWEST: Final = 10  # bits of the last number below 1,024 ns
 _HIGHEST: Final = 34  # bits of the last number below 17.2 s
@@ -16,6 +18,7 @@ OCTAVES: Final = tuple(
     _PARTS * (min(max(bits, _LOWEST), _HIGHEST + 1) - _LOWEST) - _PARTS for bits in range(65)
 )
 """Bits of a duration -> what to add to its three leading bits (4 to 7) for its cell."""
+_OCTAVES: Final = np.array(OCTAVES)
 CELLS: Final = _REGULAR + 2 * _PARTS
 """Cells of one histogram: an octave for all below, the regular ones, one for all above."""
 BOUNDS_NS: Final = (
@@ -30,6 +33,13 @@ def place_of(taken: int) -> int:
     taken |= 4
     bits = taken.bit_length()
     return OCTAVES[bits] + (taken >> bits - 3)
+
+
+def places_of(taken: Any) -> Any:
+    """`place_of` of many."""
+    taken = taken | 4
+    bits = np.frexp(taken.astype(np.float64))[1]  # exact below 2**53: 104 days
+    return _OCTAVES[bits] + (taken >> bits - 3)
 
 
 @dataclass(frozen=True, slots=True)

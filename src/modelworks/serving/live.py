@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from modelworks.core.seams import Elsewhere, Watchable
 from modelworks.core.served import ServedModel
@@ -22,6 +23,7 @@ from modelworks.serving.shapes import ShapeOf, TextLengths, shape_of, text_input
 from modelworks.serving.statistics import Cell, Recorder
 
 _log = logging.getLogger("modelworks.serving")
+_SETTLE_S: Final = 0.02  # how far other workers' view of the counters may lag behind
 
 
 class Live:
@@ -49,7 +51,16 @@ class Live:
     """
 
     __slots__ = (
-        *("_session", "batched", "batcher", "recorder", "served", "signature", "unbatched"),
+        *(
+            "_call_later",
+            "_session",
+            "batched",
+            "batcher",
+            "recorder",
+            "served",
+            "signature",
+            "unbatched",
+        ),
         *(
             "batching",
             "checks",
@@ -96,6 +107,7 @@ class Live:
         self.loaded = loaded
         self.recorder = recorder
         self._session = loaded.session
+        self._call_later = asyncio.get_running_loop().call_later
         label = f"{served.name}:{served.version}"
         self.checks = checks_of(self.signature)
         reader = RequestReader(self.signature)
@@ -165,6 +177,12 @@ class Live:
         """Answer who waits, then give the memory back; `within` seconds are the limit."""
         if self.learning is not None:
             self.learning.stop()
+        try:
+            await self._end(within)
+        finally:
+            self.recorder.settle()
+
+    async def _end(self, within: float) -> None:
         if await self.batcher.drain(within):
             await asyncio.to_thread(self._session.close)
             return
@@ -173,5 +191,6 @@ class Live:
             await asyncio.to_thread(self._session.close)
 
     def _called(self, call: Call) -> None:
-        self.recorder.call(call)
+        if self.recorder.call(call):
+            self._call_later(_SETTLE_S, self.recorder.settle)
         self.recorder.waiting(self.batcher.items)

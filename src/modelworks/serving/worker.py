@@ -28,6 +28,9 @@ from modelworks.serving.watch import ListWatch
 _log = logging.getLogger("modelworks.serving")
 _PARENT_PERIOD_S: Final = 0.25
 _LIMITS: Final = Limits()
+# A request leaves no cycle behind. With Python's own 700, of every eight microseconds of a request
+# one goes into looking for what is not there.
+_GARBAGE: Final = (20_000, 20, 50)
 _POLICY: Final = Policy()
 _ALONE: Final = as_set(1, 1)
 
@@ -158,6 +161,7 @@ class Worker:
 
     def _announce(self) -> None:
         gc.freeze()  # what is here now stays: a full collection need not walk it, and is short
+        gc.set_threshold(*_GARBAGE)
         if self._link is not None:
             self._link.say({"type": "ready", "pid": os.getpid()})
         self._ready()

@@ -84,18 +84,20 @@ class OnnxRuntimeSession:
         if self._text_inputs:
             inputs = self._with_text(inputs)
         try:
-            if self._bfloat16:
-                outputs = self._run_values(session, inputs)
-            else:
-                outputs = self._run(self._names, inputs, None)
+            outputs: Sequence[Any] = (
+                self._run_values(session, inputs)
+                if self._bfloat16
+                else self._run(self._names, inputs, None)
+            )
         except (MemoryError, UnicodeError) as error:
             raise CrashedError(f"the engine failed: {_reason(error)}") from error
         except Exception as error:  # onnxruntime has no base of its own
             raise _failure(error) from error
         if self._text_outputs:
-            outputs = list(outputs)
+            found = list(outputs)
             for place in self._text_outputs:
-                outputs[place] = _to_bytes(outputs[place])
+                found[place] = _to_bytes(found[place])
+            return found
         return outputs
 
     def close(self) -> None:

@@ -96,8 +96,10 @@ class AnswerWriter:
             return self._raw(places, results, rows, total)
         trailing = [results[place].shape[1:] for place in places]
         if len(rows) == 1:
-            texts = self._alone(places, results, total)
-            return texts and ([self._frame(places, total, trailing) % texts], JSON, ())
+            alone = self._alone(places, results, total)
+            if alone is None:
+                return None
+            return [self._frame(places, total, trailing) % alone], JSON, ()
         columns: list[list[bytes]] = []
         for place in places:
             if not self._text[place]:

@@ -96,18 +96,18 @@ class NumbersTemplate:
         """See `Template.read`."""
         if len(varying) == 1:
             try:
-                raw = self._pack(*orjson.loads(b"[%b]" % varying[0]))
+                raw = self._pack(*orjson.loads(b"".join((b"[", varying[0], b"]"))))
             except (ValueError, TypeError, OverflowError, struct.error):
                 return None
             return {self._name: np.ndarray(self._whole, self._dtype, raw)}
-        text = b"],[".join(varying)
         # Without brackets of their own, the texts can lower the number of lists (by strings that
         # reach over the borders) but never raise it: as many lists as texts means one of each.
-        if text.count(b"[") != len(varying) - 1 or text.count(b"]") != len(varying) - 1:
+        text = b"".join(varying)
+        if b"[" in text or b"]" in text:
             return None
         count = self._count
         try:
-            lists = orjson.loads(b"[[%b]]" % text)
+            lists = orjson.loads(b"".join((b"[[", b"],[".join(varying), b"]]")))
             if len(lists) != len(varying) or {*map(len, lists)} != {count}:
                 return None
             raw = struct.pack(f"<{len(lists) * count}{self._code}", *chain.from_iterable(lists))
