@@ -51,9 +51,9 @@ class Lines:
 def model_of(path: bytes) -> str:
     """The model that a path names; empty where it names none."""
     parts = path.split(b"/")[1:]
-    if parts[:2] == _MODELS and len(parts) > 2 and parts[2] != b"stats":
+    if len(parts) > 2 and parts[:2] == _MODELS and parts[2] != b"stats":
         return _text(unquote_to_bytes(parts[2]))
-    if parts[0] == _PREDICT and len(parts) == 2:
+    if len(parts) == 2 and parts[0] == _PREDICT:
         return _text(unquote_to_bytes(parts[1]))
     return ""
 

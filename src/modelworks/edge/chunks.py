@@ -9,7 +9,11 @@ from enum import StrEnum
 
 from modelworks.edge.head import Refusal
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+# Extensions as the RFC has them, but for white space, which programs read in different ways.
+_SIZE = re.compile(
+    rb"([0-9A-Fa-f]{1,8})(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb'|"[\x20!#-\[\]-\x7e]*"))?)*'
+)
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 _FRAMING = (b"content-length:", b"transfer-encoding:", b"host:")
 _MAX_LINE = 1024

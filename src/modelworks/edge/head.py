@@ -17,7 +17,8 @@ from modelworks.edge.limits import Limits
 from modelworks.edge.trace import request_id_of
 
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
-_SCHEME = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+_SCHEME = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
+_METHOD = re.compile(rb"[A-Z][A-Z0-9_-]*")
 _LINE_PARTS = 3
 _CODINGS = {b"": "", b"identity": "", b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
 
@@ -167,7 +168,7 @@ def _check_line(line: bytes, limits: Limits) -> bool:
     parts = line.split(b" ")
     if len(parts) == _LINE_PARTS and len(parts[1]) > limits.max_target_bytes:
         raise Refusal(414, f"request target longer than {limits.max_target_bytes} bytes")
-    if len(parts) != _LINE_PARTS or not parts[1] or not parts[0].isupper():
+    if len(parts) != _LINE_PARTS or not parts[1] or _METHOD.fullmatch(parts[0]) is None:
         raise Refusal(400, "malformed request line: METHOD TARGET HTTP/1.1 is wanted")
     if parts[2] not in {b"HTTP/1.1", b"HTTP/1.0"}:
         status = 505 if parts[2].startswith(b"HTTP/") else 400
@@ -188,9 +189,9 @@ def _build(method: bytes, modern: bool, collector: _Collector, limits: Limits) -
         # RFC 9110, 7.8 allows to go on in HTTP/1.1; only for h2c, which some clients (Java's)
         # send with every first request, is that what the client wants.
         raise Refusal(501, "protocol upgrades are not offered: leave the Upgrade header out")
-    path, query = _target(collector.target)
+    path, query = _target(collector.target, method)
     tokens = {part.strip(b" \t") for part in headers.get(b"connection", b"").lower().split(b",")}
-    keep = b"close" not in tokens if modern else b"keep-alive" in tokens
+    keep = b"close" not in tokens and (modern or b"keep-alive" in tokens)
     coding = _CODINGS.get(headers.get(b"content-encoding", b"").lower())
     if coding is None:
         raise Refusal(
@@ -212,10 +213,10 @@ def _build(method: bytes, modern: bool, collector: _Collector, limits: Limits) -
     )
 
 
-def _target(target: bytes) -> tuple[bytes, bytes]:
+def _target(target: bytes, method: bytes) -> tuple[bytes, bytes]:
     if b"#" in target:
         raise Refusal(400, "a request target has no fragment: leave out what begins with #")
-    if not target.startswith(b"/") and target != b"*":
+    if not target.startswith(b"/") and (target != b"*" or method != b"OPTIONS"):
         match = _SCHEME.match(target)
         if match is None:
             raise Refusal(400, "malformed request target: it begins with a slash")

@@ -89,4 +89,5 @@ def test_a_name_that_is_none_is_refused():
 )
 def test_urls_and_warnings(host, url, open_):
     assert url_of(host, 80) == url
-    assert ("no access control" in warn_if_open(host)) is open_
+    settings = ServerSettings(file="a.onnx", host=host)
+    assert ("no access control" in warn_if_open(settings)) is open_

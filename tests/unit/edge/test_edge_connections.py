@@ -237,6 +237,27 @@ def test_a_waiting_client_is_not_idle(served, held):
         read_until(sock, b"worth it")
 
 
+def test_idle_connections_make_room(serve):
+    served = serve(Limits(max_connections=3))
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(served.connect()) for _ in range(3)]
+        socks[0].sendall(HOLD)
+        served.until(lambda: served.held)
+        time.sleep(1.2)
+        socks[1].sendall(GET)
+        read_until(socks[1], b"GET /ok? ")
+        time.sleep(0.6)  # two seconds idle is the third one alone
+        for _ in range(2):
+            late = stack.enter_context(served.connect())
+            late.sendall(GET)
+            read_until(late, b"GET /ok? ")
+            time.sleep(1.1)
+        assert rest_of(socks[2]) == b""
+        assert rest_of(socks[1]) == b""
+        served.call(served.held.pop().reply, 200, b"held", b"text/plain")
+        read_until(socks[0], b"held")
+
+
 def test_too_many_connections(serve):
     served = serve(Limits(max_connections=3))
     with contextlib.ExitStack() as stack:

@@ -3,244 +3,57 @@
 import json
 import time
 import zlib
+from pathlib import Path
 
 import pytest
 
+from exchanges import table
+from exchanges.bodies import ZIPPED
+from exchanges.kinds import CHUNKED, GET, POST, H, sized, statuses
+
 pytestmark = pytest.mark.unit
 
-H = b"Host: a\r\n"
-GET = b"GET /ok HTTP/1.1\r\n" + H
-POST = b"POST /ok HTTP/1.1\r\n" + H
-CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
-GZIP = zlib.compressobj(wbits=31)
-ZIPPED = GZIP.compress(b"hello") + GZIP.flush()
-BOMB_MAKER = zlib.compressobj(wbits=31)
-BOMB = BOMB_MAKER.compress(b"\0" * 2_000_000) + BOMB_MAKER.flush()
-
-
-def with_length(body: bytes, *headers: bytes) -> bytes:
-    lines = b"".join(header + b"\r\n" for header in headers)
-    return POST + lines + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
-def statuses(answer: bytes) -> list[int]:
-    """The statuses of the answers in a stream, cut by Content-Length."""
-    found = []
-    while answer:
-        head, _, answer = answer.partition(b"\r\n\r\n")
-        status = int(head.split(b" ")[1])
-        found.append(status)
-        if status == 100:
-            continue
-        length = next(
-            (
-                int(line.split(b":")[1])
-                for line in head.split(b"\r\n")
-                if line.lower().startswith(b"content-length:")
-            ),
-            0,
-        )
-        answer = answer[length:]
-    return found
-
-
-GOOD = {
-    "get": (GET + b"\r\n", [200]),
-    "http/1.0 without host": (b"GET /ok HTTP/1.0\r\n\r\n", [200]),
-    "absolute target": (b"GET http://a/ok?x=1 HTTP/1.1\r\n" + H + b"\r\n", [200]),
-    "options star": (b"OPTIONS * HTTP/1.1\r\n" + H + b"\r\n", [200]),
-    "empty lines first": (b"\r\n\r\n" + GET + b"\r\n", [200]),
-    "odd number of empty lines": (b"\r\n\r\n\r\n" + GET + b"\r\n", [200]),
-    "body": (with_length(b"abc"), [200]),
-    "spaces around the length": (POST + b"Content-Length: \t3 \r\n\r\nabc", [200]),
-    "leading zeros": (POST + b"Content-Length: 0003\r\n\r\nabc", [200]),
-    "get with a body": (GET + b"Content-Length: 3\r\n\r\nabc", [200]),
-    "empty header value": (GET + b"X:\r\n\r\n", [200]),
-    "obs-text in a value": (GET + b"X: \xff\r\n\r\n", [200]),
-    "chunked": (CHUNKED + b"3\r\nabc\r\n0\r\n\r\n", [200]),
-    "chunked in upper case": (
-        POST + b"Transfer-Encoding: CHUNKED\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-        [200],
-    ),
-    "chunk extension": (CHUNKED + b'3;a="b"\r\nabc\r\n0\r\n\r\n', [200]),
-    "trailer": (CHUNKED + b"3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n", [200]),
-    "gzip": (with_length(ZIPPED, b"Content-Encoding: gzip"), [200]),
-    "two gzip members": (with_length(ZIPPED + ZIPPED, b"Content-Encoding: gzip"), [200]),
-    "deflate": (with_length(zlib.compress(b"hello"), b"Content-Encoding: deflate"), [200]),
-    "identity": (with_length(b"x", b"Content-Encoding: identity"), [200]),
-    "pipelined": ((GET + b"\r\n") * 3, [200, 200, 200]),
-    "pipelined beyond the bound": ((GET + b"\r\n") * 50, [200] * 50),
-    "pipelined bodies": (with_length(b"abc") * 3, [200] * 3),
-    "pipelined behind chunks": (
-        (CHUNKED + b"3\r\nabc\r\n0\r\n\r\n") * 2 + GET + b"\r\n",
-        [200] * 3,
-    ),
-    "nothing behind close": (GET + b"Connection: close\r\n\r\n" + GET + b"\r\n", [200]),
-    "nothing behind 1.0": (b"GET /ok HTTP/1.0\r\n\r\n" + GET + b"\r\n", [200]),
-    "kept alive by 1.0": (b"GET /ok HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" * 2, [200, 200]),
-    "expect with the body there": (with_length(b"abc", b"Expect: 100-continue"), [200]),
-    "expect of 1.0 ignored": (
-        b"POST /ok HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
-        [200],
-    ),
-    "h2c offered": (
-        with_length(b"abc", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c"),
-        [200],
-    ),
-    "no content": (b"GET /empty HTTP/1.1\r\n" + H + b"\r\n", [204]),
-}
+GOOD = {case.title: case for case in table.good()}
+BAD = {f"{case.group}: {case.title}": case for case in table.bad()}
 
 
 @pytest.mark.parametrize("name", GOOD)
-@pytest.mark.parametrize("pieces", [1, 7, 1000])
+@pytest.mark.parametrize("pieces", [1, 1000])
 def test_well_formed(served, name, pieces):
-    data, wanted = GOOD[name]
-    final = [status for status in statuses(served.talk(data, pieces=pieces)) if status != 100]
-    assert final == wanted
-
-
-BAD = {
-    # framing that two parsers could read differently
-    "length and chunked": (
-        POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        400,
-    ),
-    "chunked and length": (
-        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
-        400,
-    ),
-    "two different lengths": (POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
-    "two equal lengths": (POST + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400),
-    "list of lengths": (POST + b"Content-Length: 3, 3\r\n\r\nabc", 400),
-    "signed length": (POST + b"Content-Length: +3\r\n\r\nabc", 400),
-    "negative length": (POST + b"Content-Length: -3\r\n\r\nabc", 400),
-    "hexadecimal length": (POST + b"Content-Length: 0x3\r\n\r\nabc", 400),
-    "empty length": (POST + b"Content-Length:\r\n\r\n", 400),
-    "length with a gap": (POST + b"Content-Length: 3 4\r\n\r\nabc", 400),
-    "length that overflows": (POST + b"Content-Length: 99999999999999999999999\r\n\r\n", 400),
-    "coding before chunked": (
-        POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        501,
-    ),
-    "coding behind chunked": (
-        POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-        400,
-    ),
-    "another coding": (POST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
-    "almost chunked": (POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501),
-    "chunked twice": (
-        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        400,
-    ),
-    "chunked behind a vertical tab": (
-        POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
-        400,
-    ),
-    "chunked in 1.0": (
-        b"POST /ok HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        400,
-    ),
-    "space before the colon": (POST + b"Content-Length : 3\r\n\r\nabc", 400),
-    "folded header": (GET + b"X: b\r\n c\r\n\r\n", 400),
-    "space before the first header": (b"GET /ok HTTP/1.1\r\n " + H + b"\r\n", 400),
-    "bare LF after the request line": (b"GET /ok HTTP/1.1\nHost: a\r\n\r\n", 400),
-    "bare LF after a header": (b"GET /ok HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", 400),
-    "bare LF everywhere": (b"GET /ok HTTP/1.1\nHost: a\n\n", 400),
-    "bare CR in a header": (b"GET /ok HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", 400),
-    "CR CR LF": (b"GET /ok HTTP/1.1\r\nHost: a\r\r\n\r\n", 400),
-    "NUL in a value": (GET + b"X: a\0b\r\n\r\n", 400),
-    "control character in a value": (GET + b"X: a\x01b\r\n\r\n", 400),
-    "bad character in a name": (GET + b"X(y): 1\r\n\r\n", 400),
-    "empty header name": (GET + b": x\r\n\r\n", 400),
-    "header without a colon": (GET + b"foo\r\n\r\n", 400),
-    # chunks
-    "chunk size in words": (CHUNKED + b"three\r\nabc\r\n0\r\n\r\n", 400),
-    "chunk size with 0x": (CHUNKED + b"0x3\r\nabc\r\n0\r\n\r\n", 400),
-    "negative chunk size": (CHUNKED + b"-3\r\nabc\r\n0\r\n\r\n", 400),
-    "chunk size that overflows": (CHUNKED + b"fffffffffffffffff\r\nabc\r\n0\r\n\r\n", 400),
-    "empty chunk size": (CHUNKED + b"\r\nabc\r\n0\r\n\r\n", 400),
-    "chunk longer than said": (CHUNKED + b"3\r\nabcd\r\n0\r\n\r\n", 400),
-    "chunk shorter than said": (CHUNKED + b"4\r\nabc\r\n0\r\n\r\n", 400),
-    "bare LF after a chunk size": (CHUNKED + b"3\nabc\r\n0\r\n\r\n", 400),
-    "bare LF after chunk data": (CHUNKED + b"3\r\nabc\n0\r\n\r\n", 400),
-    "bare LF in a chunk extension": (CHUNKED + b"3;a\nb\r\nabc\r\n0\r\n\r\n", 400),
-    "endless chunk extension": (CHUNKED + b"3;" + b"a" * 3000 + b"\r\nabc\r\n0\r\n\r\n", 431),
-    "Content-Length as a trailer": (CHUNKED + b"0\r\nContent-Length: 5\r\n\r\n", 400),
-    "malformed trailer": (CHUNKED + b"0\r\nnonsense\r\n\r\n", 400),
-    "many trailers": (CHUNKED + b"0\r\n" + b"X: yyyyyyyyyyyyyyyyyy\r\n" * 200 + b"\r\n", 431),
-    "chunks beyond the bound": (CHUNKED + b"fff\r\n" + b"a" * 4095 + b"\r\nff\r\n", 413),
-    "one chunk beyond the bound": (CHUNKED + b"1001\r\n", 413),
-    # the request line
-    "no HTTP at all": (b"hello\r\n\r\n", 400),
-    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
-    "binary": (bytes(range(128, 256)), 400),
-    "HTTP/0.9": (b"GET /ok\r\n\r\n", 400),
-    "HTTP/2.0": (b"GET /ok HTTP/2.0\r\n" + H + b"\r\n", 505),
-    "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
-    "HTTP/1.2": (b"GET /ok HTTP/1.2\r\n" + H + b"\r\n", 505),
-    "RTSP": (b"DESCRIBE /ok RTSP/1.0\r\n" + H + b"\r\n", 400),
-    "two spaces": (b"GET  /ok HTTP/1.1\r\n" + H + b"\r\n", 400),
-    "space in the target": (b"GET /o k HTTP/1.1\r\n" + H + b"\r\n", 400),
-    "tabs": (b"GET\t/ok\tHTTP/1.1\r\n" + H + b"\r\n", 400),
-    "lower-case method": (b"get /ok HTTP/1.1\r\n" + H + b"\r\n", 400),
-    "unknown method": (b"FOO /ok HTTP/1.1\r\n" + H + b"\r\n", 501),
-    "control character in the target": (b"GET /o\x01k HTTP/1.1\r\n" + H + b"\r\n", 400),
-    "fragment": (b"GET /ok#x HTTP/1.1\r\n" + H + b"\r\n", 400),
-    "relative target": (b"GET ok HTTP/1.1\r\n" + H + b"\r\n", 400),
-    "another scheme": (b"GET ftp://a/ok HTTP/1.1\r\n" + H + b"\r\n", 400),
-    "CONNECT": (b"CONNECT a:1 HTTP/1.1\r\n" + H + b"\r\n", 501),
-    # headers with a meaning
-    "no host": (b"GET /ok HTTP/1.1\r\n\r\n", 400),
-    "two hosts": (b"GET /ok HTTP/1.1\r\n" + H + b"Host: b\r\n\r\n", 400),
-    "malformed host": (b"GET /ok HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
-    "host with a path": (b"GET /ok HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
-    "unknown expectation": (with_length(b"abc", b"Expect: magic"), 417),
-    "websocket": (GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 501),
-    "unknown content coding": (with_length(b"abc", b"Content-Encoding: br"), 415),
-    "two content codings": (with_length(ZIPPED, b"Content-Encoding: gzip, gzip"), 415),
-    "damaged gzip": (with_length(b"abcdef", b"Content-Encoding: gzip"), 400),
-    "truncated gzip": (with_length(ZIPPED[:-4], b"Content-Encoding: gzip"), 400),
-    "rubbish behind gzip": (with_length(ZIPPED + b"abc", b"Content-Encoding: gzip"), 400),
-    "damaged deflate": (with_length(b"abcdef", b"Content-Encoding: deflate"), 400),
-    "gzip bomb": (with_length(BOMB, b"Content-Encoding: gzip"), 413),
-    # sizes
-    "long target": (b"GET /" + b"a" * 300 + b" HTTP/1.1\r\n" + H + b"\r\n", 414),
-    "endless target": (b"GET /" + b"a" * 1000, 414),
-    "large header": (GET + b"X: " + b"a" * 3000 + b"\r\n\r\n", 431),
-    "endless header": (GET + b"X: " + b"a" * 3000, 431),
-    "endless header name": (GET + b"a" * 3000, 431),
-    "many headers": (GET + b"".join(b"X%d: 1\r\n" % i for i in range(25)) + b"\r\n", 431),
-    "large body": (POST + b"Content-Length: 4097\r\n\r\n", 413),
-    "large body that waits": (
-        POST + b"Expect: 100-continue\r\nContent-Length: 4097\r\n\r\n",
-        413,
-    ),
-    # lies and departures
-    "body shorter than said": (POST + b"Content-Length: 10\r\n\r\nabc", 400),
-    "chunks without an end": (CHUNKED + b"3\r\nabc\r\n", 400),
-    "headers without an end": (GET + b"X: 1\r\n", 400),
-    "body longer than said": (POST + b"Content-Length: 3\r\n\r\nabcdef\r\n\r\n", 400),
-}
+    case = GOOD[name]
+    found = statuses(served.talk(case.data, pieces=pieces))
+    assert tuple(status for status in found if status != 100) == case.statuses
 
 
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("pieces", [1, 50])
 def test_malformed_or_hostile(served, name, pieces):
-    data, wanted = BAD[name]
+    case = BAD[name]
     handled = len(served.seen)
-    answer = served.talk(data, pieces=pieces)
-    if name == "body longer than said":  # the three bytes are a request, the rest is not
-        assert statuses(answer) == [200, wanted]
-        answer = answer[answer.index(b"HTTP/1.1 4") :]
-    else:
-        assert statuses(answer) == [wanted], answer
-        assert len(served.seen) == handled
-    head, _, body = answer.partition(b"\r\n\r\n")
+    answer = served.talk(case.data, pieces=pieces)
+    assert statuses(answer) == case.answers, answer
+    assert len(served.seen) == handled + case.handled
+    assert all(exchange.path != b"/smuggled" for exchange in served.seen[handled:])
+    head, _, body = answer[answer.index(b"HTTP/1.1 %d" % case.status) :].partition(b"\r\n\r\n")
     assert b"\r\nConnection: close" in head
     assert b"\r\nContent-Type: application/json" in head
     message = json.loads(body)["error"]
     assert message
     assert "\n" not in message
+
+
+def test_there_are_enough_of_them():
+    assert len(BAD) == len(table.bad())
+    assert len({case.data for case in table.bad()}) >= 60
+
+
+def test_the_page_is_as_the_table_writes_it():
+    assert table.PAGE.read_text() == table.page(), "run: python tests/exchanges/table.py"
+
+
+def test_every_timed_exchange_has_its_test():
+    here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert [case.test for case in table.timed() if f"def {case.test}(" not in here] == []
 
 
 def test_bad_request_leaves_the_earlier_ones_their_answers(served):
@@ -264,9 +77,9 @@ def test_the_application_sees_what_was_sent(served):
 
 def test_bodies_come_whole(served):
     for data in (
-        with_length(b"a" * 4096),
+        sized(b"a" * 4096),
         CHUNKED + b"800\r\n" + b"a" * 2048 + b"\r\n800\r\n" + b"a" * 2048 + b"\r\n0\r\n\r\n",
-        with_length(zlib.compress(b"a" * 4096), b"Content-Encoding: deflate"),
+        sized(zlib.compress(b"a" * 4096), b"Content-Encoding: deflate"),
     ):
         served.talk(data, pieces=3, pause=0.01)
         assert served.seen[-1].body == b"a" * 4096
