@@ -44,7 +44,8 @@ def draw(chart: Chart) -> str:
     if chart.mark is not None:
         place = x_of(chart.mark)
         line = f'<path d="M{place:.1f} {_TOP}V{HEIGHT - _BOTTOM}" class="mark"/>'
-        parts += [line, _text(place + 4, _TOP + 10, "knee", "start")]
+        side = (4, "start") if place < WIDTH / 2 else (-4, "end")
+        parts += [line, _text(place + side[0], _TOP + 10, "knee", side[1])]
     for number, curve in enumerate(chart.curves):
         parts += _line(curve.points, x_of, y_of, _COLOURS[number % len(_COLOURS)])
     return "".join([*parts, *_legend([curve.name for curve in chart.curves]), "</svg>"])
