@@ -40,7 +40,8 @@ class Batching:
     Attributes:
         max_batch_size: items (rows) in one engine call; 1 turns batching off.
         max_queue_size: items waiting at most; more are answered 503.
-        max_delay_ms: how long an idle engine may wait for a batch to fill; 0 = it never waits.
+        max_delay_ms: how long an idle engine may wait for a batch to fill; 0 = it never waits. With
+            a latency goal the longest delay that may be learnt; 0 = half of the goal.
         priority_levels: requests may say `priority` 1 (first) to this; who says nothing is of the
             last level. 1 = all are equal, whatever they say.
         timeout_ms: of requests that bring no `timeout` of their own; 0 = they wait for ever.
