@@ -144,7 +144,8 @@ class Connection(asyncio.Protocol):
         self._active = hub.now
         if self.state is _HEAD and self._reading and not self._buffer:
             end = data.find(b"\r\n\r\n") + 4
-            head = hub.heads.get(data[:end])
+            raw = data[:end]
+            head = hub.heads.get(raw) or hub.shapes.read(raw)
             if head is not None and head.usual and end + head.length == len(data):
                 # The hot path: one whole request, its head word for word as one before it.
                 self._dispatch(head, data[end:])

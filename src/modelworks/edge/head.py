@@ -20,6 +20,7 @@ _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _SCHEME = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]*")
 _LINE_PARTS = 3
+_new = object.__new__  # a head made from another needs no summing up
 _CODINGS = {b"": "", b"identity": "", b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
 
 
@@ -78,6 +79,22 @@ class Head:
         """Sum up."""
         special = self.coding or self.echo or self.length < 0 or self.method == b"HEAD"
         self.usual = self.modern and self.keep_alive and not special
+
+    def with_values(self, headers: dict[bytes, bytes], length: int) -> "Head":
+        """The same with other values of its headers, and another length where it has one."""
+        made = _new(Head)
+        made.method = self.method
+        made.path = self.path
+        made.query = self.query
+        made.headers = headers
+        made.length = length
+        made.keep_alive = self.keep_alive
+        made.modern = self.modern
+        made.expects = self.expects
+        made.coding = self.coding
+        made.echo = self.echo
+        made.usual = self.usual
+        return made
 
 
 class _Collector:

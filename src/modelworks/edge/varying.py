@@ -32,63 +32,45 @@ _LONGEST: Final = 4096
 
 
 class _Shape:
-    """One head, cut at its varying values.
+    """One head, cut at its varying values: the bytes before the first, and behind each."""
 
-    Attributes:
-        fixed: the bytes before, between and behind the values.
-        names: of the headers whose values lie between.
-    """
-
-    __slots__ = ("fixed", "head", "names")
+    __slots__ = ("_begin", "_head", "_parts")
 
     def __init__(self, head: Head, fixed: tuple[bytes, ...], names: tuple[bytes, ...]) -> None:
-        self.head = head
-        self.fixed = fixed
-        self.names = names
+        self._head = head
+        self._begin = fixed[0]
+        behind = fixed[1:]
+        self._parts = [(n, b, len(b)) for n, b in zip(names, behind, strict=True)]
 
-    def read(self, raw: bytes, limits: Limits) -> Head | None:
-        """The head of these bytes, when they are of this shape."""
-        fixed = self.fixed
-        if not raw.startswith(fixed[0]):
+    def read(self, raw: bytes, most: int) -> Head | None:
+        """The head of these bytes, when they are of this shape and the body is no longer."""
+        if not raw.startswith(self._begin):
             return None
-        at = len(fixed[0])
-        head = self.head
+        at = len(self._begin)
+        head = self._head
         length = head.length
         headers = head.headers.copy()
-        for i, name in enumerate(self.names, 1):
+        for name, behind, size in self._parts:
             end = raw.find(b"\r", at)
             value = raw[at:end]
-            if not value or value.strip(_VISIBLE) or not raw.startswith(fixed[i], end):
+            if not value or value.strip(_VISIBLE) or not raw.startswith(behind, end):
                 return None
             if name is _LENGTH:
-                length = _number(value)
-                if not 0 <= length <= limits.max_body_bytes:
+                length = int(value) if value.isdigit() and len(value) <= _DIGITS else -1
+                if not 0 <= length <= most:
                     return None
             headers[name] = value
-            at = end + len(fixed[i])
-        if at != len(raw):
-            return None
-        return Head(
-            head.method,
-            head.path,
-            head.query,
-            headers,
-            length,
-            head.keep_alive,
-            head.modern,
-            head.expects,
-            head.coding,
-            head.echo,
-        )
+            at = end + size
+        return head.with_values(headers, length) if at == len(raw) else None
 
 
 class Shapes:
     """The shapes of one listener, bounded."""
 
-    __slots__ = ("_limits", "_lines", "_longest")
+    __slots__ = ("_lines", "_longest", "_most")
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self._most = limits.max_body_bytes
         self._longest = min(_LONGEST, limits.max_header_bytes)
         self._lines: dict[bytes, list[_Shape]] = {}
 
@@ -98,7 +80,7 @@ class Shapes:
         if shapes is None or len(raw) > self._longest:
             return None
         for shape in shapes:
-            head = shape.read(raw, self._limits)
+            head = shape.read(raw, self._most)
             if head is not None:
                 return head
         return None
@@ -132,7 +114,7 @@ def _cut(raw: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]] | None:
         if name in PER_REQUEST or name in _ALSO:
             if name in names or not value or value.strip(_VISIBLE):
                 return None
-            if name == _LENGTH and _number(value) < 0:
+            if name == _LENGTH and len(value) > _DIGITS:
                 return None
             start = raw.find(value, colon + 1)
             fixed.append(raw[begin:start])
@@ -140,8 +122,3 @@ def _cut(raw: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]] | None:
             begin = start + len(value)
         at = end + 2
     return (*fixed, raw[begin:]), tuple(names)
-
-
-def _number(value: bytes) -> int:
-    """A Content-Length; -1 where it is none that can be meant."""
-    return int(value) if value.isdigit() and len(value) <= _DIGITS else -1
