@@ -110,6 +110,7 @@ class Batcher:
 
     def _limit(self, limits: Batching) -> None:
         """Choose what these limits need, and nothing more."""
+        self._silence()
         self._limits = limits
         self._size = limits.max_batch_size
         self._most = _CLOSED if self._closed else limits.max_queue_size
@@ -203,6 +204,7 @@ class Batcher:
         """
         self._closed = True
         self._most = _CLOSED
+        self._silence()  # nobody comes any more
         began = self._loop.time()
         if self.items or self._aboard:
             self._wake()
