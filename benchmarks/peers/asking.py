@@ -43,7 +43,7 @@ def once(port, wire, row):
         )
     try:
         return wire.decode({k.lower(): v for k, v in answer.getheaders()}, found)
-    except (KeyError, ValueError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WrongError(f"{error!r} in {found[:120]!r}") from None
 
 

@@ -5,8 +5,8 @@
     python benchmarks/peers/run.py --save          # results/peers.{json,svg} and docs/peers.md
 
 Each peer gets a virtual environment of its own in the cache folder, with the exact versions of
-its `requirements.lock`; server on core 0, load on core 1; answers are compared with onnxruntime's before
-anything is timed. A peer that cannot be installed, started or asked is listed with the reason.
+its `requirements.lock`; server on core 0, load on core 1; answers are compared with onnxruntime's
+before anything is timed. A peer that cannot be installed, started or asked is listed with the reason.
 """
 
 import argparse

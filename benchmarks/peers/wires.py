@@ -83,7 +83,7 @@ def oip_answer(named, headers, body):
     found = {}
     for tensor in json.loads(head)["outputs"]:
         kind = NUMPY_TYPES[tensor["datatype"]]
-        size = tensor.get("parameters", {}).get("binary_data_size")
+        size = (tensor.get("parameters") or {}).get("binary_data_size")
         if size is None:
             values = np.array(tensor["data"], kind).ravel()
         else:

@@ -19,7 +19,7 @@ class Service:
     def __init__(self) -> None:
         self.model = OnnxModel()
 
-    @bentoml.api(batchable=BATCH > 1, max_batch_size=BATCH)
+    @bentoml.api(batchable=BATCH > 1, max_batch_size=max(BATCH, 2))
     def predict(self, rows: Rows) -> np.ndarray:
         """A model of several inputs has them in the second axis."""
         names = list(self.model.inputs)
