@@ -34,12 +34,15 @@ class Plan:
         every: requests between two acts of trouble.
         bad: requests between two bad clients.
         seconds: the run must end within.
+        acts: of trouble, at least; every five are one of each kind.
+        seed: of everything that is random.
     """
 
     requests: int
     every: int
     bad: int
     seconds: float
+    acts: int = 5
     seed: int = 4
 
 
@@ -199,7 +202,8 @@ class Soak:
         def more() -> bool:
             if self.score.wrong or time.monotonic() > began + self._plan.seconds:
                 return False
-            return self.score.answered < self._plan.requests
+            missing = sum(self.acts.values()) < self._plan.acts
+            return missing or self.score.answered < self._plan.requests
 
         return more
 

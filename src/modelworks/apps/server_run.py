@@ -3,9 +3,11 @@
 import json
 import logging
 import socket
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -15,6 +17,7 @@ from modelworks.apps.server_models import policy_of
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
 from modelworks.edge.listener import bind
+from modelworks.edge.sharing import Board, Sharing
 from modelworks.edge.unix import UnixSocket
 from modelworks.serving.block import Block
 from modelworks.serving.doors import Openings
@@ -63,7 +66,7 @@ def _serve_worker(settings: ServerSettings) -> int:
     block = Block(settings.workers, told["slot"], told["block"])
     sock = None if settings.unix_only else bind(settings.host, settings.port, reuse_port=True)
     unix = socket.socket(fileno=told["unix"]) if told["unix"] is not None else None
-    openings = _openings(settings, sock, unix)
+    openings = replace(_openings(settings, sock, unix), sharing=_sharing(settings, told))
     sizing = codec.decode(Sizing, told["sizing"], "sizing")
     options = _options(settings, sizing, patient=told["patient"], alone=False)
 
@@ -73,6 +76,17 @@ def _serve_worker(settings: ServerSettings) -> int:
 
     uvloop.run(run())
     return 0
+
+
+def _sharing(settings: ServerSettings, told: dict[str, Any]) -> Sharing:
+    """Our part in evening out the connections of the workers."""
+    shared = told["sharing"]
+    return Sharing(
+        told["slot"],
+        Board(settings.workers, shared["board"]),
+        [socket.socket(fileno=fd) for fd in shared["inboxes"]],
+        socket.socket(fileno=shared["inbox"]),
+    )
 
 
 def _openings(

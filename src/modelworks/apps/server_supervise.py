@@ -12,7 +12,8 @@ from modelworks.apps.server_doors import open_unix
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
 from modelworks.edge.listener import bind
-from modelworks.serving.block_file import shared_file
+from modelworks.edge.sharing import Board
+from modelworks.serving.block_file import memory_file, shared_file
 from modelworks.serving.sizing import Sizing
 from modelworks.serving.supervisor import Start, Supervisor
 
@@ -34,6 +35,7 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
     port, sock = _port(settings)
     unix = open_unix(settings)
     block = shared_file(settings.workers)
+    shared = _Shared(settings.workers)
     if warning := warn_if_open(settings):
         _log.warning("%s", warning)
 
@@ -42,6 +44,7 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
             "slot": start.slot,
             "link": start.link,
             "block": block,
+            "sharing": shared.told(start.slot),
             "unix": unix.sock.fileno() if unix is not None else None,
             "patient": start.patient,
             "overrides": start.overrides,
@@ -54,14 +57,42 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
     supervisor = Supervisor(
         settings.workers,
         command,
-        (block,) if unix is None else (block, unix.sock.fileno()),
+        (block, *shared.fds, *(() if unix is None else (unix.sock.fileno(),))),
         settings.drain_seconds,
         partial(announce, settings, sock, unix, sizing),
         parent=settings.with_parent,
         reopens=bool(settings.access_log),
+        ended=shared.ended,
         leaving=unix.remove if unix is not None else lambda: None,
     )
     return supervisor.run()
+
+
+class _Shared:
+    """What the workers need to even out their connections; kept here for those that come later."""
+
+    def __init__(self, workers: int) -> None:
+        self._board = memory_file("modelworks-connections", Board.size(workers))
+        self._pairs = [socket.socketpair(type=socket.SOCK_SEQPACKET) for _ in range(workers)]
+        for place in range(workers):
+            self.ended(place)
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """What every worker inherits."""
+        return (self._board, *(end.fileno() for pair in self._pairs for end in pair))
+
+    def told(self, slot: int) -> dict[str, object]:
+        """What one worker is told."""
+        return {
+            "board": self._board,
+            "inboxes": [writing.fileno() for writing, _ in self._pairs],
+            "inbox": self._pairs[slot][1].fileno(),
+        }
+
+    def ended(self, slot: int) -> None:
+        """A worker takes no connections any more."""
+        Board.close(self._board, slot)
 
 
 def _port(settings: ServerSettings) -> tuple[int, socket.socket | None]:

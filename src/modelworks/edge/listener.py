@@ -16,6 +16,7 @@ from modelworks.edge.journal import Journal
 from modelworks.edge.kernel import backlog, hold_off
 from modelworks.edge.limits import Limits
 from modelworks.edge.logged import LoggedConnection
+from modelworks.edge.sharing import Sharing
 from modelworks.edge.tls_channel import TlsChannel
 from modelworks.edge.tls_gate import TlsGate
 
@@ -78,6 +79,7 @@ class Listener:
         limits: of all sockets together.
         tls: of the TCP sockets; None = plain HTTP. Unix sockets are plain.
         journal: where answers are noted; None = nowhere, at no cost.
+        sharing: with other workers, of plain TCP connections; None = what is accepted is kept.
     """
 
     def __init__(
@@ -86,12 +88,14 @@ class Listener:
         limits: Limits = _DEFAULT_LIMITS,
         tls: TlsGate | None = None,
         journal: Journal | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         """Nothing is opened before `start`."""
         self._handler = handler
         self._limits = limits
         self._tls = tls
         self._journal = journal
+        self._sharing = sharing if tls is None else None
         self._hub: Hub | None = None
         self._servers: list[asyncio.Server] = []
         self._socks: tuple[socket.socket, ...] = ()
@@ -119,16 +123,23 @@ class Listener:
         hub = Hub(self._handler, self._limits, loop)
         self._hub, self._socks = hub, socks
         plain = self._plain(hub)
+        if self._sharing is not None:
+            self._sharing.begin(hub, plain)
         for sock in socks:
             if sock.family == socket.AF_UNIX:
                 server = await loop.create_unix_server(plain, sock=sock, backlog=BACKLOG)
             else:
-                made = plain if self._tls is None else _secure(self._tls, plain)
-                server = await loop.create_server(made, sock=sock, backlog=BACKLOG)
+                server = await loop.create_server(self._made(plain), sock=sock, backlog=BACKLOG)
             self._servers.append(server)
         self._timer = loop.call_later(_SWEEP_S, self._sweep)
         if self._tls is not None:
             self._following = loop.create_task(self._tls.follow())
+
+    def _made(self, plain: Callable[[], Connection]) -> Callable[[], asyncio.Protocol]:
+        """What a new TCP connection is given to."""
+        if self._tls is not None:
+            return _secure(self._tls, plain)
+        return plain if self._sharing is None else self._sharing.accept
 
     def _plain(self, hub: Hub) -> Callable[[], Connection]:
         """What makes a connection: with a journal, of the kind that keeps it."""
@@ -156,6 +167,8 @@ class Listener:
         end = loop.time() + deadline_s
         hub.sweep()
         hub.drain_since = hub.now
+        if self._sharing is not None:
+            self._sharing.leave()
         if self._following is not None:
             self._following.cancel()
         await self._stop_accepting(min(end, loop.time() + 1.0))
@@ -170,6 +183,8 @@ class Listener:
                 len(hub.connections),
                 hub.in_flight,
             )
+        if self._sharing is not None:
+            self._sharing.end()
         for connection in list(hub.connections):
             connection.cut()
         await asyncio.sleep(0)

@@ -35,10 +35,15 @@ class Layout:
 
 def shared_file(workers: int) -> int:
     """An unnamed file for a block; its descriptor is handed to the workers."""
+    return memory_file("modelworks-statistics", Layout(workers).size)
+
+
+def memory_file(name: str, size: int) -> int:
+    """The descriptor of an unnamed file of zeros that processes can map together."""
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("modelworks-statistics")
+        fd = os.memfd_create(name)
     else:
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, Layout(workers).size)
+    os.ftruncate(fd, size)
     return fd

@@ -9,6 +9,7 @@ from modelworks.edge.exchange import Handler
 from modelworks.edge.journal import Journal
 from modelworks.edge.limits import Limits
 from modelworks.edge.listener import Listener
+from modelworks.edge.sharing import Sharing
 from modelworks.edge.tls import TlsFiles
 from modelworks.edge.tls_gate import TlsGate
 from modelworks.edge.unix import UnixSocket
@@ -24,6 +25,7 @@ class Openings:
         owned: the Unix socket whose path this process takes away when it drains.
         access_log: a path, `-`, or empty for none.
         form: of its lines.
+        sharing: of connections with the other workers; None = there are none.
     """
 
     socks: tuple[socket.socket, ...]
@@ -31,6 +33,7 @@ class Openings:
     owned: UnixSocket | None = None
     access_log: str = ""
     form: Form = Form.JSON
+    sharing: Sharing | None = None
 
 
 class Doors:
@@ -55,7 +58,7 @@ class Doors:
         self._log = (
             AccessLog(openings.access_log, openings.form, journal) if journal is not None else None
         )
-        self._listener = Listener(handler, limits, gate, journal)
+        self._listener = Listener(handler, limits, gate, journal, openings.sharing)
 
     @property
     def logs(self) -> bool:

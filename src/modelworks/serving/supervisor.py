@@ -77,6 +77,7 @@ class Supervisor:
         ready: called once, when every worker has loaded its models.
         parent: end when the parent process does.
         reopens: SIGHUP is passed on to the workers: they open their access log anew.
+        ended: called with the slot of every worker that has ended.
         leaving: called once, as the end begins.
     """
 
@@ -90,10 +91,12 @@ class Supervisor:
         *,
         parent: bool = False,
         reopens: bool = False,
+        ended: Callable[[int], None] = lambda _: None,
         leaving: Callable[[], None] = lambda: None,
     ) -> None:
         self._reopens = reopens
         self._leaving = leaving
+        self._told_end = ended
         self._command = command
         self._inherited = tuple(inherited)
         self._drain_s = drain_s
@@ -188,6 +191,7 @@ class Supervisor:
         assert worker.process is not None  # noqa: S101 - the caller saw it end
         code = worker.process.returncode
         worker.process = None
+        self._told_end(worker.slot)
         self._unlink(worker)
         for number, act in list(self._acts.items()):
             act.waiting.discard(worker.slot)
