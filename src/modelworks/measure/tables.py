@@ -152,7 +152,10 @@ def _where(point: Point) -> str:
 
 def _resolution(points: Sequence[Point]) -> str:
     if any(point.loaded.generator == "wrk" for point in points):
-        return "latencies are wrk's, in whole microseconds, answers of every status among them"
+        return (
+            "latencies are wrk's: whole microseconds, answers of every status, and for a stall "
+            "what wrk supposes that it hid"
+        )
     words = f"latencies are at most {RESOLUTION:.1%} too high"
     thin = [point for point in points if point.loaded.latency.latency().beyond_p999 < _FEW]
     if thin:

@@ -66,7 +66,9 @@ def unfit(load: Load) -> str:
 def run_wrk(load: Load) -> Loaded:
     """Run the load by wrk; seconds are rounded to whole ones.
 
-    wrk puts the answers of every status into its latencies, and says of failures only how many.
+    wrk puts the answers of every status into its latencies and says of failures only how many.
+    It corrects its latencies for coordinated omission by filling in what it expects a stall to
+    have hidden, so that there are more of them than answers; service times it does not tell.
 
     Raises:
         UnsupportedError: wrk is not here, or cannot do that.
@@ -146,7 +148,7 @@ def _loaded(load: Load, found: dict[str, Any], cpu: float) -> Loaded:
         rows=load.rows,
         in_time=good,
         latency=latency,
-        service=latency,
+        service=Histogram(),
         lag=Histogram(),
         refused=Histogram(),
         statuses={200: good},
