@@ -5,6 +5,7 @@ in the session of one: so that daemons which detach themselves are found too, an
 """
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -15,6 +16,8 @@ TICK = os.sysconf("SC_CLK_TCK")
 TOKEN = "MODELWORKS_PEER"
 END_S = 15.0
 DRAIN_S = 5.0
+SIGNS = (re.compile(r"\w(Error|Exception)\b"), re.compile(r"(?i)\berror\b"))
+"""What a failure's line looks like, the surest first."""
 
 
 class Tree:
@@ -76,9 +79,9 @@ class Tree:
             except ProcessLookupError:
                 continue
 
-    def words(self, most=600):
-        """The end of what it said, in one line."""
-        return " ".join(self.log_file.read_text(errors="replace")[-most:].split())
+    def words(self, most=400):
+        """Why it ended, as far as it said so: its last line with an error, or its last."""
+        return last_words(self.log_file.read_text(errors="replace"), most)
 
     def end(self):
         """SIGTERM, then SIGKILL to what is left; nothing of the tree remains."""
@@ -93,6 +96,15 @@ class Tree:
             self.signal(signal.SIGKILL)
             self.process.poll()
             time.sleep(0.1)
+
+
+def last_words(text, most):
+    """The last line that tells an error, else the last line."""
+    lines = [line for line in text.splitlines() if line.strip(" +-|")]
+    for sign in SIGNS:
+        if told := [line for line in lines if sign.search(line)]:
+            return " ".join(told[-1].split())[-most:]
+    return " ".join(lines[-1].split())[-most:] if lines else "it said nothing"
 
 
 def table(token):

@@ -6,7 +6,8 @@
 
 Each peer gets a virtual environment of its own in the cache folder, with the exact versions of
 its `requirements.lock`; server on core 0, load on core 1; answers are compared with onnxruntime's
-before anything is timed. A peer that cannot be installed, started or asked is listed with the reason.
+before anything is timed. A peer that cannot be installed, started or asked is listed with the
+reason.
 """
 
 import argparse

@@ -6,11 +6,13 @@ Triton's native ONNX Runtime backend is not on PyPI: it needs NVIDIA's container
 import ctypes.util
 import shutil
 import sys
+import sysconfig
 from functools import partial
+from pathlib import Path
 
 from benchmarks.peers import wires
 from benchmarks.peers.environments import MissingError
-from benchmarks.peers.peer import Peer, free_port
+from benchmarks.peers.peer import INSIDE, Peer, free_port
 
 PATH = "/v2/models/m/infer"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -19,11 +21,22 @@ TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64"}
 
 
 def library():
-    """The backend's stub embeds Python: without the shared library it waits without a word."""
+    """Folder of this Python's shared library, which the backend's stub embeds; "": the system's.
+
+    Without one the server waits without a word; with another patch release's it dies of the
+    standard library.
+
+    Raises:
+        MissingError: there is none.
+    """
+    folder, name = sysconfig.get_config_vars("LIBDIR", "INSTSONAME")
+    if name.startswith("libpython") and ".so" in name and (Path(folder) / name).exists():
+        return folder
     if ctypes.util.find_library(f"python{VERSION}") is None:
         raise MissingError(
             f"libpython{VERSION}.so is not here; as root: apt-get install libpython{VERSION}"
         )
+    return ""
 
 
 def packages(place):
@@ -45,7 +58,8 @@ def repository(place):
     shutil.copy(source / "python_backend_stubs" / VERSION / "triton_python_backend_stub", backend)
     model = place.folder / "repository" / "m"
     (model / "1").mkdir(parents=True)
-    shutil.copy(place.service / "model.py", model / "1" / "model.py")
+    for source in (place.service / "model.py", INSIDE / "onnx_model.py"):
+        shutil.copy(source, model / "1")
     (model / "config.pbtxt").write_text(config(place.model))
 
 
@@ -83,8 +97,8 @@ def triton_command(place):
 def libraries(place):
     """Where the server finds what it is linked to."""
     return {
-        "LD_LIBRARY_PATH": str(packages(place) / "nvidia_pytriton.libs"),
-        "PYTHONPATH": f"{packages(place)}:{place.service.parent.parent / 'inside'}",
+        "LD_LIBRARY_PATH": f"{library()}:{packages(place) / 'nvidia_pytriton.libs'}",
+        "PYTHONPATH": str(packages(place)),
     }
 
 
@@ -96,7 +110,11 @@ PEERS = [
         wires=WIRES,
         command=pytriton_command,
         prepare=lambda _: library(),
-        environ=lambda _: {"PEER_GRPC": str(free_port()), "PEER_METRICS": str(free_port())},
+        environ=lambda _: {
+            "PEER_GRPC": str(free_port()),
+            "PEER_METRICS": str(free_port()),
+            "LD_LIBRARY_PATH": library(),
+        },
     ),
     Peer(
         name="Triton (Python backend)",
