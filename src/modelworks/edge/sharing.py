@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 CLOSED: Final = -1
 """On the board: takes no connections."""
 _CELL: Final = 8
-_UNDER_WAY_S: Final = 0.1  # a connection that was handed on shows on the board by then
+_UNDER_WAY_S: Final = 1.0  # a connection that was handed on is not waited for any longer
 _TOGETHER: Final = 64
 
 
@@ -33,7 +33,7 @@ def elsewhere(counts: Sequence[int], own: int, sent: Sequence[int] = ()) -> int 
     Args:
         counts: connections by worker, ours with the new one; CLOSED = takes none.
         own: our place.
-        sent: places that we handed connections to a moment ago.
+        sent: places that we handed connections to, which do not show in their counts yet.
     """
     loads = [
         (count + sent.count(place), place)
@@ -47,10 +47,12 @@ def elsewhere(counts: Sequence[int], own: int, sent: Sequence[int] = ()) -> int 
 
 
 class Board:
-    """Connections by worker, in memory that all of them share; each writes its own cell only.
+    """Connections by worker, in memory that all of them share; each writes its own cells only.
+
+    Beside them stands how many each was handed so far, so that the others know what has arrived.
 
     Args:
-        workers: cells.
+        workers: places.
         fd: of a file of `size(workers)` bytes; this process maps it.
     """
 
@@ -62,7 +64,7 @@ class Board:
     @staticmethod
     def size(workers: int) -> int:
         """Bytes."""
-        return _CELL * workers
+        return 2 * _CELL * workers
 
     @staticmethod
     def close(fd: int, place: int) -> None:
@@ -72,6 +74,14 @@ class Board:
     def put(self, place: int, count: int) -> None:
         """Our own number."""
         self._cells[place] = count
+
+    def taken(self, place: int) -> int:
+        """How many a worker was handed so far."""
+        return self._cells[self._workers + place]
+
+    def take(self, place: int) -> None:
+        """We were handed one, and it shows in our number."""
+        self._cells[self._workers + place] += 1
 
     def counts(self) -> list[int]:
         """Everybody's."""
@@ -111,7 +121,8 @@ class Sharing:
         self._board = board
         self._inboxes = inboxes
         self._inbox = inbox
-        self._sent: deque[tuple[float, int]] = deque()
+        # When, to whom, and what its `taken` will be when it has arrived.
+        self._sent: deque[tuple[float, int, int]] = deque()
         self._hub: Hub | None = None
         self._make: Callable[[], asyncio.Protocol] | None = None
         self._tasks: set[asyncio.Task[object]] = set()
@@ -151,12 +162,14 @@ class Sharing:
         connection.connection_made(transport)
 
     def _better(self) -> int | None:
-        now = monotonic()
-        while self._sent and self._sent[0][0] < now - _UNDER_WAY_S:
-            self._sent.popleft()
+        old = monotonic() - _UNDER_WAY_S
+        taken = self._board.taken
+        self._sent = deque(
+            (at, place, last) for at, place, last in self._sent if at > old and taken(place) < last
+        )
         counts = self._board.counts()
         counts[self._place] += 1
-        return elsewhere(counts, self._place, [place for _, place in self._sent])
+        return elsewhere(counts, self._place, [place for _, place, _ in self._sent])
 
     def _hand(self, transport: asyncio.Transport, place: int) -> bool:
         sock = transport.get_extra_info("socket")
@@ -164,7 +177,8 @@ class Sharing:
             socket.send_fds(self._inboxes[place], [b"c"], [sock.fileno()])
         except OSError:  # its inbox is full: then it is no better off than we are
             return False
-        self._sent.append((monotonic(), place))
+        under_way = sum(to == place for _, to, _ in self._sent)
+        self._sent.append((monotonic(), place, self._board.taken(place) + under_way + 1))
         transport.abort()  # our descriptor only: the other one keeps the connection open
         return True
 
@@ -194,6 +208,8 @@ class Sharing:
         except OSError as error:  # the client is gone already
             _log.debug("a connection that was handed on is gone: %s", error)
             sock.close()
+        finally:
+            self._board.take(self._place)
 
     def _tell(self, count: int) -> None:
         hub = self._hub
