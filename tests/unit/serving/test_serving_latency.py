@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from modelworks.core.errors import UnavailableError, UnsupportedError
 from modelworks.core.served import Batching, ServedList, ServedModel
-from modelworks.serving import waterfall
+from modelworks.serving import metrics, waterfall
 from modelworks.serving.batcher import Member
 from modelworks.serving.block import Block
 from modelworks.serving.block_file import MODELS
@@ -137,6 +137,9 @@ def test_waiting_for_company_is_told_from_waiting_for_the_engine():
     whole = found.stages[Stage.QUEUE].sum_ns + found.stages[Stage.WAIT].sum_ns
     assert found.stages[Stage.TOTAL].sum_ns >= whole
     assert found.cuts[Cut.DELAY] == 3
+    text = metrics.render(block, "0", 0.0).decode()
+    assert 'modelworks_batches_total{model="m",version="1",cut="delay"} 3' in text
+    assert 'stage="batch_wait",le="17.2"} 3' in text
 
 
 # -- the document

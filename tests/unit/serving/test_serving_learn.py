@@ -286,3 +286,17 @@ def test_forecasts_rank_as_the_simulation_does(rate):
     waits = forecast(curve, Setting(64, 50.0), rate)
     assert waits.work_ns <= large.work_ns
     assert waits.p99_ns >= large.p99_ns
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_noisy_machine_makes_no_oscillation(seed):
+    """Neighbours make one second in four twice as slow: nothing about the setting is to blame."""
+    server = Simulated(transformer, goal=150, seed=seed)
+    for _ in range(30):
+        server.run(3, rate=60)
+        server.run(1, rate=60, call_ms=lambda rows: 2 * transformer(rows))
+        server.call_ms = transformer
+    assert server.changes() <= 10, server.decisions
+    assert server.setting.max_batch_size <= 8
+    later = [d for d in server.decisions[len(server.decisions) // 2 :] if d.setting != d.before]
+    assert len(later) <= 5
