@@ -1,4 +1,4 @@
-"""The load generator's loop: one thread, one epoll, requests that were made before it began.
+"""The load generator's loop: one thread, one poller, requests that were made before it began.
 
 A closed loop sends the next request on a connection when the answer to the last one is there. An
 open loop sends at times fixed beforehand, whatever the server does; a request that is due while
@@ -17,6 +17,7 @@ from typing import Final
 
 from modelworks.core.errors import InvalidError
 from modelworks.measure.link import RECEIVE, Link
+from modelworks.measure.poller import READ, WRITE, poller
 from modelworks.measure.schedule import Schedule
 from modelworks.measure.sockets import Sockets
 from modelworks.measure.tally import Failure, Tally
@@ -60,7 +61,7 @@ class Generator:
         self._turn = 0
         self._links: dict[int, Link] = {}
         self._retry: deque[int] = deque()  # times at which to connect again
-        self._poller = select.epoll()
+        self._poller = poller()
         self._swept = 0
         self.free: deque[Link] = deque()
         self.ready: Callable[[Link, int], None] = self.hold
@@ -88,7 +89,7 @@ class Generator:
             link = links.get(fd)
             if link is None:
                 continue
-            if mask & select.EPOLLOUT:
+            if mask & WRITE:
                 self._writable(link, now)
             elif link.busy:
                 self._read(link, now)
@@ -122,7 +123,7 @@ class Generator:
             count = 0
         if count < len(data):
             link.unsent = memoryview(data)[count:]
-            self._poller.modify(link.fd, select.EPOLLIN | select.EPOLLOUT)
+            self._poller.modify(link.fd, READ | WRITE)
 
     def close(self) -> None:
         """End every connection."""
@@ -145,14 +146,14 @@ class Generator:
     def _sleep(self, wait_ns: int) -> None:
         # epoll's own time-out counts milliseconds; select's counts microseconds.
         descriptor = self._poller.fileno()
-        if wait_ns >= 20_000_000 or descriptor >= 1024:
+        if wait_ns >= 20_000_000 or not 0 <= descriptor < 1024:
             self._poller.poll(max(wait_ns // 1_000_000 - 1, 0) / 1000)
         else:
             select.select([descriptor], [], [], wait_ns / 1e9)
 
     def _add(self, link: Link) -> Link:
         self._links[link.fd] = link
-        self._poller.register(link.fd, select.EPOLLOUT if link.connecting else select.EPOLLIN)
+        self._poller.register(link.fd, WRITE if link.connecting else READ)
         return link
 
     def _read(self, link: Link, now: int) -> None:
@@ -230,7 +231,7 @@ class Generator:
                 self._retry.append(now + _AGAIN_NS)
                 return
             link.connecting = False
-            self._poller.modify(link.fd, select.EPOLLIN)
+            self._poller.modify(link.fd, READ)
             self.ready(link, link.freed or now)
             return
         rest = link.unsent
@@ -244,7 +245,7 @@ class Generator:
                 return
         link.unsent = rest if len(rest) else None
         if link.unsent is None:
-            self._poller.modify(link.fd, select.EPOLLIN)
+            self._poller.modify(link.fd, READ)
 
     def _sweep(self, now: int) -> None:
         while self._retry and self._retry[0] <= now:

@@ -403,3 +403,12 @@ def test_json_by_get():
     with PlainServer(decide) as server:
         target = parse_target(server.url)
         assert [get_json(target.at(path)) for path in ("/a", "/b", "/c")] == [{"x": 1}, None, None]
+
+
+def test_where_there_is_no_epoll(monkeypatch):
+    monkeypatch.delattr("select.epoll")
+    with PlainServer(lambda _taken: GOOD) as server:
+        closed = run(load_of(server, b"x" * 2_000_000, most=20, seconds=30, connections=4))
+        opened = run(load_of(server, rate=100, seconds=0.5, connections=4))
+    assert (closed.latency.count, closed.failed) == (20, 0)
+    assert opened.latency.count + opened.unsent == 50

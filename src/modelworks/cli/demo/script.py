@@ -17,7 +17,10 @@ from modelworks.cli.output import Output
 from modelworks.cli.rows import read_csv
 from modelworks.client.data import DataPlane
 from modelworks.core.errors import CrashedError, MissingExtraError, ModelworksError
-from modelworks.measure.closed import ClosedLoop, closed_loop
+from modelworks.measure.exchange import exchange
+from modelworks.measure.load import Load, Loaded, run
+from modelworks.measure.message import Body, request_bytes
+from modelworks.measure.target import parse_target
 
 LOOP_SECONDS = 1.5
 NATIVE = "neighbours.joblib"
@@ -39,7 +42,7 @@ class Line:
     rows: int
     same: int
     parity: str
-    latency: ClosedLoop
+    loaded: Loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +177,11 @@ def _measure(shell: Shell, folder: Path, imported: list[Imported], url: str) -> 
             wanted = item.trained["answers"]
             same = sum(a == b for a, b in zip(answers, wanted, strict=True))
             shell.say(f"  {item.ref}: the original's label on {same} of {len(rows)} unseen rows")
-            loop = closed_loop(
-                f"{url}/predict/{item.ref}",
-                json.dumps({"rows": rows[:1]}).encode(),
-                LOOP_SECONDS,
-            )
+            target = parse_target(f"{url}/predict/{item.ref}")
+            request = request_bytes(target, Body(json.dumps({"rows": rows[:1]}).encode()))
+            loop = run(Load(target, [request], seconds=LOOP_SECONDS, warm_s=0.2))
+            if loop.interrupted:
+                raise KeyboardInterrupt
             entry = item.trained
             lines.append(
                 Line(
@@ -219,16 +222,16 @@ def _drain(shell: Shell, folder: Path, server: Background, url: str) -> None:
 
 def _until_refused(url: str, body: bytes, seen: dict[str, int]) -> None:
     """Requests on fresh connections until none is taken any more."""
+    target = parse_target(f"{url}/predict/cancer")
     while True:
         try:
-            loop = closed_loop(f"{url}/predict/cancer", body, 60.0, warm=0, most=1)
+            answer = exchange(target, request_bytes(target, Body(body)), 60.0)
         except ModelworksError as error:
             # Refused before it was taken: that is what a closed door is, and no failure.
             if not isinstance(error.__cause__, ConnectionRefusedError):
                 seen["failed"] += 1
             return
-        seen["answered"] += loop.requests
-        seen["failed"] += loop.failed
+        seen["answered" if answer.good else "failed"] += 1
 
 
 def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
@@ -240,17 +243,17 @@ def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
             line.file,
             f"{line.accuracy:.1%}",
             f"{line.same} of {line.rows}",
-            f"{line.latency.p50 * 1000:.2f} ms",
-            f"{line.latency.p99 * 1000:.2f} ms",
-            f"{line.latency.rate:,.0f}",
+            f"{line.loaded.latency.latency().p50 * 1000:.2f} ms",
+            f"{line.loaded.latency.latency().p99 * 1000:.2f} ms",
+            f"{line.loaded.throughput:,.0f}",
         ]
         for line in lines
     ]
     for text in human.aligned(head, rows):
         shell.say(f"  {text}")
     shell.say()
-    shell.say("Latency: one connection on this machine, one row of JSON a request, the Python")
-    shell.say("client's own time included; the server alone does more.")
+    shell.say("Latency: one connection on this machine, one row of JSON a request;")
+    shell.say("modelworks bench shows what the server does under load.")
     shell.say(f"{seconds:.0f} seconds from raw data to live endpoints.")
 
 
@@ -279,9 +282,9 @@ def _json(line: Line) -> dict[str, Any]:
         "rows": line.rows,
         "same_label": line.same,
         "parity": line.parity,
-        "p50_ms": line.latency.p50 * 1000,
-        "p99_ms": line.latency.p99 * 1000,
-        "requests_per_second": line.latency.rate,
+        "p50_ms": line.loaded.latency.latency().p50 * 1000,
+        "p99_ms": line.loaded.latency.latency().p99 * 1000,
+        "requests_per_second": line.loaded.throughput,
     }
 
 
