@@ -90,11 +90,21 @@ def document(url, *arguments):
     return json.loads(typed("m", "--json", *arguments, url=url).stdout)
 
 
+def counted(url, requests):
+    """The document in which all workers have counted what they answered."""
+    for _ in range(20):
+        whole = document(url)
+        if whole["stages"]["total"]["count"] == requests:
+            break
+        time.sleep(0.2)
+    return whole
+
+
 def test_all_workers_are_explained_and_a_window_is_watched(heavy):
     with serving(heavy, "--workers", "2") as server:
         with Clients(server.address, 6) as clients:
             window = document(server.url, "--seconds", "2")
-        whole = document(server.url)
+        whole = counted(server.url, clients.answered)
         text = typed("m:1.0.0", url=server.url).stdout
     assert clients.problems == []
     assert whole["stages"]["total"]["count"] == clients.answered

@@ -97,6 +97,7 @@ def render(block: Block, version: str, started: float) -> bytes:
     numbers = [(pairs, found) for pairs, found, _ in models]
     _counts(text, [({"model": "", "version": ""}, read(block, SERVER)), *numbers], numbers)
     _lifetimes(text, block)
+    _cuts(text, numbers)
     _histograms(text, numbers)
     text.lines.append("")
     return "\n".join(text.lines).encode()
@@ -147,12 +148,6 @@ def _counts(text: _Text, everything: _Rows, models: _Rows) -> None:
         for cut, count in numbers.cuts.items():
             if count:
                 text.value(name, pairs | {"reason": cut.value}, count)
-    name = "modelworks_batches_total"
-    text.metric(name, "counter", "Engine calls, by why their batch was not larger.")
-    for pairs, numbers in models:
-        for cut, count in numbers.cuts.items():
-            if count:
-                text.value(name, pairs | {"cut": cut.value}, count)
     text.metric("modelworks_queue_items", "gauge", "Rows that wait for the engine.")
     for pairs, numbers in models:
         text.value("modelworks_queue_items", pairs, numbers.waiting)
@@ -167,6 +162,15 @@ def _lifetimes(text: _Text, block: Block) -> None:
         text.metric(name, kind, words)
         for pairs, lifetime in found:
             text.value(name, pairs, value(lifetime))
+
+
+def _cuts(text: _Text, models: _Rows) -> None:
+    name = "modelworks_batches_total"
+    text.metric(name, "counter", "Engine calls, by why their batch was not larger.")
+    for pairs, numbers in models:
+        for cut, count in numbers.cuts.items():
+            if count:
+                text.value(name, pairs | {"cut": cut.value}, count)
 
 
 def _histograms(text: _Text, models: _Rows) -> None:
