@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
+from types import MethodType
 from typing import Final, TypeAlias
 from urllib.parse import unquote
 
@@ -77,13 +78,13 @@ class App:
         hot: dict[bytes, Answer] = {}
         for name, live in table.names():
             for written in {name, name.replace("@", "%40")}:
-                hot[f"/v2/models/{written}/infer".encode()] = partial(infer, live=live)
-                hot[f"/predict/{written}".encode()] = partial(predict, live=live)
+                hot[f"/v2/models/{written}/infer".encode()] = MethodType(infer, live)
+                hot[f"/predict/{written}".encode()] = MethodType(predict, live)
         for entry in table.entries():
             live_or_none = entry.live
             if live_or_none is not None:
                 path = f"/v2/models/{entry.served.name}/versions/{entry.served.version}/infer"
-                hot[path.encode()] = partial(infer, live=live_or_none)
+                hot[path.encode()] = MethodType(infer, live_or_none)
         self._hot = hot
 
     def __call__(self, exchange: Exchange) -> None:
@@ -183,9 +184,9 @@ class App:
         if entry.live is None and entry.dormant and self._waiting is not None:
             self._waiting.enter(entry, exchange, act)
         else:
-            act(exchange, self._models.resolve(name, version))
+            act(self._models.resolve(name, version), exchange)
 
-    def _config(self, exchange: Exchange, live: Live) -> None:
+    def _config(self, live: Live, exchange: Exchange) -> None:
         exchange.reply(200, documents.config(live, self._sizing), JSON)
 
     def _ready(self, exchange: Exchange) -> None:
@@ -271,7 +272,7 @@ def _no_browser(exchange: Exchange) -> None:
         )
 
 
-def _metadata(table: ModelTable, exchange: Exchange, live: Live) -> None:
+def _metadata(table: ModelTable, live: Live, exchange: Exchange) -> None:
     exchange.reply(200, documents.model(live, table), JSON)
 
 

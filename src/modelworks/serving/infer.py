@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from modelworks.core.errors import DeadlineError, InvalidError, ModelworksError, UnavailableError
 from modelworks.core.tensor import Tensors
-from modelworks.edge.exchange import Exchange
+from modelworks.edge.exchange import Exchange, Headers
 from modelworks.protocol.oip import (
     InferRequest,
     encode_response,
@@ -144,7 +144,7 @@ class InferMember(Answering):
         self.exchange.reply(200, body, kind, headers)
 
 
-def infer(exchange: Exchange, live: Live) -> None:
+def infer(live: Live, exchange: Exchange) -> None:
     """`POST /v2/models/{m}/infer`."""
     try:
         given = exchange.headers.get(_LENGTH)
@@ -174,6 +174,11 @@ def gather(members: list[Member]) -> Tensors:
     Raises:
         InvalidError: a member's inputs are not what the model takes.
     """
+    if len(members) == 1:
+        member = members[0]
+        if type(member) is InferMember:
+            member.decode()
+        return member.inputs
     late = [member for member in members if type(member) is InferMember]
     template = late[0].template if len(late) == len(members) else None
     if template is not None:
@@ -189,6 +194,9 @@ def gather(members: list[Member]) -> Tensors:
 
 def answer(live: Live, call: Call) -> None:
     """Answer a call's members: all at once where every one wants the same form."""
+    if len(call.members) == 1:
+        _answer_one(live, call, call.members[0])
+        return
     members = [member for member in call.members if type(member) is InferMember]
     form = members[0].form if len(members) == len(call.members) else None
     rows = [member.request.rows for member in members if member.form is form]
@@ -201,10 +209,24 @@ def answer(live: Live, call: Call) -> None:
         return
     bodies, kind, headers = written
     for member, body, extra in zip(members, bodies, headers or repeat(()), strict=False):
-        try:
-            member.exchange.reply(200, body, kind, extra)
-        except Exception:  # noqa: BLE001 - one connection's trouble is not its neighbours'
-            _log.exception("an answer could not be sent")
+        _reply(member, body, kind, extra)
+
+
+def _answer_one(live: Live, call: Call, member: Member) -> None:
+    written = None
+    if type(member) is InferMember and member.form is not None:
+        written = live.writer.write_one(member.form, call.results, member.request.rows)
+        if written is not None:
+            _reply(member, *written)
+            return
+    answer_each(call)
+
+
+def _reply(member: InferMember, body: bytes, kind: bytes, headers: Headers) -> None:
+    try:
+        member.exchange.reply(200, body, kind, headers)
+    except Exception:  # noqa: BLE001 - one connection's trouble is not its neighbours'
+        _log.exception("an answer could not be sent")
 
 
 def readable(error: Exception) -> Exception:

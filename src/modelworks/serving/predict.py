@@ -28,7 +28,7 @@ class PredictMember(Answering):
         self.exchange.reply(200, body, JSON)
 
 
-def predict(exchange: Exchange, live: Live) -> None:
+def predict(live: Live, exchange: Exchange) -> None:
     """Decode and queue."""
     try:
         member = PredictMember(exchange, live, live.rows(exchange.body))

@@ -150,8 +150,12 @@ class Recorder:
                 *(_CUT[call.cut], call.error is None),
             )
         )
-        self._received += [member.received_ns for member in members]
-        self._queued += [member.queued_ns for member in members]
+        if len(members) == 1:
+            self._received.append(members[0].received_ns)
+            self._queued.append(members[0].queued_ns)
+        else:
+            self._received += [member.received_ns for member in members]
+            self._queued += [member.queued_ns for member in members]
         if len(self._received) >= _NOTED:
             self.settle()
         return first

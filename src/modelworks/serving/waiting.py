@@ -16,7 +16,7 @@ from modelworks.serving.entries import Entry, Key
 from modelworks.serving.live import Live
 
 _log = logging.getLogger("modelworks.serving")
-Act: TypeAlias = Callable[[Exchange, Live], None]
+Act: TypeAlias = Callable[[Live, Exchange], None]
 Refuse: TypeAlias = Callable[[Exchange, Exception], None]
 WAIT_S: Final = 60.0
 _MOST: Final = 1024
@@ -97,7 +97,7 @@ class Waiting:
             return
         for guest in list(self._guests.get(entry.key, ())):
             self._leave(entry.key, guest)
-            guest.act(guest.exchange, live)
+            guest.act(live, guest.exchange)
 
     def _late(self, entry: Entry, guest: _Guest) -> None:
         self._leave(entry.key, guest)

@@ -328,6 +328,9 @@ def test_answers_are_the_same_bytes(outputs, rows, seed):
         assert bodies == [body for body, _, _ in wanted]
         assert {kind} == {kind for _, kind, _ in wanted}
         assert list(headers) == [extra for _, _, extra in wanted if extra]
+        form = Form.of(asked, len(specs))
+        for part, count, alone in zip(split(results, rows), rows, wanted, strict=True):
+            assert writer.write_one(form, part, count) == alone
 
 
 @pytest.mark.parametrize(
@@ -344,6 +347,7 @@ def test_what_has_no_plain_rows_is_left_to_the_general_way(datatype, shape, arra
     writer = AnswerWriter("m", "1", Signature((), (TensorSpec("y", datatype, shape),)))
     form = Form.of(InferRequest({}, 1), 1)
     assert writer.write(form, [array], [1]) is None
+    assert writer.write_one(form, [array], 1) is None
 
 
 MIXED = (

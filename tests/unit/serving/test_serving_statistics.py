@@ -110,6 +110,7 @@ def test_workers_share_a_block_and_write_only_their_own_slot():
             for _ in range(count):
                 recorder.call(call())
             recorder.waiting(count)
+            recorder.settle()  # as the loop's timer does; a reader settles only its own worker
         other = Recorder.of_model(blocks[2], "other", "1")
         other.call(call())
         for block in blocks:
@@ -119,6 +120,7 @@ def test_workers_share_a_block_and_write_only_their_own_slot():
         assert blocks[0].pids() == [os.getpid()] * 3
         again = Recorder.of_model(Block(3, 1, fd), "m", "1")  # a worker that was started again
         again.call(call())
+        again.settle()
         numbers = read(blocks[0], blocks[0].models()["m", "1"])
         assert (numbers.calls, numbers.waiting) == (7, 4)
     finally:

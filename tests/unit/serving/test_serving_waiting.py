@@ -29,7 +29,7 @@ class Asked:
         self.received_ns = perf_counter_ns()
         self.error = self.live = None
 
-    def act(self, _, live):
+    def act(self, live, _):
         self.live = live
 
     def refuse(self, error):
