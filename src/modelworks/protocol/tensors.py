@@ -115,7 +115,8 @@ class Form:
         Booleans must have been ruled out: they would pass as 0 and 1.
         """
         if not self.code or type(data) is not list or len(data) != math.prod(shape):
-            return None
+            fits = type(data) is np.ndarray and data.dtype == self.dtype  # read already, and whole
+            return data.reshape(shape) if fits else None
         try:
             return np.ndarray(shape, self.dtype, struct.pack(f"<{len(data)}{self.code}", *data))
         except (struct.error, OverflowError):

@@ -10,6 +10,7 @@ from typing import Any
 
 from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.tensor import Signature, TensorSpec
+from modelworks.protocol.oip.long_lists import LONG, with_long_list
 from modelworks.protocol.oip.parameters import (
     count,
     flag,
@@ -148,7 +149,9 @@ def decode_request(body: bytes, header_length: int | None, signature: Signature)
             )
         text = body[:header_length]
         raw = Raw(memoryview(body)[header_length:])
-    data = object_of(text)
+    data = with_long_list(body) if raw is None and len(body) >= LONG else None
+    if data is None:
+        data = object_of(text)
     # The single letters stand in no key and in no number, and are found ten times as fast.
     booleans = (b"r" in text and b"true" in text) or (b"l" in text and b"false" in text)
     request = _inputs(plan, data.get("inputs"), raw, booleans=booleans)
