@@ -88,6 +88,7 @@ def _statistics(name: str, version: str, numbers: Numbers, life: Lifetime) -> Mo
             )
             for row in numbers.batches
         ],
+        cuts={cut.value: count for cut, count in numbers.cuts.items() if count},
         memory_bytes=life.footprint,
         loads=Duration(life.loads, life.load_ns),
         load_failures=life.failures,

@@ -255,7 +255,7 @@ def test_a_single_caller_waits_once_and_hardly_ever_again():
         # One hundredth of the time goes into looking whether there are others.
         assert sum(waits[1:]) <= 0.011 * loop.now - 100 * 0.011 + 0.0021
         assert 0 < vain < 10
-        assert bench.cuts.count(Cut.ALONE) == 1999 - vain
+        assert bench.cuts == [Cut.DELAY] + [Cut.ALONE] * 1999
         await bench.end()
 
     play(main)
@@ -548,6 +548,26 @@ def test_an_engine_is_never_idle_for_longer_than_the_delay_while_somebody_waits(
             oldest = min(member.queued_ns for member in call.members)
             assert call.started - max(free, oldest) <= delay * MS + MS
             free = call.inferred
+        await bench.end()
+
+    play(main)
+
+
+def test_after_a_lonely_time_a_crowd_is_noticed_soon():
+    async def main(loop):
+        bench = Bench(loop, Batching(64, max_delay_ms=50), one_shape=True)
+        for number in range(50):
+            member = Asked(loop, number)
+            bench.submit(member)
+            await member.done.wait()
+            await asyncio.sleep(0.02)
+        assert bench.cuts[-10:].count(Cut.ALONE) >= 9
+        before = len(bench.calls)
+        for number in range(1000):  # nobody of these waits for an answer before the next one asks
+            bench.submit(Asked(loop, 100 + number))
+            await asyncio.sleep(0.002)
+        sizes = [len(batch) for batch in bench.batches[before:]]
+        assert np.mean(sizes[-12:-1]) > 20, sizes  # of the 25 that come within the delay
         await bench.end()
 
     play(main)

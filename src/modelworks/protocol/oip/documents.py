@@ -3,7 +3,7 @@
 Plain values in, JSON bytes out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,7 @@ class ModelStatistics:
         load_failures: loads that did not.
         unloads: of any kind.
         evictions: unloads that made room for another model.
+        cuts: engine calls by why their batch was not larger.
     """
 
     name: str
@@ -73,6 +74,7 @@ class ModelStatistics:
     compute_infer: Duration = Duration()
     compute_output: Duration = Duration()
     batches: Sequence[BatchStatistics] = field(default=())
+    cuts: Mapping[str, int] = field(default_factory=dict)
     memory_bytes: int = 0
     loads: Duration = Duration()
     load_failures: int = 0
@@ -226,6 +228,7 @@ def _statistics(model: ModelStatistics) -> dict[str, Any]:
             }
             for batch in model.batches
         ],
+        "batch_cuts": dict(model.cuts),
     }
 
 

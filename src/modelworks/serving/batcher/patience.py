@@ -50,12 +50,16 @@ class Patience:
         self._crowds: deque[int] = deque(maxlen=_LOOK_BACK)
         self._spare = 0  # nanoseconds that may be spent on waiting for somebody unheard of
         self._looked = 0
-        self._probing = False
+        self._until = 0  # a look goes on; 0 = none does
+        self._length = 0  # of it
+        self._before = 0  # who waited when it began
 
     def seen(self, members: int, line: Line) -> None:
         """An engine call ended: of so many members, while those of `line` waited."""
         self._crowds.append(members + sum([len(group.members) for group in line.groups()]))
-        self._probing = False
+        if self._until and members > self._before:
+            self._spare = min(self._delay, 2 * self._length)
+        self._until = 0
 
     def decide(self, line: Line, *, timed: bool, now: int) -> Go | int:
         """Who goes now, or nanoseconds until the next look.
@@ -83,8 +87,10 @@ class Patience:
             until = min(until, due)
         if first is None:
             raise ValueError("nobody waits")
-        if self._complete(waiting, now):
-            return Go(first, Cut.ALONE, frozenset({Cut.IDLE}))
+        if waiting >= max(self._crowds, default=_NOBODY):
+            until = min(until, self._probe(waiting, now))
+            if until <= now:
+                return Go(first, Cut.ALONE, frozenset({Cut.IDLE}))
         return until - now
 
     def _latest(self, group: Group) -> int:
@@ -93,19 +99,19 @@ class Patience:
         needed = _MARGIN * self._predict(group.rows) + _GRAIN_NS
         return soonest - int(min(needed, float(_NOBODY)))
 
-    def _complete(self, waiting: int, now: int) -> bool:
-        """Whether nobody else is expected."""
+    def _probe(self, waiting: int, now: int) -> int:
+        """Until when to look whether there are more callers than is known; not over `now`: no.
+
+        What was waited in vain comes out of a share of the time; what brought somebody is free,
+        and the next look is twice as long.
+        """
         if self._looked:
-            earned = (now - self._looked) // _SHARE
-            self._spare = min(self._delay, self._spare + earned)
+            self._spare = min(self._delay, self._spare + (now - self._looked) // _SHARE)
         self._looked = now
-        if not self._crowds or waiting < max(self._crowds) or self._probing:
-            return False
-        if self._spare >= self._delay:
+        if not self._until and self._spare >= min(self._delay, max(self._delay // 16, _GRAIN_NS)):
+            self._until, self._length, self._before = now + self._spare, self._spare, waiting
             self._spare = 0
-            self._probing = True
-            return False
-        return True
+        return self._until
 
 
 def _soonest(deadlines: Iterable[int]) -> int:
