@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Debian packages that real tests and benchmarks start; installed where root and apt are there.
 set -euo pipefail
-wanted=(wrk postgresql npm)
+wanted=(wrk postgresql npm nginx openssl)
 missing=()
 for name in "${wanted[@]}"; do
     # postgresql has its programs in a folder of its version, off the PATH.
