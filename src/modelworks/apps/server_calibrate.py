@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Final
 
+from modelworks.apps.server_models import policy_of
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
 from modelworks.core.errors import (
@@ -44,6 +45,7 @@ def calibrate(settings: ServerSettings, machine: Machine | None = None) -> Sizin
     began = time.monotonic()
     machine = machine or this_machine()
     try:
+        machine = _limited(machine, policy_of(settings).memory_bytes)
         with ExitStack() as stack:
             models, base = _measure(settings, machine, stack)
         sizing = decide(machine, tuple(models), base, settings.threads)
@@ -54,6 +56,14 @@ def calibrate(settings: ServerSettings, machine: Machine | None = None) -> Sizin
     sizing = replace(sizing, seconds=round(time.monotonic() - began, 2))
     _log.info("workers and threads: %s (calibrated in %.1f s)", sizing.reason, sizing.seconds)
     return sizing
+
+
+def _limited(machine: Machine, memory_bytes: int) -> Machine:
+    """With the limit that the server was given for all its workers; 0 = none."""
+    if not memory_bytes:
+        return machine
+    known = machine.memory_bytes or memory_bytes
+    return replace(machine, memory_bytes=min(memory_bytes, known))
 
 
 def _measure(
@@ -85,6 +95,8 @@ def _measure(
         speeds.add(slowest, settings.threads or 1, len(crowd))
         for probe in crowd[1:]:
             probe.end()
+    if others + 1 < cores:  # then threads are what the other cores can be used with
+        enough += _OPTIONAL_S
     long = any(model.call_ns >= _THREADS_NS for model in models)
     for threads in _doublings(cores) if long and not settings.threads else ():
         if time.monotonic() + spent < enough:
@@ -126,6 +138,7 @@ class _Probe:
         self._lines = Lines()
         of_list = ["--served", settings.served] if settings.served else ["--file", settings.file]
         of_list += ["--name", settings.name] if settings.name else []
+        of_list += ["--isolation", settings.isolation] if settings.isolation else []
         fd = theirs.fileno()
         module = [sys.executable, "-m", "modelworks.apps.server_probe", str(fd)]
         with theirs:

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from modelworks.apps.server_models import policy_of
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
 from modelworks.core.errors import CrashedError, ModelworksError
-from modelworks.core.served import ServedList, read_served
+from modelworks.core.served import ServedModel, read_served
 from modelworks.serving.probe import Probe
 from modelworks.serving.wire import Lines, Message, line, pack_error
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         while data := link.recv(65536):
             for command in lines.feed(data):
                 try:
-                    probe = probe or Probe(_served(settings).models)
+                    probe = probe or Probe(_models(settings))
                     answer = _obey(probe, command)
                 except ModelworksError as error:
                     answer = {"error": pack_error(error)}
@@ -43,8 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _served(settings: ServerSettings) -> ServedList:
-    return settings.single() or read_served(Path(settings.served))
+def _models(settings: ServerSettings) -> tuple[ServedModel, ...]:
+    served = settings.single() or read_served(Path(settings.served))
+    policy = policy_of(settings)
+    return tuple(policy.line(model) for model in served.models)
 
 
 def _obey(probe: Probe, command: Message) -> Message:
