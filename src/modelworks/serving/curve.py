@@ -16,7 +16,7 @@ from modelworks.core.tensor import Signature
 from modelworks.serving.warmup import made_up
 
 BUDGET_NS: Final = 300_000_000
-"""Of all timed calls of one load."""
+"""Of all timed calls of one load; after it no other size is begun."""
 LENGTH: Final = 32
 """Assumed of axes of unknown length: a text of one token says little about one of thirty."""
 CALL_NS: Final = 30_000
@@ -25,6 +25,7 @@ _NEAR: Final = 1.05  # a size this near the best is as good, and takes less memo
 _GAIN: Final = 0.95
 _PATIENCE: Final = 2  # sizes in a row that gain nothing: no more are tried
 _RUNS: Final = (2, 5)  # calls of one size: at least, at most
+_OVER_NS: Final = 100_000_000  # the second call of a size may end that late: one says too little
 _SHORT_NS: Final = 15_000_000  # of all calls of one size: more than the least only within it
 
 
@@ -207,10 +208,11 @@ def _fastest(
 ) -> float:
     """The fastest of a few calls: what disturbs one makes it longer, never shorter."""
     taken: list[float] = []
-    while not taken or (
-        len(taken) < (_RUNS[1] if sum(taken) + min(taken) < _SHORT_NS else _RUNS[0])
-        and clock() + min(taken) < until
-    ):
+    while len(taken) < _RUNS[1]:
+        if len(taken) >= _RUNS[0] and sum(taken) + min(taken) > _SHORT_NS:
+            break
+        if taken and clock() + min(taken) > until + (_OVER_NS if len(taken) < _RUNS[0] else 0):
+            break
         began = clock()
         call()
         taken.append(float(clock() - began))

