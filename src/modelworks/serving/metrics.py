@@ -142,12 +142,6 @@ def _counts(text: _Text, everything: _Rows, models: _Rows) -> None:
     text.metric("modelworks_items_total", "counter", "Rows predicted.")
     for pairs, numbers in models:
         text.value("modelworks_items_total", pairs, numbers.items)
-    name = "modelworks_batch_cuts_total"
-    text.metric(name, "counter", "Engine calls by why their batch was not larger.")
-    for pairs, numbers in models:
-        for cut, count in numbers.cuts.items():
-            if count:
-                text.value(name, pairs | {"reason": cut.value}, count)
     text.metric("modelworks_queue_items", "gauge", "Rows that wait for the engine.")
     for pairs, numbers in models:
         text.value("modelworks_queue_items", pairs, numbers.waiting)
