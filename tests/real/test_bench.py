@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -12,13 +13,16 @@ import time
 
 import pytest
 
-from modelworks.measure import wrk
+from modelworks.core.errors import InvalidError, UnavailableError
+from modelworks.measure import picture, wrk
 from modelworks.measure.aim import Asked, aim
+from modelworks.measure.charts import Chart
 from modelworks.measure.exchange import get_json
 from modelworks.measure.inputs import Wanted
 from modelworks.measure.load import Load, run
 from modelworks.measure.message import Body, request_bytes
 from modelworks.measure.observe import observe
+from modelworks.measure.parallel import run_parallel
 from modelworks.measure.target import parse_target
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server
@@ -191,6 +195,31 @@ def test_wrk_sees_what_our_generator_sees(unhurried):
         # Little's law: connections = throughput x time in the system.
         inside = ours.throughput * ours.latency.latency().mean
         assert 7 < inside < 8.2, inside
+
+
+def test_two_processes_share_the_load(tiny):
+    requests = [request_bytes(tiny, Body(b"[1.5]"))]
+    load = Load(tiny, requests, most=1001, connections=5, seconds=30, warm_s=0)
+    found = run_parallel(load, 2)
+    assert found.latency.count == found.every == 1001
+    assert found.failed == 0
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        nobody = parse_target(f"http://127.0.0.1:{held.getsockname()[1]}/x")
+        with pytest.raises(UnavailableError, match="no connection"):
+            run_parallel(Load(nobody, requests, connections=2), 2)
+
+
+def test_a_picture(tiny, tmp_path):
+    pytest.importorskip("matplotlib", reason='pip install "modelworks[plots]"')
+    body, path = tmp_path / "body.json", tmp_path / "a.png"
+    body.write_text("[1]")
+    told(tiny.url, "--body", str(body), "-c", "1,2", "-s", "0.3", "--png", str(path))
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(data) > 20_000
+    with pytest.raises(InvalidError, match="cannot be written"):
+        picture.write_png(tmp_path / "none" / "a.png", "title", [Chart("t", "x", "y", ())])
 
 
 def test_ctrl_c_prints_what_was_measured(server):

@@ -18,7 +18,7 @@ import numpy as np
 from modelworks.core.errors import InvalidError
 
 T = TypeVar("T")
-_RESAMPLES: Final = 4000
+_RESAMPLES: Final = 2000
 _LEVEL: Final = 95.0
 FEWEST_ROUNDS: Final = 5
 """Of fewer rounds no interval is worth its name, and no verdict is given."""

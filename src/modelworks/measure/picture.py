@@ -62,4 +62,5 @@ def _draw(axes: Any, chart: Chart) -> None:
     if chart.mark is not None:
         axes.axvline(chart.mark, linestyle="--", color="grey", label="knee")
     axes.grid(visible=True, alpha=0.3)
-    axes.legend(fontsize="small")
+    if chart.curves:
+        axes.legend(fontsize="small")

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelworks.core.errors import InvalidError
@@ -13,6 +13,7 @@ from modelworks.measure.histogram import RESOLUTION, Histogram
 pytestmark = pytest.mark.unit
 TIMES = st.lists(st.integers(0, 2**42 - 1), min_size=1, max_size=300)
 PERCENTS = (0.1, 1, 50, 90, 99, 99.9, 100)
+FEW = settings(deadline=None, max_examples=40)
 
 
 def filled(values) -> Histogram:
@@ -21,6 +22,7 @@ def filled(values) -> Histogram:
     return found
 
 
+@FEW
 @given(TIMES)
 def test_percentiles_are_numpys_nearest_rank_within_the_resolution(values):
     found = filled(values)
@@ -31,25 +33,26 @@ def test_percentiles_are_numpys_nearest_rank_within_the_resolution(values):
 
 
 @pytest.mark.parametrize("spread", ["lognormal", "exponential", "pareto"])
-def test_a_million_from_a_heavy_tail(spread):
+def test_many_from_a_heavy_tail(spread):
     generator = np.random.default_rng(1)
     made = {
-        "lognormal": lambda: generator.lognormal(12, 1.5, 1_000_000),
-        "exponential": lambda: generator.exponential(3e6, 1_000_000),
-        "pareto": lambda: generator.pareto(1.5, 1_000_000) * 1e5,
+        "lognormal": lambda: generator.lognormal(12, 1.5, 300_007),
+        "exponential": lambda: generator.exponential(3e6, 300_007),
+        "pareto": lambda: generator.pareto(1.5, 300_007) * 1e5,
     }[spread]().astype(np.int64)
     found = filled(made)
     latency = found.latency()
-    assert latency.count == 1_000_000
+    assert latency.count == 300_007
     assert latency.mean == pytest.approx(made.mean() / 1e9)
     assert latency.max == made.max() / 1e9
     for percent, shown in ((50, latency.p50), (99, latency.p99), (99.9, latency.p999)):
         true = np.percentile(made, percent, method="inverted_cdf") / 1e9
         assert true <= shown <= true * (1 + RESOLUTION)
-    assert latency.beyond_p99 <= 10_000
-    assert latency.beyond_p999 <= 1000
+    assert latency.beyond_p99 <= 3000
+    assert latency.beyond_p999 <= 300
 
 
+@FEW
 @given(TIMES, TIMES)
 def test_merging_is_recording_both(left, right):
     merged = filled(left)
@@ -57,6 +60,7 @@ def test_merging_is_recording_both(left, right):
     assert merged.document() == filled([*left, *right]).document()
 
 
+@FEW
 @given(TIMES)
 def test_its_document_is_the_whole_of_it(values):
     found = filled(values)

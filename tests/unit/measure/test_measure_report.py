@@ -184,17 +184,6 @@ def test_a_page_fetches_nothing_and_escapes_what_it_is_told(closed, opened):
     assert text.replace("http://www.w3.org/2000/svg", "").count("http://") == 0
 
 
-def test_a_picture(tmp_path, closed, opened):
-    pytest.importorskip("matplotlib", reason='pip install "modelworks[plots]"')
-    path = tmp_path / "a.png"
-    picture.write_png(path, "title", all_charts(closed, opened))
-    data = path.read_bytes()
-    assert data.startswith(b"\x89PNG\r\n\x1a\n")
-    assert len(data) > 20_000
-    with pytest.raises(InvalidError, match="cannot be written"):
-        picture.write_png(tmp_path / "none" / "a.png", "title", charts.of_sweep(closed))
-
-
 def test_no_picture_without_its_library(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"modelworks\[plots\]"):
