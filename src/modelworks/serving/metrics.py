@@ -159,12 +159,12 @@ def _lifetimes(text: _Text, block: Block) -> None:
 
 
 def _cuts(text: _Text, models: _Rows) -> None:
-    name = "modelworks_batches_total"
+    name = "modelworks_batch_cuts_total"
     text.metric(name, "counter", "Engine calls, by why their batch was not larger.")
     for pairs, numbers in models:
         for cut, count in numbers.cuts.items():
             if count:
-                text.value(name, pairs | {"cut": cut.value}, count)
+                text.value(name, pairs | {"reason": cut.value}, count)
 
 
 def _histograms(text: _Text, models: _Rows) -> None:

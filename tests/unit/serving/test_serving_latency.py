@@ -138,7 +138,7 @@ def test_waiting_for_company_is_told_from_waiting_for_the_engine():
     assert found.stages[Stage.TOTAL].sum_ns >= whole
     assert found.cuts[Cut.DELAY] == 3
     text = metrics.render(block, "0", 0.0).decode()
-    assert 'modelworks_batches_total{model="m",version="1",cut="delay"} 3' in text
+    assert 'modelworks_batch_cuts_total{model="m",version="1",reason="delay"} 3' in text
     assert 'stage="batch_wait",le="17.2"} 3' in text
 
 
