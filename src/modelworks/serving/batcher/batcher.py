@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from math import ceil
 from time import perf_counter_ns
-from typing import Final
+from typing import Final, NoReturn
 
 from modelworks.core.errors import DeadlineError, InvalidError, ModelworksError, UnavailableError
 from modelworks.core.seams import Session
@@ -169,7 +169,7 @@ class Batcher:
     def _check_room(self) -> None:
         """Refuse; only an empty queue takes a member that is larger than the queue."""
         if self._closed:
-            raise UnavailableError(f"model '{self._name}' is being unloaded; try again")
+            _refuse_all_comers(self._name)
         if self.items:
             raise UnavailableError(
                 f"model '{self._name}' has {self.items} items waiting and takes at most "
@@ -212,7 +212,15 @@ class Batcher:
                 await asyncio.wait_for(self._idle.wait(), within)
             except TimeoutError:
                 self._refuse_all()
-        return await self._thread.stop(max(0.1, within - (self._loop.time() - began)))
+        ended = await self._thread.stop(max(0.1, within - (self._loop.time() - began)))
+        if ended:
+            self._let_go()
+        return ended
+
+    def _let_go(self) -> None:
+        """Lie in no circle of references any more: what was unloaded is freed at once."""
+        self._on_call = self._answer = self._turn = _nobody
+        self.submit = partial(_refuse_all_comers, self._name)
 
     def _settle(self) -> None:
         if not self.items and not self._aboard:
@@ -362,3 +370,11 @@ class Batcher:
     def _fail(self, call: Call, error: ModelworksError) -> None:
         for member in call.members:
             refuse(member, error)
+
+
+def _refuse_all_comers(name: str, _: Member | None = None) -> NoReturn:
+    raise UnavailableError(f"model '{name}' is being unloaded; try again")
+
+
+def _nobody(*_: object) -> None:
+    """Called in the place of whoever was told of a model that is unloaded now."""
