@@ -118,6 +118,8 @@ def _engine(document: dict[str, Any]) -> Iterator[str]:
     told = "; ".join(f"batches of {size}, delay {delay:g} ms" for size, delay in sorted(limits))
     yield f"limits in force: {told} (asked for: {_asked(document['settings'])})"
     yield f"  {sizing['reason']}"
+    if sizing["grown"]:
+        yield f"  {sizing['grown']}"
     if sizing["assumed_length"]:
         yield f"  measured with {sizing['assumed_length']} for every axis of unknown length"
     places = {call["place"] for call in placement["calls"]}

@@ -4,7 +4,7 @@ A network on a CPU may gain nothing from batches, and cost much memory: then it 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from time import perf_counter_ns
@@ -50,11 +50,23 @@ class Curve:
         points: empty where nothing could be measured.
         stopped: why no larger batch was tried; empty = the limit was reached.
         length: assumed of axes of unknown length; 0 = there are none.
+        late: it was the time that was over.
     """
 
     points: tuple[Point, ...] = ()
     stopped: str = ""
     length: int = 0
+    late: bool = False
+
+    @property
+    def promising(self) -> bool:
+        """Whether the last size still gained, and only time kept the next from being tried."""
+        *others, last = self.points or (None,)
+        return bool(
+            self.late
+            and last is not None
+            and all(last.per_row < _GAIN * point.per_row for point in others if point is not None)
+        )
 
     def call_ns(self, rows: int) -> float:
         """A call of `rows` rows: between two points linear, beyond the last as that one's rows.
@@ -85,7 +97,7 @@ class Curve:
         if not seen:
             return self
         if not self.points:
-            return Curve(tuple(Point(rows, ns) for rows, ns, _ in sorted(seen)), self.stopped)
+            return replace(self, points=tuple(Point(rows, ns) for rows, ns, _ in sorted(seen)))
         known = [call for call in seen if call[0] <= self.points[-1].rows]
         expected = sum(count * self.call_ns(rows) for rows, _, count in known)
         ratio = sum(count * ns for _, ns, count in known) / expected if known else 1.0
@@ -96,7 +108,7 @@ class Curve:
             old = self.call_ns(rows)
             points[rows] = scale * old * (1 + weight * (ns / (ratio * old) - 1))
         found = tuple(Point(rows, ns) for rows, ns in sorted(points.items()))
-        return Curve(found, self.stopped, self.length)
+        return replace(self, points=found)
 
 
 def worthwhile(curve: Curve, largest: int) -> tuple[int, str]:
@@ -148,7 +160,7 @@ def measure(
     for rows in _sizes(largest):
         if points and clock() + _expected(points, rows) > until:
             why = f"measuring it would have taken over {BUDGET_NS / 1e9:g} s"
-            return Curve(tuple(points), why, length)
+            return Curve(tuple(points), why, length, late=True)
         try:
             inputs = made_up(signature, rows, length or free)
             ns = _fastest(partial(session.infer, inputs), partial(told, rows), until, clock)

@@ -72,6 +72,7 @@ def _sizing(live: Live) -> dict[str, Any]:
     return {
         "max_batch_size": loaded.batching.max_batch_size,
         "reason": loaded.sizing,
+        "grown": "" if live.growing is None else live.growing.growth.reason,
         "curve": [{"rows": p.rows, "ns": round(p.ns)} for p in loaded.curve.points],
         "stopped": loaded.curve.stopped,
         "assumed_length": loaded.curve.length,

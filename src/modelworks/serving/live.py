@@ -17,6 +17,7 @@ from modelworks.protocol.rows import PlainRows, decode_rows
 from modelworks.serving.admission import CheckedReader, CheckedRows, EagerReader, Reader
 from modelworks.serving.batcher import Batcher, Call, Member
 from modelworks.serving.forecast import Setting
+from modelworks.serving.growing import Growing, Growth
 from modelworks.serving.learning import Learning
 from modelworks.serving.loading import Loaded
 from modelworks.serving.shapes import ShapeOf, TextLengths, shape_of, text_inputs
@@ -37,6 +38,7 @@ class Live:
         batched: requests share engine calls.
         unbatched: why they do not; empty where they do.
         loaded: its session, and what was measured at load.
+        growing: tries larger batches than were measured at load; None = there is no need.
         learning: tunes its batches to a latency goal; None = it has none.
         outputs: how many there are.
         one_shape: no input has a dynamic axis beside the batch: all requests fit together.
@@ -64,6 +66,7 @@ class Live:
         *(
             "batching",
             "checks",
+            "growing",
             "learning",
             "loaded",
             "name",
@@ -131,6 +134,13 @@ class Live:
         )
         self._limit(Setting(loaded.batching.max_batch_size, loaded.batching.max_delay_ms))
         self.learning = self._learn(label) if served.batching.latency_goal_ms else None
+        grows = self.learning is None and self.batched and loaded.curve.promising
+        self.growing = self._grow(label) if grows else None
+
+    def _grow(self, label: str) -> Growing:
+        size, delay = self.batching.max_batch_size, self.batching.max_delay_ms
+        growth = Growth(size, self.served.batching.max_batch_size)
+        return Growing(label, growth, delay, self.recorder.read, self._limit)
 
     def _learn(self, label: str) -> Learning:
         limits = self.served.batching if self.batched else self.batching
@@ -175,8 +185,10 @@ class Live:
 
     async def close(self, within: float) -> None:
         """Answer who waits, then give the memory back; `within` seconds are the limit."""
-        if self.learning is not None:
-            self.learning.stop()
+        for tuning in (self.learning, self.growing):
+            if tuning is not None:
+                tuning.stop()
+        self.learning = self.growing = None
         try:
             await self._end(within)
         finally:

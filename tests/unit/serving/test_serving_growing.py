@@ -1,0 +1,105 @@
+"""Larger batches than were measured at load, tried under load."""
+
+import asyncio
+
+import pytest
+
+from modelworks.core.served import Batching, ServedList, ServedModel
+from modelworks.serving import growing
+from modelworks.serving.block import Block
+from modelworks.serving.curve import Curve, Point
+from modelworks.serving.growing import Growing, Growth
+from modelworks.serving.models import ModelTable
+from modelworks.serving.statistics import BatchRow, Recorder
+from modelworks.testing import onnx_models as models
+
+pytestmark = pytest.mark.unit
+MS = 1_000_000
+
+
+def full(growth, call_ms, calls=30):
+    """A second in which all batches are as large as they may be."""
+    size = growth.size
+    return growth.look((BatchRow(size, calls, 0, int(calls * call_ms(size) * MS)),))
+
+
+def grown(call_ms, size=1, limit=64, seconds=20):
+    growth = Growth(size, limit)
+    for _ in range(seconds):
+        if growth.done:
+            break
+        full(growth, call_ms)
+    return growth
+
+
+@pytest.mark.parametrize(
+    ("call_ms", "best"),
+    [
+        (lambda n: 10.0 + 0.1 * n, 64),
+        (lambda n: 12.0 * n, 1),
+        (lambda n: 12.0 * n / min(1.6, 1 + 0.2 * (n.bit_length() - 1)), 8),
+    ],
+)
+def test_the_limit_doubles_while_rows_get_cheaper(call_ms, best):
+    growth = grown(call_ms)
+    assert (growth.size, growth.done) == (best, True)
+    assert "learnt under load" in growth.reason
+
+
+def test_without_full_batches_nothing_is_tried():
+    growth = Growth(4, 64)
+    for _ in range(50):
+        assert not growth.look((BatchRow(1, 900, 0, MS), BatchRow(4, 1, 0, MS)))
+    assert growth.size == 4
+    assert Growth(64, 64).done
+
+
+def test_few_calls_are_added_up_until_they_say_enough():
+    growth = Growth(2, 4)
+    changed = [full(growth, lambda n: 10.0 + n, calls=5) for _ in range(4)]
+    assert changed == [False, False, False, True]
+    assert growth.size == 4
+
+
+def test_a_curve_is_promising_only_where_time_was_short_and_the_last_size_gained():
+    gains = (Point(1, 10.0 * MS), Point(2, 12.0 * MS))
+    flat = (Point(1, 10.0 * MS), Point(2, 20.0 * MS))
+    assert Curve(gains, "", late=True).promising
+    assert Curve(gains[:1], "", late=True).promising
+    assert not Curve(gains).promising
+    assert not Curve(flat, "", late=True).promising
+    assert not Curve((), "", late=True).promising
+
+
+def test_it_looks_until_it_is_done_and_puts_the_size_in_force(monkeypatch):
+    monkeypatch.setattr(growing, "PERIOD_S", 0.01)
+    block = Block()
+    recorder = Recorder.of_model(block, "m", "1")
+    applied = []
+
+    async def main():
+        task = Growing("m", Growth(1, 2), 3.0, recorder.read, applied.append)
+        place = 816
+        for size in (1, 2):
+            until = asyncio.get_running_loop().time() + 5
+            recorder.cells[place + 4 * (size - 1)] += 40
+            recorder.cells[place + 4 * (size - 1) + 2] += 40 * (10 + size) * MS
+            while not applied if size == 1 else not task.growth.done:
+                await asyncio.sleep(0.01)
+                assert asyncio.get_running_loop().time() < until
+        task.stop()
+
+    asyncio.run(main())
+    assert [(one.max_batch_size, one.max_delay_ms) for one in applied] == [(2, 3.0)]
+
+
+def test_a_model_whose_curve_was_finished_does_not_grow(tmp_path):
+    async def main():
+        table = ModelTable(Block(), 1, lambda: None)
+        path = models.double(tmp_path / "m.onnx")
+        served = ServedModel("m", "1.0.0", str(path), "", batching=Batching())
+        await table.apply(ServedList(1, (served,)))
+        assert table.resolve("m").growing is None
+        await table.close(5)
+
+    asyncio.run(main())
