@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 
 import pytest
@@ -289,3 +290,42 @@ def test_idle_connections_do_not_shut_out_a_health_check(double):
             stack.enter_context(plain(server))
         with contextlib.closing(DataPlane(server.url)) as plane:
             until(plane.ready, 10)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_under_load_loses_no_request_over_tls(double, authority, pair, workers):
+    client = ssl.create_default_context(cafile=authority.certificate)
+    wrong, answered, over = [], [], threading.Event()
+
+    def ask(kept: bool) -> None:
+        connection = None
+        while not over.is_set():
+            if connection is None:
+                try:
+                    connection = http.client.HTTPSConnection(
+                        "127.0.0.1", server.port, context=client, timeout=20
+                    )
+                    connection.connect()
+                except ConnectionRefusedError:
+                    return
+            try:
+                answered.append(ready(connection))
+            except (OSError, http.client.HTTPException) as error:
+                wrong.append(repr(error))
+                return
+            if not kept or connection.sock is None:
+                connection.close()
+                connection = None
+
+    with Server(["--file", str(double), "--workers", str(workers), *secure(pair)]) as server:
+        threads = [threading.Thread(target=ask, args=(i % 2 == 0,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(answered) > 100 or wrong)
+        server.terminate()
+        assert server.wait() == 0
+        over.set()
+        for thread in threads:
+            thread.join(30)
+    assert wrong == []
+    assert set(answered) <= {200, 503}  # readiness turns false while it drains

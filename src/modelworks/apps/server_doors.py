@@ -1,10 +1,19 @@
-"""Where a server listens beside its port."""
+"""What a server needs of the system to be reached: a Unix socket, open files for connections."""
 
+import logging
+import resource
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from modelworks.apps.server_edge import EdgeSettings
+from modelworks.edge.limits import Limits
 from modelworks.edge.listener import BACKLOG
 from modelworks.edge.unix import UnixSocket, listen_unix
+
+_log = logging.getLogger("modelworks.server")
+_OTHERS: Final = 256  # files that are no connections: models, libraries, links
+_LEAST: Final = 16
 
 
 def open_unix(settings: EdgeSettings) -> UnixSocket | None:
@@ -17,3 +26,27 @@ def open_unix(settings: EdgeSettings) -> UnixSocket | None:
     if not settings.unix:
         return None
     return listen_unix(Path(settings.unix), settings.mode, BACKLOG)
+
+
+def with_files(limits: Limits) -> Limits:
+    """The limits, with as many connections as this process can open.
+
+    The system's soft limit is raised as far as it may be (1024 is common, and 4096 connections
+    would meet it first: no health check could come in, and none could be refused).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Connections that are being refused, or linger, come on top.
+    wanted = 2 * limits.max_connections + _OTHERS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < limits.max_connections + _OTHERS:
+            possible = max(_LEAST, soft - _OTHERS)
+            _log.warning(
+                "%d connections are possible, not %d: this process may open %d files (ulimit -n)",
+                possible,
+                limits.max_connections,
+                hard,
+            )
+            return replace(limits, max_connections=possible)
+    return limits

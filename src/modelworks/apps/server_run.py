@@ -12,7 +12,7 @@ from typing import Any
 import uvloop
 
 from modelworks.apps.server_announce import announce, warn_if_open
-from modelworks.apps.server_doors import open_unix
+from modelworks.apps.server_doors import open_unix, with_files
 from modelworks.apps.server_models import policy_of
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
@@ -111,7 +111,7 @@ def _options(
         version=version("modelworks"),
         threads=settings.threads,
         drain_s=settings.drain_seconds,
-        limits=settings.limits,
+        limits=with_files(settings.limits),
         served=settings.single(),
         watched=Path(settings.served) if settings.served else None,
         strict=bool(settings.file),
