@@ -15,6 +15,7 @@ from functools import partial
 import orjson
 
 JUST_KILLED_S = 6.0  # connections may break for so long after a process was killed
+SILENT_S = 60.0  # a request without an answer for so long will never have one
 
 
 @dataclass(slots=True)
@@ -205,6 +206,7 @@ class Client(asyncio.Protocol):
         self._sent: deque[Asked] = deque()
         self._rest = b""
         self._transport: asyncio.Transport | None = None
+        self.heard = time.monotonic()
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -223,7 +225,13 @@ class Client(asyncio.Protocol):
         elif not self._sent:
             self._transport.close()
 
+    @property
+    def first(self) -> bytes:
+        """The oldest request without an answer."""
+        return self._sent[0].wire[:300] if self._sent else b""
+
     def data_received(self, data: bytes) -> None:
+        self.heard = time.monotonic()
         rest = self._rest + data
         while True:
             end = rest.find(b"\r\n\r\n")
@@ -261,6 +269,15 @@ class Client(asyncio.Protocol):
             self.over.set_result(None)
 
 
+async def until_over(client: Client, score: Score) -> None:
+    """Wait for a client's end, however many requests it has; without any answer it is hung."""
+    while not client.over.done():
+        await asyncio.wait({client.over}, timeout=SILENT_S / 4)
+        if time.monotonic() > client.heard + SILENT_S and not client.over.done():
+            score.note(f"no answer within {SILENT_S:g} s: {client.first!r}")
+            client.over.set_result(None)
+
+
 async def keep_asking(
     address: tuple[str, int],
     asker: Asker,
@@ -285,4 +302,4 @@ async def keep_asking(
                 score.note(f"a connection was refused: {error!r}")
             await asyncio.sleep(0.05)
             continue
-        await asyncio.wait_for(client.over, 300)
+        await until_over(client, score)

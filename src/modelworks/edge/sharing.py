@@ -194,6 +194,7 @@ class Sharing:
                     hub.loop.remove_reader(self._inbox.fileno())
                     return
                 for fd in fds:
+                    os.set_inheritable(fd, False)  # noqa: FBT003 - the library's signature
                     sock = socket.socket(fileno=fd)
                     sock.setblocking(False)  # noqa: FBT003 - the library's signature
                     with contextlib.suppress(OSError):
