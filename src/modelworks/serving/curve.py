@@ -50,23 +50,13 @@ class Curve:
         points: empty where nothing could be measured.
         stopped: why no larger batch was tried; empty = the limit was reached.
         length: assumed of axes of unknown length; 0 = there are none.
-        late: it was the time that was over.
+        late: it was the time that was over: larger batches may be worth a trial under load.
     """
 
     points: tuple[Point, ...] = ()
     stopped: str = ""
     length: int = 0
     late: bool = False
-
-    @property
-    def promising(self) -> bool:
-        """Whether the last size still gained, and only time kept the next from being tried."""
-        *others, last = self.points or (None,)
-        return bool(
-            self.late
-            and last is not None
-            and all(last.per_row < _GAIN * point.per_row for point in others if point is not None)
-        )
 
     def call_ns(self, rows: int) -> float:
         """A call of `rows` rows: between two points linear, beyond the last as that one's rows.

@@ -1,7 +1,8 @@
 """Larger batches than there was time to measure at load, tried on the requests themselves.
 
-Where the batch curve still fell when its budget was over, the limit on batches is doubled while
-batches are full, as long as a row gets cheaper by it; then it stays, and nothing looks any more.
+Where the budget of the batch curve was over before its end, the limit on batches is doubled while
+batches are full, as long as a row gets cheaper by it. A doubling that does not pay is undone, and
+tried again later, for one measurement on a busy machine says little; after the third none looks.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ _log = logging.getLogger("modelworks.serving")
 PERIOD_S: Final = 1.0
 _CALLS: Final = 20  # before and after: fewer say too little
 _GAIN: Final = 0.95
+_TRIES: Final = 3
+_PAUSE: Final = 30  # looks; doubles
 _FULL: Final = 0.25  # of the calls since the last look: batches are larger where they may be
 
 
@@ -40,9 +43,14 @@ class Growth:
         self._proven = size
         self._cheapest = 0.0  # ns of a row in batches of the proven size
         self._rows: list[BatchRow] = []
+        self._failed = 0
+        self._pause = 0  # looks until the next trial
 
     def look(self, batches: tuple[BatchRow, ...]) -> bool:
         """Whether `size` changes, after calls of these sizes since the last look."""
+        if self._pause:
+            self._pause -= 1
+            return False
         proven = self._proven
         self._rows += [row for row in batches if row.size >= proven]
         trial = self.size > proven
@@ -56,12 +64,17 @@ class Growth:
         if not trial:
             self._cheapest = cost
             self.size = min(self._limit, 2 * proven)
+            self.reason = "under trial: there was no time at load to measure so large batches"
             return True
         told = f"{self._cheapest / 1000:.4g} us a row in batches of {proven}, {cost / 1000:.4g}"
         if cost > _GAIN * self._cheapest:
             self.reason = f"learnt under load: {told} in batches of up to {self.size}: not worth it"
-            self.size, self.done = proven, True
+            self.size = proven
+            self._failed += 1
+            self._pause = _PAUSE << self._failed
+            self.done = self._failed == _TRIES
             return True
+        self._failed = 0
         self.reason = f"learnt under load: {told} in batches of up to {self.size}"
         self._proven = self.size
         self.done = self.size == self._limit

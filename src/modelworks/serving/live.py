@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from modelworks.core.seams import Elsewhere, Watchable
+from modelworks.core.seams import Elsewhere, Reusable, Session, Watchable
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Signature, Tensors
 from modelworks.protocol.checks import checks_of
@@ -109,7 +109,10 @@ class Live:
         self.batching = loaded.batching
         self.loaded = loaded
         self.recorder = recorder
-        self._session = loaded.session
+        session = loaded.session
+        # A batch is answered before the next one runs.
+        reusing = session.reusing() if isinstance(session, Reusable) else session
+        self._session: Session = reusing
         self._call_later = asyncio.get_running_loop().call_later
         label = f"{served.name}:{served.version}"
         self.checks = checks_of(self.signature)
@@ -124,7 +127,7 @@ class Live:
         self.writer = AnswerWriter(served.name, served.version, self.signature)
         self.batcher = Batcher(
             label,
-            loaded.session,
+            self._session,
             loaded.batching,
             loaded.cost,
             self._called,
@@ -134,7 +137,7 @@ class Live:
         )
         self._limit(Setting(loaded.batching.max_batch_size, loaded.batching.max_delay_ms))
         self.learning = self._learn(label) if served.batching.latency_goal_ms else None
-        grows = self.learning is None and self.batched and loaded.curve.promising
+        grows = self.learning is None and self.batched and loaded.curve.late
         self.growing = self._grow(label) if grows else None
 
     def _grow(self, label: str) -> Growing:

@@ -39,7 +39,7 @@ CUTS: Final[dict[str, str]] = {
     Cut.SHAPE: "those who waited had inputs of other shapes",
     Cut.PRIORITY: "those who waited were of a lower priority",
     Cut.DEADLINE: "waiting longer would have missed a member's deadline",
-    Cut.SINGLE: "the model is not batched",
+    Cut.SINGLE: "the model is not batched, or its limit is a batch of one",
     Cut.RETRY: "the batch had failed: each of its members ran alone",
 }
 _PLACE: Final = {bound: place for place, bound in enumerate(BOUNDS_NS)}

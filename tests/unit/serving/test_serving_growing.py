@@ -7,7 +7,6 @@ import pytest
 from modelworks.core.served import Batching, ServedList, ServedModel
 from modelworks.serving import growing
 from modelworks.serving.block import Block
-from modelworks.serving.curve import Curve, Point
 from modelworks.serving.growing import Growing, Growth
 from modelworks.serving.models import ModelTable
 from modelworks.serving.statistics import BatchRow, Recorder
@@ -23,7 +22,7 @@ def full(growth, call_ms, calls=30):
     return growth.look((BatchRow(size, calls, 0, int(calls * call_ms(size) * MS)),))
 
 
-def grown(call_ms, size=1, limit=64, seconds=20):
+def grown(call_ms, size=1, limit=64, seconds=1000):
     growth = Growth(size, limit)
     for _ in range(seconds):
         if growth.done:
@@ -61,14 +60,21 @@ def test_few_calls_are_added_up_until_they_say_enough():
     assert growth.size == 4
 
 
-def test_a_curve_is_promising_only_where_time_was_short_and_the_last_size_gained():
-    gains = (Point(1, 10.0 * MS), Point(2, 12.0 * MS))
-    flat = (Point(1, 10.0 * MS), Point(2, 20.0 * MS))
-    assert Curve(gains, "", late=True).promising
-    assert Curve(gains[:1], "", late=True).promising
-    assert not Curve(gains).promising
-    assert not Curve(flat, "", late=True).promising
-    assert not Curve((), "", late=True).promising
+def test_a_trial_that_was_disturbed_is_repeated_and_the_third_is_the_last():
+    growth = Growth(2, 4)
+    looks = 0
+    while not growth.done and looks < 1000:
+        looks += 1
+        full(growth, lambda n: 12.0 * n)
+    assert (growth.size, growth.done) == (2, True)
+    assert 100 < looks < 400
+    disturbed = Growth(2, 4)
+    full(disturbed, lambda n: 10.0 + n)
+    full(disturbed, lambda n: 50.0 + n)  # a neighbour had the machine
+    assert (disturbed.size, disturbed.done) == (2, False)
+    while not disturbed.done:
+        full(disturbed, lambda n: 10.0 + n)
+    assert disturbed.size == 4
 
 
 def test_it_looks_until_it_is_done_and_puts_the_size_in_force(monkeypatch):
