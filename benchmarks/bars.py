@@ -119,7 +119,7 @@ def verdicts(document):
 
 def _judged(bar, document):
     series = document.get(bar.section, {}).get("connections", {}).get(bar.series)
-    if series is None or bar.side not in series["ratios"]:
+    if series is None or bar.figure not in series["ratios"].get(bar.side, {}):
         return None
     found = Ratio(**series["ratios"][bar.side][bar.figure])
     noise = Ratio(**series["noise"][bar.figure]).noise

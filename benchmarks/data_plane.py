@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import targets
 import workloads
 from rounds import Endpoint, Measured, compared
-from workloads import BINARY, JSON
+from workloads import BINARY, JSON, SHORT
 
 from modelworks.measure.compare import Side
 
@@ -35,7 +35,8 @@ class Plan:
 
 
 FULL = Plan(small=15, small_s=2, large=7, large_s=3.0)
-QUICK = Plan(small=5, small_s=1, large=1, large_s=1.0)
+QUICK = Plan(small=5, small_s=1, large=5, large_s=1.0)
+SMOKE = Plan(small=1, small_s=1, large=1, large_s=1.0)
 
 
 def small(plan, say):
@@ -81,13 +82,13 @@ def large(key, plan, say):
             say(f"{key}, {connections} connections; onnxruntime is best at {engine.batch}")
             sides = [
                 ours.side(connections, plan.large_s, wrk=False),
-                Side(ENGINE, lambda: Measured(engine.rate(plan.large_s))),
+                Side(ENGINE, lambda: Measured(**engine.run(plan.large_s))),
             ]
             found[str(connections)] = compared(sides, plan.large, ENGINE)
         if key == "M":
             say("M, JSON beside binary")
-            workloads.check(where, model, JSON)
-            text = Endpoint(OURS_JSON, where, server.pid, model, JSON)
+            workloads.check(where, model, SHORT)
+            text = Endpoint(OURS_JSON, where, server.pid, model, SHORT)
             forms = [end.side(1, plan.large_s, wrk=False) for end in (text, ours)]
             found["1, JSON beside binary"] = compared(forms, plan.large, OURS_BINARY)
         resident = targets.resident_mb(server.pid)

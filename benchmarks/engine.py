@@ -44,13 +44,15 @@ def main():
     print(json.dumps({"batch": batch, "curve": curve}), flush=True)
     inputs = given[batch]
     for line in sys.stdin:
-        calls, began = 0, time.perf_counter()
+        calls, began, used = 0, time.perf_counter(), time.process_time()
         end = began + float(line)
         while time.perf_counter() < end:
             session.run(None, inputs)
             calls += 1
-        rate = calls * batch / (time.perf_counter() - began)
-        print(json.dumps({"rate": rate}), flush=True)
+        rows = calls * batch
+        rate = rows / (time.perf_counter() - began)
+        cpu_us = (time.process_time() - used) / rows * 1e6
+        print(json.dumps({"rate": rate, "cpu_us": cpu_us}), flush=True)
 
 
 if __name__ == "__main__":

@@ -98,9 +98,8 @@ def compared(sides, rounds, base):
     for name, results in found.items():
         if name in {base, AGAIN}:
             continue
-        ratios[name] = {what: ratio(results, found[base], what) for what in RATIOS}
-    first = sides[0].name
-    noise = {what: ratio(found[AGAIN], found[first], what) for what in RATIOS}
+        ratios[name] = ratios_of(results, found[base])
+    noise = ratios_of(found[AGAIN], found[sides[0].name])
     return {
         "base": base,
         "rounds": {name: [asdict(one) for one in results] for name, results in found.items()},
@@ -109,7 +108,11 @@ def compared(sides, rounds, base):
     }
 
 
-def ratio(left, right, what):
-    """Of one figure, round by round."""
-    pairs = [[getattr(one, what) for one in side] for side in (left, right)]
-    return asdict(ratio_of(*pairs))
+def ratios_of(left, right):
+    """Of every figure that both sides have, round by round."""
+    found = {}
+    for what in RATIOS:
+        pairs = [[getattr(one, what) for one in side] for side in (left, right)]
+        if all(map(all, pairs)):
+            found[what] = asdict(ratio_of(*pairs))
+    return found

@@ -43,13 +43,13 @@ def _row(key, connections, name, series):
     if name == series["base"]:
         share = "1"
     elif name == "again":
-        share = "noise " + _interval(series["noise"]["rate"])
+        share = "noise " + _interval(series["noise"].get("rate"))
     else:
-        share = _interval(series["ratios"][name]["rate"])
+        share = _interval(series["ratios"][name].get("rate"))
     rest = (
         f"{middle['p50_us'] / 1000:.2f} | {middle['p99_us'] / 1000:.2f} | {middle['cpu_us']:.1f}"
         if middle["p50_us"]
-        else " | | "
+        else f" | | {middle['cpu_us']:.1f}"
     )
     limits = sorted({one["limited"] for one in results} - {""})
     limited = f"; {limits[0]}" if limits else ""
@@ -57,6 +57,8 @@ def _row(key, connections, name, series):
 
 
 def _interval(found):
+    if found is None:
+        return "nothing was answered"
     return f"{found['ratio']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
 
 

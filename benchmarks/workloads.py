@@ -34,30 +34,27 @@ class Form:
 
     Attributes:
         binary: raw tensors behind a JSON head; False = JSON alone.
-        parameters: of every request.
+        short: numbers as our own client writes them, in no more digits than FP32 has; else as
+            Python's `json` does, in those of FP64.
     """
 
     binary: bool
-    parameters: tuple[tuple[str, int], ...] = ()
+    short: bool = False
 
     def body(self, row):
         """A request for one row."""
-        if self.binary:
-            given = dict(self.parameters) or None
-            data, kind, headers = build_request(row, parameters=given)
+        if self.binary or self.short:
+            data, kind, headers = build_request(row, binary=self.binary)
             extra = tuple((name.decode(), value.decode()) for name, value in headers)
             return Body(data, kind.decode(), extra)
         entries = [
             {"name": name, "shape": array.shape, "datatype": "FP32", "data": array.ravel().tolist()}
             for name, array in row.items()
         ]
-        document = {"inputs": entries}
-        if self.parameters:
-            document["parameters"] = dict(self.parameters)
-        return Body(json.dumps(document).encode())
+        return Body(json.dumps({"inputs": entries}).encode())
 
 
-JSON, BINARY = Form(binary=False), Form(binary=True)
+JSON, BINARY, SHORT = Form(binary=False), Form(binary=True), Form(binary=False, short=True)
 
 
 def requests(target: Target, model: Model, form: Form):
