@@ -1,4 +1,4 @@
-"""The option `--workers` of the commands that serve."""
+"""The options `--workers` and `--threads` of the commands that serve."""
 
 from typing import Any, Final
 
@@ -22,3 +22,4 @@ class _Workers(click.ParamType[str]):
 
 WORKERS: Final = _Workers()
 WORKERS_HELP: Final = "Processes on the port; auto = as a short calibration here finds best."
+THREADS_HELP: Final = "Of the engine, a model and worker; auto = 1, or as --workers auto finds."

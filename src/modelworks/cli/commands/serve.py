@@ -17,7 +17,7 @@ from modelworks.cli.edge import edge_flags
 from modelworks.cli.exits import Exit
 from modelworks.cli.memory import memory_options
 from modelworks.cli.output import Output
-from modelworks.cli.workers import WORKERS, WORKERS_HELP
+from modelworks.cli.workers import THREADS_HELP, WORKERS, WORKERS_HELP
 from modelworks.client import endpoints
 from modelworks.core.errors import CrashedError, ModelworksError, NotFoundError, UnsupportedError
 from modelworks.core.home import Home
@@ -34,6 +34,7 @@ from modelworks.core.served import Batching, write_served
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--workers", default="1", show_default=True, type=WORKERS, help=WORKERS_HELP)
+@click.option("--threads", default="auto", type=WORKERS, help=THREADS_HELP)
 @click.option(
     "--ragged",
     default="",
@@ -51,6 +52,7 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     host: str,
     port: int,
     workers: str,
+    threads: str,
     ragged: str,
     as_json: bool,
     batching: Batching,
@@ -76,6 +78,7 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     if "--unix-only" not in edge:
         free(host, port)
     listen = ["--host", host, "--port", str(port), "--workers", workers, "--with-parent"]
+    listen += ["--threads", threads]
     listen += [*memory, *edge]
     if file is not None:
         if file == Path() or not file.exists():  # an empty variable of a script is no folder
