@@ -118,8 +118,9 @@ def test_the_servers_own_count_is_the_generators(server):
         ("--rate", "100,200", "--arrivals", "poisson", "--deadline", "1000"),
         ("--processes", "2"),
         ("--requests", "50"),
+        ("--generator", "auto", "-s", "1"),
     ],
-    ids=["binary", "rows", "open", "processes", "requests"],
+    ids=["binary", "rows", "open", "processes", "requests", "auto"],
 )
 def test_every_way_to_ask(server, arguments):
     found = told("double", "--url", server.url, "-c", "4", "-s", "0.5", "--warm", "0", *arguments)

@@ -82,6 +82,14 @@ def calibrate(seconds: float = 0.3) -> Calibration:
     )
 
 
+def said(found: Calibration) -> str:
+    """A calibration in a few words."""
+    return (
+        f"{found.median_s * 1000:.2f} ms for the same work, {found.spread:.0%} apart between the "
+        f"fastest and the slowest tenth, {found.stolen:.0%} of the time taken by others"
+    )
+
+
 def unsteady(found: Calibration) -> str:
     """Why a calibration shows no calm core; empty = it does."""
     if found.stolen > _STEAL:

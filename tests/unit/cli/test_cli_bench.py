@@ -1,10 +1,14 @@
 """`bench` from its command line: what is refused, what is printed, how it ends."""
 
 import json
+import sys
+import time
 
 import pytest
 
+from modelworks.cli.bar import Bar
 from modelworks.cli.exits import Exit
+from modelworks.cli.output import Output
 from plain_server import PlainServer, answer
 
 pytestmark = pytest.mark.unit
@@ -40,6 +44,7 @@ def test_a_table_a_page_and_a_knee(type_, server, tmp_path):
     assert "knee: " in ended.out
     assert "64 different requests of 1 row" in ended.err
     assert "... 3/3 4 conn." in ended.err
+    assert "calibration: " in ended.err
     assert "<svg" in path.read_text()
 
 
@@ -106,8 +111,6 @@ def test_a_comparison_of_one_server_with_itself_gives_no_verdict(type_, server, 
 
 
 def test_ctrl_c_ends_with_what_was_measured(type_, server, monkeypatch):
-    from modelworks.cli.bar import Bar
-
     def show(_bar, seconds, answers, _failures):
         if seconds > 0.2 and answers:
             raise KeyboardInterrupt
@@ -160,3 +163,22 @@ def test_no_such_model_and_no_such_pid(type_, server):
     assert (ended.code, "no such path" in ended.err) == (Exit.NOT_FOUND, True)
     ended = type_("bench", "fraud@champion", "--url", server.url, "--pid", "4999999", *QUICK)
     assert (ended.code, "no process 4999999" in ended.err) == (Exit.NOT_FOUND, True)
+
+
+def test_a_bar_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Bar(Output(as_json=False), 2) as bar:
+        bar.begin("8 conn.", 4.0)
+        time.sleep(0.3)
+        bar.show(2.0, 12_345, 7)
+        bar.show(2.1, 99_999, 7)  # at once: not drawn
+    shown = capsys.readouterr().err
+    assert (
+        f"1/2 8 conn.            [{'#' * 12}{' ' * 12}]  2.0 s, 12,345 answers, 7 failed" in shown
+    )
+    assert "99,999" not in shown
+    assert shown.endswith("\r\x1b[K")
+    with Bar(Output(as_json=True), 1) as bar:
+        bar.begin("8 conn.", 4.0)
+        bar.show(2.0, 1, 0)
+    assert capsys.readouterr().err == ""

@@ -168,6 +168,7 @@ class Bench:
         """The machine and its calm, before anything else runs."""
         calm = noise.calibrate()
         words = noise.unsteady(calm)
+        self._out.note(f"calibration: {noise.said(calm)}; load average {os.getloadavg()[0]:.1f}")
         if words:
             self._out.note(f"a noisy machine: {words}; trust ratios of interleaved runs only")
         return {
