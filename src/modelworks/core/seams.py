@@ -165,6 +165,15 @@ class Watchable(Protocol):
 
 
 @runtime_checkable
+class Reusable(Protocol):
+    """A session that can do with less than new outputs for every call."""
+
+    def reusing(self) -> Session:
+        """The same session, for a caller who is done with the outputs before the next call."""
+        ...
+
+
+@runtime_checkable
 class Elsewhere(Protocol):
     """A session whose model takes memory in other processes than this one."""
 

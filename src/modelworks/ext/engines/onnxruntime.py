@@ -10,10 +10,11 @@ import numpy as np
 import onnxruntime as ort
 
 from modelworks.core.errors import CrashedError, InvalidError, UnavailableError
-from modelworks.core.seams import EngineOptions
+from modelworks.core.seams import EngineOptions, Session
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
 from modelworks.ext.engines import arena
 from modelworks.ext.engines.agreement import agree, trim
+from modelworks.ext.engines.bound import ReusingSession, bindable
 
 _TYPES: Final = {
     "tensor(bool)": Datatype.BOOL,
@@ -99,6 +100,12 @@ class OnnxRuntimeSession:
                 found[place] = _to_bytes(found[place])
             return found
         return outputs
+
+    def reusing(self) -> Session:
+        """See `core.seams.Reusable`."""
+        if self._session is None or self._bfloat16 or not bindable(self.signature):
+            return self
+        return ReusingSession(self, self._session)
 
     def close(self) -> None:
         """Drop the session and hand free pages back to the system."""
