@@ -19,7 +19,7 @@ from modelworks.apps.embedded_follow import Follower, Wanted
 from modelworks.apps.embedded_inputs import from_rows, from_tensors
 from modelworks.core.errors import InvalidError, ModelworksError, UnavailableError
 from modelworks.core.reference import parse_ref
-from modelworks.core.served import Batching, ServedModel
+from modelworks.core.served import Batching, Isolation, ServedModel
 from modelworks.core.tensor import Signature
 from modelworks.protocol.predictions import predictions
 from modelworks.protocol.rows import PlainRows
@@ -274,6 +274,7 @@ def load(  # noqa: PLR0913 - the words of a public call, by keyword
     max_queue_size: int = 4096,
     timeout: float = 30.0,
     poll: float = 1.0,
+    isolation: Isolation | str = Isolation.THREAD,
 ) -> Embedded:
     """A registered model in this process: thread-safe, batched, following its alias.
 
@@ -290,6 +291,7 @@ def load(  # noqa: PLR0913 - the words of a public call, by keyword
         max_queue_size: rows waiting at most; further calls raise UnavailableError.
         timeout: seconds a call waits, unless it says otherwise.
         poll: seconds between two looks at the reference; 0 = never.
+        isolation: `thread`, or `process`: the engine in one of its own, which ends with `close`.
 
     Raises:
         NotFoundError: no such model, version or alias.
@@ -307,6 +309,10 @@ def load(  # noqa: PLR0913 - the words of a public call, by keyword
             raise InvalidError(f"{name}: {size} is not from 1", field=name)
     if not 0 <= poll <= 86_400:
         raise InvalidError(f"poll: {poll} is not from 0 to 86400 seconds", field="poll")
+    if isolation not in set(Isolation):
+        raise InvalidError(
+            f"isolation: '{isolation}' is none of thread, process", field="isolation"
+        )
     wanted = Wanted(
         settings=settings_of(url, home),
         ref=parse_ref(ref),
@@ -314,6 +320,7 @@ def load(  # noqa: PLR0913 - the words of a public call, by keyword
         batching=Batching(max_batch_size, max_queue_size),
         timeout=_positive("timeout", timeout),
         poll=poll,
+        isolation=Isolation(isolation),
     )
     return Embedded(wanted)
 

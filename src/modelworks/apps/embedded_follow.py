@@ -10,7 +10,7 @@ from modelworks.apps.embed import Settings
 from modelworks.apps.embedded_source import Source, plain, source_of
 from modelworks.core.errors import ModelworksError, UnavailableError
 from modelworks.core.reference import ModelRef
-from modelworks.core.served import Batching, ServedModel
+from modelworks.core.served import Batching, Isolation, ServedModel
 from modelworks.serving.front import Front
 
 _log = logging.getLogger("modelworks.embedded")
@@ -29,6 +29,7 @@ class Wanted:
         batching: limits of the queue.
         timeout: seconds a call waits by default.
         poll: seconds between two looks; 0 = never.
+        isolation: where the engine runs.
     """
 
     settings: Settings
@@ -37,6 +38,7 @@ class Wanted:
     batching: Batching
     timeout: float
     poll: float
+    isolation: Isolation = Isolation.THREAD
 
 
 class Follower:
@@ -114,14 +116,17 @@ class Follower:
     def _first(self) -> ServedModel:
         """What the reference points at; where nobody can be asked, the last good one."""
         try:
-            return plain(self._source.fetch(self._source.find()), self._wanted.batching)
+            return self._plain(self._source.fetch(self._source.find()))
         except UnavailableError as error:
             kept = self._source.kept()
             if kept is None:
                 raise
             self.problem = f"{self._wanted.ref}: version {kept.version} as of before: {error}"
             _log.warning("%s", self.problem)
-            return plain(kept, self._wanted.batching)
+            return self._plain(kept)
+
+    def _plain(self, model: ServedModel) -> ServedModel:
+        return plain(model, self._wanted.batching, self._wanted.isolation)
 
     def _follow(self) -> None:
         version = self._source.find()
@@ -131,7 +136,7 @@ class Follower:
                 self.front.load_again(now)
                 self._answers(now)
             return
-        model = plain(self._source.fetch(version), self._wanted.batching)
+        model = self._plain(self._source.fetch(version))
         self.model = model
         if refused := self.front.apply(model):
             raise UnavailableError(f"version {model.version} cannot be served: {refused}")

@@ -17,7 +17,14 @@ from modelworks.core import digest as digests
 from modelworks.core.errors import ModelworksError, NotFoundError
 from modelworks.core.model import ModelVersion
 from modelworks.core.reference import ModelRef
-from modelworks.core.served import Batching, ServedList, ServedModel, read_served, write_served
+from modelworks.core.served import (
+    Batching,
+    Isolation,
+    ServedList,
+    ServedModel,
+    read_served,
+    write_served,
+)
 
 _OLD_S: Final = 3600.0  # a folder younger than this may be another process's newest
 
@@ -135,6 +142,8 @@ class _Remote(Source):
                     shutil.rmtree(folder)
 
 
-def plain(model: ServedModel, batching: Batching) -> ServedModel:
+def plain(model: ServedModel, batching: Batching, isolation: Isolation) -> ServedModel:
     """The line as an embedded table wants it: the only one of its model, without other names."""
-    return replace(model, default=True, aliases=(), autoload=True, batching=batching)
+    return replace(
+        model, default=True, aliases=(), autoload=True, batching=batching, isolation=isolation
+    )

@@ -446,3 +446,19 @@ def test_a_child_of_a_fork_opens_the_model_for_itself(put, load, factory):
     put(3.0, "champion")
     until(lambda: session.version == "1.1.0")  # the parent's loop and watcher are unharmed
     assert embedded._abandoned == []
+
+
+def test_the_engine_may_have_a_process_of_its_own(home, put):
+    put(2.0, alias="champion")
+    with modelworks.load("fraud@champion", home=home.root, isolation="process") as session:
+        assert session.predict([[1, 2, 3]]) == answers(2.0)
+        [pid] = session._open().front.live.processes()
+        assert Path(f"/proc/{pid}").exists()
+        put(3.0, alias="champion")
+        session.refresh()
+        assert session.predict([[1, 2, 3]]) == answers(3.0)
+        [second] = session._open().front.live.processes()
+        assert second != pid
+    assert not Path(f"/proc/{second}").exists()
+    with pytest.raises(InvalidError, match="thread, process"):
+        modelworks.load("fraud", home=home.root, isolation="thraed")
