@@ -4,7 +4,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers.models import Model
@@ -57,8 +57,9 @@ class Peer:
         prepare: what comes before: archives, model folders.
         environ: more of the environment.
         tools: programs that pip does not bring.
-        models: which of the three it can serve.
+        models: which of the three it is measured with.
         freezes: stands still (SIGSTOP) while another one is measured.
+        wake_s: how long it takes to be itself again afterwards.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Peer:
     tools: tuple[str, ...] = ()
     models: str = "SMT"
     freezes: bool = True
-    versions: tuple[str, ...] = field(default=())
+    wake_s: float = 0.2
 
     @property
     def service(self):

@@ -12,7 +12,8 @@ import time
 import uuid
 from pathlib import Path
 
-TICK = os.sysconf("SC_CLK_TCK")
+from modelworks.measure.processes import cpu_ns
+
 TOKEN = "MODELWORKS_PEER"
 END_S = 15.0
 DRAIN_S = 5.0
@@ -50,7 +51,7 @@ class Tree:
 
     def cpu_seconds(self):
         """User and system time of the living processes so far."""
-        return sum(cpu_seconds(pid) for pid in self.pids())
+        return sum(cpu_ns(pid) or 0 for pid in self.pids()) / 1e9
 
     def memory_mb(self):
         """(resident, proportional) megabytes: the second counts shared pages once."""
@@ -140,15 +141,6 @@ def members(processes, roots):
         if not more:
             return ours
         ours |= more
-
-
-def cpu_seconds(pid):
-    """User and system time of one process; 0 where it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def memory_kb(pid):

@@ -1,36 +1,20 @@
-"""Ours against each peer: medians of the rounds' own ratios, and whether they say anything.
+"""Ours against each peer: ratios of the rounds, and what may be said of them.
 
-A verdict needs more than one round, an interquartile range that does not hold 1, and a distance
-from 1 that is larger than that of our own server against itself in the same run (the A/A pair).
+A verdict is `measure.compare`'s: at least five rounds, the interval of the median ratio on one side
+of 1, and farther from 1 than our own server was from itself in the same run (the A/A pair).
 """
 
-import statistics
-from dataclasses import dataclass
+import numpy as np
+
+from modelworks.measure.compare import Verdict, judge, ratio_of
 
 OURS, AGAIN = "modelworks", "modelworks again"
 FASTER, SLOWER, NONE = "ours faster", "theirs faster", "no verdict"
 
 
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """Ours divided by theirs: lower quartile, median, upper quartile over the rounds."""
-
-    low: float
-    middle: float
-    high: float
-    rounds: int
-
-    @property
-    def noise(self):
-        """How far from 1 the quartiles reach."""
-        return max(abs(self.low - 1), abs(self.high - 1))
-
-
 def quartiles(values):
-    """Lower quartile, median, upper quartile; of one value: that value."""
-    if len(values) == 1:
-        return (values[0],) * 3
-    return tuple(statistics.quantiles(values, n=4, method="inclusive"))
+    """Lower quartile, median, upper quartile."""
+    return tuple(float(each) for each in np.percentile(values, [25, 50, 75]))
 
 
 def spread(values):
@@ -40,11 +24,16 @@ def spread(values):
 
 
 def ratio(section, peer, wire, connections, figure="requests_s"):
-    """Ours to theirs at one point, over the rounds that both have; None where there is none."""
+    """Ours to theirs at one point, over the rounds that both have; None where there is none.
+
+    Of what is better when it is less (time), theirs to ours: above 1 is ours better in both.
+    """
     ours = values(section, OURS, wire, connections, figure)
     theirs = values(section, peer, wire, connections, figure)
-    pairs = [left / right for left, right in zip(ours, theirs, strict=False) if right]
-    return Ratio(*quartiles(pairs), len(pairs)) if pairs else None
+    if figure != "requests_s":
+        ours, theirs = theirs, ours
+    pairs = [(up, down) for up, down in zip(ours, theirs, strict=False) if down > 0]
+    return ratio_of(*zip(*pairs, strict=True)) if pairs else None
 
 
 def values(section, server, wire, connections, figure):
@@ -54,9 +43,8 @@ def values(section, server, wire, connections, figure):
 
 
 def verdict(found, noise):
-    """What a ratio of rates says, given the noise of the A/A pair at the same point."""
-    if found is None or found.rounds < 2 or noise is None:
+    """What a ratio of rates says, given the ratio of the A/A pair at the same point."""
+    if found is None or noise is None:
         return NONE
-    if found.low <= 1 <= found.high or abs(found.middle - 1) <= noise.noise:
-        return NONE
-    return FASTER if found.middle > 1 else SLOWER
+    words = {Verdict.MET: FASTER, Verdict.MISSED: SLOWER}
+    return words.get(judge(found, 1.0, noise=noise.noise), NONE)

@@ -37,9 +37,10 @@ def heading(key, section):
     """What was measured, when, and how loaded the machine was."""
     return (
         f"### {key}: {TITLES[key]}\n\n"
-        f"{section['at']}: {section['rounds']} interleaved rounds of {section['seconds']} s; load "
-        f"average {section['load_before']:.1f} before, {section['load_after']:.1f} after. "
-        "Cells: requests/s ± half the interquartile range, p50 / p99 in ms (medians of the rounds)."
+        f"{section['at']}: {section['rounds']} interleaved rounds of {section['seconds']} s, "
+        "longer where a request waits longer than a sixth of that; load average "
+        f"{section['load_before']:.1f} before, {section['load_after']:.1f} after. Cells: "
+        "requests/s ± half the interquartile range, p50 / p99 in ms (medians of the rounds)."
     )
 
 
@@ -105,10 +106,15 @@ def compared(section):
     """Our rate divided by each peer's on the same wire, and the verdicts."""
     counts = section["connections"]
     heads = " | ".join(f"rate at {count}" for count in counts)
+    words = (
+        "Ours divided by theirs, same wire, same run: median of the rounds' own ratios [its 95 % "
+        "interval]. No verdict: the interval holds 1, or our own server, measured twice (the "
+        "noise), was as far from itself."
+    )
     lines = [
-        "Ours divided by theirs, same wire, same run [quartiles of the rounds' own ratios]:",
+        words,
         "",
-        f"| server | wire | {heads} | CPU a request |",
+        f"| server | wire | {heads} | CPU a request, theirs to ours |",
         "|---|---|" + "---|" * (len(counts) + 1),
     ]
     pairs = [pair for pair in ranked(section) if pair[0] != ratios.OURS]
@@ -125,17 +131,22 @@ def judged(section, server, wire, connections):
     found = ratios.ratio(section, server, wire, connections)
     if found is None:
         return "-"
-    words = f"{found.middle:.2f} x [{found.low:.2f}, {found.high:.2f}]"
+    words = said(found)
     if server == ratios.AGAIN:
         return f"{words}: the noise"
     noise = ratios.ratio(section, ratios.AGAIN, wire, connections)
     return f"{words} {ratios.verdict(found, noise)}"
 
 
+def said(found):
+    """A ratio and its interval."""
+    return f"{number(found.ratio)} x [{number(found.low)}, {number(found.high)}]"
+
+
 def processor(section, server, wire):
-    """Our processor time a request divided by theirs, at the most connections."""
+    """Their processor time a request divided by ours, at the most connections."""
     found = ratios.ratio(section, server, wire, section["connections"][-1], "cpu_us")
-    return f"{found.middle:.2f} x [{found.low:.2f}, {found.high:.2f}]" if found else "-"
+    return said(found) if found else "-"
 
 
 def weight(document):

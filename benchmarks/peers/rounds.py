@@ -5,6 +5,7 @@ daemons, a JVM) costs nobody else. Every round asks every server in a new order,
 machine disturbs all alike. A server that fails is listed with its reason and the rest goes on.
 """
 
+import math
 import os
 import platform
 import random
@@ -23,7 +24,8 @@ from benchmarks.peers.processes import Tree
 
 SERVER_CORE, LOAD_CORE = 0, 1
 IDLE_S = 1.0
-WAKE_S = 0.2
+WARM_S = 1
+WAITS, LONGEST_S = 6, 10
 FIGURES = ("requests_s", "p50_us", "p99_us", "cpu_us")
 
 
@@ -44,7 +46,8 @@ class Plan:
     def minutes(self, peers):
         """About how long it takes once everything is installed."""
         points = sum(len(self.wires(peer)) for peer in peers) * len(self.connections)
-        return (points * self.rounds * (self.seconds + 0.7) + 8 * len(peers)) / 60
+        turns = len(peers) * len(self.connections)
+        return (self.rounds * (points * (self.seconds + 0.1) + turns * 0.5) + 8 * len(peers)) / 60
 
 
 @dataclass
@@ -58,13 +61,14 @@ class Running:
     requests: dict
     facts: dict
     points: dict = field(default_factory=dict)
+    rates: dict = field(default_factory=dict)
 
     @contextmanager
     def awake(self):
         """It runs inside, and stands still outside."""
         self.tree.signal(signal.SIGCONT)
         if self.peer.freezes:
-            time.sleep(WAKE_S)
+            time.sleep(self.peer.wake_s)
         try:
             yield
             self.tree.drain()
@@ -72,8 +76,14 @@ class Running:
             if self.peer.freezes:
                 self.tree.signal(signal.SIGSTOP)
 
-    def measure(self, wire, connections, seconds):
+    def seconds(self, wire, connections, least):
+        """How long a round is: at least `least`, and several times what a request will wait."""
+        waits = connections / max(self.rates.get(wire, 1.0), 0.1)
+        return max(least, min(LONGEST_S, math.ceil(WAITS * waits)))
+
+    def measure(self, wire, connections, least):
         """One round of one point, added to `points`."""
+        seconds = self.seconds(wire, connections, least)
         before = self.tree.cpu_seconds()
         told = asking.wrk(
             self.port, self.wires[wire], self.requests[wire], connections, seconds, LOAD_CORE
@@ -82,7 +92,7 @@ class Running:
         if not told["requests"] and not self.tree.alive():
             raise MissingError(f"ended under load: {self.tree.words()}")
         point = self.points.setdefault(wire, {}).setdefault(
-            str(connections), {**{name: [] for name in FIGURES}, "errors": 0}
+            str(connections), {**{name: [] for name in FIGURES}, "errors": 0, "seconds": seconds}
         )
         point["requests_s"].append(round(told["requests"] / told["seconds"], 1))
         point["p50_us"].append(told["p50_us"])
@@ -149,8 +159,6 @@ def started(stack, peer, model, plan):
     Raises:
         MissingError: with the reason.
     """
-    if model.key not in peer.models:
-        raise MissingError(f"it cannot serve model {model.key}")
     if lacking := peer.lacking():
         raise MissingError(f"not installed: {', '.join(lacking)}")
     found = environments.environment(peer.service) if peer.folder else None
@@ -191,7 +199,8 @@ def weigh(up, installed):
     time.sleep(IDLE_S)
     facts["idle_cpu_percent"] = round((up.tree.cpu_seconds() - before) / IDLE_S * 100, 1)
     for wire, how in up.wires.items():
-        asking.wrk(up.port, how, up.requests[wire], 8, 1, LOAD_CORE)
+        told = asking.wrk(up.port, how, up.requests[wire], 8, WARM_S, LOAD_CORE)
+        up.rates[wire] = told["requests"] / told["seconds"]
     up.tree.drain()
     if up.peer.freezes:
         up.tree.signal(signal.SIGSTOP)

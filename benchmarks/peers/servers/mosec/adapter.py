@@ -1,4 +1,7 @@
-"""mosec: a Rust front that batches, Python workers behind it; one worker takes one form of body."""
+"""mosec: a Rust front that batches, Python workers behind it; one worker takes one form of body.
+
+For M and T the bytes alone: JSON is shown by S.
+"""
 
 from functools import partial
 
@@ -23,6 +26,7 @@ PEERS = [
         wires={"json": partial(wires.plain_json, "/inference")},
         command=command,
         environ=lambda _: {"PEER_WIRE": "json"},
+        models="S",
     ),
     Peer(
         name="mosec (bytes)",

@@ -21,6 +21,11 @@ PEERS = [
             "binary": partial(wires.raw, "/"),
         },
         command=command,
-        environ=lambda _: {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_DOCKER_CPU_WARNING": "1"},
+        environ=lambda _: {
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
+            "RAY_raylet_start_wait_time_s": "240",  # of a slow machine
+        },
+        wake_s=3.0,  # its daemons ask each other first where they have been
     )
 ]

@@ -1,0 +1,279 @@
+"""The pure parts of the comparison with other servers: wires, ratios, tables, plot, processes."""
+
+import importlib
+import json
+import re
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def peers_module(name):
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    return importlib.import_module(f"benchmarks.peers.{name}")
+
+
+environments, models, plot, processes, ratios, report, rounds, wires = (
+    peers_module(name)
+    for name in (
+        "environments",
+        "models",
+        "plot",
+        "processes",
+        "ratios",
+        "report",
+        "rounds",
+        "wires",
+    )
+)
+
+
+def points(rates, errors=0):
+    return {
+        "requests_s": rates,
+        "p50_us": [int(8e6 / rate) if rate else 0 for rate in rates],
+        "p99_us": [int(16e6 / rate) if rate else 0 for rate in rates],
+        "cpu_us": [1e6 / rate if rate else 0.0 for rate in rates],
+        "errors": errors,
+        "seconds": 1,
+    }
+
+
+def server(rates, wire="json", **more):
+    facts = {
+        "ready_s": 1.0,
+        "setting": "as it comes",
+        "versions": {"thing": "1.0"},
+        "rss_mb": 100.0,
+        "pss_mb": 90.0,
+        "loaded_rss_mb": 110.0,
+        "loaded_pss_mb": 95.0,
+        "processes": 2,
+        "idle_cpu_percent": 0.0,
+        "points": {wire: {"8": points(rates)}},
+    }
+    return facts | more
+
+
+OURS = [1000.0, 1010.0, 990.0, 1005.0, 995.0, 1000.0]
+AGAIN = [1002.0, 1000.0, 1001.0, 999.0, 1003.0, 998.0]
+
+
+def document(**servers):
+    section = {
+        "at": "2026-01-01T00:00:00Z",
+        "connections": [8],
+        "rounds": 6,
+        "seconds": 1,
+        "load_before": 0.1,
+        "load_after": 1.2,
+        "servers": {"modelworks": server(OURS), "modelworks again": server(AGAIN), **servers},
+        "failed": {"Sad": "pip: no matching distribution"},
+    }
+    machine = {
+        "cores": 2,
+        "processor": "a <processor>",
+        "memory_gb": 24,
+        "kernel": "6.1",
+        "python": "3.11.7",
+    }
+    return {"machine": machine, "models": {"S": section}}
+
+
+def said(found, peer):
+    section = found["models"]["S"]
+    noise = ratios.ratio(section, ratios.AGAIN, "json", 8)
+    return ratios.verdict(ratios.ratio(section, peer, "json", 8), noise)
+
+
+@pytest.mark.parametrize(
+    ("rates", "wanted"),
+    [
+        ([500.0, 505.0, 495.0, 500.0, 502.0, 498.0], ratios.FASTER),
+        ([2000.0, 2020.0, 1980.0, 2010.0, 1990.0, 2000.0], ratios.SLOWER),
+        ([1001.0, 1009.0, 991.0, 1004.0, 996.0, 1000.0], ratios.NONE),
+        ([400.0, 3000.0, 500.0, 2500.0, 900.0, 1100.0], ratios.NONE),  # holds 1
+        ([500.0, 505.0], ratios.NONE),  # too few rounds
+        ([0.0] * 6, ratios.NONE),  # it answered nothing
+    ],
+)
+def test_a_verdict_needs_rounds_an_interval_off_one_and_more_than_the_noise(rates, wanted):
+    assert said(document(other=server(rates)), "other") == wanted
+
+
+def test_a_noisy_pair_of_ours_takes_the_verdict_away():
+    found = document(other=server([900.0, 909.0, 891.0, 904.0, 896.0, 900.0]))
+    assert said(found, "other") == ratios.FASTER
+    wild = [700.0, 1300.0, 720.0, 1280.0, 690.0, 1310.0]
+    found["models"]["S"]["servers"]["modelworks again"] = server(wild)
+    assert said(found, "other") == ratios.NONE
+
+
+def test_no_ratio_across_wires():
+    found = document(other=server(AGAIN, wire="binary"))["models"]["S"]
+    assert ratios.ratio(found, "other", "binary", 8) is None
+    assert "| other | binary | - | - |" in report.compared(found)
+
+
+def test_tables_name_every_server_its_failures_and_the_machine():
+    found = report.markdown(document(other=server([500.0] * 6, megabytes=10.0, packages=3)))
+    assert "2 cores (a <processor>), 24 GB, Linux 6.1, Python 3.11.7" in found
+    assert "| other | json | 500 ± 0 %, 16.0 / 32.0 | 2,000 | 0 |" in found
+    assert "10 / 3" in found
+    assert "- Sad, model S: pip: no matching distribution" in found
+    assert found.index("| modelworks again |") < found.index("| other |")  # the faster first
+    widths = {row.count("|") for row in re.findall(r"(?m)^\|.*$", found.split("### Weight")[1])}
+    assert len(widths) == 1
+
+
+def test_a_server_that_answered_nothing_is_said_to():
+    assert "| none |" in report.rates(document(other=server([0.0] * 6))["models"]["S"])
+
+
+def test_the_page_is_filled_between_its_marks_again_and_again():
+    page = f"# Title\n\n{report.BEGIN}\nstale\n{report.END}\n\nlast"
+    once = report.filled(page, document())
+    assert once.startswith("# Title")
+    assert once.endswith("last")
+    assert "stale" not in once
+    assert report.filled(once, document()) == once
+    with pytest.raises(ValueError, match="lacks"):
+        report.filled("# Title", document())
+
+
+def test_the_published_page_and_plot_are_those_of_the_saved_run():
+    saved = json.loads((ROOT / "benchmarks" / "results" / "peers.json").read_text())
+    page = (ROOT / "docs" / "peers.md").read_text()
+    hint = "make them anew: python benchmarks/peers/run.py --publish"
+    assert report.filled(page, saved) == page, hint
+    assert plot.svg(saved) == (ROOT / "benchmarks" / "results" / "peers.svg").read_text(), hint
+
+
+def test_the_plot_is_xml_with_a_dot_a_point_and_survives_silence():
+    silent = document(**{"a <b>": server([0.0] * 6), "other": server([10.0] * 6)})
+    root = ET.fromstring(plot.svg(silent))
+    name = "{http://www.w3.org/2000/svg}"
+    dots = root.findall(f"{name}circle")
+    assert len(dots) == 1 + 2 * 3  # the legend; three servers that answered, in two panels
+    assert any("a <b>" in (each.text or "") for each in root.findall(f"{name}text"))
+    assert ET.fromstring(plot.svg({"models": {}})) is not None
+
+
+def model_of(rows, answers):
+    return models.Model("S", Path("m.onnx"), rows, answers)
+
+
+ROW = {"ids": np.array([[1, 2]], np.int64), "x": np.array([[0.1, 3.0]], np.float32)}
+ANSWER = {"label": np.array([7], np.int64), "p": np.array([[0.25, 0.75]], np.float32)}
+
+
+def test_numbers_are_short_and_exact():
+    sent = wires.numbers(np.array([0.1, 1 / 3], np.float32))
+    assert sent[0] == 0.1
+    assert np.array_equal(np.array(sent, np.float32), np.array([0.1, 1 / 3], np.float32))
+
+
+def test_binary_tensors_there_and_back():
+    wire = wires.oip_binary("/p", model_of([ROW], [ANSWER]))
+    headers, body = wire.encode(ROW)
+    length = int(headers[wires.HEADER_LENGTH])
+    asked = json.loads(body[:length])
+    assert [each["parameters"]["binary_data_size"] for each in asked["inputs"]] == [16, 8]
+    assert len(body) == length + 24
+    outputs = [
+        {
+            "name": name,
+            "datatype": wires.OIP_TYPES[value.dtype.name],
+            "shape": value.shape,
+            "parameters": {"binary_data_size": value.nbytes},
+        }
+        for name, value in ANSWER.items()
+    ]
+    head = json.dumps({"outputs": outputs}).encode()
+    found = wire.decode(
+        {wires.HEADER_LENGTH.lower(): str(len(head))},
+        head + b"".join(value.tobytes() for value in ANSWER.values()),
+    )
+    for name, value in ANSWER.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_a_null_of_parameters_is_no_binary_tensor():
+    body = {"outputs": [{"name": "p", "datatype": "FP32", "shape": [1], "data": [2.0]}]}
+    body["outputs"][0]["parameters"] = None
+    assert wires.oip_answer(None, {}, json.dumps(body).encode())["p"] == [2.0]
+
+
+def test_bytes_there_and_back():
+    wire = wires.raw("/p", model_of([ROW], [ANSWER]))
+    assert wire.encode(ROW)[1] == ROW["ids"].tobytes() + ROW["x"].tobytes()
+    found = wire.decode({}, b"".join(value.tobytes() for value in ANSWER.values()))
+    assert found["label"] == [7]
+    assert found["p"].shape == (1, 2)
+
+
+def test_a_tree_is_its_token_its_descendants_and_their_sessions_and_nothing_else():
+    table = {
+        10: (1, 10, True),  # the leader
+        11: (10, 10, False),  # its child, whose title overwrote its environment
+        12: (1, 10, False),  # left behind by a parent that ended, in the same session
+        13: (1, 13, True),  # a daemon with a session of its own and the token
+        14: (13, 14, False),  # its child
+        20: (1, 20, False),  # somebody else
+        21: (20, 20, False),
+    }
+    assert processes.members(table, {10}) == {10, 11, 12, 13, 14}
+    assert processes.members(table, {99}) == {10, 11, 12, 13, 14}  # the first one has ended
+
+
+def test_last_words_are_the_surest_line():
+    text = "E1 something\nModuleNotFoundError: No module named 'x'\nerror: failed to load\n+---+\n"
+    assert processes.last_words(text, 100) == "ModuleNotFoundError: No module named 'x'"
+    assert processes.last_words("a\nan error: b\nc\n", 100) == "an error: b"
+    assert processes.last_words("a\nb\n", 100) == "b"
+    assert processes.last_words("\n", 100) == "it said nothing"
+
+
+def test_a_plan_asks_the_wires_it_says_and_tells_its_minutes():
+    run = peers_module("run")
+    chosen = run.peers("mosec, FastAPI")
+    assert [each.name for each in chosen] == [
+        "modelworks",
+        "modelworks again",
+        "mosec",
+        "mosec (bytes)",
+        "FastAPI",
+    ]
+    assert run.PLANS["M"].wires(chosen[0]) == ["binary"]
+    assert run.PLANS["S"].wires(chosen[0]) == ["json", "binary"]
+    assert rounds.Plan((1, 8), 2, 30).minutes(chosen) > 8 * 2 * 2 * 0.5 * 0.99
+    with pytest.raises(SystemExit, match="nobody"):
+        run.peers("nobody")
+
+
+def test_every_peer_is_pinned_exactly_and_brings_no_cuda():
+    run = peers_module("run")
+    folders = {each.service for each in run.peers() if each.folder}
+    assert len(folders) >= 9
+    for folder in folders:
+        lines = (folder / "requirements.lock").read_text().splitlines()
+        assert lines
+        assert all(re.fullmatch(r"[\w.-]+==[\w.!+-]+", line) for line in lines), folder.name
+        assert not [line for line in lines if re.match(r"nvidia-cu|triton==", line)], folder.name
+        asked = {name.lower() for name in environments.roots(folder)}
+        assert asked <= {line.partition("==")[0].lower() for line in lines}, folder.name
+
+
+def test_a_peer_without_a_lock_or_with_an_unknown_pin_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "peer").mkdir()
+    with pytest.raises(environments.MissingError, match=r"--lock peer"):
+        environments.environment(tmp_path / "peer")
