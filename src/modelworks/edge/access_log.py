@@ -12,7 +12,7 @@ from modelworks.edge.access_lines import Form, Lines
 from modelworks.edge.journal import Journal
 
 _log = logging.getLogger(__name__)
-_PERIOD_S: Final = 0.2
+_PERIOD_S: Final = 0.1
 _CHUNK: Final = 256  # lines a write: the loop waits for so many at most
 _LOOK_S: Final = 1.0  # how often the file is looked at: somebody may have moved it away
 _TELL_S: Final = 60.0
@@ -65,7 +65,8 @@ class AccessLog:
     def close(self) -> None:
         """Write what is left, for five seconds at most."""
         self._over.set()
-        self._thread.join(_END_S)
+        if self._thread.ident is not None:  # else it was never started, and nothing waits
+            self._thread.join(_END_S)
         if self._thread.is_alive():  # whoever reads our output does not; we end all the same
             return
         os.close(self._file)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from modelworks.core.errors import ConflictError, InvalidError
 
 _LONGEST = 107  # bytes; the kernel's `sun_path` has 108 with the zero behind it
 _TRY_S = 1.0
+_LOCK_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,8 @@ def listen_unix(path: Path, mode: int, backlog: int) -> UnixSocket:
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the folder's lock: of two servers that start at once, one must not remove the other's.
 
-    A folder that cannot be opened for reading is used without.
+    A folder that cannot be opened for reading is used without, and so is one whose lock somebody
+    keeps for two seconds: anybody may take the lock of a folder that all can read.
     """
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -88,10 +91,20 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
         return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        end = time.monotonic() + _LOCK_S
+        while not _locked(handle) and time.monotonic() < end:
+            time.sleep(_LOCK_S / 100)
         yield
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _clear(path: Path) -> None:

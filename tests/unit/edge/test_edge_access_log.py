@@ -194,6 +194,10 @@ def test_the_last_lines_are_written_at_the_end(journal, tmp_path):
     assert count(tmp_path / "log") == 10
 
 
+def test_a_log_that_was_never_started_is_closed(journal, tmp_path):
+    AccessLog(str(tmp_path / "log"), Form.JSON, journal).close()
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_rotated_file_is_opened_anew(write, journal, tmp_path, monkeypatch, asked):
     if not asked:

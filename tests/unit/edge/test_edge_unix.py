@@ -1,6 +1,7 @@
 """Unix sockets: rights, stale paths, two servers, the path's end."""
 
 import contextlib
+import fcntl
 import os
 import socket
 import stat
@@ -11,6 +12,7 @@ import pytest
 from edge_served import SMALL, Served, read_all
 from exchanges.kinds import GET
 from modelworks.core.errors import ConflictError, InvalidError
+from modelworks.edge import unix
 from modelworks.edge.unix import listen_unix
 
 pytestmark = pytest.mark.unit
@@ -110,6 +112,14 @@ def test_one_of_many_that_start_at_once_wins(path):
     won[0].sock.close()
 
 
+def test_a_lock_that_somebody_keeps_is_not_waited_for(listen, path, monkeypatch):
+    monkeypatch.setattr(unix, "_LOCK_S", 0.1)
+    handle = os.open(path.parent, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    listen(path)
+    os.close(handle)
+
+
 def test_the_path_is_removed_by_who_made_it(listen, path):
     first = listen(path)
     first.remove()
@@ -134,13 +144,13 @@ class OnPath(Served):
 
 
 def test_requests_and_a_drain(path):
-    unix = listen_unix(path, 0o600, 8)
-    with OnPath(unix.sock, path) as served:
+    made = listen_unix(path, 0o600, 8)
+    with OnPath(made.sock, path) as served:
         assert served.talk(GET + b"\r\n").endswith(b"GET /ok? ")
         with served.connect() as busy, served.connect() as idle:
             busy.sendall(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
             served.until(lambda: served.held)
-            unix.remove()
+            made.remove()
             served.loop.call_soon_threadsafe(
                 lambda: served.loop.call_later(
                     0.2, served.held[0].reply, 200, b"late", b"text/plain"
