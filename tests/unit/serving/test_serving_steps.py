@@ -9,7 +9,7 @@ from onnx import helper
 from modelworks.core import codec
 from modelworks.core.errors import InvalidError
 from modelworks.core.outer import plan
-from modelworks.core.served import ServedModel
+from modelworks.core.served import Isolation, ServedModel
 from modelworks.core.steps import StepsFile
 from modelworks.core.tensor import Datatype, Layout, Signature, TensorSpec
 from modelworks.plugins.load import load
@@ -118,3 +118,19 @@ def test_answers_as_long_as_their_neighbours_are_not_batched(tmp_path):
     loaded = load_model(served(tmp_path, model, [{"name": "t", "tokenize": {}}]), 1)
     assert "depends on the other rows" in loaded.unbatched
     loaded.session.close()
+
+
+def test_a_process_of_its_own_takes_the_steps_along(scaled):
+    """What the server sends is what callers send: nothing of the steps runs here."""
+    rows = {"x": np.array([[3.0, np.nan], [5.0, 1.0]])}
+    here = load_model(scaled, 1).session
+    apart = load_model(replace(scaled, isolation=Isolation.PROCESS), 1).session
+    try:
+        assert apart.signature == here.signature
+        for found, wanted in zip(apart.infer(rows), here.infer(rows), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+        [process] = apart.processes()
+        assert process
+    finally:
+        here.close()
+        apart.close()
