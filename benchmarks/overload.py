@@ -19,11 +19,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-from onnx import TensorProto, helper
-
 from modelworks.core.served import Batching, ServedModel
-from modelworks.core.tensor import Datatype
 from modelworks.measure.load import Load, Loaded, run
 from modelworks.measure.message import Body, request_bytes
 from modelworks.measure.target import parse_target
@@ -54,31 +50,6 @@ class Step:
     bottleneck: str = ""
 
 
-def slow(path: Path, steps: int) -> Path:
-    """`y = x + steps`, one by one: a call takes as long as it is told to, whatever its rows."""
-    shape = (None, 3)
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["on"], ["still"]),
-            helper.make_node("Add", ["v", "one"], ["w"]),
-        ],
-        "turn",
-        [
-            onnx_models.info("i", Datatype.INT64, ()),
-            onnx_models.info("on", Datatype.BOOL, ()),
-            onnx_models.info("v", Datatype.FP32, shape),
-        ],
-        [
-            onnx_models.info("still", Datatype.BOOL, ()),
-            onnx_models.info("w", Datatype.FP32, shape),
-        ],
-        [helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])],
-    )
-    node = helper.make_node("Loop", ["steps", "", "x"], ["y"], body=body)
-    x, y = (onnx_models.info(name, Datatype.FP32, shape) for name in "xy")
-    return onnx_models.write(path, [node], [x], [y], {"steps": np.int64(steps)})
-
-
 @dataclass(frozen=True)
 class Case:
     """One model under load."""
@@ -91,7 +62,7 @@ class Case:
         """Its model."""
         path = folder / f"{self.name}.onnx"
         if self.name == "loop":
-            return slow(path, 1000)
+            return onnx_models.counting(path, 1000)
         return onnx_models.heavy(path, layers=16, width=self.width)
 
 

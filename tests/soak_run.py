@@ -8,12 +8,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import uvloop
-from onnx import TensorProto, helper
 
 from modelworks.core.served import Batching, Isolation, ServedModel
-from modelworks.core.tensor import Datatype
 from modelworks.testing import onnx_models
 from modelworks.testing.servers import Server, serve_list
 from soak_client import Asker, Score, keep_asking
@@ -72,31 +69,6 @@ class Report:
         )
 
 
-def counting(path: Path, steps: int) -> Path:
-    """`y = x + steps`, one by one: about two microseconds a step."""
-    shape = (None, Asker.WIDTH)
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["on"], ["still"]),
-            helper.make_node("Add", ["v", "one"], ["w"]),
-        ],
-        "turn",
-        [
-            onnx_models.info("i", Datatype.INT64, ()),
-            onnx_models.info("on", Datatype.BOOL, ()),
-            onnx_models.info("v", Datatype.FP32, shape),
-        ],
-        [
-            onnx_models.info("still", Datatype.BOOL, ()),
-            onnx_models.info("w", Datatype.FP32, shape),
-        ],
-        [helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])],
-    )
-    node = helper.make_node("Loop", ["steps", "", "x"], ["y"], body=body)
-    x, y = (onnx_models.info(name, Datatype.FP32, shape) for name in "xy")
-    return onnx_models.write(path, [node], [x], [y], {"steps": np.int64(steps)})
-
-
 class Soak:
     """One run on one server."""
 
@@ -115,7 +87,7 @@ class Soak:
         files = {
             "b": onnx_models.double(self._folder / "b.onnx", factor=5.0),
             "c": onnx_models.look_up(self._folder / "c.onnx"),
-            "d": counting(self._folder / "d.onnx", Asker.STEPS),
+            "d": onnx_models.counting(self._folder / "d.onnx", Asker.STEPS),
             "n": onnx_models.double(self._folder / "n.onnx", factor=7.0),
         }
         own = {"n": Isolation.PROCESS}

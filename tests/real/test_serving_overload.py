@@ -9,8 +9,8 @@ from modelworks.core.served import Batching, ServedModel
 from modelworks.measure.load import Load, run
 from modelworks.measure.message import Body, request_bytes
 from modelworks.measure.target import parse_target
+from modelworks.testing import onnx_models
 from modelworks.testing.servers import Server, serve_list
-from soak_run import counting
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 STEPS = 3000  # some milliseconds a call
@@ -26,7 +26,7 @@ def body(timeout_us):
 
 
 def served(tmp_path, **batching):
-    path = counting(tmp_path / "d.onnx", STEPS)
+    path = onnx_models.counting(tmp_path / "d.onnx", STEPS)
     model = ServedModel("d", "1.0.0", str(path), "", batching=Batching(1, **batching))
     return ["--served", str(serve_list(tmp_path / "served.json", [model]))]
 

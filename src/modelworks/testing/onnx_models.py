@@ -222,3 +222,28 @@ def endless(path: Path, shape: Shape = (None, 3)) -> Path:
         [info("y", Datatype.FP32, shape)],
         {"true": np.array(1, bool)},
     )
+
+
+def counting(path: Path, steps: int, width: int = 3) -> Path:
+    """`y = x + steps`, one by one: about two microseconds a step, whatever the rows."""
+    shape = (None, width)
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["on"], ["still"]),
+            helper.make_node("Add", ["v", "one"], ["w"]),
+        ],
+        "turn",
+        [
+            info("i", Datatype.INT64, ()),
+            info("on", Datatype.BOOL, ()),
+            info("v", Datatype.FP32, shape),
+        ],
+        [
+            info("still", Datatype.BOOL, ()),
+            info("w", Datatype.FP32, shape),
+        ],
+        [helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])],
+    )
+    node = helper.make_node("Loop", ["steps", "", "x"], ["y"], body=body)
+    x, y = (info(name, Datatype.FP32, shape) for name in "xy")
+    return write(path, [node], [x], [y], {"steps": np.int64(steps)})
