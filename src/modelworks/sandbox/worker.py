@@ -304,6 +304,8 @@ class Worker:
         with self._lock:
             self._control.close()
             self._request = self._reply = None
+            # Whoever watched it may hold it in a circle of references until they are collected.
+            self._buffer = memoryview(bytearray())
 
     # -- the process
 
