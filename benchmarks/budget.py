@@ -120,11 +120,13 @@ class Parts:
         served = ServedModel("m", "1", str(self._model), "")
         loaded = load_model(served, 1)
         recorder = recorder or Recorder.of_model(self.block, "m", "1")
-        return Live(served, loaded, recorder, answer, gather), loaded.session
+        live = Live(served, loaded, recorder, answer, gather)
+        live.batcher.adjust(TOGETHER, 0.0)  # whatever a busy machine made of its curve
+        return live, loaded.session
 
     def harness(self, live: Live, *, bare: bool = False, routed: bool = True) -> Harness:
         """A server around a model."""
-        handler: Handler = partial(infer, live=live)
+        handler: Handler = partial(infer, live)
         if routed:
             app = App(self.block, "0", 0.0)
             app.begin(OneModel(live), None)
@@ -212,8 +214,10 @@ class Stages:
     async def prepare(self) -> None:
         """Leave a call behind, and templates learnt."""
         await self._whole.sample()
-        self._call = next(call for call in self._calls if len(call.members) == TOGETHER)
+        self._call = max(self._calls, key=lambda call: len(call.members))
         self._calls.clear()
+        if len(self._call.members) < TOGETHER:
+            raise RuntimeError(f"the largest batch was of {len(self._call.members)} members")
 
     async def sample(self) -> dict[str, float]:
         """CPU nanoseconds a request of every stage."""
