@@ -14,6 +14,7 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -175,6 +176,7 @@ def main():
         return 0
     if lacking := asking.tools():
         raise SystemExit(f"not here: {', '.join(lacking)}; as root: apt-get install wrk util-linux")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every server is ended
     document = measure(arguments)
     print(json.dumps(document, indent=1) if arguments.json else report.markdown(document))
     if arguments.save:
