@@ -60,8 +60,8 @@ class _Called(Member):
         self._hand(None, copy.copy(error))
 
     def succeed(self, outputs: Sequence[Any]) -> None:
-        """See `Member.succeed`."""
-        self._hand(outputs, None)
+        """See `Member.succeed`. The caller keeps them; the engine may use its own again."""
+        self._hand([array.copy() for array in outputs], None)
 
     @abstractmethod
     def _hand(self, outputs: Sequence[Any] | None, error: ModelworksError | None) -> None:
