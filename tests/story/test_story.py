@@ -315,6 +315,37 @@ def serve_two_models_and_two_versions(desk: Desk) -> None:
         server.drain()
 
 
+def how_fast_and_why(desk: Desk) -> None:
+    """Measured from outside, explained from inside; a socket file, and a model that may leave."""
+    words = ("serve", "churn", "trees", "--port", "0", "--unix", "mw.sock", "--workers", "auto")
+    access = desk.folder / "access.log"
+    with desk.running(*words, "--isolation", "process", "--access-log", str(access)) as server:
+        url = server.said["url"]
+        load = ("-c", "1,4", "-s", "1", "--warm", "0.2", "--check", "--html", "churn.html")
+        found = desk.mw("bench", "churn", "--url", url, *load, "--json").json
+        points = found["sweeps"][0]["points"]
+        assert [point["connections"] for point in points] == [1, 4]
+        assert all(point["answered"] > 0 == point["failed"] for point in points), found
+        assert "<svg" in (desk.folder / "churn.html").read_text()
+        told = desk.mw("explain-latency", "churn", "--url", url, "--json").json
+        assert told["outcomes"]["success"] >= sum(point["answered"] for point in points)
+        assert sum(told["cuts"].values()) == told["calls"] > 0
+        assert told["verdict"]
+        rows = desk.notes["numbers"].tolist()
+        for where in (url, f"unix://{desk.folder}/mw.sock"):
+            words = ("predict", "trees", "--rows", json.dumps(rows), "--url", where)
+            labels = [json.loads(line)["label"] for line in desk.mw(*words).out.splitlines()]
+            assert labels == desk.notes["trees"]
+        for verb in ("unload", "load"):
+            done = HTTP.request("POST", f"{url}/v2/repository/models/trees/{verb}")
+            assert done.status == 200, done.data
+        assert [p["label"] for p in predict(url, "trees", rows)["predictions"]] == labels
+        server.drain()
+    logged = [json.loads(line) for line in access.read_text().splitlines()]
+    assert {"/predict/trees"} <= {line["path"] for line in logged}
+    assert not (desk.folder / "mw.sock").exists()
+
+
 @dataclass
 class Load:
     """Requests one after another until told to stop; what they answered."""
@@ -459,6 +490,7 @@ STEPS = (
     refuse_what_is_unsafe_or_broken,
     versions_aliases_history,
     serve_two_models_and_two_versions,
+    how_fast_and_why,
     up_follows_the_registry,
     other_frameworks_and_what_does_not_convert,
     clean_up,
