@@ -7,7 +7,7 @@ LOCK := requirements/dev.lock
 STAMP := $(VENV)/.stamp-$(shell sha256sum $(LOCK) pyproject.toml scripts/setup.sh 2>/dev/null | sha256sum | cut -c1-16)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup debian lint check test test-unit test-real test-full story demo bench lock clean
+.PHONY: setup debian lint check test test-unit test-real test-full story demo bench bench-peers lock clean
 
 setup: $(STAMP)
 
@@ -45,6 +45,9 @@ demo: setup
 
 bench: setup debian
 	$(BIN)/python benchmarks/run.py $(BENCH)
+
+bench-peers: setup debian
+	$(BIN)/python benchmarks/peers/run.py $(BENCH)
 
 lock:
 	PYTHON=$(PYTHON) bash scripts/lock.sh $(LOCK)
