@@ -1,5 +1,6 @@
 """Counts and latency histograms of one model: what a recorder writes and what a reader sums up."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -77,6 +78,8 @@ _FIRST: Final = {s: Cell.HISTOGRAMS + place * (CELLS + 1) for place, s in enumer
 _DENSE: Final = 128  # batch sizes up to here are counted one by one
 _SIZES: Final = (*range(1, _DENSE + 1), *(2**power for power in range(8, 32)))
 _ROW: Final = 4  # calls, input, infer, output
+_NOTES: Final = 8  # numbers of a call: members, rows, four times, cut, whether it went well
+_COUNT, _ROWS, _STARTED, _ENDED, _CUTS, _GOOD = 0, 1, 2, 5, 6, 7
 _NOTED: Final = 8192  # members at most that are noted and not yet counted
 
 
@@ -91,15 +94,25 @@ def _batch_rows(sizes: Any) -> Any:
     return np.where(sizes <= _DENSE, sizes - 1, larger)
 
 
+def _firsts(*stages: Stage) -> Any:
+    """The first cells of histograms, as a column."""
+    return np.array([[_FIRST[stage]] for stage in stages])
+
+
+_SHARED: Final = (Stage.TOTAL, Stage.GATHER, Stage.COMPUTE, Stage.ENCODE, Stage.DECODE)
+
+
 class Recorder:
     """Writes one model's numbers; called on the loop's thread only."""
+
+    _firsts = _firsts(*_SHARED, Stage.QUEUE)
 
     def __init__(self, cells: memoryview) -> None:
         self.cells = cells
         self._array: Any = np.frombuffer(cells, dtype=np.int64)
-        self._calls: list[tuple[int, ...]] = []
-        self._received: list[int] = []  # of all members of those calls
-        self._queued: list[int] = []
+        self._calls = array("q")  # `_NOTES` numbers each
+        self._received = array("q")  # of all members of those calls
+        self._queued = array("q")
         for cell in GAUGES:
             cells[cell] = 0
 
@@ -141,57 +154,56 @@ class Recorder:
         Returns:
             Whether it is the first since: somebody should settle before long.
         """
-        now = perf_counter_ns()
         members = call.members
         first = not self._calls
-        self._calls.append(
+        self._calls.extend(
             (
-                *(len(members), call.rows, call.started, call.joined, call.inferred, now),
-                *(_CUT[call.cut], call.error is None),
+                *(len(members), call.rows, call.started, call.joined, call.inferred),
+                *(perf_counter_ns(), _CUT[call.cut], call.error is None),
             )
         )
         if len(members) == 1:
             self._received.append(members[0].received_ns)
             self._queued.append(members[0].queued_ns)
         else:
-            self._received += [member.received_ns for member in members]
-            self._queued += [member.queued_ns for member in members]
+            self._received.extend([member.received_ns for member in members])
+            self._queued.extend([member.queued_ns for member in members])
         if len(self._received) >= _NOTED:
             self.settle()
         return first
 
     def settle(self) -> None:
-        """Count what was noted, all together: for many calls it is a fourth of the work."""
+        """Count what was noted, all together."""
         if not self._calls:
             return
-        calls = np.array(self._calls, dtype=np.int64)
-        received = np.array(self._received, dtype=np.int64)
-        queued = np.array(self._queued, dtype=np.int64)
-        self._calls.clear()
-        self._received.clear()
-        self._queued.clear()
-        counts, rows, started, joined, inferred, ended, cuts, good = calls.T
+        calls = np.frombuffer(self._calls, dtype=np.int64).reshape(-1, _NOTES)
+        received = np.frombuffer(self._received, dtype=np.int64)
+        queued = np.frombuffer(self._queued, dtype=np.int64)
+        self._calls, self._received, self._queued = array("q"), array("q"), array("q")
         cells = self._array
         cells[Cell.CALLS] += len(calls)
-        np.add.at(cells, cuts, 1)
-        batches = Cell.BATCHES + _ROW * _batch_rows(np.maximum(rows, 1))
-        steps = (1, joined - started, inferred - joined, ended - inferred)
-        for place, taken in enumerate(steps):
-            np.add.at(cells, batches + place, taken)
-        self._answered(calls[good == 1], received, queued, np.repeat(good == 1, counts))
+        cells += np.bincount(calls[:, _CUTS], minlength=len(cells))
+        self._batched(calls)
+        good = calls[:, _GOOD]
+        if not good.all():
+            mine = np.repeat(good, calls[:, _COUNT]) == 1
+            calls, received, queued = calls[good == 1], received[mine], queued[mine]
+        if len(calls):
+            self._answered(calls, received, queued)
 
-    def _answered(self, calls: Any, received: Any, queued: Any, mine: Any) -> None:
-        """Count the calls that did not fail.
+    def _batched(self, calls: Any) -> None:
+        """Count the calls, and what they took, by their rows."""
+        place = _batch_rows(np.maximum(calls[:, _ROWS], 1))
+        table = self._array[Cell.BATCHES : Cell.BATCHES + _ROW * len(_SIZES)].reshape(-1, _ROW)
+        table[:, 0] += np.bincount(place, minlength=len(_SIZES))
+        # Floats add these exactly: they stay below 2**53 ns, a hundred days.
+        for column, taken in enumerate(np.diff(calls[:, _STARTED : _ENDED + 1]).T, 1):
+            sums = np.bincount(place, weights=taken, minlength=len(_SIZES))
+            table[:, column] += sums.astype(np.int64)
 
-        Args:
-            calls: those.
-            received: of the members of all calls.
-            queued: of the same.
-            mine: which members are of `calls`.
-        """
-        if not len(calls):
-            return
-        counts, rows, started, joined, inferred, ended, *_ = calls.T
+    def _answered(self, calls: Any, received: Any, queued: Any) -> None:
+        """Count calls that did not fail, and the members of all of them."""
+        counts, rows, started, joined, inferred, ended = calls.T[:_CUTS]
         cells = self._array
         lag = perf_counter_ns() - int(ended[-1])
         cells[Cell.LAST_MS] = (time_ns() - lag) // 1_000_000
@@ -199,24 +211,25 @@ class Recorder:
         cells[Cell.INPUT_NS] += ((joined - started) * counts).sum()
         cells[Cell.INFER_NS] += ((inferred - joined) * counts).sum()
         cells[Cell.OUTPUT_NS] += ((ended - inferred) * counts).sum()
-        cells[_PLACE[Outcome.SUCCESS]] += counts.sum()
-        received, queued = received[mine], queued[mine]
-        self._add(_TOTAL, np.repeat(ended, counts) - received)
-        self._add(_DECODE, queued - received)
-        self._add(_GATHER, np.repeat(joined - started, counts))
-        self._add(_COMPUTE, np.repeat(inferred - joined, counts))
-        self._add(_ENCODE, np.repeat((ended - inferred) // counts, counts))
-        self._waited(np.repeat(started, counts), queued, ended, counts)
+        cells[_PLACE[Outcome.SUCCESS]] += len(received)
+        shared = np.stack(
+            (ended, joined - started, inferred - joined, (ended - inferred) // counts, started)
+        )
+        if len(received) > len(calls):
+            shared = np.repeat(shared, counts, axis=1)
+        shared[0] -= received
+        waits = self._waits(shared[4], queued, ended, counts)
+        self._add(np.vstack((shared[:4], queued - received, *waits)))
 
-    def _waited(self, started: Any, queued: Any, ended: Any, counts: Any) -> None:  # noqa: ARG002 - for those who tell two kinds of waiting apart
-        """Count the waiting of members."""
-        self._add(_QUEUE, started - queued)
+    def _waits(self, started: Any, queued: Any, ended: Any, counts: Any) -> tuple[Any, ...]:  # noqa: ARG002 - for those who tell two kinds of waiting apart
+        """What members waited."""
+        return (started - queued,)
 
-    def _add(self, first: int, taken: Any) -> None:
-        """Count durations in the histogram that begins at a cell."""
-        cells = self._array
-        cells[first : first + CELLS] += np.bincount(places_of(taken), minlength=CELLS)
-        cells[first + CELLS] += taken.sum()
+    def _add(self, taken: Any) -> None:
+        """Count durations, a row a histogram."""
+        cells, firsts = self._array, self._firsts
+        cells += np.bincount((places_of(taken) + firsts).ravel(), minlength=len(cells))
+        cells[firsts[:, 0] + CELLS] += taken.sum(axis=1)
 
     def ended(self, outcome: Outcome, taken_ns: int) -> None:
         """A request that was not answered with a prediction."""
@@ -228,26 +241,18 @@ class Recorder:
 class WaitRecorder(Recorder):
     """Of a model whose batches wait for company: it tells that from waiting for the engine."""
 
+    _firsts = _firsts(*_SHARED, Stage.QUEUE, Stage.WAIT)
+
     def __init__(self, cells: memoryview) -> None:
         super().__init__(cells)
         self._free = 0  # when the engine became free, same clock as the members'
 
-    def _waited(self, started: Any, queued: Any, ended: Any, counts: Any) -> None:
+    def _waits(self, started: Any, queued: Any, ended: Any, counts: Any) -> tuple[Any, ...]:
         free = np.repeat(np.concatenate(([self._free], ended[:-1])), counts)
         self._free = int(ended[-1])
         # From then on nobody but company was waited for.
         alone = np.minimum(np.maximum(queued, free), started)
-        self._add(_QUEUE, alone - queued)
-        self._add(_WAIT, started - alone)
-
-
-_TOTAL: Final = _FIRST[Stage.TOTAL]
-_QUEUE: Final = _FIRST[Stage.QUEUE]
-_WAIT: Final = _FIRST[Stage.WAIT]
-_DECODE: Final = _FIRST[Stage.DECODE]
-_GATHER: Final = _FIRST[Stage.GATHER]
-_COMPUTE: Final = _FIRST[Stage.COMPUTE]
-_ENCODE: Final = _FIRST[Stage.ENCODE]
+        return alone - queued, started - alone
 
 
 @dataclass(frozen=True, slots=True)
