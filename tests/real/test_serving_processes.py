@@ -24,7 +24,6 @@ BODY = b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2,3]}]
 SETTLED_S = 0.2  # a worker counts what it noted within 50 ms; this is a busy machine's
 
 
-
 @pytest.fixture
 def double(tmp_path):
     return models.double(tmp_path / "double.onnx")

@@ -1,4 +1,4 @@
-"""Requests that must be arrays before they are queued: their rules, or their shapes, are asked for."""
+"""Requests that must be arrays before they are queued, for their rules or their shapes."""
 
 from collections.abc import Callable
 from dataclasses import replace

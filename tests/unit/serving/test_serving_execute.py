@@ -1,4 +1,4 @@
-"""Members of a failed batch run alone, and each keeps what is its own, whatever the engine reuses."""
+"""Members of a failed batch run alone; each keeps its own, whatever the engine reuses."""
 
 from dataclasses import dataclass
 
