@@ -33,7 +33,7 @@ def this_machine(root: Path = Path("/")) -> Machine:
         root: where `proc` and `sys` are; another one in tests.
     """
     cores = _affinity()
-    groups = list(_groups(root))
+    groups = list(control_groups(root))
     quotas = [quota for group in groups if (quota := _quota(group)) > 0]
     quota = min([float(cores), *quotas])
     limits = [limit for group in groups if 0 < (limit := _memory(group)) < _UNLIMITED]
@@ -52,8 +52,8 @@ def _affinity() -> int:
     return os.cpu_count() or 1
 
 
-def _groups(root: Path) -> Iterator[Path]:
-    """Our control groups and those around them, of version 2 and of version 1.
+def control_groups(root: Path = Path("/")) -> Iterator[Path]:
+    """Folders of our control groups and those around them, of version 2 and of version 1.
 
     A container sees its own group at the top, whatever `/proc/self/cgroup` calls it.
     """

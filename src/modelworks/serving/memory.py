@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from modelworks.core.machine import control_groups
+
 MIB: Final = 1 << 20
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _RESERVE: Final = 0.1
 _LEAST_RESERVE: Final = 256 * MIB
+_FILES: Final = (  # of a control group of version 2, of version 1
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +79,11 @@ def machine(root: Path = Path("/")) -> Machine | None:
 
 
 def _groups(root: Path) -> Iterable[tuple[int, int]]:
-    """Limit and use of every cgroup, of either version, that this process is in."""
-    files = {"": ("memory.max", "memory.current", "inactive_file")}
-    files["memory"] = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, kinds, path = line.split(":", 2)
-        kind = "memory" if "memory" in kinds.split(",") else kinds
-        if kind not in files:
-            continue
-        top = root / "sys/fs/cgroup" / kind
-        here = top / path.strip("/")
-        # Inside a container the path may be the host's: what is mounted at the top is our own.
-        for folder in (here, *here.parents):
-            if not folder.is_relative_to(top):
-                break
+    """Limit and use of every control group, of either version, that this process is in."""
+    for folder in control_groups(root):
+        for names in _FILES:
             with suppress(OSError, ValueError):
-                yield _group(folder, *files[kind])
+                yield _group(folder, *names)
 
 
 def _group(folder: Path, limit: str, usage: str, cached: str) -> tuple[int, int]:
