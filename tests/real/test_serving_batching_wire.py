@@ -20,7 +20,12 @@ from modelworks.testing.servers import Server, serve_list
 http = pytest.importorskip("tritonclient.http")
 from tritonclient.utils import InferenceServerException  # noqa: E402
 
-pytestmark = pytest.mark.real
+pytestmark = [
+    pytest.mark.real,
+    # Triton's client leaves a socket to the collector when an answer is an error.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
 
 
 @pytest.fixture(scope="module")

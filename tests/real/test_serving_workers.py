@@ -76,7 +76,7 @@ def test_memory_for_one_worker_only_gives_threads_a_chance(tmp_path):
     found = calibrate(ServerSettings(file=str(path), workers=AUTO), Machine(2, 2.0, 150_000_000))
     assert found.workers == 1
     assert {option.threads for option in found.options} <= {1, 2}
-    assert len(found.options) == len({option.threads for option in found.options})  # one worker
+    assert {option.workers for option in found.options if option.fits} == {1}
 
 
 def test_threads_that_were_set_stay(tmp_path):
@@ -143,8 +143,8 @@ def test_connections_are_spread_evenly_over_the_workers(tmp_path, count):
             end = time.monotonic() + 10
             while time.monotonic() < end:
                 held = [connections_of(p) - e for p, e in zip(workers, empty, strict=True)]
-                if sum(held) == count:
-                    break
+                if sum(held) == count and max(held) - min(held) <= 2 and min(held) >= 1:
+                    break  # else one may still be on its way from worker to worker
                 time.sleep(0.02)
             assert max(held) - min(held) <= 2
             assert min(held) >= 1
