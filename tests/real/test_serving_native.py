@@ -126,7 +126,8 @@ class Asking(threading.Thread):
 def test_a_killed_process_is_replaced_and_harms_no_other_model(both, workers):
     with Server(["--served", str(both), "--workers", str(workers)]) as server:
         others = [Asking(server, "/v2/models/double/infer", DOUBLE) for _ in range(2)]
-        mine = [Asking(server, PATH, body(1.0)) for _ in range(2)]
+        # As many that some ask each worker, whichever of them their connections came to.
+        mine = [Asking(server, PATH, body(1.0)) for _ in range(4 * workers - 2)]
         for client in (*others, *mine):
             client.start()
         until(lambda: len(processes_of(server)) >= 3 * workers - 1, 10)  # with the spares
