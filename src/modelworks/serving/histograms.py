@@ -14,11 +14,8 @@ _HIGHEST: Final = 34  # bits of the last number below 17.2 s
 _PARTS: Final = 4
 _REGULAR: Final = _PARTS * (_HIGHEST - _LOWEST)
 
-OCTAVES: Final = tuple(
-    _PARTS * (min(max(bits, _LOWEST), _HIGHEST + 1) - _LOWEST) - _PARTS for bits in range(65)
-)
-"""Bits of a duration -> what to add to its three leading bits (4 to 7) for its cell."""
-_OCTAVES: Final = np.array(OCTAVES)
+# Bits of a duration -> what to add to its three leading bits (4 to 7) for its cell.
+_OCTAVES: Final = np.array([_PARTS * (max(n, _LOWEST) - _LOWEST - 1) for n in range(_HIGHEST + 2)])
 CELLS: Final = _REGULAR + 2 * _PARTS
 """Cells of one histogram: an octave for all below, the regular ones, one for all above."""
 BOUNDS_NS: Final = (
@@ -28,18 +25,16 @@ BOUNDS_NS: Final = (
 """Bounds of the buckets, nanoseconds; one bucket is below the first, one from the last on."""
 
 
-def place_of(taken: int) -> int:
-    """The cell that counts a duration of `taken` nanoseconds."""
-    taken |= 4
-    bits = taken.bit_length()
-    return OCTAVES[bits] + (taken >> bits - 3)
+def bits_of(numbers: Any) -> Any:
+    """How many bits each has; int64, from 1 to below 2**53: a float's exponent tells."""
+    return (numbers.astype(np.float64).view(np.int64) >> 52) - 1022
 
 
 def places_of(taken: Any) -> Any:
-    """`place_of` of many."""
-    taken = taken | 4
-    # A float's exponent is its number of bits; exact below 2**53: a hundred days.
-    bits = (taken.astype(np.float64).view(np.int64) >> 52) - 1022
+    """The cells that count durations of `taken` nanoseconds, int64."""
+    # Four at least spares small numbers a case of their own; all above the top are counted there.
+    taken = np.minimum(taken | 4, 1 << _HIGHEST)
+    bits = bits_of(taken)
     return _OCTAVES[bits] + (taken >> bits - 3)
 
 

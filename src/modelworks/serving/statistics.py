@@ -12,7 +12,7 @@ import numpy as np
 from modelworks.serving.batcher import Call
 from modelworks.serving.block import SERVER, Block
 from modelworks.serving.execute import Cut
-from modelworks.serving.histograms import CELLS, Histogram, histogram_of, places_of
+from modelworks.serving.histograms import CELLS, Histogram, bits_of, histogram_of, places_of
 
 
 class Stage(StrEnum):
@@ -83,14 +83,9 @@ _COUNT, _ROWS, _STARTED, _ENDED, _CUTS, _GOOD = 0, 1, 2, 5, 6, 7
 _NOTED: Final = 8192  # members at most that are noted and not yet counted
 
 
-def batch_row(size: int) -> int:
-    """The row of batch statistics for a batch of `size`; over 128, the next power of two below."""
-    return size - 1 if size <= _DENSE else min(_DENSE + size.bit_length() - 9, len(_SIZES) - 1)
-
-
-def _batch_rows(sizes: Any) -> Any:
-    """`batch_row` of many."""
-    larger = np.minimum(_DENSE + np.frexp(sizes.astype(np.float64))[1] - 9, len(_SIZES) - 1)
+def batch_rows(sizes: Any) -> Any:
+    """The rows of batch statistics for `sizes`; over 128, the next power of two below."""
+    larger = np.minimum(_DENSE + bits_of(sizes) - 9, len(_SIZES) - 1)
     return np.where(sizes <= _DENSE, sizes - 1, larger)
 
 
@@ -193,7 +188,7 @@ class Recorder:
 
     def _batched(self, calls: Any) -> None:
         """Count the calls, and what they took, by their rows."""
-        place = _batch_rows(np.maximum(calls[:, _ROWS], 1))
+        place = batch_rows(np.maximum(calls[:, _ROWS], 1))
         table = self._array[Cell.BATCHES : Cell.BATCHES + _ROW * len(_SIZES)].reshape(-1, _ROW)
         table[:, 0] += np.bincount(place, minlength=len(_SIZES))
         # Floats add these exactly: they stay below 2**53 ns, a hundred days.

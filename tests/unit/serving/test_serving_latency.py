@@ -16,7 +16,7 @@ from modelworks.serving.batcher import Member
 from modelworks.serving.block import Block
 from modelworks.serving.block_file import MODELS
 from modelworks.serving.execute import Cut, Ran
-from modelworks.serving.histograms import BOUNDS_NS, CELLS, Histogram, histogram_of, place_of
+from modelworks.serving.histograms import BOUNDS_NS, CELLS, Histogram, histogram_of, places_of
 from modelworks.serving.latency import latency
 from modelworks.serving.models import ModelTable
 from modelworks.serving.statistics import Recorder, Stage, WaitRecorder, read
@@ -76,7 +76,7 @@ def stage(document, name):
 @given(st.integers(0, 2**62))
 def test_every_duration_has_a_bucket_that_holds_it(taken):
     cells = [0] * (CELLS + 1)
-    cells[place_of(taken)] += 1
+    cells[places_of(np.array([taken]))[0]] += 1
     cells[CELLS] = taken
     found = histogram_of(cells, 0)
     assert (found.count, found.sum_ns) == (1, taken)
@@ -92,7 +92,7 @@ def test_every_duration_has_a_bucket_that_holds_it(taken):
 def test_quantiles_lie_in_the_bucket_of_the_true_one(durations, share):
     cells = [0] * (CELLS + 1)
     for taken in durations:
-        cells[place_of(taken)] += 1
+        cells[places_of(np.array([taken]))[0]] += 1
     found = histogram_of(cells, 0).quantile(share)
     place = max(0, int(np.ceil(share * len(durations) - 1e-9)) - 1)
     assert found.low <= sorted(durations)[place] < found.high

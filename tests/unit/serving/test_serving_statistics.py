@@ -5,6 +5,7 @@ import os
 import re
 from time import perf_counter_ns
 
+import numpy as np
 import pytest
 
 from modelworks.core.errors import InvalidError
@@ -14,7 +15,7 @@ from modelworks.serving.block import SERVER, Block
 from modelworks.serving.block_file import MODELS, shared_file
 from modelworks.serving.execute import Ran
 from modelworks.serving.histograms import BOUNDS_NS
-from modelworks.serving.statistics import Outcome, Recorder, Stage, batch_row, read
+from modelworks.serving.statistics import Outcome, Recorder, Stage, batch_rows, read
 
 pytestmark = pytest.mark.unit
 MS = 1_000_000
@@ -98,7 +99,7 @@ def test_batch_sizes_beyond_128_are_counted_in_powers_of_two(size, counted):
     recorder.call(call(rows=(size,)))
     [row] = read(block, block.models()["m", "1"]).batches
     assert row.size == counted
-    assert batch_row(size) >= 0
+    assert batch_rows(np.array([size]))[0] >= 0
 
 
 def test_workers_share_a_block_and_write_only_their_own_slot():
