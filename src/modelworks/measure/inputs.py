@@ -13,14 +13,13 @@ from modelworks.core.tensor import Datatype, TensorSpec
 from modelworks.measure.exchange import Answer, exchange
 from modelworks.measure.message import Body, request_bytes
 from modelworks.measure.target import Target
+from modelworks.protocol.made_up import made_up_array
 from modelworks.protocol.oip.caller import build_request
-from modelworks.protocol.tensors import DTYPES, Array
 
 FREE: Final = (1, 2, 8, 16, 32, 64, 128, 224)
 """Lengths tried for a dynamic axis that is not the batch."""
 _WORDS: Final = (b"a", b"some text", b"a longer text, in which a few more words stand", b"0")
 _TOTAL: Final = 64 * 1024 * 1024
-_LARGEST: Final = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,14 @@ def _body(
     specs: Sequence[TensorSpec], wanted: Wanted, free: int, seed: int, *, image: bool
 ) -> Body:
     generator = np.random.default_rng(seed)
-    arrays = {spec.name: _array(spec, wanted.rows, free, generator, image=image) for spec in specs}
+    texts = [png(64, 64, 90)] if image else _WORDS
+    try:
+        arrays = {
+            spec.name: made_up_array(spec, wanted.rows, free, texts, generator, digits=4)
+            for spec in specs
+        }
+    except InvalidError as error:
+        raise InvalidError(f"{error.message}: give --body") from error
     kinds = {spec.name: spec.datatype for spec in specs}
     # An image has no form in JSON, nor have the two short floats.
     lossy = {Datatype.FP16, Datatype.BF16} & set(kinds.values())
@@ -129,30 +135,6 @@ def _body(
 
 def _text(headers: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
     return tuple((name.decode(), value.decode()) for name, value in headers)
-
-
-def _array(
-    spec: TensorSpec, rows: int, free: int, generator: np.random.Generator, *, image: bool
-) -> Array:
-    shape = tuple(
-        axis if axis is not None else (rows if place == 0 else free)
-        for place, axis in enumerate(spec.shape)
-    )
-    if np.prod(shape, dtype=float) > _LARGEST:
-        raise InvalidError(f"input '{spec.name}' of shape {list(shape)} is too large: give --body")
-    if spec.datatype is Datatype.BYTES:
-        values = [png(64, 64, 90)] if image else list(_WORDS)
-        found = np.empty(shape, object)
-        flat = found.reshape(-1)
-        flat[:] = [values[i] for i in generator.integers(0, len(values), flat.size)]
-        return found
-    if spec.datatype is Datatype.BF16:
-        numbers = generator.random(shape, dtype=np.float32)
-        return (numbers.view(np.uint32) >> 16).astype(np.uint16)
-    dtype = DTYPES[spec.datatype]
-    if dtype.kind == "f":
-        return generator.random(shape).round(4).astype(dtype)
-    return generator.integers(0, 2, shape).astype(dtype)
 
 
 def rows_of(body: Mapping[str, Any]) -> int:

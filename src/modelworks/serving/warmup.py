@@ -8,63 +8,26 @@ import numpy as np
 from modelworks.core.errors import InvalidError
 from modelworks.core.made_up import values_for
 from modelworks.core.seams import Session
-from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
+from modelworks.protocol.made_up import made_up_array
 
-_NUMPY: Final = {
-    Datatype.BOOL: "?",
-    Datatype.UINT8: "u1",
-    Datatype.UINT16: "u2",
-    Datatype.UINT32: "u4",
-    Datatype.UINT64: "u8",
-    Datatype.INT8: "i1",
-    Datatype.INT16: "i2",
-    Datatype.INT32: "i4",
-    Datatype.INT64: "i8",
-    Datatype.FP16: "f2",
-    Datatype.FP32: "f4",
-    Datatype.FP64: "f8",
-}
 _FREE: Final = (1, 2, 8, 16, 32, 64, 224)
 """Sizes tried for dynamic axes other than the batch: not every network takes a 1 x 1 image."""
 _SEED: Final = 7
-_LARGEST: Final = 50_000_000  # elements; a made-up input beyond that is no warm-up
 
 
 def made_up(signature: Signature, rows: int, free: int = 1, seed: int = _SEED) -> Tensors:
     """Inputs of `rows` rows; every other dynamic axis has length `free`. Values are small."""
     generator = np.random.default_rng(seed)
-    steps = signature.steps
-    return {spec.name: _tensor(spec, rows, free, generator, steps) for spec in signature.inputs}
 
+    def texts(spec: TensorSpec) -> list[bytes]:
+        read = list(values_for(signature.steps, spec.name))
+        return read or [word.encode() for word in spec.categories] or [b"0", b"1"]
 
-def _tensor(
-    spec: TensorSpec,
-    rows: int,
-    free: int,
-    generator: np.random.Generator,
-    steps: tuple[InputSteps, ...],
-) -> Any:
-    shape = tuple(
-        size if size is not None else (rows if axis == 0 else free)
-        for axis, size in enumerate(spec.shape)
-    )
-    if np.prod(shape, dtype=float) > _LARGEST:
-        raise InvalidError(f"input '{spec.name}' of shape {list(shape)} is too large to make up")
-    if spec.datatype is Datatype.BYTES:
-        words = list(values_for(steps, spec.name))
-        words = words or [word.encode() for word in spec.categories] or [b"0", b"1"]
-        result = np.empty(shape, dtype=object)
-        flat = result.reshape(-1)
-        flat[:] = [words[i] for i in generator.integers(0, len(words), flat.size)]
-        return result
-    if spec.datatype is Datatype.BF16:
-        numbers = generator.random(shape, dtype=np.float32)
-        return (numbers.view(np.uint32) >> 16).astype(np.uint16)
-    kind = np.dtype(_NUMPY[spec.datatype])
-    if kind.kind == "f":
-        return generator.random(shape).astype(kind)
-    return generator.integers(0, 2, shape).astype(kind)
+    return {
+        spec.name: made_up_array(spec, rows, free, texts(spec), generator)
+        for spec in signature.inputs
+    }
 
 
 def warm_up(session: Session) -> int:
