@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.imports import Ranges
 from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
+from modelworks.ext.formats.onnx_types import ELEMENTS
 
 _IR, _OPSET, _ML_OPSET = 8, 17, 3
 _ML = "ai.onnx.ml"
@@ -222,7 +223,7 @@ def build(forest: Forest, task: Task, columns: Columns) -> tuple[onnx.ModelProto
                 for spec in inputs
             ],
             [
-                helper.make_tensor_value_info(spec.name, _ONNX[spec.datatype], _shape(spec))
+                helper.make_tensor_value_info(spec.name, ELEMENTS[spec.datatype], _shape(spec))
                 for spec in outputs
             ],
             graph.constants,
@@ -233,13 +234,6 @@ def build(forest: Forest, task: Task, columns: Columns) -> tuple[onnx.ModelProto
     )
     onnx.checker.check_model(model)
     return model, Signature(inputs, outputs, columns.layout, columns.names, task.classes)
-
-
-_ONNX = {
-    Datatype.FP32: TensorProto.FLOAT,
-    Datatype.INT64: TensorProto.INT64,
-    Datatype.BYTES: TensorProto.STRING,
-}
 
 
 def _shape(spec: TensorSpec) -> list[str | int | None]:

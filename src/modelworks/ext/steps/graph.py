@@ -10,8 +10,9 @@ from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.outer import Plan
 from modelworks.core.stepped import FRONT, MADE, Stepped, write_stepped
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.ext.formats.onnx_types import ELEMENTS
 from modelworks.ext.importers import samples
-from modelworks.ext.steps.nodes import ELEMENTS, Nodes
+from modelworks.ext.steps.nodes import Nodes
 
 _OPSET, _IR = 21, 10
 _LEAST, _LEAST_TEXT = 13, 19  # IsNaN of float64; Equal of strings

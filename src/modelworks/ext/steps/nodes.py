@@ -11,22 +11,8 @@ from modelworks.core.outer import Part, Target
 from modelworks.core.stepped import MADE
 from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import Datatype
+from modelworks.ext.formats.onnx_types import ELEMENTS
 
-ELEMENTS = {
-    Datatype.BOOL: TensorProto.BOOL,
-    Datatype.UINT8: TensorProto.UINT8,
-    Datatype.UINT16: TensorProto.UINT16,
-    Datatype.UINT32: TensorProto.UINT32,
-    Datatype.UINT64: TensorProto.UINT64,
-    Datatype.INT8: TensorProto.INT8,
-    Datatype.INT16: TensorProto.INT16,
-    Datatype.INT32: TensorProto.INT32,
-    Datatype.INT64: TensorProto.INT64,
-    Datatype.FP16: TensorProto.FLOAT16,
-    Datatype.FP32: TensorProto.FLOAT,
-    Datatype.FP64: TensorProto.DOUBLE,
-    Datatype.BYTES: TensorProto.STRING,
-}
 _ML = "ai.onnx.ml"
 
 

@@ -7,17 +7,9 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from modelworks.core.tensor import Datatype, TensorSpec
+from modelworks.core.tensor import TensorSpec
+from modelworks.ext.formats.onnx_types import ELEMENTS
 
-ELEMENT = {
-    Datatype.BOOL: TensorProto.BOOL,
-    Datatype.INT32: TensorProto.INT32,
-    Datatype.INT64: TensorProto.INT64,
-    Datatype.FP32: TensorProto.FLOAT,
-    Datatype.FP64: TensorProto.DOUBLE,
-    Datatype.BYTES: TensorProto.STRING,
-}
-DATATYPE = {element: datatype for datatype, element in ELEMENT.items()}
 _ROWS = "rows"
 
 
@@ -241,4 +233,4 @@ def _rename(model: onnx.ModelProto, names: dict[str, str]) -> None:
 
 def _value(spec: TensorSpec) -> Any:
     shape = [_ROWS if size is None and i == 0 else size for i, size in enumerate(spec.shape)]
-    return helper.make_tensor_value_info(spec.name, ELEMENT[spec.datatype], shape)
+    return helper.make_tensor_value_info(spec.name, ELEMENTS[spec.datatype], shape)
