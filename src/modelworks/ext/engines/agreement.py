@@ -8,25 +8,8 @@ import numpy as np
 
 from modelworks.core.errors import InvalidError
 from modelworks.core.seams import EngineOptions
-from modelworks.core.tensor import Datatype, Signature, Tensors
-
-DTYPES: Final = {
-    Datatype.BOOL: np.dtype(np.bool_),
-    Datatype.UINT8: np.dtype(np.uint8),
-    Datatype.UINT16: np.dtype(np.uint16),
-    Datatype.UINT32: np.dtype(np.uint32),
-    Datatype.UINT64: np.dtype(np.uint64),
-    Datatype.INT8: np.dtype(np.int8),
-    Datatype.INT16: np.dtype(np.int16),
-    Datatype.INT32: np.dtype(np.int32),
-    Datatype.INT64: np.dtype(np.int64),
-    Datatype.FP16: np.dtype(np.float16),
-    Datatype.FP32: np.dtype(np.float32),
-    Datatype.FP64: np.dtype(np.float64),
-    Datatype.BF16: np.dtype(np.uint16),
-    Datatype.BYTES: np.dtype(object),
-}
-"""How arrays of each datatype come and go; BF16 as bit patterns, BYTES as bytes objects."""
+from modelworks.core.tensor import Signature, Tensors, TensorSpec
+from modelworks.protocol.tensors import DTYPES
 
 _LONGEST_REASON: Final = 240
 
@@ -51,8 +34,16 @@ def refuse_unknown(engine: str, options: EngineOptions, known: tuple[str, ...]) 
     return extra
 
 
-def agree(wanted: Signature, own: Signature) -> None:
-    """The registered signature against the file's: same inputs, its outputs among the file's.
+def agree(
+    wanted: Signature, own: Signature, source: str = "the file", *, shapes: bool = False
+) -> None:
+    """The registered signature against the model's: same inputs, its outputs among the model's.
+
+    Args:
+        wanted: as registered.
+        own: as `source` has it.
+        source: what says so.
+        shapes: they must be equal too; else datatypes alone are compared.
 
     Raises:
         InvalidError: they differ; `field` is the tensor.
@@ -61,20 +52,26 @@ def agree(wanted: Signature, own: Signature) -> None:
         ("input", wanted.inputs, own.inputs),
         ("output", wanted.outputs, own.outputs),
     ):
-        types = {spec.name: spec.datatype for spec in found}
+        told = {spec.name: _told(spec, shapes=shapes) for spec in found}
         for spec in registered:
-            if types.get(spec.name) is not spec.datatype:
-                has = types.get(spec.name, "none of that name")
+            said, has = _told(spec, shapes=shapes), told.get(spec.name, "none of that name")
+            if said != has:
                 raise InvalidError(
-                    f"{side} '{spec.name}' is registered as {spec.datatype} and the file has {has}",
+                    f"{side} '{spec.name}' is registered as {said} and {source} has {has}",
                     field=spec.name,
                 )
     missing = {spec.name for spec in own.inputs} - {spec.name for spec in wanted.inputs}
     if missing:
         raise InvalidError(
-            f"the file wants input '{min(missing)}', which is not in the registered signature",
+            f"{source} wants input '{min(missing)}', which is not in the registered signature",
             field=min(missing),
         )
+
+
+def _told(spec: TensorSpec, *, shapes: bool) -> str:
+    if not shapes:
+        return str(spec.datatype)
+    return f"{spec.datatype}{[-1 if size is None else size for size in spec.shape]}"
 
 
 def conform(inputs: Tensors, signature: Signature) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from modelworks.core.errors import (
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
 from modelworks.ext.engines.agreement import (
-    DTYPES,
     agree,
     conform,
     nothing,
@@ -28,6 +27,7 @@ from modelworks.ext.engines.agreement import (
 )
 from modelworks.ext.formats import tflite
 from modelworks.ext.formats.tflite import Facts, Port
+from modelworks.protocol.tensors import DTYPES
 
 MODEL: Final = "model.tflite"
 _TRIED: Final = (1, 8, 32, 224)  # lengths tried for free axes: not every network takes 1 x 1

@@ -16,6 +16,7 @@ from modelworks.core.errors import InvalidError, RefusedError, UnavailableError
 from modelworks.core.native import NATIVE, NativeModel, read_native
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Signature, Tensors, TensorSpec
+from modelworks.ext.engines.agreement import agree
 from modelworks.plugins.load import available
 from modelworks.sandbox.keeper import Keeper
 from modelworks.sandbox.limits import GIB, Limits
@@ -130,7 +131,7 @@ class NativeEngine:
                 field="trust",
             )
         if options.signature is not None:
-            _agree(options.signature, model.signature)
+            agree(options.signature, model.signature, "native.json", shapes=True)
         program, spare = _program(folder, model, options)
         return NativeSession(
             Keeper(program, spare=spare), model.signature, options.signature or model.signature
@@ -185,24 +186,3 @@ def _number(name: str, text: str) -> float:
     if not low <= value <= high:
         raise InvalidError(f"{name}: '{text}' is no number from {low:g} to {high:g}", field=name)
     return value
-
-
-def _agree(wanted: Signature, own: Signature) -> None:
-    """The registered signature against `native.json`'s: same inputs, its outputs among its own."""
-    for side, registered, found in (
-        ("input", wanted.inputs, own.inputs),
-        ("output", wanted.outputs, own.outputs),
-    ):
-        types = {spec.name: (spec.datatype, spec.shape) for spec in found}
-        for spec in registered:
-            if types.get(spec.name) != (spec.datatype, spec.shape):
-                raise InvalidError(
-                    f"{side} '{spec.name}' is registered otherwise than native.json has it",
-                    field=spec.name,
-                )
-    missing = {spec.name for spec in own.inputs} - {spec.name for spec in wanted.inputs}
-    if missing:
-        raise InvalidError(
-            f"native.json wants input '{min(missing)}', which is not in the registered signature",
-            field=min(missing),
-        )
