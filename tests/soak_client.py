@@ -15,7 +15,7 @@ from functools import partial
 import orjson
 
 JUST_KILLED_S = 6.0  # connections may break for so long after a process was killed
-SILENT_S = 60.0  # a request without an answer for so long will never have one
+SILENT_S = 80.0  # a request without an answer for so long will never have one; models take 60
 
 
 @dataclass(slots=True)

@@ -14,12 +14,15 @@ from modelworks.core.served import Batching, Isolation, ServedModel
 from modelworks.testing import onnx_models
 from modelworks.testing.servers import Server, serve_list
 from soak_client import Asker, Score, keep_asking
+from soak_movers import LIMIT, Movers, by_isolation, movers
 from soak_trouble import BadClients, Watch, children_of, descendants_of, held_by, kill
 
 CONNECTIONS = 64
 QUIET_S = 10.0
 LAZY = 12  # threads that begin with their first job: one a model, and the loop's executor
 BACK_S = 60.0
+WORKERS = 2
+LOOKS, LOOK_S = 4, 0.25  # at memory, in a rest
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Plan:
         every: requests between two acts of trouble.
         bad: requests between two bad clients.
         seconds: the run must end within.
-        acts: of trouble, at least; every five are one of each kind.
+        acts: of trouble, at least; every six are one of each kind.
+        evictions: at least, in threads and in processes of their own each.
         seed: of everything that is random.
     """
 
@@ -39,7 +43,8 @@ class Plan:
     every: int
     bad: int
     seconds: float
-    acts: int = 5
+    acts: int = 6
+    evictions: int = 1
     seed: int = 4
 
 
@@ -52,6 +57,8 @@ class Report:
     seconds: float = 0.0
     acts: Counter[str] = field(default_factory=Counter)
     bad: Counter[str] = field(default_factory=Counter)
+    loads: Counter[str] = field(default_factory=Counter)  # of models that are evicted
+    evictions: Counter[str] = field(default_factory=Counter)
     left: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -64,9 +71,28 @@ class Report:
         }
         return (
             f"{self.score.answered} answers in {self.seconds:.0f} s, {self.score.lost} sent again; "
-            f"acts {dict(self.acts)}; bad clients {sum(self.bad.values())}; memory {grown}; "
+            f"acts {dict(self.acts)}; bad clients {sum(self.bad.values())}; "
+            f"loads on demand {dict(self.loads)}; evictions {dict(self.evictions)}; "
+            f"memory {grown}; "
             f"answers {statuses}"
         )
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What trouble is made for.
+
+    Attributes:
+        server: of the run.
+        steady: its worker that is never killed.
+        watch: samples of both.
+        moving: the models that are evicted.
+    """
+
+    server: Server
+    steady: int
+    watch: Watch
+    moving: Movers
 
 
 class Soak:
@@ -79,6 +105,7 @@ class Soak:
         self._factors = {f"{n + 1}.0.0": float(2 + n % 9) for n in range(2000)}
         self._version = 0
         self._fixed = self._others()
+        self._movers = movers(folder)
         self._list = folder / "served.json"
         self.score = Score()
         self.acts: Counter[str] = Counter()
@@ -98,6 +125,7 @@ class Soak:
                 str(path),
                 "",
                 isolation=own.get(name, Isolation.THREAD),
+                pinned=True,
                 batching=Batching(max_batch_size=16),
             )
             for name, path in files.items()
@@ -111,8 +139,8 @@ class Soak:
         path = self._folder / f"a{factor:g}.onnx"
         if not path.exists():
             onnx_models.double(path, factor=factor)
-        a = ServedModel("a", version, str(path), version, aliases=("champion",))
-        serve_list(self._list, [a, *self._fixed], generation=self._version)
+        a = ServedModel("a", version, str(path), version, aliases=("champion",), pinned=True)
+        serve_list(self._list, [a, *self._fixed, *self._movers], generation=self._version)
 
     def run(self) -> Report:
         """All of it.
@@ -121,7 +149,8 @@ class Soak:
             AssertionError: the server did not come up, or did not end.
         """
         self.swap()
-        with Server(["--served", str(self._list), "--workers", "2"]) as server:
+        memory = ["--lazy", "--memory-limit", str(WORKERS * LIMIT)]
+        with Server(["--served", str(self._list), "--workers", str(WORKERS), *memory]) as server:
             everyone = descendants_of(server.pid)
             report = uvloop.run(self._all(server))
             everyone += descendants_of(server.pid)
@@ -144,9 +173,12 @@ class Soak:
         watch = Watch([server.pid, steady])
         bad = BadClients(address, self.score, random.Random(self._plan.seed + 1))
         began = time.monotonic()
-        await self._settled(server, steady)
+        moving = Movers(server, self.score, self._plan.seed + 3)
+        more = self._more(began, moving)
+        scene = Scene(server, steady, watch, moving)
+        await self._settled(scene)
         base = {pid: held_by(pid) for pid in watch.pids}
-        more = self._more(began)
+        await moving.go_on()
         asker = Asker(random.Random(self._plan.seed + 2), self._factors, self.score)
         asking = [
             asyncio.ensure_future(
@@ -155,33 +187,43 @@ class Soak:
             for n in range(CONNECTIONS)
         ]
         stirring = [
-            asyncio.ensure_future(self._trouble(server, steady, more)),
+            asyncio.ensure_future(self._trouble(scene, more)),
             asyncio.ensure_future(self._bad(bad, more)),
-            asyncio.ensure_future(self._look(watch, more)),
+            asyncio.ensure_future(moving.ask(more)),
         ]
         await asyncio.gather(*asking, *stirring)
-        report = Report(self.score, watch, time.monotonic() - began, self.acts, bad.done)
-        await self._settled(server, steady)
+        report = Report(
+            self.score,
+            watch,
+            time.monotonic() - began,
+            self.acts,
+            bad.done,
+            moving.loads,
+            moving.evictions,
+        )
+        await self._settled(scene)
         for pid in watch.pids:
             report.left += await self._leaks(pid, base[pid])
         if self.score.answered < self._plan.requests:
             report.left.append(f"only {self.score.answered} answers in {report.seconds:.0f} s")
         return report
 
-    def _more(self, began: float):
+    def _more(self, began: float, moving: Movers):
         def more() -> bool:
             if self.score.wrong or time.monotonic() > began + self._plan.seconds:
                 return False
             missing = sum(self.acts.values()) < self._plan.acts
+            missing |= min(by_isolation(moving.evictions).values()) < self._plan.evictions
             return missing or self.score.answered < self._plan.requests
 
         return more
 
     # -- trouble
 
-    async def _trouble(self, server: Server, steady: int, more) -> None:
+    async def _trouble(self, scene: Scene, more) -> None:
         """One act every so many requests; each is over before the next one begins."""
         acts = [self._swap, self._unload, self._load, self._kill_worker, self._kill_model]
+        acts.append(self._rest)
         due, round_ = self._plan.every, []
         while more():
             if self.score.answered < due:
@@ -191,19 +233,17 @@ class Soak:
             round_ = round_ or self._random.sample(acts, len(acts))
             act = round_.pop()
             self.acts[act.__name__.strip("_")] += 1
-            await act(server, steady)
+            await act(scene)
 
-    async def _swap(self, server: Server, steady: int) -> None:
-        del server, steady
+    async def _swap(self, scene: Scene) -> None:
+        del scene
         await asyncio.to_thread(self.swap)
 
-    async def _load(self, server: Server, steady: int) -> None:
-        del steady
-        await asyncio.to_thread(self._ask, server, "load")
+    async def _load(self, scene: Scene) -> None:
+        await asyncio.to_thread(self._ask, scene.server, "load")
 
-    async def _unload(self, server: Server, steady: int) -> None:
-        del steady
-        await asyncio.to_thread(self._ask, server, "unload")
+    async def _unload(self, scene: Scene) -> None:
+        await asyncio.to_thread(self._ask, scene.server, "unload")
 
     def _ask(self, server: Server, verb: str) -> None:
         """Load or unload `b`; while a worker is being started again it may have to be repeated."""
@@ -226,7 +266,8 @@ class Soak:
             time.sleep(0.1)
         self.score.note(f"{verb} of b: {answer}")
 
-    async def _kill_worker(self, server: Server, steady: int) -> None:
+    async def _kill_worker(self, scene: Scene) -> None:
+        server, steady = scene.server, scene.steady
         victims = [pid for pid in children_of(server.pid) if pid != steady]
         below = [child for pid in victims for child in descendants_of(pid)]
         self._kill(self._random.choice(victims))
@@ -253,13 +294,22 @@ class Soak:
         """Workers that have been started so far."""
         return 2 + self.acts["kill_worker"]
 
-    async def _kill_model(self, server: Server, steady: int) -> None:
+    async def _kill_model(self, scene: Scene) -> None:
         """A process of an isolated model, in any worker."""
-        victims = [pid for worker in children_of(server.pid) for pid in descendants_of(worker)]
+        victims = [
+            pid for worker in children_of(scene.server.pid) for pid in descendants_of(worker)
+        ]
         if victims:
             self._kill(self._random.choice(victims), breaks=False)
         await asyncio.sleep(0)
-        del steady
+
+    async def _rest(self, scene: Scene) -> None:
+        """No model that is evicted is loaded: only now is memory to be compared."""
+        await scene.moving.rest()
+        for _ in range(LOOKS):
+            await asyncio.sleep(LOOK_S)
+            scene.watch.look(self.score.answered)
+        await scene.moving.go_on()
 
     def _kill(self, pid: int, *, breaks: bool = True) -> None:
         if breaks:
@@ -279,18 +329,10 @@ class Soak:
 
     # -- what is held
 
-    async def _look(self, watch: Watch, more) -> None:
-        due, step = 0, max(1, self._plan.requests // 100)
-        while more():
-            if self.score.answered >= due:
-                due += step
-                watch.look(self.score.answered)
-            await asyncio.sleep(0.05)
-        watch.look(self.score.answered)
-
-    async def _settled(self, server: Server, steady: int) -> None:
+    async def _settled(self, scene: Scene) -> None:
         """Until nobody is connected and all models are as they were."""
-        await self._load(server, steady)
+        await self._load(scene)
+        await asyncio.to_thread(scene.moving.unload)
         await asyncio.sleep(1.0)
 
     async def _leaks(self, pid: int, base) -> list[str]:

@@ -1,20 +1,27 @@
 """A million requests, every answer checked, while models and processes come and go."""
 
+import sys
+
 import pytest
 
+from soak_movers import FACTORS
 from soak_run import Plan, Soak
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1700)]
 SHARE, LEAST = 0.05, 8e6  # of resident memory, and bytes: what it may grow by after its warm-up
 
 
 def test_a_million_requests_and_constant_trouble(tmp_path):
-    report = Soak(tmp_path, Plan(requests=1_000_000, every=6_000, bad=150, seconds=720)).run()
+    report = Soak(tmp_path, Plan(requests=1_000_000, every=6_000, bad=150, seconds=1500)).run()
+    sys.stdout.write(f"{report}\n")
     assert report.score.wrong == [], report
     assert report.left == [], report
     assert report.score.answered >= 1_000_000, report
     assert min(report.acts.values()) >= 10, report
     assert min(report.bad.values()) >= 100, report
+    assert min(report.evictions[name] for name in FACTORS) >= 10, report
+    for name in FACTORS:
+        assert report.score.statuses[name, 200] > 9 * report.score.statuses[name, 503], report
     for pid in report.watch.pids:
         grown, size = report.watch.growth(pid)
         assert grown < max(LEAST, SHARE * size), report

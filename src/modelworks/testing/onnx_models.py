@@ -71,11 +71,14 @@ def double(path: Path, width: int | None = 3, factor: float = 2.0) -> Path:
     return write(path, [node], [x], [y], constants)
 
 
-def look_up(path: Path, size: int = 100) -> Path:
-    """`y = 10 * x` for whole `x` below `size`; the engine fails on others. INT64 `[rows, 1]`."""
+def look_up(path: Path, size: int = 100, factor: int = 10) -> Path:
+    """`y = factor * x` for whole `x` below `size`; the engine fails on others. INT64 `[rows, 1]`.
+
+    The table takes eight bytes times `size`, of the file and of memory.
+    """
     node = helper.make_node("Gather", ["table", "x"], ["y"])
     x, y = (info(name, Datatype.INT64, (None, 1)) for name in "xy")
-    return write(path, [node], [x], [y], {"table": np.arange(size, dtype=np.int64) * 10})
+    return write(path, [node], [x], [y], {"table": np.arange(size, dtype=np.int64) * factor})
 
 
 def centre(path: Path) -> Path:
