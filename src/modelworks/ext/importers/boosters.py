@@ -43,10 +43,23 @@ class Boosted:
     versions: dict[str, str]
 
 
+def labels(wrapper: Any, count: int) -> tuple[Any, ...]:
+    """Classes in the order of the probabilities: the wrapper's, or the numbers from 0.
+
+    Args:
+        wrapper: fitted; None where there is only the booster.
+        count: of classes, as the booster tells it; less than 2 for two.
+    """
+    known = getattr(wrapper, "classes_", None)
+    items = np.asarray(known).tolist() if known is not None else list(range(max(2, count)))
+    whole = all(isinstance(item, int | float) and float(item).is_integer() for item in items)
+    return tuple(int(item) if whole else str(item) for item in items)
+
+
 def keep(
     path: Path, into: Path, options: ImportOptions, source_format: str, model: Boosted
 ) -> Imported:
-    """Copy the file into the artifact and describe it."""
+    """Copy the file into the artifact and describe it; errors as in `core.seams.Importer.read`."""
     sample = samples.read(options.sample) if options.sample else None
     layout = options.layout or Layout.MATRIX
     if layout is Layout.TENSORS:

@@ -1,35 +1,16 @@
 """A LightGBM model as the library itself runs it; nothing is converted."""
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import lightgbm
-import numpy as np
 
-from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.scans import Scan
 from modelworks.core.tensor import Datatype
 from modelworks.ext.importers import boosters
 from modelworks.ext.importers.boosters import Boosted
 
 _PROBABLE = ("binary", "multiclass", "multiclassova")
-
-
-def read(
-    path: Path, into: Path, options: ImportOptions, source_format: str, opened: tuple[Any, Any]
-) -> Imported:
-    """Copy the file; errors as in `core.seams.Importer.read`.
-
-    Args:
-        path: the file.
-        into: of the artifact.
-        options: of the import.
-        source_format: as sniffed.
-        opened: the model, and the scan of its file.
-    """
-    model, scan = opened
-    return boosters.keep(path, into, options, source_format, describe(model, scan))
 
 
 def describe(model: Any, scan: Scan | None = None) -> Boosted:
@@ -57,10 +38,7 @@ def _classes(wrapper: Any, objective: str, count: int) -> tuple[Any, ...]:
     """Labels where the model gives probabilities."""
     if objective not in _PROBABLE:
         return ()
-    known = getattr(wrapper, "classes_", None)
-    items = np.asarray(known).tolist() if known is not None else list(range(max(2, count)))
-    whole = all(isinstance(item, int | float) and float(item).is_integer() for item in items)
-    return tuple(int(item) if whole else str(item) for item in items)
+    return boosters.labels(wrapper, count)
 
 
 def _values(model: Any, rows: Any) -> Any:

@@ -14,7 +14,7 @@ from modelworks.core.errors import InvalidError, RefusedError, UnsupportedError
 from modelworks.core.imports import Imported, ImportOptions, Ranges, Runtime
 from modelworks.core.scans import Scan
 from modelworks.core.tensor import Layout, Signature, Tensors
-from modelworks.ext.importers import forest, samples
+from modelworks.ext.importers import boosters, forest, samples
 from modelworks.ext.importers.lightgbm import native, trees
 from modelworks.ext.importers.pickles.allow import allow_list
 from modelworks.ext.importers.pickles.load import load_named
@@ -34,8 +34,8 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
     """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
     source = _load(path, source_format, options)
     if options.runtime is Runtime.NATIVE:
-        opened = (source.wrapper or source.booster, source.scan)
-        return native.read(path, into, options, source_format, opened)
+        described = native.describe(source.wrapper or source.booster, source.scan)
+        return boosters.keep(path, into, options, source_format, described)
     model = trees.parse(source.booster.model_to_string())
     sample = samples.read(options.sample) if options.sample else None
     model, renamed = _as_the_user_names(model, sample)

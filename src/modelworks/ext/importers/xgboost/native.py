@@ -8,7 +8,6 @@ import numpy as np
 import xgboost
 
 from modelworks.core.errors import InvalidError
-from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.scans import Scan
 from modelworks.core.tensor import Datatype
 from modelworks.ext.importers import boosters
@@ -21,22 +20,6 @@ _WRAPPERS = {
     "regressor": xgboost.XGBRegressor,
     "ranker": xgboost.XGBRanker,
 }
-
-
-def read(
-    path: Path, into: Path, options: ImportOptions, source_format: str, opened: tuple[Any, Any]
-) -> Imported:
-    """Copy the file; errors as in `core.seams.Importer.read`.
-
-    Args:
-        path: the file.
-        into: of the artifact.
-        options: of the import.
-        source_format: as sniffed.
-        opened: the model, and the scan of its file.
-    """
-    model, scan = opened
-    return boosters.keep(path, into, options, source_format, describe(model, scan))
 
 
 def describe(model: Any, scan: Scan | None = None) -> Boosted:
@@ -104,10 +87,7 @@ def _classes(wrapper: Any, objective: str, count: int) -> tuple[Any, ...]:
     """Labels where the model gives probabilities."""
     if not (objective == "binary:logistic" or objective.startswith("multi:")):
         return ()
-    known = getattr(wrapper, "classes_", None)
-    items = np.asarray(known).tolist() if known is not None else list(range(max(2, count)))
-    whole = all(isinstance(item, int | float) and float(item).is_integer() for item in items)
-    return tuple(int(item) if whole else str(item) for item in items)
+    return boosters.labels(wrapper, count)
 
 
 def _values(wrapper: Any, booster: Any, objective: str, rows: Any) -> Any:

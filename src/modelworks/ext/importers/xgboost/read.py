@@ -15,7 +15,7 @@ from modelworks.core.errors import InvalidError, RefusedError
 from modelworks.core.imports import Imported, ImportOptions, Ranges, Runtime
 from modelworks.core.scans import Scan
 from modelworks.core.tensor import Layout, Signature, Tensors
-from modelworks.ext.importers import forest, samples
+from modelworks.ext.importers import boosters, forest, samples
 from modelworks.ext.importers.pickles.allow import allow_list
 from modelworks.ext.importers.pickles.load import load_named
 from modelworks.ext.importers.xgboost import native, trees
@@ -40,8 +40,8 @@ def read(path: Path, into: Path, options: ImportOptions, source_format: str) -> 
     """Convert `path` to `into/model.onnx`; errors as in `core.seams.Importer.read`."""
     source, older = _noticed(path, source_format, trust=options.trust)
     if options.runtime is Runtime.NATIVE:
-        opened = (source.wrapper or source.booster, source.scan)
-        return native.read(path, into, options, source_format, opened)
+        described = native.describe(source.wrapper or source.booster, source.scan)
+        return boosters.keep(path, into, options, source_format, described)
     model = _parsed(source, path.name)
     rounds, note = _rounds(source, model)
     task = trees.task_of(model, _classes(source, model))
