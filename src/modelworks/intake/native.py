@@ -21,6 +21,7 @@ from modelworks.core.seams import Engine, EngineOptions, Loader, Session
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
 from modelworks.evaluation.probes import Probe, narrow, take
 from modelworks.plugins.load import load
+from modelworks.protocol.nearness import near
 from modelworks.sandbox.tensors import DTYPES, fitting
 
 _ROWS = 4
@@ -176,22 +177,9 @@ def _compared(session: Session, recorded: Recorded) -> tuple[int, str]:
     inputs = {spec.name: _unpacked(recorded.inputs, spec) for spec in signature.inputs}
     rows = max((len(array) if np.ndim(array) else 1 for array in inputs.values()), default=0)
     for spec, array in zip(signature.outputs, session.infer(inputs), strict=True):
-        if not _alike(array, _unpacked(recorded.outputs, spec), spec.datatype):
+        if not near(array, _unpacked(recorded.outputs, spec), spec.datatype, *_CLOSE):
             return rows, spec.name
     return rows, ""
-
-
-def _alike(left: Any, right: Any, datatype: Datatype) -> bool:
-    if left.shape != right.shape:
-        return False
-    if datatype is Datatype.BF16:
-        left, right = ((a.astype(np.uint32) << 16).view(np.float32) for a in (left, right))
-    if left.dtype.kind != "f":
-        return bool(np.array_equal(left, right))
-    absolute, relative = _CLOSE
-    if datatype in {Datatype.BF16, Datatype.FP16}:
-        relative = 2e-2
-    return bool(np.allclose(left, right, rtol=relative, atol=absolute, equal_nan=True))
 
 
 def _size(array: Any) -> int:

@@ -10,6 +10,7 @@ from modelworks.core.made_up import values_for
 from modelworks.core.seams import Session
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
 from modelworks.protocol.made_up import made_up_array
+from modelworks.protocol.nearness import near
 
 _FREE: Final = (1, 2, 8, 16, 32, 64, 224)
 """Sizes tried for dynamic axes other than the batch: not every network takes a 1 x 1 image."""
@@ -86,11 +87,4 @@ def batch_problem(session: Session, free: int, rows: int = 3) -> str:
 
 def same(left: Any, right: Any, datatype: Datatype) -> bool:
     """Whether two arrays are equal, floats as nearly as kernels of two batch sizes make them."""
-    if left.shape != right.shape:
-        return False
-    if datatype is Datatype.BF16:
-        left, right = ((a.astype(np.uint32) << 16).view(np.float32) for a in (left, right))
-    if left.dtype.kind != "f":
-        return bool(np.array_equal(left, right))
-    coarse = datatype in {Datatype.BF16, Datatype.FP16}
-    return bool(np.allclose(left, right, rtol=2e-2 if coarse else 1e-3, atol=1e-5, equal_nan=True))
+    return near(left, right, datatype, 1e-5, 1e-3)
