@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from modelworks.core.errors import InvalidError
 from modelworks.core.ragged import Ragged
 from modelworks.core.scans import Scan
 from modelworks.core.semver import Bump, Semver
@@ -49,6 +50,35 @@ class ImportOptions:
     runtime: Runtime = Runtime.CONVERT
     steps: Path | None = None
     ragged: Ragged | None = None
+
+
+def refuse_unread(
+    options: ImportOptions, honours: frozenset[str], reader: str, what: str = "this file"
+) -> None:
+    """What the user said and the importer would not read is refused, never passed over.
+
+    Args:
+        options: as the user gave them.
+        honours: names of those that the importer reads.
+        reader: the importer, in words.
+        what: it is to read.
+
+    Raises:
+        InvalidError: `field` is the option.
+    """
+    for name, given in (
+        ("inputs", bool(options.inputs)),
+        ("layout", options.layout is not None),
+        ("factory", bool(options.factory)),
+        ("runtime", options.runtime is Runtime.NATIVE),
+    ):
+        if given and name not in honours:
+            option, why = f"--{name.removesuffix('s')}", "takes what the file says"
+            if name == "runtime":
+                option, why = "--runtime native", "knows no native form of it"
+            raise InvalidError(
+                f"{option} means nothing for {what}: {reader} {why}; leave it out", field=name
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,16 @@ from modelworks.core.errors import (
     RefusedError,
     UnsupportedError,
 )
-from modelworks.core.imports import Imported, ImportOptions, Runtime
+from modelworks.core.imports import Imported, ImportOptions, Runtime, refuse_unread
 from modelworks.core.model import Evidence, Verdict
 from modelworks.core.native import NATIVE
-from modelworks.core.scans import Danger, Scan
 from modelworks.core.seams import Engine, EngineOptions, Importer, Session, Sniffed
 from modelworks.core.served import ENGINES
 from modelworks.core.tensor import Signature
 from modelworks.evaluation.parity import tolerance_for
 from modelworks.evaluation.probes import Probe, generate, known_range
 from modelworks.evaluation.trial import against_itself, against_source
-from modelworks.intake import steps
+from modelworks.intake import findings, steps
 from modelworks.intake.environment import Needs, needs
 from modelworks.intake.native import InsideEngine, Recorded, record
 from modelworks.plugins.load import available, load
@@ -110,7 +109,7 @@ def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """
     order = codec.decode(Order, arguments)
     importer, sniffed = recognise(order.file, order.options)
-    _refuse_unread(importer, order.options)
+    refuse_unread(order.options, importer.honours, f"the importer '{importer.name}'")
     wanted = None if order.prepared else needs(importer, order.file, order.options)
     if wanted is not None:
         asked: dict[str, Any] = codec.encode(Answer(needs=wanted))
@@ -126,10 +125,10 @@ def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
             parity = _parity(imported, session, probes, order.options)
         evidence = [
             parity,
-            *_scan(imported, sniffed),
-            *_sample(imported, _for_importer(order.options)),
-            _signature(importer, imported),
-            *_origin(imported),
+            *findings.scan(imported, sniffed),
+            *findings.sample(imported, _for_importer(order.options), _SAMPLE_ROWS),
+            findings.signature(importer, imported),
+            *findings.origin(imported),
         ]
         recorded = record(session, probes) if imported.format == NATIVE else Recorded()
         signature = imported.signature
@@ -191,29 +190,6 @@ def recognise(file: Path, options: ImportOptions) -> tuple[Importer, Sniffed]:
     return best
 
 
-def _refuse_unread(importer: Importer, options: ImportOptions) -> None:
-    """What the user said and the importer would not read is refused, never passed over."""
-    for name, value in (
-        ("inputs", options.inputs),
-        ("layout", options.layout),
-        ("factory", options.factory),
-        ("runtime", options.runtime is Runtime.NATIVE),
-    ):
-        if value and name not in importer.honours:
-            option = name.removesuffix("s")
-            if name == "runtime":
-                raise InvalidError(
-                    f"--runtime native means nothing for this file: the importer '{importer.name}' "
-                    "knows no native form of it; leave it out",
-                    field=name,
-                )
-            raise InvalidError(
-                f"--{option} means nothing for this file: the importer '{importer.name}' takes "
-                "what the file says; leave it out",
-                field=name,
-            )
-
-
 @contextmanager
 def _curing(importer: Importer, options: ImportOptions) -> Iterator[None]:
     """What does not convert, or not rightly, can be served as it is: the refusal says so."""
@@ -248,7 +224,7 @@ def _read(importer: Importer, sniffed: Sniffed, order: Order) -> Imported:
         raise InvalidError(f"{name} names a module that is not there: {error.name}") from error
     except Exception as error:
         raise InvalidError(
-            f"{name} could not be read as {sniffed.format}: {_short(error)}", field="file"
+            f"{name} could not be read as {sniffed.format}: {_told(error)}", field="file"
         ) from error
 
 
@@ -373,76 +349,5 @@ def _repeatability(session: Session, probes: list[Probe]) -> Evidence:
     return Evidence("parity", Verdict.PASSED, summary, detail)
 
 
-def _scan(imported: Imported, sniffed: Sniffed) -> list[Evidence]:
-    if not sniffed.runs_code:
-        summary = f"{imported.source_format} holds data only: reading it runs nothing"
-        return [Evidence("scan", Verdict.PASSED, summary)]
-    if imported.scan is not None:
-        return [_verdict(imported.scan)]
-    if imported.format == NATIVE and not imported.scanned:
-        summary = f"{imported.source_format} is code: no list knows it; it runs by the owner's word"
-        return [Evidence("scan", Verdict.ACCEPTED, summary)]
-    names = list(imported.scanned)
-    summary = f"opened with an allow-list; the file names {len(names)} classes and functions"
-    return [Evidence("scan", Verdict.PASSED, summary, {"names": names})]
-
-
-def _verdict(scan: Scan) -> Evidence:
-    """The scanners' verdict as evidence; a file that is not clean was opened by the owner's word.
-
-    Raises:
-        RefusedError: it is not clean, and nobody's word opens it: an importer forgot to ask.
-    """
-    by = " and ".join(f"{name} {version}" for name, version in sorted(scan.scanners.items()))
-    count = len(scan.findings)
-    detail = codec.encode(scan)
-    if scan.danger is Danger.CLEAN:
-        summary = f"clean: {count} classes and functions, each on an allow-list (scanned by {by})"
-        return Evidence("scan", Verdict.PASSED, summary, detail)
-    unknown = [finding.name for finding in scan.of(Danger.UNKNOWN)]
-    if scan.danger is not Danger.UNKNOWN or not scan.opened:
-        raise RefusedError(f"the scan says {scan.danger}: {scan.problem or unknown[:1]}")
-    named = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-    summary = (
-        f"not clean: {len(unknown)} of {count} classes and functions are on no list "
-        f"({named[:200]}); opened in the sandbox by the owner's word (scanned by {by})"
-    )
-    return Evidence("scan", Verdict.ACCEPTED, summary, detail)
-
-
-def _sample(imported: Imported, options: ImportOptions) -> list[Evidence]:
-    if options.sample is None:
-        return []
-    if imported.sample is None:
-        summary = (
-            f"{options.sample.name} was not needed by the importer of {imported.source_format}"
-        )
-        return [Evidence("sample", Verdict.SKIPPED, summary)]
-    rows = max((len(array) for array in imported.sample.values()), default=0)
-    summary = f"{rows} rows of {options.sample.name}"
-    if rows > _SAMPLE_ROWS:
-        summary += f", the first {_SAMPLE_ROWS} of them compared"
-    return [Evidence("sample", Verdict.PASSED, summary, {"rows": rows})]
-
-
-def _signature(importer: Importer, imported: Imported) -> Evidence:
-    notes = list(imported.notes)
-    if importer.experimental:
-        notes.append(f"the importer '{importer.name}' is experimental")
-    summary = notes[0] if notes else "as the file says"
-    if len(notes) > 1:
-        summary += f" (and {len(notes) - 1} more)"
-    return Evidence("signature", Verdict.PASSED, summary, {"notes": notes})
-
-
-def _origin(imported: Imported) -> list[Evidence]:
-    """What the file says of where it comes from: told, not checked."""
-    if not imported.origin:
-        return []
-    facts = ", ".join(f"{key} {value}" for key, value in imported.origin.items())
-    return [Evidence("origin", Verdict.PASSED, f"the file says: {facts}", dict(imported.origin))]
-
-
-def _short(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {' '.join(str(error)[: _LONGEST * 8].split())}"
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+def _told(error: BaseException) -> str:
+    return one_line(f"{type(error).__name__}: {error}", _LONGEST)

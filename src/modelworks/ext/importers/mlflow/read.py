@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelworks.core.errors import InvalidError, MissingExtraError
-from modelworks.core.imports import Imported, ImportOptions, Runtime
+from modelworks.core.imports import Imported, ImportOptions, Runtime, refuse_unread
 from modelworks.core.seams import Importer, NeedsEnvironment
 from modelworks.core.tensor import Datatype, TensorSpec
 from modelworks.ext.formats import mlmodel
@@ -46,14 +46,14 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         return custom.read(model, into, options)
     assert chosen.file is not None  # noqa: S101 - a flavour has one
     inner = surest(chosen.file)
-    _refuse_unread(inner, options)
+    by = f"the importer '{inner.name}'"
+    refuse_unread(options, inner.honours, f"{by} of its flavour", "this folder")
     asked = _asked(model, inner, chosen.file, options)
     with tempfile.TemporaryDirectory() as folder, _code(model, chosen, options):
         imported, notes = _delegated(inner, chosen.file, into, asked, model, Path(folder))
     signature, differences = agree(model, imported.signature)
-    by = f"by the importer '{inner.name}' ({imported.source_format})"
     notes = [
-        f"Read from the flavour {chosen.name} {by}.",
+        f"Read from the flavour {chosen.name} by {by} ({imported.source_format}).",
         *notes,
         *differences,
         *_passed_over(model, chosen),
@@ -101,22 +101,6 @@ def _custom(model: MlModel, chosen: Chosen, options: ImportOptions) -> bool:
         return True
     brings_code = bool(model.flavors[chosen.name].get("code"))
     return options.runtime is Runtime.NATIVE and brings_code
-
-
-def _refuse_unread(inner: Importer, options: ImportOptions) -> None:
-    """What the user said and the flavour's importer would not read is refused."""
-    for name, value in (
-        ("inputs", options.inputs),
-        ("layout", options.layout),
-        ("factory", options.factory),
-        ("runtime", options.runtime is Runtime.NATIVE),
-    ):
-        if value and name not in inner.honours:
-            raise InvalidError(
-                f"--{name.removesuffix('s')} means nothing for this folder: the importer "
-                f"'{inner.name}' of its flavour takes what the file says; leave it out",
-                field=name,
-            )
 
 
 def _asked(model: MlModel, inner: Importer, file: Path, options: ImportOptions) -> ImportOptions:
