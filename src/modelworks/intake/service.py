@@ -1,35 +1,28 @@
 """A model file comes in: copied, opened in the sandbox, converted, compared, with evidence."""
 
-import os
 import platform
-import shutil
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from modelworks.core import codec, digest
-from modelworks.core.errors import CrashedError, InvalidError, RefusedError, UnavailableError
+from modelworks.core.errors import CrashedError, InvalidError, RefusedError
 from modelworks.core.ids import now_ns
 from modelworks.core.imports import ImportOptions, Runtime
 from modelworks.core.model import Evidence, Verdict
 from modelworks.core.native import NATIVE
 from modelworks.core.tensor import Signature
+from modelworks.intake.copies import LARGEST, Copies, copy
 from modelworks.intake.environment import prepared
 from modelworks.intake.job import Answer, Brought, Order
 from modelworks.intake.native import rehearse
 from modelworks.sandbox import jobs
 from modelworks.sandbox.jobs import Job, Outcome, Progress
-from modelworks.sandbox.limits import GIB, Limits
+from modelworks.sandbox.limits import Limits
 
 Runner = Callable[[Job, Progress | None], Outcome]
 """`sandbox.jobs.run`, or the `run` of a `sandbox.jobs.Warm`."""
-
-LARGEST = 4 * GIB
-_MOST_FILES = 10_000
-# Endings of files that keep their weights in a second file of the same name: both come in.
-_COMPANIONS = {".xml": ".bin"}  # OpenVINO
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,59 +90,61 @@ def bring_in(  # noqa: PLR0913 - the first four are the question, the rest has d
         UnavailableError: the disk is full, or an environment cannot be made now.
         UnsupportedError: the file needs an environment, and there is no folder for it.
     """
-    if options.runtime is Runtime.NATIVE and not options.trust:
+    if options.runtime is Runtime.NATIVE:
+        _demand_word(options, "a native model")
+    limits = limits or Limits()
+    say = progress or _quiet
+    say(f"Copying {file.name}")
+    copies = copy(file, options, work, largest)
+    options, reads = _absolute(replace(options, sample=copies.sample, steps=copies.steps))
+    order = Order(copies.file, copies.into, options)
+    job = Job("modelworks.intake.job:run", codec.encode(order), work, limits, reads)
+    outcome, brought, python = _brought(order, job, runner, environments, say)
+    _check_artifact(copies.into)
+    native = _native(copies.into, brought, options, python, say)
+    trust = _trust(options, brought, actor, copies.digest)
+    evidence = (*native, _sandbox(outcome, limits), _environment(brought), *trust)
+    return _candidate(file.name, copies, brought, evidence)
+
+
+def _quiet(_: str) -> None:
+    """Nobody listens."""
+
+
+def _demand_word(options: ImportOptions, what: str) -> None:
+    """A model that stays as it is needs its owner's word.
+
+    Raises:
+        RefusedError: nobody vouches for it.
+    """
+    if not options.trust:
         raise RefusedError(
-            "a native model is served by its own framework and may run code: --runtime native "
-            "needs --trust, by which you vouch for the file",
+            f"{what} is served by its own framework and may run code: it needs --trust, by which "
+            "you vouch for the file",
             field="trust",
         )
-    limits = limits or Limits()
-    say = progress or (lambda _: None)
-    say(f"Copying {file.name}")
-    try:
-        source = _copy(file, _fresh(work, "source"), largest, "file")
-        accompanied = _accompany(file, source, largest)
-        sample = None
-        if options.sample is not None:
-            sample = _copy(options.sample, _fresh(work, "sample"), largest, "sample")
-        steps = None
-        if options.steps is not None:
-            steps = _copy(options.steps, _fresh(work, "steps"), largest, "steps")
-        into = _fresh(work, "artifact")
-        source_digest = _digest(source.parent if accompanied else source)
-    except OSError as error:
-        raise UnavailableError(
-            f"{file.name} cannot be copied: {error.strerror or error}"
-        ) from error
-    options, reads = _absolute(replace(options, sample=sample, steps=steps))
-    order = Order(source, into, options)
-    job = Job("modelworks.intake.job:run", codec.encode(order), work, limits, reads)
-    outcome, brought, python = _brought(order, job, runner, environments, progress)
-    _check_artifact(into)
-    native = _native(into, brought, options, python, say)
+
+
+def _candidate(
+    name: str, copies: Copies, brought: Brought, evidence: tuple[Evidence, ...]
+) -> Candidate:
     return Candidate(
-        folder=into,
+        folder=copies.into,
         format=brought.format,
         engine=brought.engine,
         source_format=brought.source_format,
-        source_digest=source_digest,
-        source_name=file.name,
+        source_digest=copies.digest,
+        source_name=name,
         signature=brought.signature,
-        evidence=(
-            *brought.evidence,
-            *native,
-            _sandbox(outcome, limits),
-            _environment(brought),
-            *_trust(options, brought, actor, source_digest),
-        ),
-        sample_digest=digest.of_file(sample) if sample is not None else "",
+        evidence=(*brought.evidence, *evidence),
+        sample_digest=digest.of_file(copies.sample) if copies.sample is not None else "",
         environment=brought.environment,
         origin=brought.origin,
     )
 
 
 def _brought(
-    order: Order, job: Job, runner: Runner, environments: Path | None, progress: Progress | None
+    order: Order, job: Job, runner: Runner, environments: Path | None, say: Progress
 ) -> tuple[Outcome, Brought, Path | None]:
     """Run the job; where it asks for an environment of its own, once more in there.
 
@@ -157,14 +152,13 @@ def _brought(
         How it went, what it brought, and the Python of that environment.
     """
     python: Path | None = None
-    outcome = runner(job, progress)
+    outcome = runner(job, say)
     answer = codec.decode(Answer, outcome.value)
     if answer.needs is not None:
-        say = progress or (lambda _: None)
         python = prepared(answer.needs, order.options, environments, say)
         options = replace(order.options, importer=answer.needs.importer)
         again = codec.encode(replace(order, options=options, prepared=True))
-        outcome = runner(replace(job, arguments=again, python=python), progress)
+        outcome = runner(replace(job, arguments=again, python=python), say)
         answer = codec.decode(Answer, outcome.value)
     if answer.brought is None:
         raise CrashedError("the import job answered with nothing")
@@ -181,91 +175,9 @@ def _native(
     """
     if brought.format != NATIVE:
         return ()
-    if not options.trust:
-        raise RefusedError(
-            f"{brought.source_format} is served by its own framework and may run code: it needs "
-            "--trust, by which you vouch for the file",
-            field="trust",
-        )
+    _demand_word(options, brought.source_format)
     say("Starting the model's own process, as the server will")
     return (rehearse(into, python, brought.recorded, accept=options.accept_difference),)
-
-
-def _fresh(work: Path, name: str) -> Path:
-    folder = work / name
-    folder.mkdir(parents=True)
-    return folder
-
-
-def _copy(source: Path, into: Path, largest: int, field: str) -> Path:
-    """A private copy: what is checked is then what is read, whoever writes to the original."""
-    target = into / source.name
-    mode = _mode(source, field)
-    if stat.S_ISREG(mode):
-        size = source.stat().st_size
-        if size == 0:
-            raise InvalidError(f"{source.name}: empty file", field=field)
-        _bounded(size, largest, source, field)
-        shutil.copyfile(source, target)
-        return target
-    if not stat.S_ISDIR(mode) or field == "sample":
-        raise InvalidError(f"{source.name}: neither a file nor a folder", field=field)
-    total = count = 0
-    for folder, folders, files in os.walk(source):
-        for name in (*folders, *files):
-            path = Path(folder, name)
-            mode = _mode(path, field)
-            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                raise RefusedError(f"{source.name}/{name}: special files are refused", field=field)
-            total, count = total + path.stat().st_size, count + 1
-            _bounded(total, largest, source, field)
-        if count > _MOST_FILES:
-            raise InvalidError(f"{source.name}: more than {_MOST_FILES} files", field=field)
-    if count == 0:
-        raise InvalidError(f"{source.name}: empty folder", field=field)
-    shutil.copytree(source, target, symlinks=True, copy_function=shutil.copyfile)
-    return target
-
-
-def _accompany(file: Path, source: Path, largest: int) -> bool:
-    """Bring along the file that the model file keeps its weights in, where there is one."""
-    beside = file.with_suffix(_COMPANIONS.get(file.suffix.lower(), file.suffix))
-    if beside == file or not source.is_file() or not os.path.lexists(beside):
-        return False
-    if not stat.S_ISREG(_mode(beside, "file")):
-        raise RefusedError(f"{beside.name}: special files are refused", field="file")
-    _bounded(beside.stat().st_size + source.stat().st_size, largest, beside, "file")
-    shutil.copyfile(beside, source.with_name(beside.name))
-    return True
-
-
-def _mode(path: Path, field: str) -> int:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError as error:
-        raise InvalidError(f"{path}: no such file", field=field) from error
-    except OSError as error:
-        raise InvalidError(f"{path.name}: {error.strerror}", field=field) from error
-    if stat.S_ISLNK(mode):
-        raise RefusedError(
-            f"{path.name}: symbolic links are refused; name the file itself", field=field
-        )
-    if not os.access(path, os.R_OK):
-        raise InvalidError(f"{path.name}: permission to read it is missing", field=field)
-    return mode
-
-
-def _bounded(size: int, largest: int, source: Path, field: str) -> None:
-    if size > largest:
-        raise InvalidError(
-            f"{source.name}: {size} bytes or more, and {largest} are allowed", field=field
-        )
-
-
-def _digest(source: Path) -> str:
-    if source.is_file():
-        return digest.of_file(source)
-    return digest.of_entries(digest.tree(source))
 
 
 def _absolute(options: ImportOptions) -> tuple[ImportOptions, tuple[Path, ...]]:

@@ -1,4 +1,4 @@
-"""Whether two arrays of a datatype hold the same: floats as nearly as is asked, the rest exactly."""
+"""Whether two arrays of a datatype hold the same: floats as nearly as asked, the rest exactly."""
 
 import numpy as np
 
