@@ -18,8 +18,9 @@ from modelworks.intake.environment import prepared
 from modelworks.intake.job import Answer, Brought, Order
 from modelworks.intake.native import rehearse
 from modelworks.sandbox import jobs
-from modelworks.sandbox.jobs import Job, Outcome, Progress
+from modelworks.sandbox.jobs import Job
 from modelworks.sandbox.limits import Limits
+from modelworks.sandbox.watch import Outcome, Progress
 
 Runner = Callable[[Job, Progress | None], Outcome]
 """`sandbox.jobs.run`, or the `run` of a `sandbox.jobs.Warm`."""

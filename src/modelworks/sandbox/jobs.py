@@ -1,15 +1,13 @@
-"""The parent's side: start a job, wait within its limits, end it, say in one line how it went."""
+"""The parent's side of a job: start its process, hand the job over, end it within its limits."""
 
 import json
 import os
-import selectors
 import signal
 import socket
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,38 +15,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from modelworks.core import codec
-from modelworks.core.errors import CrashedError, InvalidError, ModelworksError, RefusedError
-from modelworks.sandbox.isolate import Isolation
-from modelworks.sandbox.limits import GIB, Limits
-from modelworks.sandbox.report import Frames, one_line, rebuild
+from modelworks.core.errors import CrashedError, InvalidError
+from modelworks.sandbox.limits import Limits
 from modelworks.sandbox.start import how
+from modelworks.sandbox.watch import LONGEST_ERRORS, Outcome, Progress, Watch, last_line
 
-Progress = Callable[[str], None]
-_POLL_S = 0.25
-_STDERR = 64 << 10
 _GRACE_S = 5.0
 _START_S = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a job went that came to its end.
-
-    Attributes:
-        value: what the function returned.
-        isolation: the walls that stood around it.
-        attempts: what it tried and was refused inside Python; libraries try harmless things too.
-        peak_bytes: resident memory at its highest.
-        cpu_seconds: used.
-        wall_seconds: from start to answer.
-    """
-
-    value: dict[str, Any]
-    isolation: Isolation
-    attempts: tuple[str, ...]
-    peak_bytes: int
-    cpu_seconds: float
-    wall_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +107,6 @@ class Warm:
             return self._host.run(job, progress)
 
 
-@dataclass(slots=True)
-class _Watch:
-    """What the parent has seen of a running job."""
-
-    frames: Frames
-    isolation: Isolation = field(default_factory=Isolation)
-    answer: dict[str, Any] | None = None
-    stderr: bytes = b""
-    fault: ModelworksError | None = None
-
-
 class _Host:
     """The child process: cold (it is the job) or warm (it forks the jobs)."""
 
@@ -180,7 +142,9 @@ class _Host:
                 control.send(json.dumps(setup).encode())
             if self._warm and _receive(control) != b"ready":
                 errors.seek(0)
-                raise CrashedError(f"the sandbox did not start: {_last_line(errors.read(_STDERR))}")
+                raise CrashedError(
+                    f"the sandbox did not start: {last_line(errors.read(LONGEST_ERRORS))}"
+                )
             self._process, self._control = process, control
             self._stack = stack.pop_all()
         return self
@@ -198,9 +162,9 @@ class _Host:
         with ExitStack() as stack:
             out, err = self._start(job, stack)
             pid = self._pid()
-            watch = _Watch(Frames(job.limits.result_bytes))
+            watch = Watch(job.limits, job.work, progress)
             try:
-                _follow(job, watch, (out, err), began + job.limits.wall_seconds, progress)
+                watch.follow(out, err, began + job.limits.wall_seconds)
             except BaseException:
                 _kill(pid)
                 self._reap(pid)
@@ -208,7 +172,7 @@ class _Host:
             if watch.fault is not None:
                 _kill(pid)
             ended = self._reap(pid)
-        return _conclude(job, watch, ended, time.monotonic() - began)
+        return watch.conclude(ended, time.monotonic() - began)
 
     def _start(self, job: Job, stack: ExitStack) -> tuple[int, int]:
         """Hand the job over; returns our ends of the pipes for its answer and its errors."""
@@ -279,126 +243,6 @@ def _receive(control: socket.socket) -> bytes:
         return control.recv(1 << 16)
     except OSError:
         return b""
-
-
-def _follow(
-    job: Job, watch: _Watch, pipes: tuple[int, int], deadline: float, progress: Progress | None
-) -> None:
-    """Read both pipes until the job closes the first, breaks a rule or runs out of time."""
-    out, err = pipes
-    with selectors.DefaultSelector() as selector:
-        selector.register(out, selectors.EVENT_READ)
-        selector.register(err, selectors.EVENT_READ)
-        checked = time.monotonic()
-        while watch.fault is None:
-            now = time.monotonic()
-            if now >= deadline:
-                watch.fault = RefusedError(
-                    f"the job was stopped: it took longer than {job.limits.wall_seconds:g} s; "
-                    "MODELWORKS_IMPORT_SECONDS raises the limit if the file may need that long"
-                )
-                return
-            if now - checked > 1.0:
-                checked = now
-                watch.fault = _disk_fault(job)
-            for key, _ in selector.select(min(_POLL_S, deadline - now)):
-                data = os.read(key.fd, 1 << 16)
-                if key.fd == err:
-                    watch.stderr = (watch.stderr + data)[-_STDERR:]
-                    if not data:
-                        selector.unregister(err)
-                elif not data:
-                    return
-                else:
-                    _take(watch, data, progress)
-
-
-def _take(watch: _Watch, data: bytes, progress: Progress | None) -> None:
-    try:
-        frames = watch.frames.feed(data)
-    except CrashedError as error:
-        watch.fault = error
-        return
-    for frame in frames:
-        if "isolation" in frame:
-            watch.isolation = codec.decode(Isolation, frame["isolation"])
-        elif "progress" in frame and progress is not None:
-            progress(one_line(str(frame["progress"])))
-        elif "result" in frame or "error" in frame:
-            watch.answer = frame
-
-
-def _disk_fault(job: Job) -> ModelworksError | None:
-    used = 0
-    for folder, _, files in os.walk(job.work):
-        for name in files:
-            with suppress(OSError):
-                used += os.lstat(Path(folder, name)).st_blocks * 512
-    if used <= job.limits.disk_bytes:
-        return None
-    return RefusedError(
-        f"the job was stopped: it wrote more than {job.limits.disk_bytes} bytes to disk"
-    )
-
-
-def _conclude(job: Job, watch: _Watch, ended: dict[str, Any], wall: float) -> Outcome:
-    if watch.fault is not None:
-        raise watch.fault
-    answer = watch.answer or {}
-    if isinstance(answer.get("error"), dict):
-        raise rebuild(answer["error"])
-    if ended["code"] or not isinstance(answer.get("result"), dict):
-        raise _death(int(ended["code"]), float(ended["cpu"]), watch.stderr, job.limits)
-    return Outcome(
-        value=answer["result"],
-        isolation=watch.isolation,
-        attempts=tuple(one_line(str(a), 200) for a in answer.get("attempts", ())[:20]),
-        peak_bytes=_peak(answer.get("peak"), int(ended["peak"])) * 1024,
-        cpu_seconds=float(ended["cpu"]),
-        wall_seconds=wall,
-    )
-
-
-def _peak(told: Any, counted: int) -> int:
-    """KiB: what the job says of itself, never more than what the system counted."""
-    return min(told, counted) if type(told) is int and told > 0 else counted
-
-
-def _death(code: int, cpu: float, stderr: bytes, limits: Limits) -> ModelworksError:
-    """Why a job gave no answer."""
-    last = _last_line(stderr)
-    if code == -signal.SIGXCPU or (code == -signal.SIGKILL and cpu >= limits.cpu_seconds):
-        return RefusedError(
-            f"the job was stopped: it used more than {limits.cpu_seconds} s of CPU time; "
-            "MODELWORKS_IMPORT_SECONDS raises the limit if the file may need that much"
-        )
-    if code == -signal.SIGXFSZ:
-        return RefusedError(
-            f"the job was stopped: it wrote a file of more than {limits.file_bytes} bytes"
-        )
-    if any(word in stderr for word in (b"bad_alloc", b"MemoryError", b"Cannot allocate memory")):
-        return RefusedError(
-            f"the job needs more memory than the {limits.memory_bytes / GIB:.3g} GiB that it may "
-            "have; MODELWORKS_IMPORT_MEMORY raises the limit"
-        )
-    if code == -signal.SIGKILL:
-        return CrashedError(
-            "the job was killed from outside (SIGKILL), most often by the system for want of "
-            "memory; free some and try again"
-        )
-    if code < 0:
-        name = signal.Signals(-code).name
-        return CrashedError(
-            f"the job died of {name}; the file is probably damaged" + (f" ({last})" if last else "")
-        )
-    return CrashedError(
-        f"the job ended with code {code} and no answer" + (f": {last}" if last else "")
-    )
-
-
-def _last_line(stderr: bytes) -> str:
-    lines = stderr.decode(errors="replace").strip().splitlines()
-    return one_line(lines[-1], 300) if lines else ""
 
 
 def _kill(pid: int) -> None:

@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from modelworks.core.errors import ModelworksError, UnavailableError
-from modelworks.sandbox.worker import Program, Started, Worker
+from modelworks.sandbox.program import Program, Started
+from modelworks.sandbox.worker import Worker
 
 _log = logging.getLogger("modelworks.native")
 _WAITS: Final = (0.0, 0.1, 0.5, 2.0, 8.0, 30.0)

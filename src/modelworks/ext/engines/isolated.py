@@ -18,8 +18,8 @@ from modelworks.ext.engines.native import NativeSession
 from modelworks.plugins.load import load
 from modelworks.plugins.opening import open_model
 from modelworks.sandbox.keeper import Keeper
-from modelworks.sandbox.limits import GIB, Limits
-from modelworks.sandbox.worker import Program
+from modelworks.sandbox.limits import GIB
+from modelworks.sandbox.program import LIMITS, Program
 
 _INSIDE: Final = "modelworks.ext.engines.isolated:Inside"
 _ENGINE: Final = "engine"
@@ -29,7 +29,6 @@ _UNKNOWN: Final = Signature((), ())
 _START_S: Final = 240.0
 _CALL_S: Final = 300.0
 _ROOM: Final = 6 * GIB  # address space beside the weights: libraries map more than they use
-_LIMITS: Final = Limits(cpu_seconds=0, file_bytes=GIB, disk_bytes=4 * GIB)
 
 
 class IsolatedEngine:
@@ -73,7 +72,7 @@ class IsolatedEngine:
 def _program(path: Path, outer: Signature | None, options: EngineOptions) -> Program:
     settings = {**dict(options.extra), _THREADS: str(options.threads)}
     weights = _bytes_of(path)
-    limits = replace(_LIMITS, memory_bytes=_ROOM + 4 * weights, threads=options.threads)
+    limits = replace(LIMITS, memory_bytes=_ROOM + 4 * weights, threads=options.threads)
     # Beside a single file there may be its external weights.
     folder = path if path.is_dir() else path.parent
     return Program(

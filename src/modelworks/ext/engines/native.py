@@ -19,14 +19,13 @@ from modelworks.core.tensor import Signature, Tensors, TensorSpec
 from modelworks.ext.engines.agreement import agree
 from modelworks.plugins.load import available
 from modelworks.sandbox.keeper import Keeper
-from modelworks.sandbox.limits import GIB, Limits
+from modelworks.sandbox.limits import GIB
+from modelworks.sandbox.program import LIMITS, Program, Started
 from modelworks.sandbox.tensors import DTYPES
-from modelworks.sandbox.worker import Program, Started
 
 _SETTINGS: Final = {"memory_gib": (0.25, 4096.0), "deadline_s": (0.1, 3600.0)}
 _OWN: Final = {**_SETTINGS, "start_s": (1.0, 3600.0)}
 _SWITCHES: Final = {"on": True, "off": False}
-_LIMITS: Final = Limits(cpu_seconds=0, file_bytes=GIB, disk_bytes=4 * GIB)
 
 
 class NativeSession:
@@ -161,9 +160,7 @@ def _program(folder: Path, model: NativeModel, options: EngineOptions) -> tuple[
     spare = _SWITCHES.get(extra.get("spare", "on"))
     if spare is None:
         raise InvalidError(f"spare: '{extra['spare']}' is none of on, off", field="spare")
-    limits = replace(
-        _LIMITS, memory_bytes=int(numbers["memory_gib"] * GIB), threads=options.threads
-    )
+    limits = replace(LIMITS, memory_bytes=int(numbers["memory_gib"] * GIB), threads=options.threads)
     program = Program(
         loader=point.value,
         extra=model.loader,
