@@ -46,7 +46,8 @@ demo: setup
 bench: setup debian
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
-bench-peers: setup debian
+bench-peers: setup
+	bash scripts/debian.sh peers
 	$(BIN)/python benchmarks/peers/run.py $(BENCH)
 
 lock:

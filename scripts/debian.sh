@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Debian packages that real tests and benchmarks start; installed where root and apt are there.
+# debian.sh: what every test and benchmark wants; debian.sh peers: what the other servers want.
 set -euo pipefail
 wanted=(wrk postgresql npm nginx openssl)
+[ "${1:-}" != peers ] || wanted=(wrk java)
 missing=()
 for name in "${wanted[@]}"; do
     # postgresql has its programs in a folder of its version, off the PATH.
     command -v "$name" >/dev/null || [ -n "$(ls -d /usr/lib/"$name"/*/bin 2>/dev/null)" ] || missing+=("$name")
 done
+missing=("${missing[@]/#java/default-jre-headless}")
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
 else
-    echo "debian: not installed: ${missing[*]}; tests that need them are skipped. As root: apt-get install ${missing[*]}" >&2
+    echo "debian: not installed: ${missing[*]}; what needs them is skipped. As root: apt-get install ${missing[*]}" >&2
 fi

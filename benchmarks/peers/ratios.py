@@ -8,6 +8,8 @@ import numpy as np
 
 from modelworks.measure.compare import Verdict, judge, ratio_of
 
+LIKE = {"base64": "binary"}
+"""Wires that ours has not, and which of ours they are compared with."""
 OURS, AGAIN = "modelworks", "modelworks again"
 FASTER, SLOWER, NONE = "ours faster", "theirs faster", "no verdict"
 
@@ -26,9 +28,10 @@ def spread(values):
 def ratio(section, peer, wire, connections, figure="requests_s"):
     """Ours to theirs at one point, over the rounds that both have; None where there is none.
 
+    The same wire on both sides; of `LIKE` the one that ours has for it.
     Of what is better when it is less (time), theirs to ours: above 1 is ours better in both.
     """
-    ours = values(section, OURS, wire, connections, figure)
+    ours = values(section, OURS, LIKE.get(wire, wire), connections, figure)
     theirs = values(section, peer, wire, connections, figure)
     if figure != "requests_s":
         ours, theirs = theirs, ours

@@ -15,6 +15,7 @@ import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.peers import asking, environments
@@ -26,6 +27,7 @@ SERVER_CORE, LOAD_CORE = 0, 1
 IDLE_S = 1.0
 WARM_S = 1
 WAITS, LONGEST_S = 6, 10
+SHORTEST = ("binary", "base64", "json")
 FIGURES = ("requests_s", "p50_us", "p99_us", "cpu_us")
 
 
@@ -39,9 +41,11 @@ class Plan:
     best_wire: bool = False
 
     def wires(self, peer):
-        """Names of the wires that are asked: all, or the binary one where there is one."""
+        """Names of the wires that are asked: all, or the shortest; ours all, to compare with."""
         names = list(peer.wires)
-        return ["binary"] if self.best_wire and "binary" in names else names
+        if not self.best_wire or peer.folder is None:
+            return names
+        return [min(names, key=SHORTEST.index)]
 
     def minutes(self, peers):
         """About how long it takes once everything is installed."""
@@ -127,6 +131,7 @@ def run(model, peers, plan):
     """
     section = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": machine(),
         "connections": list(plan.connections),
         "rounds": plan.rounds,
         "seconds": plan.seconds,
@@ -207,11 +212,9 @@ def weigh(up, installed):
 
 
 def versions(installed):
-    """The versions that decide the figures."""
+    """The versions that decide the figures; of ours those of the environment that runs this."""
     if installed is None:
-        import onnxruntime
-
-        return {"onnxruntime": onnxruntime.__version__}
+        return {name: version(name) for name in ("modelworks", "onnxruntime", "numpy")}
     named = (*installed.roots, "numpy", "onnxruntime")
     return {name: installed.versions[name] for name in named if name in installed.versions}
 

@@ -3,6 +3,7 @@
     python benchmarks/peers/run.py                 # everything; says how long before it begins
     python benchmarks/peers/run.py --only mosec,FastAPI --models S --rounds 2 --seconds 1
     python benchmarks/peers/run.py --save          # results/peers.{json,svg} and docs/peers.md
+    python benchmarks/peers/run.py --save --models M,T   # a part: what is saved of S stays
 
 Each peer gets a virtual environment of its own in the cache folder, with the exact versions of
 its `requirements.lock`; server on core 0, load on core 1; answers are compared with onnxruntime's
@@ -14,6 +15,7 @@ import argparse
 import importlib
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -23,10 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from benchmarks.peers import asking, environments, models, plot, report, rounds  # noqa: E402
+from benchmarks.peers import asking, environments, models, ratios, report, rounds, saved  # noqa: E402
+from benchmarks.peers.environments import MissingError  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results"
-PAGE = ROOT / "docs" / "peers.md"
 ADAPTERS = (
     "modelworks",
     "mosec",
@@ -80,13 +81,15 @@ def plan_for(key, arguments):
 
 def listing():
     """Every peer and its setting."""
-    return "\n".join(f"{peer.name:20} {peer.setting}" for peer in peers())
+    return "\n".join(f"{peer.name:34} {peer.setting}" for peer in peers())
 
 
-def measure(arguments):
-    """Run what was asked; the document."""
-    document = {"machine": rounds.machine(), "models": {}}
-    for key in arguments.models.split(","):
+def parts(arguments):
+    """Measure what was asked, model by model: key and section as soon as each is there.
+
+    A model's part that fails gives the error in place of the section; the next one goes on.
+    """
+    for key in arguments.models:
         chosen = [peer for peer in peers(arguments.only) if key in peer.models]
         plan = plan_for(key, arguments)
         rounds.say(
@@ -94,31 +97,47 @@ def measure(arguments):
             f"{plan.minutes(chosen):.0f} minutes once installed; load {os.getloadavg()[0]:.1f}"
         )
         began = time.monotonic()
-        section = rounds.run(models.make(key, environments.cache()), chosen, plan)
+        try:
+            section = rounds.run(models.make(key, environments.cache()), chosen, plan)
+        except Exception as error:  # noqa: BLE001 - one part's failure is not the others'
+            yield key, error
+            continue
+        if ratios.OURS not in section["servers"]:
+            yield key, MissingError(f"our own server: {section['failed'].get(ratios.OURS)}")
+            continue
         section["minutes"] = round((time.monotonic() - began) / 60, 1)
-        document["models"][key] = section
-    return document
+        section["command"] = shlex.join(["benchmarks/peers/run.py", *sys.argv[1:]])
+        yield key, section
 
 
-def save(document, arguments):
-    """Write the results; sections of models that were not asked stay as they were."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "peers.json"
-    if path.exists():
-        document["models"] = {
-            **json.loads(path.read_text())["models"],
-            **document["models"],
-        }
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    publish(document)
-    rounds.say(f"written: {path}, peers.svg beside it, {PAGE} ({arguments.models})")
+def measure(arguments):
+    """Run, print and, where asked, save part by part; 1 where a part failed."""
+    document, failed = {"models": {}}, []
+    for key, section in parts(arguments):
+        if isinstance(section, Exception):
+            rounds.say(f"{key} failed, what is saved of it stays: {section!r}")
+            failed.append(key)
+            continue
+        document = saved.merged(document, key, section)
+        if arguments.save:
+            saved.keep(arguments.into, key, section)
+            rounds.say(f"{key}: written to {arguments.into}")
+    print(json.dumps(document, indent=1) if arguments.json else report.markdown(document))
+    if failed:
+        rounds.say(f"once more: run.py --models {','.join(failed)}")
+    return 1 if failed else 0
 
 
-def publish(document):
-    """The plot and the page's table from the document."""
-    (RESULTS / "peers.svg").write_text(plot.svg(document))
-    if PAGE.exists():
-        PAGE.write_text(report.filled(PAGE.read_text(), document))
+def refuse_losses(arguments):
+    """A section is of one run: one of fewer servers would lose the others' figures."""
+    document = saved.load(arguments.into)
+    for key in arguments.models:
+        names = [peer.name for peer in peers(arguments.only) if key in peer.models]
+        if lost := saved.dropped(document, key, names):
+            raise SystemExit(
+                f"the saved section {key} has servers that this run leaves out "
+                f"({', '.join(lost)}): leave --only out, or save it --into another folder"
+            )
 
 
 def parsed():
@@ -138,10 +157,17 @@ def parsed():
     parser.add_argument("--install", action="store_true", help="make the environments, no more")
     parser.add_argument("--lock", default="", help="resolve these peers' requirements.in anew")
     parser.add_argument("--json", action="store_true", help="print the document")
-    parser.add_argument("--save", action="store_true", help="write the results and the page")
+    parser.add_argument(
+        "--save", action="store_true", help="write results, plot and page, model by model"
+    )
+    parser.add_argument(
+        "--into", type=Path, default=saved.RESULTS, help="folder that --save and --publish write"
+    )
     parser.add_argument("--publish", action="store_true", help="page and plot from the saved run")
     arguments = parser.parse_args()
-    if unknown := set(arguments.models.split(",")) - set(models.TITLES):
+    arguments.models = arguments.models.split(",")
+    arguments.into = arguments.into.resolve()
+    if unknown := set(arguments.models) - set(models.TITLES):
         parser.error(f"no such model: {', '.join(sorted(unknown))}; there are S, M and T")
     return arguments
 
@@ -172,16 +198,14 @@ def main():
     if arguments.install:
         return install(arguments.only)
     if arguments.publish:
-        publish(json.loads((RESULTS / "peers.json").read_text()))
+        saved.publish(arguments.into, saved.load(arguments.into))
         return 0
     if lacking := asking.tools():
         raise SystemExit(f"not here: {', '.join(lacking)}; as root: apt-get install wrk util-linux")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every server is ended
-    document = measure(arguments)
-    print(json.dumps(document, indent=1) if arguments.json else report.markdown(document))
     if arguments.save:
-        save(document, arguments)
-    return 0
+        refuse_losses(arguments)
+    return measure(arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The pure parts of the comparison with other servers: wires, ratios, tables, plot, processes."""
 
+import base64
 import importlib
 import json
 import re
@@ -21,7 +22,7 @@ def peers_module(name):
     return importlib.import_module(f"benchmarks.peers.{name}")
 
 
-environments, models, plot, processes, ratios, report, rounds, wires = (
+environments, models, plot, processes, ratios, report, rounds, saved, wires = (
     peers_module(name)
     for name in (
         "environments",
@@ -31,6 +32,7 @@ environments, models, plot, processes, ratios, report, rounds, wires = (
         "ratios",
         "report",
         "rounds",
+        "saved",
         "wires",
     )
 )
@@ -73,19 +75,20 @@ def document(**servers):
         "connections": [8],
         "rounds": 6,
         "seconds": 1,
+        "command": "benchmarks/peers/run.py --save",
+        "machine": {
+            "cores": 2,
+            "processor": "a <processor>",
+            "memory_gb": 24,
+            "kernel": "6.1",
+            "python": "3.11.7",
+        },
         "load_before": 0.1,
         "load_after": 1.2,
         "servers": {"modelworks": server(OURS), "modelworks again": server(AGAIN), **servers},
         "failed": {"Sad": "pip: no matching distribution"},
     }
-    machine = {
-        "cores": 2,
-        "processor": "a <processor>",
-        "memory_gb": 24,
-        "kernel": "6.1",
-        "python": "3.11.7",
-    }
-    return {"machine": machine, "models": {"S": section}}
+    return {"models": {"S": section}}
 
 
 def said(found, peer):
@@ -126,12 +129,120 @@ def test_no_ratio_across_wires():
 def test_tables_name_every_server_its_failures_and_the_machine():
     found = report.markdown(document(other=server([500.0] * 6, megabytes=10.0, packages=3)))
     assert "2 cores (a <processor>), 24 GB, Linux 6.1, Python 3.11.7" in found
+    assert "2026-01-01T00:00:00Z `benchmarks/peers/run.py --save`: 6 interleaved rounds" in found
     assert "| other | json | 500 ± 0 %, 16.0 / 32.0 | 2,000 | 0 |" in found
-    assert "10 / 3" in found
-    assert "- Sad, model S: pip: no matching distribution" in found
-    assert found.index("| modelworks again |") < found.index("| other |")  # the faster first
-    widths = {row.count("|") for row in re.findall(r"(?m)^\|.*$", found.split("### Weight")[1])}
-    assert len(widths) == 1
+    assert "| other | S | 10 / 3 |" in found
+    assert "| other | thing 1.0 | as it comes |" in found
+    assert "- Sad (S): pip: no matching distribution" in found
+    rates = report.rates(document(other=server([500.0] * 6))["models"]["S"])
+    assert rates.index("| modelworks again |") < rates.index("| other |")  # the faster first
+    for table in found.split("\n\n"):
+        assert len({row.count("|") for row in table.splitlines() if row[0] == "|"}) <= 1, table
+
+
+def test_a_glance_has_a_line_a_server_bold_with_a_verdict_in_brackets_without():
+    calm = document(other=server([500.0] * 6), even=server(AGAIN), silent=server([0.0] * 6))
+    calm["models"]["T"] = document(late=server([250.0] * 6))["models"]["S"]
+    found = report.glance(calm)
+    assert "| server | S, 8 conn. | T, 8 conn. | memory MB | ready s |" in found
+    assert "| modelworks | 1 | 1 | 90 | 1.0 |" in found
+    assert "| other | **2.00 x** | - | 90 | 1.0 |" in found
+    assert "| even | (1.00 x) | - | 90 | 1.0 |" in found
+    assert "| silent | - | - |" in found
+    assert "| late | - | **4.00 x** |" in found
+    assert "| Sad | - | - | - | - |" in found
+    assert "modelworks again" not in found
+
+
+def test_a_glance_takes_each_servers_fastest_form_and_base64_beside_our_binary():
+    found = document(other=server([250.0] * 6))
+    servers = found["models"]["S"]["servers"]
+    for name, rates in (("modelworks", OURS), ("modelworks again", AGAIN)):
+        servers[name]["points"]["binary"] = {"8": points([2 * rate for rate in rates])}
+    servers["other"]["points"]["base64"] = {"8": points([500.0] * 6)}
+    assert "| other | **4.00 x** |" in report.glance(found)  # 2000 to 500, not 1000 to 250
+    rows = report.compared(found["models"]["S"])
+    assert re.search(r"\| other \| base64 \| 4\.00 x \[.*\] ours faster \|", rows)
+
+
+def test_the_noise_is_told_and_that_few_rounds_give_no_verdict():
+    found = document()["models"]["S"]
+    assert re.search(r"Noise, .*: 1% \(json, 8\)", report.noises(found))
+    assert "Too few" not in report.noises(found)
+    assert "Too few rounds for any verdict." in report.noises({**found, "rounds": 2})
+    del found["servers"]["modelworks again"]
+    assert report.noises(found).startswith("No noise is known")
+
+
+def test_one_reason_is_one_line():
+    found = document()
+    found["models"]["S"]["failed"] = {"A": "no java", "B": "no java", "C": "ended"}
+    found["models"]["T"] = {**found["models"]["S"], "failed": {"A": "no java"}}
+    assert report.missing(found) == "- A (S, T), B (S): no java\n- C (S): ended"
+    assert report.markdown({"models": {}}) == "Nothing was measured."
+
+
+def test_parts_are_merged_model_by_model_and_keep_their_dates(tmp_path):
+    first, later = (document()["models"]["S"] for _ in range(2))
+    later["at"] = "2026-02-02T00:00:00Z"
+    saved.keep(tmp_path / "new", "T", first)
+    saved.keep(tmp_path / "new", "S", first)
+    folder = tmp_path / "new"
+    assert list(saved.load(folder)["models"]) == ["S", "T"]
+    saved.keep(folder, "S", later)
+    dates = {key: each["at"] for key, each in saved.load(folder)["models"].items()}
+    assert dates == {"S": later["at"], "T": first["at"]}
+    tables = (folder / "peers.md").read_text()
+    assert f"### T: {models.TITLES['T']}\n\n{first['at']}" in tables
+    assert f"### S: {models.TITLES['S']}\n\n{later['at']}" in tables
+    assert sorted(each.name for each in folder.iterdir()) == ["peers.json", "peers.md", "peers.svg"]
+
+
+def test_a_section_that_cannot_be_written_leaves_the_saved_one(tmp_path):
+    saved.keep(tmp_path, "S", document()["models"]["S"])
+    before = (tmp_path / "peers.json").read_text()
+    with pytest.raises(TypeError):
+        saved.keep(tmp_path, "M", {"servers": object()})
+    assert (tmp_path / "peers.json").read_text() == before
+
+
+def test_a_narrower_run_does_not_replace_a_section(tmp_path):
+    saved.keep(tmp_path, "S", document(other=server(AGAIN))["models"]["S"])
+    kept = saved.load(tmp_path)
+    ours = ["modelworks", "modelworks again"]
+    assert saved.dropped(kept, "S", ours) == ["Sad", "other"]
+    assert saved.dropped(kept, "S", [*ours, "Sad", "other", "new"]) == []
+    assert saved.dropped(kept, "M", ours) == []
+
+
+def test_a_part_that_fails_does_not_lose_the_others(tmp_path, monkeypatch, capsys):
+    run = peers_module("run")
+    section = document()["models"]["S"]
+    ours_failed = {**section, "servers": {}, "failed": {"modelworks": "no port"}}
+
+    def measured(model, _peers, _plan):
+        if model == "M":
+            raise OSError("no space left")
+        return dict(ours_failed if model == "T" else section)
+
+    monkeypatch.setattr(run.models, "make", lambda key, _cache: key)
+    monkeypatch.setattr(run.rounds, "run", measured)
+    old = {**section, "at": "before"}
+    saved.keep(tmp_path, "T", old)
+    command = ["run.py", "--models", "M,T,S", "--save", "--into", str(tmp_path), "--only", "mosec"]
+    monkeypatch.setattr("sys.argv", command)
+    assert run.measure(run.parsed()) == 1
+    told = capsys.readouterr().err
+    assert "M failed, what is saved of it stays: OSError('no space left')" in told
+    assert "our own server: no port" in told
+    assert "once more: run.py --models M,T" in told
+    kept = saved.load(tmp_path)["models"]
+    assert list(kept) == ["S", "T"]
+    assert kept["T"] == old
+    assert kept["S"]["servers"] == section["servers"]
+    assert kept["S"]["command"].endswith(
+        "--models M,T,S --save --into " + str(tmp_path) + " --only mosec"
+    )
 
 
 def test_a_server_that_answered_nothing_is_said_to():
@@ -220,6 +331,17 @@ def test_bytes_there_and_back():
     assert found["p"].shape == (1, 2)
 
 
+@pytest.mark.parametrize("rows", [False, True])
+def test_base64_there_and_back(rows):
+    wire = wires.base64_json("/p", model_of([ROW], [ANSWER]), key="rows", rows=rows)
+    body = json.loads(wire.encode(ROW)[1])["rows"]
+    [sent] = body if rows else [body]
+    assert base64.b64decode(sent) == ROW["ids"].tobytes() + ROW["x"].tobytes()
+    told = base64.b64encode(b"".join(value.tobytes() for value in ANSWER.values())).decode()
+    found = wire.decode({}, json.dumps([told] if rows else {"rows": told}).encode())
+    np.testing.assert_array_equal(found["p"], ANSWER["p"])
+
+
 def test_a_tree_is_its_token_its_descendants_and_their_sessions_and_nothing_else():
     table = {
         10: (1, 10, True),  # the leader
@@ -249,10 +371,15 @@ def test_a_plan_asks_the_wires_it_says_and_tells_its_minutes():
         "modelworks",
         "modelworks again",
         "mosec",
-        "mosec (bytes)",
+        "mosec unbatched",
+        "mosec bytes",
+        "mosec bytes unbatched",
         "FastAPI",
     ]
-    assert run.PLANS["M"].wires(chosen[0]) == ["binary"]
+    assert run.PLANS["M"].wires(chosen[0]) == ["json", "binary"]  # what JSON is compared with
+    assert run.PLANS["M"].wires(chosen[-1]) == ["binary"]
+    assert run.PLANS["T"].wires(run.peers("bentoml")[-1]) == ["base64"]
+    assert run.PLANS["T"].wires(run.peers("mlflow")[-1]) == ["json"]
     assert run.PLANS["S"].wires(chosen[0]) == ["json", "binary"]
     assert rounds.Plan((1, 8), 2, 30).minutes(chosen) > 8 * 2 * 2 * 0.5 * 0.99
     with pytest.raises(SystemExit, match="nobody"):

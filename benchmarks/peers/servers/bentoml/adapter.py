@@ -1,6 +1,7 @@
 """BentoML: a service class; an API that batches takes one array and gives one array."""
 
 import json
+from functools import partial
 
 import numpy as np
 from benchmarks.peers import wires
@@ -38,7 +39,10 @@ PEERS = [
         name="BentoML",
         folder="bentoml",
         setting="1 worker, its adaptive batching (none for M)",
-        wires={"json": one_array},
+        wires={
+            "json": one_array,
+            "base64": partial(wires.base64_json, "/predict_bytes", key="rows", rows=True),
+        },
         command=command,
         environ=lambda place: {
             "BENTOML_HOME": str(place.folder / "bentoml"),

@@ -16,7 +16,10 @@ PEERS = [
         name="LitServe",
         folder="litserve",
         setting="1 API process, 1 worker, fast queue; batches of 8 for T (2 ms), none for S and M",
-        wires={"json": partial(wires.plain_json, "/predict")},
+        wires={
+            "json": partial(wires.plain_json, "/predict"),
+            "base64": partial(wires.base64_json, "/predict"),
+        },
         command=command,
     )
 ]

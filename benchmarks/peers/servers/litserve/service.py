@@ -1,9 +1,10 @@
-"""The service as a user of LitServe writes it."""
+"""The service as a user of LitServe writes it: JSON, or bytes as base64 in it."""
 
+import base64
 import os
 
 import litserve
-from onnx_model import BATCH, OnnxModel, lists
+from onnx_model import BATCH, OnnxModel, lists, octets
 
 # Its queue gives one item a turn, so that a batch of microseconds is never worth collecting.
 SIZE = BATCH if BATCH == 8 else 1
@@ -18,8 +19,10 @@ class Api(litserve.LitAPI):
         self.model = OnnxModel()
 
     def decode_request(self, request):
-        """A body to arrays."""
-        return self.model.row(request["inputs"])
+        """A body to arrays, and whether they came as bytes."""
+        if "bytes" in request:
+            return True, self.model.row_of_bytes(base64.b64decode(request["bytes"]))
+        return False, self.model.row(request["inputs"])
 
     def batch(self, inputs):
         """The list as it is."""
@@ -31,12 +34,14 @@ class Api(litserve.LitAPI):
 
     def predict(self, x):
         """A list of rows where it batches, else one."""
-        found = self.model.run_rows(x if SIZE > 1 else [x])
+        forms, rows = zip(*(x if SIZE > 1 else [x]), strict=True)
+        found = list(zip(forms, self.model.run_rows(rows), strict=True))
         return found if SIZE > 1 else found[0]
 
     def encode_response(self, output):
-        """Arrays to a body."""
-        return lists(output)
+        """Arrays to a body of the form that was asked in."""
+        in_bytes, row = output
+        return {"bytes": base64.b64encode(octets(row)).decode()} if in_bytes else lists(row)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,8 @@ MLFLOW = Peer(
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_TRACKING_URI": f"sqlite:///{place.folder}/mlflow.db",
         "GIT_PYTHON_REFRESH": "quiet",
+        "UVICORN_ACCESS_LOG": "false",  # its command line has no option for either
+        "UVICORN_LOG_LEVEL": "warning",
     },
 )
 PEERS = [MLFLOW]

@@ -1,10 +1,37 @@
-"""MLServer: the Open Inference Protocol over FastAPI, a custom runtime for onnxruntime."""
+"""MLServer: the Open Inference Protocol over FastAPI, a custom runtime for onnxruntime.
 
+Over HTTP it has no binary tensors; its form for bytes is the content type base64.
+"""
+
+import base64
 import json
 from functools import partial
 
 from benchmarks.peers import wires
 from benchmarks.peers.peer import Peer, free_port
+
+PATH = "/v2/models/m/infer"
+
+
+def in_base64(model):
+    """A row's inputs as one tensor of BYTES in base64, the outputs as one."""
+    plain = wires.raw(PATH, model)
+
+    def encode(row):
+        tensor = {
+            "name": "bytes",
+            "shape": [1, 1],
+            "datatype": "BYTES",
+            "parameters": {"content_type": "base64"},
+            "data": [base64.b64encode(plain.encode(row)[1]).decode()],
+        }
+        return {"Content-Type": wires.JSON}, json.dumps({"inputs": [tensor]}).encode()
+
+    def decode(headers, body):
+        [tensor] = json.loads(body)["outputs"]
+        return plain.decode(headers, base64.b64decode(tensor["data"][0]))
+
+    return wires.Wire(PATH, encode, decode)
 
 
 def prepare(place):
@@ -40,7 +67,7 @@ PEERS = [
         name="MLServer",
         folder="mlserver",
         setting="in one process; adaptive batches of 8 for T (2 ms), none for S and M",
-        wires={"json": partial(wires.oip_json, "/v2/models/m/infer")},
+        wires={"json": partial(wires.oip_json, PATH), "base64": in_base64},
         command=command,
         prepare=prepare,
     )

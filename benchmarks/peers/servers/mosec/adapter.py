@@ -1,6 +1,7 @@
 """mosec: a Rust front that batches, Python workers behind it; one worker takes one form of body.
 
-For M and T the bytes alone: JSON is shown by S.
+It waits its whole delay for a batch that does not fill: for S it runs without batching too. For M
+(which it never batches) and T the bytes alone: JSON is shown by S.
 """
 
 from functools import partial
@@ -17,23 +18,25 @@ def command(place):
     ]
 
 
-SETTING = "1 worker, dynamic batching, 2 ms"
+def mosec(name, wire, models, *, alone=False):
+    """One configuration: JSON or bytes, with batches or without."""
+    how = partial(wires.plain_json if wire == "json" else wires.raw, "/inference")
+    form = "orjson" if wire == "json" else "bytes"
+    return Peer(
+        name=name,
+        folder="mosec",
+        setting=f"1 worker, {form}, {'no' if alone else 'dynamic'} batching"
+        + ("" if alone else ", 2 ms (none for M)"),
+        wires={wire: how},
+        command=command,
+        environ=lambda _: {"PEER_WIRE": wire} | ({"PEER_BATCH": "1"} if alone else {}),
+        models=models,
+    )
+
+
 PEERS = [
-    Peer(
-        name="mosec",
-        folder="mosec",
-        setting=SETTING,
-        wires={"json": partial(wires.plain_json, "/inference")},
-        command=command,
-        environ=lambda _: {"PEER_WIRE": "json"},
-        models="S",
-    ),
-    Peer(
-        name="mosec (bytes)",
-        folder="mosec",
-        setting=SETTING,
-        wires={"binary": partial(wires.raw, "/inference")},
-        command=command,
-        environ=lambda _: {"PEER_WIRE": "binary"},
-    ),
+    mosec("mosec", "json", "S"),
+    mosec("mosec unbatched", "json", "S", alone=True),
+    mosec("mosec bytes", "binary", "SMT"),
+    mosec("mosec bytes unbatched", "binary", "S", alone=True),
 ]

@@ -1,6 +1,6 @@
-"""pytriton, and the Triton server that its wheel carries with the Python backend alone.
+"""pytriton, the Triton server that its wheel carries with the Python backend, and Triton whole.
 
-Triton's native ONNX Runtime backend is not on PyPI: it needs NVIDIA's container.
+Triton's native ONNX Runtime backend is not on PyPI: where NVIDIA's container is, it is measured.
 """
 
 import ctypes.util
@@ -17,6 +17,8 @@ from benchmarks.peers.peer import INSIDE, Peer, free_port
 PATH = "/v2/models/m/infer"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 WIRES = {"json": partial(wires.oip_json, PATH), "binary": partial(wires.oip_binary, PATH)}
+NATIVE = Path("/opt/tritonserver")
+"""Where NVIDIA's container has Triton with all its backends."""
 TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64"}
 
 
@@ -49,46 +51,79 @@ def pytriton_command(place):
     return [str(place.python), str(place.service / "service.py")]
 
 
-def repository(place):
+def python_repository(place, delay_us):
     """Backend with the stub of this Python, and a model repository for Triton itself."""
     library()
     source = packages(place) / "pytriton" / "tritonserver"
     backend = place.folder / "backends" / "python"
     shutil.copytree(source / "backends" / "python", backend)
     shutil.copy(source / "python_backend_stubs" / VERSION / "triton_python_backend_stub", backend)
+    version = written(place, "python", delay_us)
+    for source in (place.service / "model.py", INSIDE / "onnx_model.py"):
+        shutil.copy(source, version)
+
+
+def onnx_repository(place, delay_us):
+    """A model repository for the native backend.
+
+    Raises:
+        MissingError: Triton is not installed here.
+    """
+    if not (NATIVE / "backends" / "onnxruntime").is_dir():
+        raise MissingError(
+            "pip brings Triton without this backend (pytriton's wheel has the Python one alone, "
+            f"tritonserver's no server): run this in NVIDIA's container, which has it in {NATIVE}"
+        )
+    shutil.copy(place.model.path, written(place, "onnxruntime", delay_us) / "model.onnx")
+
+
+def written(place, backend, delay_us):
+    """The model's folder with its configuration; the folder of its first version."""
     model = place.folder / "repository" / "m"
     (model / "1").mkdir(parents=True)
-    for source in (place.service / "model.py", INSIDE / "onnx_model.py"):
-        shutil.copy(source, model / "1")
-    (model / "config.pbtxt").write_text(config(place.model))
+    (model / "config.pbtxt").write_text(config(place.model, backend, delay_us))
+    return model / "1"
 
 
-def config(model):
-    """The model's configuration in protobuf text."""
+def config(model, backend, delay_us):
+    """The model's configuration in protobuf text.
+
+    The native backend wants an output of the batch's axis alone told by a reshape.
+    """
 
     def tensors(kind, arrays):
         listed = ", ".join(
             f'{{ name: "{name}" data_type: {TYPES[value.dtype.name]} '
-            f"dims: [ {', '.join(map(str, value.shape[1:] or (1,)))} ] }}"
+            f"dims: [ {', '.join(map(str, value.shape[1:] or (1,)))} ]"
+            f"{' reshape { shape: [] }' if native and value.ndim == 1 else ''} }}"
             for name, value in arrays.items()
         )
         return f"{kind} [ {listed} ]\n"
 
-    batching = "dynamic_batching { }\n" if model.batch > 1 else ""
+    native = backend == "onnxruntime"
+    batching = ""
+    if model.batch > 1:
+        batching = f"dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}\n"
+    threads = "".join(
+        f'parameters {{ key: "{name}" value: {{ string_value: "1" }} }}\n'
+        for name in ("intra_op_thread_count", "inter_op_thread_count")
+    )
     return (
-        f'name: "m"\nbackend: "python"\nmax_batch_size: {max(model.batch, 1)}\n{batching}'
+        f'name: "m"\nbackend: "{backend}"\nmax_batch_size: {max(model.batch, 1)}\n{batching}'
         + tensors("input", model.rows[0])
         + tensors("output", model.answers[0])
         + "instance_group [ { kind: KIND_CPU count: 1 } ]\n"
+        + (threads if native else "")
     )
 
 
-def triton_command(place):
-    """HTTP only, on the loopback; one thread for HTTP, as there is one core."""
-    server = packages(place) / "pytriton" / "tritonserver" / "bin" / "tritonserver"
+def triton_command(place, home=None):
+    """HTTP only, on the loopback, no metrics; `home`: of an installed Triton, else the wheel's."""
+    server = (home or packages(place) / "pytriton" / "tritonserver") / "bin" / "tritonserver"
+    backends = home / "backends" if home else place.folder / "backends"
     return [
         *(str(server), "--model-repository", str(place.folder / "repository")),
-        *("--backend-directory", str(place.folder / "backends")),
+        *("--backend-directory", str(backends)),
         *("--http-address", "127.0.0.1", "--http-port", str(place.port)),
         *("--allow-grpc", "false", "--allow-metrics", "false", "--http-thread-count", "2"),
     ]
@@ -100,6 +135,21 @@ def libraries(place):
         "LD_LIBRARY_PATH": f"{library()}:{packages(place) / 'nvidia_pytriton.libs'}",
         "PYTHONPATH": str(packages(place)),
     }
+
+
+def triton(name, delay_us, models, *, native=False):
+    """Triton itself in one configuration."""
+    delay = f"{delay_us // 1000} ms" if delay_us else "no delay"
+    return Peer(
+        name=name,
+        folder="pytriton",
+        setting=f"1 instance, dynamic batching, {delay} (none for M)",
+        wires=WIRES,
+        command=partial(triton_command, home=NATIVE if native else None),
+        prepare=partial(onnx_repository if native else python_repository, delay_us=delay_us),
+        environ=libraries if not native else lambda _: {},
+        models=models,
+    )
 
 
 PEERS = [
@@ -116,13 +166,8 @@ PEERS = [
             "LD_LIBRARY_PATH": library(),
         },
     ),
-    Peer(
-        name="Triton (Python backend)",
-        folder="pytriton",
-        setting="1 instance, dynamic batching, no delay (none for M)",
-        wires=WIRES,
-        command=triton_command,
-        prepare=repository,
-        environ=libraries,
-    ),
+    triton("Triton (Python backend)", 0, "SMT"),
+    triton("Triton (Python backend) 2 ms", 2000, "S"),
+    triton("Triton (ONNX Runtime backend)", 0, "SMT", native=True),
+    triton("Triton (ONNX Runtime backend) 2 ms", 2000, "S", native=True),
 ]

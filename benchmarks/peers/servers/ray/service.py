@@ -17,9 +17,9 @@ class Service:
     def __init__(self) -> None:
         self.model = OnnxModel()
 
-    @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=0.002)
+    @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=0.0)
     async def batch(self, rows: list) -> list:
-        """Rows that came within the delay."""
+        """Rows that wait already."""
         return self.model.run_rows(rows)
 
     async def __call__(self, request: Request):
@@ -43,7 +43,10 @@ if __name__ == "__main__":
         _temp_dir=os.environ["PEER_FOLDER"] + "/ray",
         _node_ip_address="127.0.0.1",
     )
-    serve.start(http_options={"host": "127.0.0.1", "port": int(os.environ["PEER_PORT"])})
+    serve.start(
+        http_options={"host": "127.0.0.1", "port": int(os.environ["PEER_PORT"])},
+        logging_config={"enable_access_log": False, "log_level": "WARNING"},
+    )
     serve.run(Service.bind(), route_prefix="/")
     while True:
         time.sleep(3600)

@@ -8,15 +8,27 @@ from benchmarks.peers.environments import MissingError
 from benchmarks.peers.peer import Peer, free_port
 
 PREPARE_S = 300
+DELAY_MS = 2
+LOGGING = """<?xml version="1.0" encoding="UTF-8"?>
+<Configuration>
+  <Appenders><Console name="out"><PatternLayout pattern="[%p] %c - %m%n"/></Console></Appenders>
+  <Loggers>
+    <Logger name="MODEL_LOG" level="warn"/>
+    <Root level="warn"><AppenderRef ref="out"/></Root>
+  </Loggers>
+</Configuration>
+"""
+"""No line a request, as everywhere else: its own default writes five files."""
 PATH = "/predictions/m"
 
 
-def prepare(place):
-    """The archive and its two settings files."""
+def prepare(place, *, alone=False):
+    """The archive and its settings files."""
     folder = place.folder
+    (folder / "log4j2.xml").write_text(LOGGING)
     (folder / "model-config.yaml").write_text(
         "minWorkers: 1\nmaxWorkers: 1\nresponseTimeout: 120\n"
-        f"batchSize: {place.model.batch}\nmaxBatchDelay: 2\n"
+        f"batchSize: {1 if alone else place.model.batch}\nmaxBatchDelay: {DELAY_MS}\n"
     )
     addresses = {
         "inference_address": f"http://127.0.0.1:{place.port}",
@@ -54,25 +66,33 @@ def command(place):
     return [
         *(place.tool("torchserve"), "--start", "--foreground", "--ncs", "--disable-token-auth"),
         *("--ts-config", str(place.folder / "config.properties")),
+        *("--log-config", str(place.folder / "log4j2.xml")),
         *("--model-store", str(place.folder), "--models", "m=m.mar"),
     ]
 
 
-PEERS = [
-    Peer(
-        name="TorchServe",
+def torchserve(name, batching, models, *, alone=False):
+    """One configuration: with batches or without."""
+    return Peer(
+        name=name,
         folder="torchserve",
-        setting="1 worker, dynamic batching, 2 ms (none for M), onnxruntime in its handler",
+        setting=f"1 worker, {batching}, onnxruntime in its handler",
         wires={
             "json": partial(wires.plain_json, PATH),
             "binary": partial(wires.raw, PATH),
         },
         command=command,
-        prepare=prepare,
+        prepare=partial(prepare, alone=alone),
         environ=lambda place: {
             "LOG_LOCATION": str(place.folder / "logs"),
             "METRICS_LOCATION": str(place.folder / "logs"),
         },
         tools=("java",),
+        models=models,
     )
+
+
+PEERS = [
+    torchserve("TorchServe", f"dynamic batching, {DELAY_MS} ms (none for M)", "SMT"),
+    torchserve("TorchServe unbatched", "no batching", "S", alone=True),
 ]
