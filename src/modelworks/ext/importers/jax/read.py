@@ -19,12 +19,10 @@ from jax2onnx import to_onnx
 from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.scans import Danger, Finding, Scan
-from modelworks.core.seams import Engine, EngineOptions
 from modelworks.core.tensor import Datatype, Tensors, TensorSpec
-from modelworks.ext.importers import layouts, samples
+from modelworks.ext.importers import layouts
 from modelworks.ext.importers.reasons import reason
 from modelworks.ext.importers.usercode import told
-from modelworks.plugins.load import load
 
 jax.config.update("jax_platforms", "cpu")
 MODEL = "model.onnx"
@@ -65,14 +63,8 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     function, where, name = _built(path, options.factory)
     source = _source(function, shapes, where)
     _convert(source, shapes, options.inputs, into)
-    engine: Engine = load("engines", "onnxruntime")()
-    session = engine.load(into, EngineOptions())
-    try:
-        own = session.signature
-    finally:
-        session.close()
-    sample = samples.read(options.sample) if options.sample is not None else None
-    signature = layouts.arrange(own, None, sample)
+    own = layouts.seen_by("onnxruntime", into)
+    signature, sample = layouts.arrange(own, None, options.sample)
     jitted = jax.jit(source.flat)
     names = tuple(spec.name for spec in options.inputs)
 
@@ -89,7 +81,7 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         notes=(f"the function that {name} of {path.name} returned, converted by jax2onnx",),
         tolerance=_TOLERANCE,
         kind="network",
-        sample=samples.tensors(sample, signature) if sample is not None else None,
+        sample=sample,
         scan=Scan(
             Danger.UNKNOWN,
             (Finding(f"{path.stem}.{name}", Danger.UNKNOWN),),

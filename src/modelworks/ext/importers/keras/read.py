@@ -7,15 +7,14 @@ from pathlib import Path
 
 from modelworks.core.imports import Imported, ImportOptions, Runtime
 from modelworks.core.native import NATIVE, NativeModel, write_native
-from modelworks.core.tensor import Datatype, Layout, Signature
-from modelworks.ext.importers import samples
+from modelworks.core.tensor import Signature
+from modelworks.ext.importers import layouts, samples
 from modelworks.ext.importers.keras import pins
 from modelworks.ext.importers.keras.convert import convert
 from modelworks.ext.importers.keras.load import load
 from modelworks.ext.importers.keras.scan import Looked
 from modelworks.ext.importers.keras.source import Source
 
-_FLOATS = {Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16}
 _TOLERANCE = (1e-4, 1e-3)  # absolute, relative: sums of thousands of float32 in another order
 _LIBRARIES = ("tensorflow-cpu", "keras", "tf-keras", "tf2onnx", "onnx", "numpy", "h5py")
 
@@ -24,7 +23,9 @@ def read(path: Path, into: Path, options: ImportOptions, looked: Looked) -> Impo
     """Convert to `into/model.onnx`, or keep the file; errors as in `core.seams.Importer.read`."""
     source = load(path, looked)
     sample = samples.read(options.sample) if options.sample else None
-    signature = _signature(source, sample)
+    inputs = tuple(port.spec for port in source.inputs)
+    outputs = tuple(port.spec for port in source.outputs)
+    signature = layouts.of_network(inputs, outputs, None, sample)
     native = options.runtime is Runtime.NATIVE
     if native:
         _keep(path, into, looked, signature)
@@ -73,24 +74,6 @@ def _keep(path: Path, into: Path, looked: Looked, signature: Signature) -> None:
             settings={"format": looked.format.value},
         ),
     )
-
-
-def _signature(source: Source, sample: samples.Sample | None) -> Signature:
-    """One numeric `[rows, n]` input is a matrix of features; anything else stays tensors."""
-    inputs = tuple(port.spec for port in source.inputs)
-    outputs = tuple(port.spec for port in source.outputs)
-    only = inputs[0]
-    tabular = (
-        len(inputs) == 1
-        and len(only.shape) == 2
-        and only.shape[1] is not None
-        and only.datatype in _FLOATS
-    )
-    if not tabular:
-        return Signature(inputs, outputs, Layout.TENSORS)
-    named = sample is not None and sample.named and len(sample.columns) == only.shape[1]
-    features = tuple(sample.columns) if sample is not None and named else ()
-    return Signature(inputs, outputs, Layout.MATRIX, features)
 
 
 def _notes(signature: Signature, looked: Looked) -> list[str]:

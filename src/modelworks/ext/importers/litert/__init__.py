@@ -5,7 +5,9 @@ from typing import ClassVar
 
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.seams import Sniffed
+from modelworks.ext.importers.only import only_file
 
+ENDING = ".tflite"
 _IDENTIFIER = b"TFL3"
 
 
@@ -21,7 +23,7 @@ class LiteRtImporter:
     def sniff(self, path: Path) -> Sniffed | None:
         """100 for the mark of a LiteRT flatbuffer, 50 for a file that is only named like one."""
         try:
-            file = model_file(path)
+            file = only_file(path, ENDING)
             if file is None:
                 return None
             with file.open("rb") as stream:
@@ -30,7 +32,7 @@ class LiteRtImporter:
             return None
         if head[4:] == _IDENTIFIER:
             return Sniffed("tflite", 100, runs_code=False)
-        if file.suffix.lower() == ".tflite":
+        if file.suffix.lower() == ENDING:
             return Sniffed("tflite", 50, runs_code=False)
         return None
 
@@ -39,11 +41,3 @@ class LiteRtImporter:
         from modelworks.ext.importers.litert import check  # noqa: PLC0415 - reaches the engine
 
         return check.read(path, into, options)
-
-
-def model_file(path: Path) -> Path | None:
-    """The model: the file itself, or the only `.tflite` file at the top of a folder."""
-    if path.is_file():
-        return path
-    found = sorted(path.glob("*.tflite")) if path.is_dir() else []
-    return found[0] if len(found) == 1 else None

@@ -6,34 +6,27 @@ from pathlib import Path
 
 from modelworks.core.errors import InvalidError
 from modelworks.core.imports import Imported, ImportOptions
-from modelworks.core.seams import Engine, EngineOptions
 from modelworks.core.tensor import Signature
 from modelworks.ext.formats import tflite
 from modelworks.ext.formats.tflite import Facts, Port
-from modelworks.ext.importers import layouts, samples
-from modelworks.ext.importers.litert import model_file
-from modelworks.plugins.load import load
+from modelworks.ext.importers import layouts
+from modelworks.ext.importers.litert import ENDING
+from modelworks.ext.importers.only import only_file
 
 MODEL = "model.tflite"
 
 
 def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     """Check and copy; see `core.seams.Importer.read`."""
-    file = model_file(path)
+    file = only_file(path, ENDING)
     if file is None:
         raise InvalidError(
             f"{path.name}: one .tflite file is wanted at the top of the folder", field="file"
         )
-    engine: Engine = load("engines", "litert")()
     facts = tflite.read(file)
-    session = engine.load(file, EngineOptions())
-    try:
-        own = session.signature
-    finally:
-        session.close()
+    own = layouts.seen_by("litert", file)
     shutil.copyfile(file, into / MODEL)
-    sample = samples.read(options.sample) if options.sample is not None else None
-    signature = layouts.arrange(own, options.layout, sample)
+    signature, sample = layouts.arrange(own, options.layout, options.sample)
     return Imported(
         format="tflite",
         source_format="tflite",
@@ -42,7 +35,7 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         environment={"ai-edge-litert": version("ai-edge-litert")},
         notes=_notes(facts, signature),
         kind="network",
-        sample=samples.tensors(sample, signature) if sample is not None else None,
+        sample=sample,
     )
 
 
@@ -60,7 +53,7 @@ def _notes(facts: Facts, signature: Signature) -> tuple[str, ...]:
     notes += [_step(port) for port in (*facts.inputs, *facts.outputs) if port.scale]
     if facts.stateful:
         notes.append("the model keeps a state; it is reset before every request")
-    if signature.inputs and any(spec.shape[:1] != (None,) for spec in signature.inputs):
+    if layouts.fixed_batch(signature):
         notes.append("the batch axis is fixed in the file and was kept so")
     return tuple(notes)
 

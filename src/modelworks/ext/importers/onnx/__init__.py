@@ -8,7 +8,9 @@ from typing import BinaryIO, ClassVar
 
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.seams import Sniffed
+from modelworks.ext.importers.only import only_file
 
+ENDING, MODEL = ".onnx", "model.onnx"
 # field of onnx.ModelProto -> wire type (0 = varint, 2 = length and bytes)
 _FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 _IR_VERSION, _GRAPH, _OPSET = 1, 7, 8
@@ -27,7 +29,7 @@ class OnnxImporter:
     def sniff(self, path: Path) -> Sniffed | None:
         """100 for a whole ModelProto, 50 for a file that is only named like one."""
         try:
-            file = model_file(path)
+            file = only_file(path, ENDING, MODEL)
             if file is None:
                 return None
             size = file.stat().st_size
@@ -37,7 +39,7 @@ class OnnxImporter:
             return None
         if {_IR_VERSION, _GRAPH} <= seen:
             return Sniffed("onnx", 100 if _OPSET in seen else 80, runs_code=False)
-        if file.suffix.lower() == ".onnx":
+        if file.suffix.lower() == ENDING:
             return Sniffed("onnx", 50, runs_code=False)
         return None
 
@@ -46,19 +48,6 @@ class OnnxImporter:
         from modelworks.ext.importers.onnx import check  # noqa: PLC0415 - imports the onnx library
 
         return check.read(path, into, options)
-
-
-def model_file(path: Path) -> Path | None:
-    """The model: the file itself, or the only `.onnx` file at the top of a folder."""
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        return None
-    found = sorted(path.glob("*.onnx"))
-    named = path / "model.onnx"
-    if named in found:
-        return named
-    return found[0] if len(found) == 1 else None
 
 
 def _fields(stream: BinaryIO, size: int) -> set[int]:

@@ -12,20 +12,17 @@ from onnx.external_data_helper import (
 
 from modelworks.core.errors import InvalidError, RefusedError
 from modelworks.core.imports import Imported, ImportOptions
-from modelworks.core.seams import Engine, EngineOptions, Session
 from modelworks.core.tensor import Signature
-from modelworks.ext.importers import layouts, samples
-from modelworks.ext.importers.onnx import model_file
+from modelworks.ext.importers import layouts
+from modelworks.ext.importers.only import only_file
+from modelworks.ext.importers.onnx import ENDING, MODEL
 from modelworks.ext.importers.onnx.meaning import meaning, strip_zipmap
 from modelworks.ext.importers.reasons import reason
-from modelworks.plugins.load import load
-
-MODEL = "model.onnx"
 
 
 def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     """Check, strip what cannot be served, copy; see `core.seams.Importer.read`."""
-    file = model_file(path)
+    file = only_file(path, ENDING, MODEL)
     if file is None:
         raise InvalidError(
             f"{path.name}: one .onnx file is wanted at the top of the folder, or a model.onnx",
@@ -53,14 +50,12 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         raise InvalidError(
             f"{file.name} is no valid ONNX: {reason(error)}", field="file"
         ) from error
-    engine: Engine = load("engines", "onnxruntime")()
-    sample = samples.read(options.sample) if options.sample is not None else None
-    session = engine.load(into, EngineOptions())
-    try:
-        signature = _signature(model, session, classes, options, sample)
-    finally:
-        session.close()
-    if signature.inputs and any(spec.shape[:1] != (None,) for spec in signature.inputs):
+    own = layouts.seen_by("onnxruntime", into)
+    outputs, found = meaning(model, own.outputs, classes)
+    signature, sample = layouts.arrange(
+        Signature(own.inputs, outputs, classes=found), options.layout, options.sample
+    )
+    if layouts.fixed_batch(signature):
         notes.append("the batch axis is fixed in the graph and was kept so")
     return Imported(
         format="onnx",
@@ -69,7 +64,7 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         predict=None,
         environment={"onnx": onnx.__version__},
         notes=tuple(notes),
-        sample=samples.tensors(sample, signature) if sample is not None else None,
+        sample=sample,
     )
 
 
@@ -129,15 +124,3 @@ def _versions(model: onnx.ModelProto) -> str:
     text = f"ONNX IR {model.ir_version}, operators {opsets}"
     producer = " ".join(f"{model.producer_name} {model.producer_version}".split())
     return f"{text}, written by {producer[:80]}" if producer else text
-
-
-def _signature(
-    model: onnx.ModelProto,
-    session: Session,
-    classes: tuple[int | str, ...] | None,
-    options: ImportOptions,
-    sample: samples.Sample | None,
-) -> Signature:
-    own = session.signature
-    outputs, found = meaning(model, own.outputs, classes)
-    return layouts.arrange(Signature(own.inputs, outputs, classes=found), options.layout, sample)

@@ -5,7 +5,9 @@ from typing import ClassVar
 
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.seams import Sniffed
+from modelworks.ext.importers.only import only_file
 
+ENDING = ".xml"
 _HEAD = 4096
 
 
@@ -21,7 +23,7 @@ class OpenVinoImporter:
     def sniff(self, path: Path) -> Sniffed | None:
         """100 for XML whose root is a `net` of layers; nothing is told by the name alone."""
         try:
-            file = model_file(path)
+            file = only_file(path, ENDING)
             if file is None:
                 return None
             with file.open("rb") as stream:
@@ -39,11 +41,3 @@ class OpenVinoImporter:
         from modelworks.ext.importers.openvino import check  # noqa: PLC0415 - reaches the engine
 
         return check.read(path, into, options)
-
-
-def model_file(path: Path) -> Path | None:
-    """The model: the file itself, or the only `.xml` file at the top of a folder."""
-    if path.is_file():
-        return path
-    found = sorted(path.glob("*.xml")) if path.is_dir() else []
-    return found[0] if len(found) == 1 else None

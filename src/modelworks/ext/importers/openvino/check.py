@@ -6,34 +6,27 @@ from pathlib import Path
 
 from modelworks.core.errors import InvalidError
 from modelworks.core.imports import Imported, ImportOptions
-from modelworks.core.seams import Engine, EngineOptions
 from modelworks.core.tensor import Signature
 from modelworks.ext.formats import ir
-from modelworks.ext.importers import layouts, samples
-from modelworks.ext.importers.openvino import model_file
-from modelworks.plugins.load import load
+from modelworks.ext.importers import layouts
+from modelworks.ext.importers.only import only_file
+from modelworks.ext.importers.openvino import ENDING
 
 
 def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     """Check and copy; see `core.seams.Importer.read`."""
-    file = model_file(path)
+    file = only_file(path, ENDING)
     if file is None:
         raise InvalidError(
             f"{path.name}: one .xml file and its .bin are wanted at the top of the folder",
             field="file",
         )
-    engine: Engine = load("engines", "openvino")()
     facts = ir.read(file)
     shutil.copyfile(file, into / ir.MODEL)
     if facts.weights:
         shutil.copyfile(ir.weights_of(file), into / ir.WEIGHTS)
-    session = engine.load(into, EngineOptions())
-    try:
-        own = session.signature
-    finally:
-        session.close()
-    sample = samples.read(options.sample) if options.sample is not None else None
-    signature = layouts.arrange(own, options.layout, sample)
+    own = layouts.seen_by("openvino", into)
+    signature, sample = layouts.arrange(own, options.layout, options.sample)
     return Imported(
         format="openvino-ir",
         source_format="openvino-ir",
@@ -42,7 +35,7 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         environment={"openvino": version("openvino")},
         notes=_notes(facts, signature),
         kind="network",
-        sample=samples.tensors(sample, signature) if sample is not None else None,
+        sample=sample,
     )
 
 
@@ -52,6 +45,6 @@ def _notes(facts: ir.Facts, signature: Signature) -> tuple[str, ...]:
         notes[0] += f", written by OpenVINO {facts.runtime}"
     if "ReadValue" in facts.layers:
         notes.append("the model keeps a state; it is reset before every request")
-    if signature.inputs and any(spec.shape[:1] != (None,) for spec in signature.inputs):
+    if layouts.fixed_batch(signature):
         notes.append("the batch axis is fixed in the file and was kept so")
     return tuple(notes)

@@ -13,13 +13,12 @@ from modelworks.core.errors import InvalidError, RefusedError, UnsupportedError
 from modelworks.core.imports import Imported, ImportOptions, Runtime
 from modelworks.core.seams import Engine, EngineOptions
 from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
-from modelworks.ext.importers import samples
+from modelworks.ext.importers import layouts, samples
 from modelworks.ext.importers.reasons import reason
 from modelworks.ext.importers.torch import call, export, native
 from modelworks.ext.importers.torch.source import DATATYPES, DTYPES, Source, load
 from modelworks.plugins import load as plugins
 
-_FLOATS = {Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16}
 _WITH_CODE = {"torch-export", "torch-script"}
 _TOLERANCE = (1e-4, 1e-3)  # absolute, relative: sums of thousands of float32 in another order
 
@@ -215,21 +214,8 @@ def _signature(
     layout: Layout | None,
     sample: samples.Sample | None,
 ) -> Signature:
-    """One numeric `[rows, n]` input is a matrix of features; anything else stays tensors."""
-    only = inputs[0]
-    tabular = (
-        len(inputs) == 1
-        and len(only.shape) == 2
-        and only.shape[1] is not None
-        and only.datatype in _FLOATS
-    )
-    if layout is Layout.COLUMNS or (layout is Layout.MATRIX and not tabular):
-        raise InvalidError("this network takes tensors, not columns", field="layout")
-    layout = layout or (Layout.MATRIX if tabular else Layout.TENSORS)
-    named = sample is not None and sample.named and len(sample.columns) == only.shape[-1]
-    features = tuple(sample.columns) if sample and named and layout is Layout.MATRIX else ()
     inputs = tuple(replace(spec, allow_nan=False) for spec in inputs)
-    return Signature(inputs, outputs, layout, features)
+    return layouts.of_network(inputs, outputs, layout, sample)
 
 
 def _notes(source: Source, signature: Signature) -> list[str]:
