@@ -13,6 +13,11 @@
   x CrashedError               a worker or engine failed; nothing the caller did
 """
 
+from typing import Final
+
+UNLOADED: Final = "the model was unloaded while this request waited; try again"
+"""What an `UnavailableError` says to who asked a session that was closed meanwhile."""
+
 
 class ModelworksError(Exception):
     """Base of every error whose message is safe and useful to show to a user.

@@ -12,27 +12,11 @@ import numpy as np
 
 from modelworks.core.imports import Ranges
 from modelworks.core.tensor import Datatype, Layout, Signature, Tensors, TensorSpec
+from modelworks.protocol.tensors import DTYPES, FLOATS
 
 BATCH_SIZES = (1, 2, 7, 16)
 OFFSET = 1e6
 UNKNOWN = "modelworks-unknown"
-_FLOATS = {Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16}
-NUMPY: dict[Datatype, Any] = {
-    Datatype.BOOL: np.bool_,
-    Datatype.UINT8: np.uint8,
-    Datatype.UINT16: np.uint16,
-    Datatype.UINT32: np.uint32,
-    Datatype.UINT64: np.uint64,
-    Datatype.INT8: np.int8,
-    Datatype.INT16: np.int16,
-    Datatype.INT32: np.int32,
-    Datatype.INT64: np.int64,
-    Datatype.FP16: np.float16,
-    Datatype.FP32: np.float32,
-    Datatype.FP64: np.float64,
-    Datatype.BF16: np.uint16,
-    Datatype.BYTES: np.object_,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +73,7 @@ def generate(
 
 def known_range(signature: Signature, ranges: Mapping[str, Ranges]) -> bool:
     """Whether it is known of every number that the model takes where its training values lay."""
-    floats = [spec for spec in signature.inputs if spec.datatype in _FLOATS]
+    floats = [spec for spec in signature.inputs if spec.datatype in FLOATS]
     if signature.layout is Layout.MATRIX and floats:
         width = floats[0].shape[1] or 0
         names = signature.features or tuple(str(i) for i in range(width))
@@ -107,7 +91,7 @@ def narrow(inputs: Tensors, signature: Signature) -> dict[str, Any]:
             result[spec.name] = array
             continue
         with np.errstate(over="ignore", invalid="ignore"):
-            result[spec.name] = array.astype(NUMPY[spec.datatype], copy=False)
+            result[spec.name] = array.astype(DTYPES[spec.datatype], copy=False)
     return result
 
 
@@ -163,7 +147,7 @@ class _Maker:
     ) -> None:
         self._signature, self._ranges, self._random = signature, ranges, random
         inputs = signature.inputs
-        self.floats = [s for s in inputs if s.datatype in _FLOATS - {Datatype.BF16}]
+        self.floats = [s for s in inputs if s.datatype in FLOATS - {Datatype.BF16}]
         self.texts = [s for s in inputs if s.datatype is Datatype.BYTES]
         self.nan_allowed = any(spec.allow_nan for spec in self.floats)
         self.wide_axes = any(None in spec.shape[1:] for spec in inputs)
@@ -223,10 +207,10 @@ class _Maker:
             return self._choose(texts, shape)
         if values and not isinstance(values[0], str):
             chosen = self._random.choice(np.asarray(values, np.float64), shape)
-            return chosen if spec.datatype in _FLOATS else chosen.astype(NUMPY[spec.datatype])
+            return chosen if spec.datatype in FLOATS else chosen.astype(DTYPES[spec.datatype])
         if spec.datatype is Datatype.BOOL:
             return self._random.random(shape) < 0.5
-        if spec.datatype in _FLOATS:
+        if spec.datatype in FLOATS:
             return self._reals(known, shape, spec.datatype)
         return self._integers(spec.datatype, known, shape)
 
@@ -242,11 +226,11 @@ class _Maker:
         return values
 
     def _integers(self, datatype: Datatype, known: Ranges, shape: tuple[int, ...]) -> Any:
-        bounds = np.iinfo(NUMPY[datatype])
+        bounds = np.iinfo(DTYPES[datatype])
         low = int(known.low) if known.low is not None else 0
         high = int(known.high) if known.high is not None else max(low, 1)
         low, high = max(low, int(bounds.min)), min(high, int(bounds.max))
-        return self._random.integers(low, high, shape, dtype=NUMPY[datatype], endpoint=True)
+        return self._random.integers(low, high, shape, dtype=DTYPES[datatype], endpoint=True)
 
     def _choose(self, texts: list[bytes], shape: tuple[int, ...]) -> Any:
         pool = np.empty(len(texts), dtype=object)

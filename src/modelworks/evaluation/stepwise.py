@@ -9,7 +9,7 @@ from modelworks.core.imports import Ranges
 from modelworks.core.outer import Part, Plan, Target
 from modelworks.core.steps import InputSteps, OneHot, Scaling
 from modelworks.core.tensor import Datatype, Tensors
-from modelworks.evaluation.probes import NUMPY
+from modelworks.protocol.tensors import DTYPES
 
 
 def reference(plan: Plan, inputs: Tensors) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _target(target: Target, inputs: Tensors) -> Any:
     if target.order:
         array = array[:, list(target.order)]
     with np.errstate(over="ignore", invalid="ignore"):
-        return array.astype(NUMPY[wanted], copy=False)
+        return array.astype(DTYPES[wanted], copy=False)
 
 
 def _part(part: Part, inputs: Tensors) -> Any:

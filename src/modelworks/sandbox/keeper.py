@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from modelworks.core.errors import ModelworksError, UnavailableError
+from modelworks.core.errors import UNLOADED, ModelworksError, UnavailableError
 from modelworks.sandbox.program import Program, Started
 from modelworks.sandbox.worker import Worker
 
@@ -83,7 +83,7 @@ class Keeper:
         """End the process and whoever starts it again. Twice is quiet."""
         with self._lock:
             self._stop.set()
-            self._why = "the model was unloaded while this request waited; try again"
+            self._why = UNLOADED
         self._fallen.set()
         self._worker.close()
         if threading.current_thread() is not self._keeping:

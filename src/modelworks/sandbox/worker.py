@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from modelworks.core import codec
 from modelworks.core.errors import (
+    UNLOADED,
     CrashedError,
     DeadlineError,
     InvalidError,
@@ -328,7 +329,7 @@ class Worker:
         watched.hung_up()
         watched.ended.wait(_GRACE_S)
         if watched.dismissed:
-            return UnavailableError("the model was unloaded while this request waited; try again")
+            return UnavailableError(UNLOADED)
         reason = watched.reason or "does not answer"
         if loading:
             return CrashedError(f"the model's process {reason}")

@@ -9,6 +9,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from modelworks.core.errors import (
+    UNLOADED,
     CrashedError,
     InvalidError,
     RefusedError,
@@ -54,7 +55,7 @@ class LiteRtSession:
         """Run once; see `core.seams.Session.infer`."""
         graph = self._graph
         if graph is None:
-            raise UnavailableError("the model was unloaded while this request waited; try again")
+            raise UnavailableError(UNLOADED)
         given = conform(inputs, self.signature)
         if any(array.size == 0 for array in given.values()):
             return nothing(given, self.signature)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from modelworks.core.errors import InvalidError, RefusedError, UnavailableError
+from modelworks.core.errors import UNLOADED, InvalidError, RefusedError, UnavailableError
 from modelworks.core.native import NATIVE, NativeModel, read_native
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Signature, Tensors, TensorSpec
@@ -78,7 +78,7 @@ class NativeSession:
     @property
     def _open(self) -> Keeper:
         if self._keeper is None:
-            raise UnavailableError("the model was unloaded while this request waited; try again")
+            raise UnavailableError(UNLOADED)
         return self._keeper
 
     def _refuse_names(self, inputs: Tensors) -> None:

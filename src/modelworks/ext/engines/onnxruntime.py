@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import onnxruntime as ort
 
-from modelworks.core.errors import CrashedError, InvalidError, UnavailableError
+from modelworks.core.errors import UNLOADED, CrashedError, InvalidError, UnavailableError
 from modelworks.core.seams import EngineOptions, Session
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
 from modelworks.ext.engines import arena
@@ -81,7 +81,7 @@ class OnnxRuntimeSession:
         """Run once; see `core.seams.Session.infer`."""
         session = self._session
         if session is None:
-            raise UnavailableError("the model was unloaded while this request waited; try again")
+            raise UnavailableError(UNLOADED)
         if self._text_inputs:
             inputs = self._with_text(inputs)
         try:
@@ -140,7 +140,7 @@ class OnnxRuntimeSession:
 
 
 def _unloaded(*_: Any) -> Sequence[Any]:
-    raise UnavailableError("the model was unloaded while this request waited; try again")
+    raise UnavailableError(UNLOADED)
 
 
 class OnnxRuntimeEngine:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from modelworks.core.errors import CrashedError, InvalidError, UnavailableError
+from modelworks.core.errors import UNLOADED, CrashedError, InvalidError, UnavailableError
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
 from modelworks.ext.engines.agreement import (
@@ -79,7 +79,7 @@ class OpenVinoSession:
         """Run once; see `core.seams.Session.infer`."""
         request = self._request
         if request is None:
-            raise UnavailableError("the model was unloaded while this request waited; try again")
+            raise UnavailableError(UNLOADED)
         given = conform(inputs, self.signature)
         if any(array.size == 0 for array in given.values()):
             return nothing(given, self.signature)

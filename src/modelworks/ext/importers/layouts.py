@@ -9,8 +9,7 @@ from modelworks.core.tensor import Datatype, Layout, Signature, Tensors, TensorS
 from modelworks.ext.importers import samples
 from modelworks.ext.importers.samples import Sample
 from modelworks.plugins.load import load
-
-_FLOATS = {Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16}
+from modelworks.protocol.tensors import FLOATS
 
 
 def seen_by(engine: str, path: Path) -> Signature:
@@ -70,7 +69,7 @@ def of_network(
         len(inputs) == 1
         and len(only.shape) == 2
         and only.shape[1] is not None
-        and only.datatype in _FLOATS
+        and only.datatype in FLOATS
     )
     if wanted is Layout.COLUMNS or (wanted is Layout.MATRIX and not tabular):
         raise InvalidError("this network takes tensors, not columns", field="layout")

@@ -73,7 +73,7 @@ def _arguments(function: Callable[..., Any]) -> int:
 def named(answer: Any, names: list[str]) -> dict[str, Any]:
     """What `predict` returned, as arrays by name.
 
-    A dictionary has names already; a tuple or a list of arrays has those of the signature, in
+    A dictionary has names already; a tuple of arrays has those of the signature, in
     order; one array is the only output.
     """
     if hasattr(answer, "keys"):
