@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import properties  # noqa: F401 - loads the profile that property tests run with
 import store_servers
 from modelworks.core.home import Home, Stores
 
@@ -17,6 +18,15 @@ TESTS = Path(__file__).resolve().parent
 def home(tmp_path: Path) -> Home:
     """An empty data folder."""
     return Home(tmp_path / "home").create()
+
+
+@pytest.fixture(scope="session")
+def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file with 24 MB of weights, made once."""
+    from modelworks.testing import onnx_models
+
+    path = tmp_path_factory.mktemp("heavy") / "heavy.onnx"
+    return onnx_models.heavy(path, layers=6, width=1024)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +64,7 @@ def postgres_url(postgres_server):
         yield url
 
 
-@pytest.fixture(params=["sqlite+folder", "postgresql+s3"])
+@pytest.fixture(params=["sqlite+folder", pytest.param("postgresql+s3", marks=pytest.mark.real)])
 def stores(request) -> Stores:
     """Where a registry keeps its things: once on this machine alone, once in servers."""
     if request.param == "sqlite+folder":

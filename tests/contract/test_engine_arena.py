@@ -2,7 +2,6 @@
 
 import resource
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from onnx import TensorProto, helper, save
 
 from modelworks.core.seams import EngineOptions
 from modelworks.ext.engines.onnxruntime import OnnxRuntimeEngine
+from modelworks.testing.fresh import told
 
 pytestmark = pytest.mark.contract
 MB = 2**20
@@ -31,16 +31,38 @@ def wide(path, megabytes):
     return path
 
 
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
-
+_CALLS = """
+import json, os, resource, sys
+from pathlib import Path
+import numpy as np
+from modelworks.core.seams import EngineOptions
+from modelworks.ext.engines.onnxruntime import OnnxRuntimeEngine
+from modelworks.sandbox.vigil import resident
 
 def faults(session, times):
-    """Pages touched for the first time by so many calls."""
+    "Pages touched for the first time by so many calls."
     before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
     for _ in range(times):
         session.infer({"x": np.zeros(1, np.float32)})
     return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+sessions = [OnnxRuntimeEngine().load(Path(path), EngineOptions()) for path in sys.argv[1:]]
+"""
+_ONE = """
+before = resident(os.getpid())
+faults(sessions[0], 2)
+held = resident(os.getpid())
+anew = faults(sessions[0], 5)
+sessions[0].close()
+print(json.dumps([before, held, anew, resident(os.getpid())]))
+"""
+_SHARED = """
+faults(sessions[0], 2)
+before = resident(os.getpid())
+for session in sessions[1:]:
+    faults(session, 2)
+print(json.dumps([before, resident(os.getpid())]))
+"""
 
 
 def load(path, **extra):
@@ -48,25 +70,16 @@ def load(path, **extra):
 
 
 def test_calls_touch_no_page_anew_and_the_memory_comes_back(tmp_path):
-    path = wide(tmp_path / "wide.onnx", 48)
-    session = load(path)
-    before = resident()
-    faults(session, 2)
-    assert resident() - before > 40 * MB  # it is kept from call to call
-    assert faults(session, 5) < 48 * MB // PAGE
-    session.close()
-    assert resident() - before < 20 * MB
+    before, held, anew, after = told(_CALLS + _ONE, wide(tmp_path / "wide.onnx", 48))
+    assert held - before > 40 * MB  # it is kept from call to call
+    assert anew < 48 * MB // PAGE
+    assert after - before < 20 * MB
 
 
 def test_models_share_what_one_of_them_needs_at_a_time(tmp_path):
-    sessions = [load(wide(tmp_path / f"{i}.onnx", 32)) for i in range(4)]
-    faults(sessions[0], 2)
-    before = resident()
-    for session in sessions[1:]:
-        faults(session, 2)
-    assert resident() - before < 32 * MB
-    for session in sessions:
-        session.close()
+    paths = [wide(tmp_path / f"{i}.onnx", 32) for i in range(4)]
+    before, held = told(_CALLS + _SHARED, *paths)
+    assert held - before < 32 * MB
 
 
 def test_one_leaves_while_another_computes(tmp_path):
@@ -87,7 +100,7 @@ def test_one_leaves_while_another_computes(tmp_path):
     path = wide(tmp_path / "leaving.onnx", 4)
     for _ in range(20):
         leaving = load(path)
-        faults(leaving, 1)
+        leaving.infer({"x": np.zeros(1, np.float32)})
         leaving.close()
     over.set()
     thread.join()

@@ -36,7 +36,7 @@ class Apart:
 
 class TestIsolated(EngineContract):
     @pytest.fixture
-    def case(self, tmp_path):
+    def case(self, tmp_path, heavy):
         model = models.double(tmp_path / "model.onnx")
         whole = model.read_bytes()
         broken = {
@@ -56,8 +56,7 @@ class TestIsolated(EngineContract):
                 "x": np.random.default_rng(rows).random((rows, 3), dtype=np.float32)
             },
             broken=files,
-            weighty=models.heavy(tmp_path / "heavy.onnx", layers=6, width=1024),
-            resident=lambda: 0,
+            weighty=heavy,
         )
 
     def test_close_gives_the_memory_back(self, case):

@@ -1,10 +1,8 @@
 """LiteRT against the engine contract, and what is its own: quantized files, states, damage."""
 
-import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import flatbuffers
 import numpy as np
@@ -23,10 +21,6 @@ pytestmark = [pytest.mark.contract, pytest.mark.real, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def files():
     return environments.made("TensorFlow 2.21", environments.TENSORFLOW, "litert_files.py")
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def load(path, **options):
@@ -66,7 +60,6 @@ class TestLiteRt(EngineContract):
             },
             broken=paths,
             weighty=files / "heavy.tflite",
-            resident=resident,
         )
 
 

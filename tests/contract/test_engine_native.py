@@ -68,7 +68,6 @@ class TestNative(EngineContract):
             },
             broken=broken,
             weighty=artifact(tmp_path / "weighty", HEAVY),
-            resident=lambda: 0,
         )
 
     def test_close_gives_the_memory_back(self, case):

@@ -1,8 +1,5 @@
 """onnxruntime against the engine contract, and what is its own: datatypes, strings, refusals."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
@@ -18,13 +15,9 @@ from modelworks.testing.engines import EngineCase, EngineContract, one_line
 pytestmark = pytest.mark.contract
 
 
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 class TestOnnxRuntime(EngineContract):
     @pytest.fixture
-    def case(self, tmp_path):
+    def case(self, tmp_path, heavy):
         model = models.double(tmp_path / "model.onnx")
         whole = model.read_bytes()
         broken = {
@@ -49,8 +42,7 @@ class TestOnnxRuntime(EngineContract):
                 "x": np.random.default_rng(rows).random((rows, 3), dtype=np.float32)
             },
             broken=files,
-            weighty=models.heavy(tmp_path / "heavy.onnx", layers=6, width=1024),
-            resident=resident,
+            weighty=heavy,
         )
 
 

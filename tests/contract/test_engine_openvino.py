@@ -23,10 +23,6 @@ def files():
     return environments.made_here("openvino_files.py")
 
 
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def load(path, **options):
     return plugins.load("engines", "openvino")().load(path, EngineOptions(**options))
 
@@ -70,7 +66,6 @@ class TestOpenVino(EngineContract):
             },
             broken=paths,
             weighty=Weighty(files / "heavy.xml"),
-            resident=resident,
         )
 
 

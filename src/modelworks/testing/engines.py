@@ -7,7 +7,6 @@ A plug-in's test file is a fixture:
         def case(self, tmp_path): ...
 """
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,31 @@ import pytest
 from modelworks.core.errors import InvalidError, ModelworksError
 from modelworks.core.seams import Engine, EngineOptions
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.testing.fresh import told
 
 LONGEST_MESSAGE = 500
+# The small model first: what the engine's library keeps for good is there before the weights come.
+_ROUNDS = """
+import gc, json, os, sys
+from pathlib import Path
+from modelworks.core.seams import EngineOptions
+from modelworks.plugins.load import load
+from modelworks.sandbox.vigil import resident
+
+def once(path):
+    session = engine.load(Path(path), EngineOptions())
+    held = resident(os.getpid())
+    session.close()
+    gc.collect()
+    return held
+
+name, small, weighty = sys.argv[1:]
+engine = load("engines", name)()
+once(small)
+before = resident(os.getpid())
+held = [once(weighty) for _ in range(5)]
+print(json.dumps([before, held, resident(os.getpid())]))
+"""
 
 
 @dataclass(frozen=True)
@@ -33,7 +55,6 @@ class EngineCase:
         inputs: makes inputs of so many rows.
         broken: files that must be refused, by what is wrong with them.
         weighty: a file of at least 20 MB of weights.
-        resident: this process's resident bytes.
     """
 
     engine: Engine
@@ -41,7 +62,6 @@ class EngineCase:
     inputs: Callable[[int], dict[str, Any]]
     broken: dict[str, Path]
     weighty: Path
-    resident: Callable[[], int]
 
 
 def one_line(error: ModelworksError) -> bool:
@@ -137,18 +157,8 @@ class EngineContract:
             session.infer(case.inputs(1))
 
     def test_close_gives_the_memory_back(self, case: EngineCase) -> None:
-        def once() -> int:
-            session = case.engine.load(case.weighty, EngineOptions())
-            held = case.resident()
-            session.close()
-            return held
-
-        once()
-        gc.collect()
-        before = case.resident()
-        held = max(once() for _ in range(4))
-        gc.collect()
-        after = case.resident()
+        """In a process of its own, where the entry point of the engine's name is loaded."""
+        before, held, after = told(_ROUNDS, case.engine.name, case.model, case.weighty)
         size = case.weighty.stat().st_size
-        assert held - before > size / 2
+        assert min(held) - before > size / 2
         assert after - before < size / 2

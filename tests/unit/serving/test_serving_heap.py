@@ -1,11 +1,11 @@
 """A server's freed memory serves its next request."""
 
-import subprocess
 import sys
 
 import pytest
 
 from modelworks.serving.heap import keep_freed
+from modelworks.testing.fresh import told
 
 pytestmark = pytest.mark.unit
 _TOUCHED = """
@@ -24,21 +24,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def touched(how):
-    ended = subprocess.run(
-        [sys.executable, "-c", _TOUCHED, how],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        env={"PATH": "/usr/bin:/bin"},
-    )
-    return int(ended.stdout)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's own call")
 def test_freed_pages_are_used_again():
-    assert touched("kept") < 1000 < touched("as ever")
+    untuned = {"PATH": "/usr/bin:/bin"}
+    kept, as_ever = (told(_TOUCHED, how, environment=untuned) for how in ("kept", "as ever"))
+    assert kept < 1000 < as_ever
 
 
 def test_elsewhere_it_says_so(monkeypatch):
