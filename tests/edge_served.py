@@ -99,7 +99,7 @@ class Served:
     def drain(self, seconds: float) -> None:
         asyncio.run_coroutine_threadsafe(self.listener.drain(seconds), self.loop).result(60)
 
-    def until(self, condition, seconds: float = 8.0) -> None:
+    def until(self, condition, seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "what was waited for did not come"

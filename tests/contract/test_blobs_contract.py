@@ -23,8 +23,8 @@ from modelworks.core.model import Artifact
 
 pytestmark = pytest.mark.timeout(900)  # servers come with the first test
 
-# The two whose servers are heavy to start run once, with the real parts.
-S3 = pytest.param("s3", marks=pytest.mark.contract)
+# Those that have servers run with the real parts.
+S3 = pytest.param("s3", marks=pytest.mark.real)
 GCS = pytest.param("gcs", marks=pytest.mark.real)
 AZURE = pytest.param("azure", marks=pytest.mark.real)
 STORES = [pytest.param("folder", marks=pytest.mark.contract), S3, GCS, AZURE]

@@ -21,7 +21,7 @@ from modelworks.db import failures, postgres, schema
 from modelworks.db.engine import open_database
 from modelworks.db.tables import Base, ModelRow, VersionRow
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.real]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from modelworks.db.tables import AliasRow, Base, ModelRow
 pytestmark = pytest.mark.unit
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
 def place(request, tmp_path):
     """An address of an empty database, of both kinds."""
     if request.param == "sqlite":

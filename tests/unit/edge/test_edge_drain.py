@@ -13,6 +13,8 @@ from modelworks.edge.limits import Limits
 pytestmark = pytest.mark.unit
 
 LIMITS = Limits(drain_linger_s=0.15)
+# A client that a busy machine lets wait between its connection and its request is in time, too.
+PATIENT = Limits(drain_linger_s=3)
 ONE = b"GET /soon HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /soon HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
@@ -23,7 +25,6 @@ class Load:
     def __init__(self, port: int) -> None:
         self.port = port
         self.ended = Counter()
-        self.stop = threading.Event()
         self.threads = []
 
     def begin(self, kept: int, single: int) -> None:
@@ -33,12 +34,13 @@ class Load:
             thread.start()
 
     def join(self) -> None:
+        """Each ends by itself when nobody listens any more."""
         for thread in self.threads:
             thread.join(60)
             assert not thread.is_alive()
 
     def run(self, kind) -> None:
-        while not self.stop.is_set():
+        while True:
             try:
                 sock = socket.create_connection(("127.0.0.1", self.port), timeout=20)
             except ConnectionRefusedError:
@@ -52,7 +54,7 @@ class Load:
 
     def kept(self, sock) -> None:
         """One request after the other until the server says close."""
-        while not self.stop.is_set():
+        while True:
             sock.sendall(ONE)
             answer = self.read(sock)
             if b"Connection: close" in answer:
@@ -75,7 +77,7 @@ class Load:
 
 
 def drain_under_load(serve, kept: int, single: int, *, uvloop: bool = True) -> Counter:
-    served = serve(LIMITS, uvloop=uvloop)
+    served = serve(PATIENT, uvloop=uvloop)
     plain = served.handle
 
     def handle(exchange) -> None:
@@ -87,11 +89,10 @@ def drain_under_load(serve, kept: int, single: int, *, uvloop: bool = True) -> C
     served.listener._hub.handler = handle
     load = Load(served.port)
     load.begin(kept, single)
-    time.sleep(0.3)
+    served.until(lambda: load.ended["answered"] > 100)
     served.drain(20)
     assert served.listener.connections == 0
     assert served.listener.in_flight == 0
-    load.stop.set()
     load.join()
     return load.ended
 
@@ -101,14 +102,13 @@ def test_no_request_is_lost_under_load(serve):
         ended = drain_under_load(serve, kept=16, single=16)
         lost = {name: count for name, count in ended.items() if name.startswith("lost")}
         assert not lost, ended
-        assert ended["answered"] > 100
-        assert ended["refused"] > 0
+        assert ended["refused"] == 32
 
 
 def test_no_request_is_lost_on_the_plain_loop_either(serve):
     ended = drain_under_load(serve, kept=8, single=8, uvloop=False)
     assert not {name for name in ended if name.startswith("lost")}, ended
-    assert ended["answered"] > 50
+    assert ended["refused"] == 16
 
 
 def test_an_idle_connection_is_closed_soon(serve):
@@ -124,13 +124,13 @@ def test_an_idle_connection_is_closed_soon(serve):
 
 
 def test_a_request_that_comes_during_the_drain_is_answered(serve):
-    served = serve(LIMITS)
+    served = serve(PATIENT)
     with served.connect() as kept, served.connect() as fresh:
         kept.sendall(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n")
         assert kept.recv(1000).endswith(b"GET /ok? ")
         drain = threading.Thread(target=served.drain, args=(20,))
         drain.start()
-        time.sleep(0.1)
+        served.until(lambda: served.listener.draining)
         for sock in (kept, fresh):
             sock.sendall(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n")
             answer = sock.recv(1000)

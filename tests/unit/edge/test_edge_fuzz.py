@@ -5,12 +5,13 @@ import logging
 
 import httptools
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from modelworks.edge.chunks import ChunkDecoder
 from modelworks.edge.head import Head, Refusal, parse_head
 from modelworks.edge.limits import Limits
+from properties import examples
 
 pytestmark = pytest.mark.unit
 
@@ -51,9 +52,7 @@ def complaints():
     logging.getLogger().removeHandler(handler)
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.one_of(mutated(), st.binary(max_size=200)), pieces=st.integers(1, 5))
 def test_anything_on_the_wire(served, complaints, data, pieces):
     answer = b""
@@ -86,7 +85,7 @@ CHUNK_PIECES = (
 )
 
 
-@settings(max_examples=600, deadline=None)
+@examples(300)
 @given(
     pieces=st.lists(st.one_of(st.sampled_from(CHUNK_PIECES), st.binary(max_size=3)), max_size=6),
     step=st.integers(1, 7),
@@ -112,7 +111,7 @@ def test_chunks_are_read_as_llhttp_reads_them_or_refused(pieces, step):
     assert decoder.held == len(oracle.body)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(250)
 @given(data=mutated())
 def test_a_head_is_parsed_or_refused(data):
     end = data.find(b"\r\n\r\n") + 4

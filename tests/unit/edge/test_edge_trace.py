@@ -3,7 +3,7 @@
 import uuid
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_served import Served
@@ -12,6 +12,7 @@ from exchanges.kinds import GET, LIMITS, POST, H, sized, statuses
 from modelworks.edge.head import Refusal, parse_head
 from modelworks.edge.trace import TraceContext, request_id_of, trace_of
 from modelworks.edge.varying import Shapes
+from properties import examples
 
 pytestmark = pytest.mark.unit
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -162,7 +163,7 @@ def known() -> Shapes:
     return shapes
 
 
-@settings(max_examples=400, deadline=None)
+@examples(200)
 @given(
     trace=st.one_of(st.binary(max_size=8), st.from_regex(rb"[!-~]{1,60}", fullmatch=True)),
     name=st.one_of(st.binary(max_size=8), st.from_regex(rb"[!-~]{1,60}", fullmatch=True)),

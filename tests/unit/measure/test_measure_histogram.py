@@ -4,16 +4,17 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelworks.core.errors import InvalidError
 from modelworks.measure.histogram import RESOLUTION, Histogram
+from properties import examples
 
 pytestmark = pytest.mark.unit
 TIMES = st.lists(st.integers(0, 2**42 - 1), min_size=1, max_size=300)
 PERCENTS = (0.1, 1, 50, 90, 99, 99.9, 100)
-FEW = settings(deadline=None, max_examples=40)
+FEW = examples(40)
 
 
 def filled(values) -> Histogram:

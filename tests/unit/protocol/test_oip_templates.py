@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelworks.core.errors import InvalidError, ModelworksError
@@ -17,6 +17,7 @@ from modelworks.protocol.oip.caller import build_request
 from modelworks.protocol.oip.request import InferRequest, RequestedOutput
 from modelworks.protocol.oip.templates import RequestReader
 from modelworks.protocol.tensors import DTYPES
+from properties import examples
 
 pytestmark = pytest.mark.unit
 
@@ -160,7 +161,7 @@ NUMBERS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(st.lists(NUMBERS, min_size=1, max_size=6), st.sampled_from(list(Datatype)))
 def test_any_numbers_read_as_the_general_way(lists, datatype):
     of = signature(datatype)
@@ -205,7 +206,7 @@ def test_no_request_reaches_into_its_neighbours(pair):
         np.testing.assert_array_equal(found["x"][place : place + 1], wanted)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(st.lists(st.text(alphabet='123.,[]"{}: \\e-tn', max_size=8), min_size=1, max_size=5))
 def test_no_text_reaches_into_its_neighbours(texts):
     bodies = [frame(text.encode()) for text in texts]
@@ -288,7 +289,7 @@ def split(results, rows):
 PLAIN = [d for d in Datatype if d not in {Datatype.BYTES, Datatype.FP16, Datatype.BF16}]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(100)
 @given(
     st.lists(
         st.tuples(st.sampled_from(PLAIN), st.lists(st.integers(1, 3), max_size=3)),

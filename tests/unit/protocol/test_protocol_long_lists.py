@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelworks.core.errors import InvalidError
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.protocol.oip import decode_request, long_lists, request
+from properties import examples
 
 pytestmark = pytest.mark.unit
 SIZE = 4096
@@ -34,7 +35,7 @@ def general(monkeypatch, data, kind):
 
 
 @pytest.mark.parametrize("datatype", [Datatype.FP32, Datatype.FP64])
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(values=st.lists(st.one_of(st.floats(-3e38, 3e38), st.integers(-(2**60), 2**60)), max_size=9))
 def test_the_numbers_are_those_of_the_general_way(datatype, values):
     numbers = (values or [0.1]) * SIZE

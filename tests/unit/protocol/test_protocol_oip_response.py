@@ -7,7 +7,7 @@ import string
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -21,6 +21,7 @@ from modelworks.protocol.oip import (
 )
 from modelworks.protocol.oip.caller import build_request, datatype_of, read_response
 from modelworks.protocol.tensors import DTYPES
+from properties import examples
 
 pytestmark = pytest.mark.unit
 
@@ -195,14 +196,14 @@ def check_round_trip(data, datatype: Datatype, *, binary: bool) -> None:
 
 
 @pytest.mark.parametrize("datatype", list(Datatype))
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(data=st.data())
 def test_there_and_back_in_binary(datatype, data):
     check_round_trip(data, datatype, binary=True)
 
 
 @pytest.mark.parametrize("datatype", [t for t in Datatype if t not in {"FP16", "BF16"}])
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(data=st.data())
 def test_there_and_back_in_json(datatype, data):
     check_round_trip(data, datatype, binary=False)
@@ -328,13 +329,13 @@ def quietly(body: bytes, length: int | None) -> None:
         assert request.inputs["x"].dtype == np.float32
 
 
-@settings(max_examples=120, deadline=None)
+@examples(60)
 @given(body=JSON, length=st.none() | st.integers(-1, 60))
 def test_any_json(body, length):
     quietly(json.dumps(body).encode(), length)
 
 
-@settings(max_examples=120, deadline=None)
+@examples(60)
 @given(data=st.data())
 def test_a_valid_request_with_one_part_replaced(data):
     document = json.loads(json.dumps(VALID))
@@ -353,7 +354,7 @@ def test_a_valid_request_with_one_part_replaced(data):
     quietly(json.dumps(document).encode(), None)
 
 
-@settings(max_examples=120, deadline=None)
+@examples(60)
 @given(data=st.data())
 def test_mutated_binary_requests(data):
     inputs = {
@@ -368,7 +369,6 @@ def test_mutated_binary_requests(data):
     quietly(body, length)
 
 
-@settings(max_examples=80, deadline=None)
 @given(body=st.binary(max_size=60), length=st.none() | st.integers(0, 60))
 def test_any_bytes(body, length):
     quietly(body, length)

@@ -4,13 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
 from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
 from modelworks.protocol.predictions import encode_predictions, predictions
 from modelworks.protocol.rows import decode_rows
+from properties import examples
 
 pytestmark = pytest.mark.unit
 
@@ -229,7 +230,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@examples(120)
 @given(data=JSON, signature=st.sampled_from([MATRIX, GAPS, COLUMNS, TENSORS, IMAGE]))
 def test_any_json(data, signature):
     try:

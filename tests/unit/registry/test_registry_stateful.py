@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -25,6 +24,7 @@ from modelworks.db.engine import open_database
 from modelworks.db.tables import Base
 from modelworks.registry.service import Registry
 from modelworks.testing.candidates import candidate, signature
+from properties import examples
 
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(600)]  # servers come with the first test
 
@@ -200,11 +200,5 @@ def test_whatever_the_order_of_verbs(stores):
     rounds = itertools.count()
     run_state_machine_as_test(
         lambda: RegistryMachine(stores, next(rounds)),
-        settings=settings(
-            max_examples=8 if stores.database else 25,
-            stateful_step_count=15,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
+        settings=examples(6 if stores.database else 12, stateful_step_count=15),
     )

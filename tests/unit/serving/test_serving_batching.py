@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelworks.core.errors import (
@@ -23,6 +23,7 @@ from modelworks.serving.batcher import Batcher, Member, answer_each
 from modelworks.serving.cost import INLINE_NS, Cost
 from modelworks.serving.execute import Cut
 from modelworks.serving.shapes import Padder
+from properties import examples
 from virtual_loop import SimulatedThread, play
 
 pytestmark = pytest.mark.unit
@@ -506,7 +507,7 @@ def truly_cut(call, left, bench, sizes):
     }.get(cut, True)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(200)
 @given(OPERATIONS, LIMITS, st.sampled_from([FAST, SLOW]))
 def test_everybody_is_answered_once_and_rightly_whatever_happens(operations, limits, cost_ns):
     async def main(loop):
@@ -529,7 +530,7 @@ def test_everybody_is_answered_once_and_rightly_whatever_happens(operations, lim
     play(main)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(40)
 @given(OPERATIONS, st.integers(2, 9), st.sampled_from([1, 10]), st.sampled_from([1, 3]))
 def test_an_engine_is_never_idle_for_longer_than_the_delay_while_somebody_waits(
     operations, size, delay, levels

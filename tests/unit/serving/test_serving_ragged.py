@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelworks.core import codec
@@ -22,6 +22,7 @@ from modelworks.serving.loading import load_model
 from modelworks.serving.models import ModelTable
 from modelworks.serving.shapes import Padder, TextLengths, bucket, problem_of
 from modelworks.testing import onnx_models as models
+from properties import examples
 
 pytestmark = pytest.mark.unit
 MASK = Ragged("attention_mask")
@@ -69,7 +70,7 @@ def test_a_declared_mask_is_proved_and_outputs_that_are_as_long_are_known(loaded
     assert 1.1 <= padder.growth <= 2.0
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.lists(
         st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(0, 3)), min_size=1, max_size=12
