@@ -13,14 +13,13 @@ from time import monotonic
 from typing import cast
 
 from modelworks.edge.answer import BODILESS, CONTINUE, JSON, error_body
-from modelworks.edge.body import SizedBody
-from modelworks.edge.chunks import ChunkDecoder
 from modelworks.edge.exchange import Headers
-from modelworks.edge.head import Head, Refusal, check_partial, parse_head
+from modelworks.edge.head import Head, Refusal, check_partial
 from modelworks.edge.hub import Hub
 from modelworks.edge.inflate import inflate
 from modelworks.edge.kernel import unread_bytes
 from modelworks.edge.pace import Outflow, body_is_late, idle_is_over
+from modelworks.edge.receiving import Receiving
 from modelworks.edge.request import Echoing, Request
 
 _log = logging.getLogger(__name__)
@@ -41,26 +40,15 @@ class State(StrEnum):
 _HEAD, _LAST = State.HEAD, State.LAST  # a name is found faster than an attribute of an enum
 
 
-class Connection(asyncio.Protocol):
-    """The protocol of one accepted socket."""
+class Connection:
+    """The protocol of one accepted socket.
+
+    An `asyncio.Protocol` in all but its base class: with that it could not be compiled.
+    """
 
     __slots__ = (
-        "_active",
-        "_body",
-        "_buffer",
-        "_continue",
-        "_eof",
-        "_fresh",
-        "_head",
-        "_hub",
-        "_outflow",
-        "_partial",
-        "_queue",
-        "_reading",
-        "_received",
-        "_since",
-        "_transport",
-        "state",
+        *("_active", "_buffer", "_continue", "_eof", "_fresh", "_head", "_hub", "_outflow"),
+        *("_partial", "_queue", "_reading", "_receiving", "_since", "_transport", "state"),
     )
 
     _transport: asyncio.Transport
@@ -77,8 +65,7 @@ class Connection(asyncio.Protocol):
         self._buffer = b""  # read and not yet used: a partial head, or requests held back
         self._partial = False  # the buffer is the beginning of a head
         self._head = _EDGE_HEAD
-        self._body: SizedBody | ChunkDecoder | None = None
-        self._received = 0  # bytes of the present body, as counted in the hub
+        self._receiving = Receiving(hub)
         self._continue = False  # a `100 Continue` is owed behind earlier answers
         self._reading = True
         self._outflow = Outflow()
@@ -102,7 +89,7 @@ class Connection(asyncio.Protocol):
         del exc
         self.state = State.CLOSED
         self._hub.connections.discard(self)
-        self._drop_body()
+        self._receiving.end()
         waiting, self._queue = self._queue, deque()
         self._hub.in_flight -= len(waiting)
         for request in waiting:
@@ -155,6 +142,14 @@ class Connection(asyncio.Protocol):
             self._buffer = b""
         self._consume(data)
 
+    def body_grew(self) -> None:
+        """Bytes of a large body were read, past `data_received`."""
+        self._active = self._hub.now
+        try:
+            self._take_body(b"", 0)
+        except Refusal as refusal:
+            self._refuse(refusal)
+
     # -- requests
 
     def _consume(self, data: bytes) -> None:
@@ -179,7 +174,7 @@ class Connection(asyncio.Protocol):
         if end == 3 or data[position] == 13:  # no end, or an empty line (CR) first
             return self._take_partial(data, position)
         raw = data[position:end]
-        self._head = head = self._parse(raw)
+        self._head = head = self._hub.read(raw)
         self._partial = False
         stop = end + head.length
         if end <= stop <= len(data):
@@ -187,16 +182,6 @@ class Connection(asyncio.Protocol):
             return stop
         self._begin_body(head, waiting=end == len(data))
         return end
-
-    def _parse(self, raw: bytes) -> Head:
-        hub = self._hub
-        head = hub.heads.get(raw) or hub.shapes.read(raw)
-        if head is None:
-            if len(raw) > hub.limits.max_header_bytes:
-                check_partial(raw, hub.limits)
-            head = parse_head(raw, hub.limits)
-            hub.remember(raw, head)
-        return head
 
     def _take_partial(self, data: bytes, position: int) -> int:
         """Keep the beginning of a head; refuse at once what can never become one."""
@@ -217,13 +202,9 @@ class Connection(asyncio.Protocol):
         return size
 
     def _begin_body(self, head: Head, *, waiting: bool) -> None:
-        limits = self._hub.limits
         self._since = monotonic()
         self.state = State.BODY
-        if head.length < 0:
-            self._body = ChunkDecoder(limits.max_body_bytes, limits.max_header_bytes)
-        else:
-            self._body = SizedBody(head.length)
+        self._head = self._receiving.begin(head, self, self._transport)
         if head.expects and waiting:
             if self._queue:
                 self._continue = True
@@ -232,29 +213,12 @@ class Connection(asyncio.Protocol):
 
     def _take_body(self, data: bytes, position: int) -> int:
         self._continue = False
-        body = self._body
-        assert body is not None  # noqa: S101 - state BODY says so
-        position = body.feed(data, position)
-        if body.done:
-            self._drop_body()
+        position = self._receiving.feed(data, position)
+        body = self._receiving.take()
+        if body is not None:
             self.state = State.HEAD
-            made = Echoing if self._head.echo else Request
-            self._dispatch(self._head, body.body(), made)
-        else:
-            self._count_body(body.held)
+            self._dispatch(self._head, body, Echoing if self._head.echo else Request)
         return position
-
-    def _count_body(self, held: int) -> None:
-        hub = self._hub
-        hub.buffered += held - self._received
-        self._received = held
-        if hub.buffered > hub.limits.max_buffered_bytes:
-            raise Refusal(503, "too many large bodies at once", ((b"Retry-After", b"1"),))
-
-    def _drop_body(self) -> None:
-        self._hub.buffered -= self._received
-        self._received = 0
-        self._body = None
 
     def _dispatch(self, head: Head, body: bytes, made: type[Request] = Request) -> None:
         hub = self._hub
@@ -278,7 +242,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer in place of the handler, behind what is owed already; then close."""
-        self._drop_body()
+        self._receiving.drop()
         self._buffer = b""
         self._partial = self._continue = False
         self.state = State.LAST
@@ -399,7 +363,7 @@ class Connection(asyncio.Protocol):
             if taken and now - self._since > limits.linger_s:
                 self._transport.close()
         elif state is State.BODY and self._reading:
-            if body_is_late(limits, now - self._since, self._received):
+            if body_is_late(limits, now - self._since, self._receiving.received):
                 self._refuse(Refusal(408, "the body came too slowly"))
         elif self._partial and self._reading:
             if now - self._since > limits.header_timeout_s:

@@ -19,7 +19,8 @@ class Exchange(Protocol):
         path: raw target without the query, still percent-encoded: `b"/v2/models/m/infer"`.
         query: raw, without the question mark.
         headers: lower-case names; a repeated header's values are joined by `, `.
-        body: the whole body, de-chunked.
+        body: the whole body, de-chunked. A large one with binary tensors may begin with up to 15
+            spaces that the client did not send; the header that tells the JSON's length says so.
         received_ns: `time.perf_counter_ns()` when the request was complete.
         gone: the client left; nobody reads an answer, `reply` is then quiet.
         on_gone: set by whoever holds the exchange in a queue; called once when the client leaves

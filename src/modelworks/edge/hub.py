@@ -6,7 +6,7 @@ from typing import Protocol
 
 from modelworks.edge.answer import HeadWriter
 from modelworks.edge.exchange import Handler
-from modelworks.edge.head import Head
+from modelworks.edge.head import Head, check_partial, parse_head
 from modelworks.edge.limits import Limits
 from modelworks.edge.varying import Shapes
 
@@ -43,6 +43,7 @@ class Hub:
         connections: open ones, those that linger included.
         in_flight: requests handed to the handler and not yet answered.
         buffered: bytes of unfinished bodies, all connections together.
+        reserved: bytes that the large ones of them will have, as announced.
         drain_since: when draining began, on `now`'s clock; None = not draining.
     """
 
@@ -58,6 +59,7 @@ class Hub:
         "limits",
         "loop",
         "now",
+        "reserved",
         "shapes",
         "writer",
     )
@@ -75,10 +77,25 @@ class Hub:
         self._spare_of = 0.0  # as of which `now`
         self.in_flight = 0
         self.buffered = 0
+        self.reserved = 0
         self.now = time.monotonic()
         self.drain_since: float | None = None
 
-    def remember(self, raw: bytes, head: Head) -> None:
+    def read(self, raw: bytes) -> Head:
+        """What a head says, of bytes that end as one does.
+
+        Raises:
+            Refusal: it is none, or beyond the limits.
+        """
+        head = self.heads.get(raw) or self.shapes.read(raw)
+        if head is None:
+            if len(raw) > self.limits.max_header_bytes:
+                check_partial(raw, self.limits)
+            head = parse_head(raw, self.limits)
+            self._remember(raw, head)
+        return head
+
+    def _remember(self, raw: bytes, head: Head) -> None:
         """Keep a head that came once: most come again. Bounded; begins anew when full."""
         if self.shapes.keep(raw, head) or len(raw) > _KNOWN_HEAD_BYTES:
             return
