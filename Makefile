@@ -32,7 +32,8 @@ test-unit: setup debian
 	$(PYTEST) -m "(unit or contract) and not real and not long" -n 2 --dist worksteal
 
 test-real: setup debian
-	$(PYTEST) -m "(real or story) and not long"
+	$(PYTEST) -m "(real or story) and not long and not alone" -n 2 --dist loadfile
+	$(PYTEST) -m "alone and not long"
 
 test-full: setup debian
 	bash scripts/test-full.sh

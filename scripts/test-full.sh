@@ -25,7 +25,8 @@ run() { # name, pytest arguments...
 } > "$out"
 export HYPOTHESIS_PROFILE=full # ten times the examples, other ones every time
 run "unit and contract" -m "(unit or contract) and not real and not long" -n 2 --dist worksteal --timeout 900
-run "real parts and the story" -m "(real or story) and not long"
+run "real parts and the story" -m "(real or story) and not long and not alone" -n 2 --dist loadfile --timeout 900
+run "real parts that measure the machine" -m "alone and not long"
 run "long" -m "long" --timeout 1800
 cat "$out"
 exit $status

@@ -5,6 +5,7 @@ A server lives as long as the test session; every test gets a database or a buck
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import json
@@ -359,11 +360,13 @@ def _azurite() -> Path:
         missing("npm", "apt-get install npm")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelworks-tests"
     folder = cache / AZURITE.replace("@", "-")
-    if not (folder / "complete").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", AZURITE]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            missing("Azurite", f"npm install {AZURITE}: {done.stderr.strip()[-300:]}")
-        (folder / "complete").touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", AZURITE]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            if done.returncode:
+                missing("Azurite", f"npm install {AZURITE}: {done.stderr.strip()[-300:]}")
+            (folder / "complete").touch()
     return folder

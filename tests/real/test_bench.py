@@ -27,7 +27,7 @@ from modelworks.measure.target import parse_target
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 TINY = """
 import asyncio, sys, uvloop
 ANSWER = b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}"

@@ -16,7 +16,7 @@ import pytest
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 WIDTH = 256
 INPUT = {"name": "x", "shape": [1, WIDTH], "datatype": "FP32", "data": [0.5] * WIDTH}
 COMMAND = (sys.executable, "-m", "modelworks.cli.main", "explain-latency")

@@ -22,6 +22,7 @@ from tritonclient.utils import InferenceServerException  # noqa: E402
 
 pytestmark = [
     pytest.mark.real,
+    pytest.mark.alone,
     # Triton's client leaves a socket to the collector when an answer is an error.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),

@@ -7,16 +7,17 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Datatype
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server, serve_list
+from properties import examples
 
 pytestmark = pytest.mark.real
-ASKING = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+ASKING = examples(100, suppress_health_check=list(HealthCheck))
 GOOD = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
 
 

@@ -12,7 +12,7 @@ from modelworks.measure.target import parse_target
 from modelworks.testing import onnx_models
 from modelworks.testing.servers import Server, serve_list
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.alone, pytest.mark.timeout(300)]
 STEPS = 3000  # some milliseconds a call
 SECONDS = 1.5
 ATTEMPTS = 5

@@ -22,7 +22,7 @@ from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server, serve_list
 from soak_trouble import children_of, descendants_of
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 SECONDS = 25.0  # three on a quiet machine
 
 
