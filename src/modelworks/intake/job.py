@@ -33,6 +33,7 @@ from modelworks.intake.environment import Needs, needs
 from modelworks.intake.native import InsideEngine, Recorded, record
 from modelworks.plugins.load import available, load
 from modelworks.plugins.opening import open_model
+from modelworks.plugins.sniffing import ask
 from modelworks.sandbox.report import MESSAGE_LIMIT, one_line
 
 Progress = Callable[[str], None]
@@ -167,27 +168,14 @@ def recognise(file: Path, options: ImportOptions) -> tuple[Importer, Sniffed]:
     if options.importer:
         chosen: Importer = load("importers", options.importer)()
         return chosen, chosen.sniff(file) or Sniffed(chosen.formats[0], 1, runs_code=True)
-    best: tuple[Importer, Sniffed] | None = None
-    known: list[str] = []
-    absent: list[str] = []
-    for name in sorted(available("importers")):
-        try:
-            importer: Importer = load("importers", name)()
-        except (MissingExtraError, ImportError, AttributeError) as error:  # broken plug-ins too
-            absent.append(f"{name} ({error})")
-            continue
-        known += importer.formats
-        sniffed = importer.sniff(file)
-        if sniffed is not None and (best is None or sniffed.confidence > best[1].confidence):
-            best = importer, sniffed
-    if best is None:
-        missing = f"; not installed: {', '.join(absent)}" if absent else ""
+    asked = ask(file)
+    if asked.best is None:
         raise InvalidError(
             f"{file.name} is no model file that is understood here; understood are "
-            f"{', '.join(sorted(known)) or 'none'}{missing}",
+            f"{', '.join(asked.formats) or 'none'}{asked.absent}",
             field="file",
         )
-    return best
+    return asked.best
 
 
 @contextmanager

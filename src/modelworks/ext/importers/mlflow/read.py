@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from modelworks.core.errors import InvalidError, MissingExtraError
+from modelworks.core.errors import InvalidError
 from modelworks.core.imports import Imported, ImportOptions, Runtime, refuse_unread
 from modelworks.core.seams import Importer, NeedsEnvironment
 from modelworks.core.tensor import Datatype, TensorSpec
@@ -17,7 +17,7 @@ from modelworks.ext.importers.mlflow import custom, example
 from modelworks.ext.importers.mlflow.agree import agree
 from modelworks.ext.importers.mlflow.flavors import Chosen, choose, format_of
 from modelworks.ext.importers.mlflow.requirements import logged, needed
-from modelworks.plugins import load as plugins
+from modelworks.plugins.sniffing import ask
 
 _OWN_INPUTS = "torch-export"
 _SHOWN = 8
@@ -73,26 +73,13 @@ def surest(file: Path) -> Importer:
     Raises:
         InvalidError: none knows it; what is not installed is named.
     """
-    best: tuple[int, Importer] | None = None
-    absent = []
-    for name in sorted(plugins.available("importers")):
-        if name == "mlflow":
-            continue
-        try:
-            importer: Importer = plugins.load("importers", name)()
-        except (MissingExtraError, ImportError, AttributeError) as error:
-            absent.append(f"{name} ({error})")
-            continue
-        found = importer.sniff(file)
-        if found is not None and (best is None or found.confidence > best[0]):
-            best = found.confidence, importer
-    if best is None:
-        missing = f"; not installed: {', '.join(absent)}" if absent else ""
+    asked = ask(file, but="mlflow")
+    if asked.best is None:
         raise InvalidError(
-            f"{file.name}, the file of the flavour, is of no kind that is understood{missing}",
+            f"{file.name}, the file of the flavour, is of no kind that is understood{asked.absent}",
             field="file",
         )
-    return best[1]
+    return asked.best[0]
 
 
 def _custom(model: MlModel, chosen: Chosen, options: ImportOptions) -> bool:
