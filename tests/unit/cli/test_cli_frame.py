@@ -42,6 +42,8 @@ def _python(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.real
+@pytest.mark.alone
 def test_help_takes_under_150_ms_of_cpu():
     def cpu() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -213,6 +215,7 @@ def test_a_field_is_named_in_json(type_, monkeypatch):
     }
 
 
+@pytest.mark.real
 def test_a_reader_that_leaves_is_no_failure(filled):
     read, write = os.pipe()
     os.close(read)
@@ -272,6 +275,7 @@ def test_a_home_that_cannot_be_made_is_said(type_, monkeypatch, tmp_path: Path):
     assert "MODELWORKS_HOME" in done.err
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_closed_standard_streams_fail_no_command_and_are_never_a_file_of_ours(closed, tmp_path):
     """The first file opened would take the number of stdout, and be printed into."""
