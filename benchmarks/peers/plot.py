@@ -10,12 +10,15 @@ from html import escape
 from benchmarks.peers import ratios, report
 from benchmarks.peers.models import TITLES
 
-ROW, TITLE, GAP = 20, 48, 24
-LABELS, PANEL, MARGIN = 220, 330, 40
+ROW, TITLE, GAP = 20, 66, 24
+LABELS, PANEL, MARGIN = 230, 320, 60
 WIDTH = LABELS + 2 * PANEL + 2 * MARGIN
 COLOURS = ("#1b6ca8", "#e08e0b", "#8a2f6b", "#3b8f4a", "#777777")
-PANELS = (("requests_s", 1, "requests/s"), ("p99_us", 1e-3, "p99, ms"))
-INK = "#222222"
+PANELS = (
+    ("requests_s", 1, "requests/s, logarithmic: right is better"),
+    ("p99_us", 1e-3, "p99 in ms, logarithmic: left is better"),
+)
+INK, GREY = "#222222", "#666666"
 
 
 def svg(document):
@@ -36,10 +39,19 @@ def svg(document):
 
 def chart(key, section, rows, top):
     """One model."""
-    parts = [text(10, top + 14, f"{key}: {TITLES[key]}", weight="bold")]
+    machine = section["machine"]
+    note = (
+        f"{section['at'][:10]}, {section['rounds']} interleaved rounds: medians, whiskers from "
+        f"quartile to quartile; one core of {machine['cores']} ({machine['processor']}), "
+        f"load {section['load_before']:.1f} before"
+    )
+    parts = [
+        text(10, top + 14, f"{key}: {TITLES[key]}", weight="bold"),
+        text(10, top + 32, note, colour=GREY),
+    ]
     at = WIDTH - MARGIN - 110 * len(section["connections"])
     for colour, count in zip(COLOURS, section["connections"], strict=False):
-        parts += [dot(at, top + 10, colour), text(at + 8, top + 14, f"{count} connections")]
+        parts += [dot(at, top + 10, colour), text(at + 8, top + 14, counted(count))]
         at += 110
     for i, (name, wire) in enumerate(rows):
         middle = top + TITLE + ROW * i + ROW / 2
@@ -76,7 +88,7 @@ def panel(section, rows, corner, what):
         return left + (math.log10(value) - low) / (high - low) * PANEL
 
     bottom = top + TITLE + ROW * len(rows)
-    parts = [text(left, top + 34, title)]
+    parts = [text(left, top + TITLE - 8, title)]
     for power in range(low, high + 1):
         at = x(10.0**power)
         parts.append(line(at, top + TITLE, at, bottom, "#bbbbbb"))
@@ -92,10 +104,16 @@ def panel(section, rows, corner, what):
     return parts
 
 
-def text(x, y, words, *, weight="normal", anchor="start"):
+def counted(connections):
+    """So many connections, in words."""
+    return f"{connections} connection{'s' if connections > 1 else ''}"
+
+
+def text(x, y, words, *, weight="normal", anchor="start", colour=INK):
     """A line of text."""
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-weight="{weight}" text-anchor="{anchor}">'
+        f'<text x="{x:.1f}" y="{y:.1f}" font-weight="{weight}" text-anchor="{anchor}" '
+        f'fill="{colour}">'
         f"{escape(words)}</text>"
     )
 

@@ -46,8 +46,9 @@ def glance(document):
         "Our requests/s divided by theirs, at so many connections, each server in its own fastest "
         "form (JSON, base64 in JSON or binary) and ours in the same one (binary for base64): above "
         "1 ours is faster. **Bold**: the difference is certain. (In brackets): no verdict, it lies "
-        "within the noise of this run, or there were fewer than five rounds. Memory is that of "
-        "the whole process tree with the first model it served."
+        "within the noise of this run, or there were fewer than five rounds. The intervals are in "
+        "the tables below, and why a server did not run is at the end. Empty: not asked. Memory is "
+        "that of the whole process tree with the first model it served."
     )
     weights = weights_of(document)
     everyone = {
@@ -76,14 +77,18 @@ def glance(document):
 
 def glimpse(section, server, connections):
     """The ratio at one point on its fastest wire: bold with a verdict, else in brackets."""
+    if server in section["failed"]:
+        return "did not run"
     wires = section["servers"].get(server, {}).get("points", {})
     best = max(
         wires,
         key=lambda wire: middle(section, server, wire, connections, "requests_s"),
         default=None,
     )
-    found = best and ratios.ratio(section, server, best, connections)
-    if not found:
+    if best is None:
+        return ""
+    found = ratios.ratio(section, server, best, connections)
+    if found is None:
         return "-"
     told = ratios.verdict(found, noise_of(section, best, connections))
     words = f"{number(found.ratio)} x"

@@ -53,9 +53,11 @@ def test_peers_are_installed_checked_and_measured_beside_ours_and_a_failure_is_l
     )
     assert done.returncode == 0, done.stderr[-2000:]
     [section] = json.loads(done.stdout)["models"].values()
-    assert section["failed"] == {"TorchServe": "not installed: java"}
+    lacking = "not installed: java"
+    assert section["failed"] == {"TorchServe": lacking, "TorchServe unbatched": lacking}
     assert set(section["servers"]) == {
-        *("modelworks", "modelworks again", "mosec", "mosec (bytes)", "FastAPI"),
+        *("modelworks", "modelworks again", "FastAPI", "mosec", "mosec unbatched"),
+        *("mosec bytes", "mosec bytes unbatched"),
     }
     for name, facts in section["servers"].items():
         assert facts["ready_s"] > 0, name
@@ -68,6 +70,65 @@ def test_peers_are_installed_checked_and_measured_beside_ours_and_a_failure_is_l
             assert point["errors"] == 0, (name, wire)
     assert section["servers"]["mosec"]["packages"] >= 3
     assert not [entry.name for entry in Path("/proc").iterdir() if of_this_run(entry, short)]
+
+
+def part(folder, models):
+    """A part of a run that is saved into `folder`."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, RUN, "--only", "fastapi", "--models", models, "--save", "--into"),
+            *(folder / "results", "--connections", "8", "--rounds", "1", "--seconds", "1"),
+        ],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_a_run_by_parts_is_merged_and_one_that_is_ended_loses_nothing_and_leaves_nothing(short):
+    wanting("wrk", "taskset")
+    first = part(short, "S")
+    words = first.communicate(timeout=ENDS_S)[1]
+    assert first.returncode == 0, words[-2000:]
+    kept = json.loads((short / "results" / "peers.json").read_text())["models"]
+    assert set(kept["S"]["servers"]) == {"modelworks", "modelworks again", "FastAPI"}
+
+    ended = part(short, "M,S")  # S would be replaced after M
+    for line in ended.stderr:
+        if "M modelworks again: ready" in line:
+            break
+    assert any(of_this_run(entry, short) for entry in Path("/proc").iterdir())
+    ended.terminate()
+    ended.communicate(timeout=120)
+    assert ended.returncode == 143
+    assert json.loads((short / "results" / "peers.json").read_text())["models"] == kept
+    assert not [entry.name for entry in Path("/proc").iterdir() if of_this_run(entry, short)]
+
+    second = part(short, "M")
+    words = second.communicate(timeout=ENDS_S)[1]
+    assert second.returncode == 0, words[-2000:]
+    both = json.loads((short / "results" / "peers.json").read_text())["models"]
+    assert list(both) == ["S", "M"]
+    assert both["S"] == kept["S"]
+    assert both["M"]["at"] > kept["S"]["at"]
+    assert both["M"]["servers"]["FastAPI"]["points"]["binary"]["8"]["errors"] == 0
+    tables = (short / "results" / "peers.md").read_text()
+    assert "| server | S, 8 conn. | M, 8 conn. |" in tables
+    assert (short / "results" / "peers.svg").exists()
+
+
+def test_a_narrower_run_is_refused_before_it_measures(short):
+    (short / "results").mkdir()
+    section = {"servers": {"modelworks": {}, "modelworks again": {}, "mosec": {}}, "failed": {}}
+    document = json.dumps({"models": {"S": section}})
+    (short / "results" / "peers.json").write_text(document)
+    refused = part(short, "S")
+    words = refused.communicate(timeout=120)[1]
+    assert refused.returncode == 1
+    assert "servers that this run leaves out (mosec): leave --only out" in words
+    assert (short / "results" / "peers.json").read_text() == document
 
 
 def of_this_run(entry, folder):

@@ -146,11 +146,11 @@ def test_a_glance_has_a_line_a_server_bold_with_a_verdict_in_brackets_without():
     found = report.glance(calm)
     assert "| server | S, 8 conn. | T, 8 conn. | memory MB | ready s |" in found
     assert "| modelworks | 1 | 1 | 90 | 1.0 |" in found
-    assert "| other | **2.00 x** | - | 90 | 1.0 |" in found
-    assert "| even | (1.00 x) | - | 90 | 1.0 |" in found
-    assert "| silent | - | - |" in found
-    assert "| late | - | **4.00 x** |" in found
-    assert "| Sad | - | - | - | - |" in found
+    assert "| other | **2.00 x** |  | 90 | 1.0 |" in found
+    assert "| even | (1.00 x) |  | 90 | 1.0 |" in found
+    assert "| silent | - |  |" in found
+    assert "| late |  | **4.00 x** |" in found
+    assert "| Sad | did not run | did not run | - | - |" in found
     assert "modelworks again" not in found
 
 
