@@ -11,6 +11,8 @@
 | CorruptError, CrashedError, anything else | 500 | ours |
 """
 
+from functools import cache
+
 import orjson
 
 from modelworks.core.errors import (
@@ -40,7 +42,12 @@ STATUSES: tuple[tuple[type[ModelworksError], int], ...] = (
 
 def status_of(error: Exception) -> int:
     """The HTTP status of an error; 500 for what is not the caller's."""
-    return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+    return _status_of(type(error))
+
+
+@cache
+def _status_of(kind: type[Exception]) -> int:
+    return next((status for known, status in STATUSES if issubclass(kind, known)), 500)
 
 
 def problem(error: Exception) -> tuple[int, bytes, Headers]:

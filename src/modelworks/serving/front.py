@@ -278,7 +278,7 @@ class Front:
         try:
             member.live.batcher.submit(member)
         except ModelworksError as error:
-            member.fail(error)
+            member.fail(error.with_traceback(None))  # it may be kept, and shall keep nothing
 
     # -- to the loop
 

@@ -20,6 +20,7 @@ from modelworks.protocol.problems import problem, status_of
 from modelworks.serving.batcher import Call, Member, answer_each
 from modelworks.serving.execute import joined
 from modelworks.serving.live import Live
+from modelworks.serving.outlook import LateError
 from modelworks.serving.statistics import Outcome, Recorder
 
 _log = logging.getLogger("modelworks.serving")
@@ -38,8 +39,14 @@ def outcome_of(error: Exception) -> Outcome:
 
 def refuse(exchange: Exchange, error: Exception, recorder: Recorder) -> None:
     """Answer with an error and count it."""
-    status, body, headers = problem(error)
-    recorder.ended(outcome_of(error), perf_counter_ns() - exchange.received_ns)
+    if type(error) is LateError:  # it is written once for many, and keeps none of them
+        status, body, headers = error.answer = error.answer or problem(error)
+        error.__traceback__ = None
+        outcome = Outcome.REJECTED
+    else:
+        status, body, headers = problem(error)
+        outcome = outcome_of(error)
+    recorder.ended(outcome, perf_counter_ns() - exchange.received_ns)
     exchange.reply(status, body, JSON, headers)
 
 

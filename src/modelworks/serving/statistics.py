@@ -72,6 +72,8 @@ class Cell(IntEnum):
 GAUGES: Final = range(Cell.READY, Cell.LAST_MS)
 _OUTCOMES: Final = tuple(Outcome)
 _PLACE: Final = {outcome: Cell.OUTCOMES + place for place, outcome in enumerate(_OUTCOMES)}
+_CANCELLED: Final = Outcome.CANCELLED
+_FAIL_NS: Final = int(Cell.FAIL_NS)
 _CUT: Final = {cut: Cell.CUTS + place for place, cut in enumerate(Cut)}
 _STAGES: Final = tuple(Stage)
 _FIRST: Final = {s: Cell.HISTOGRAMS + place * (CELLS + 1) for place, s in enumerate(_STAGES)}
@@ -228,9 +230,10 @@ class Recorder:
 
     def ended(self, outcome: Outcome, taken_ns: int) -> None:
         """A request that was not answered with a prediction."""
-        self.cells[_PLACE[outcome]] += 1
-        if outcome is not Outcome.CANCELLED:
-            self.cells[Cell.FAIL_NS] += taken_ns
+        cells = self.cells
+        cells[_PLACE[outcome]] += 1
+        if outcome is not _CANCELLED:
+            cells[_FAIL_NS] += taken_ns
 
 
 class WaitRecorder(Recorder):

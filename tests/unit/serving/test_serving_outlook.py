@@ -12,7 +12,7 @@ from modelworks.core.served import Batching
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.serving.batcher import Batcher, Member
 from modelworks.serving.cost import Cost
-from modelworks.serving.outlook import Outlook
+from modelworks.serving.outlook import LateError, Outlook
 
 pytestmark = pytest.mark.unit
 MS = 1_000_000
@@ -148,6 +148,67 @@ def test_an_idle_engine_tries_whatever_it_expects():
             batcher.submit(member)  # by now the engine is known to be fast again
         await batcher.drain(5)
         assert not isinstance(busy[1].answer, ModelworksError)
+
+    asyncio.run(main())
+
+
+def refused(outlook, items, deadline_ns, rows=1, largest=1):
+    """As a batcher asks: the time is 0, and a call runs that has just begun."""
+    wait = outlook.wait(items, largest, 1, 0)
+    assert not outlook.fits(wait, rows, deadline_ns)
+    return outlook.refusal("m", items, rows, largest, deadline_ns, wait)
+
+
+def test_a_refusal_holds_for_who_has_as_many_in_front_and_no_more_time():
+    outlook = Outlook(known(r1=10 * MS))
+    assert outlook.late(5, 1, 1, 20 * MS) is None
+    error = refused(outlook, 5, 20 * MS)
+    for items, rows, deadline in ((5, 1, 20), (9, 1, 1), (5, 4, 20), (5, 1, 24)):
+        assert outlook.late(items, rows, 1, deadline * MS) is error
+    assert outlook.late(4, 1, 1, 20 * MS) is None  # somebody was taken
+    assert outlook.late(5, 1, 1, 26 * MS) is None  # it has more time
+    assert outlook.late(5, 1, 8, 20 * MS) is None  # batches are larger now
+    assert refused(outlook, 5, 26 * MS) is not error
+
+
+def test_a_refusal_holds_for_no_more_time_than_would_have_been_enough():
+    outlook = Outlook(known(r1=10 * MS))
+    error = refused(outlook, 2, 39 * MS)  # 40 are needed
+    assert outlook.late(2, 1, 1, 40 * MS - 1) is error
+    assert outlook.late(2, 1, 1, 40 * MS + 1) is None
+
+
+def test_a_refusal_that_is_used_again_forgets_as_much_as_one_that_is_worked_out():
+    one, other = (Outlook(known(r1=10 * MS)) for _ in range(2))
+    for outlook in (one, other):
+        for _ in range(50):
+            outlook.saw(10 * MS, 20 * MS)
+    refused(one, 5, 20 * MS)
+    for _ in range(100):
+        refused(other, 5, 20 * MS)
+    for _ in range(99):
+        assert one.late(5, 1, 1, 20 * MS)
+    assert one.fits(0, 1, 1000 * MS)
+    assert one.stretch == pytest.approx(other.stretch)
+
+
+def test_everybody_who_is_late_gets_one_error_and_it_keeps_nobody():
+    async def main():
+        batcher = batcher_of(Sleeps(0.02), 20 * MS)
+        for _ in range(100):
+            batcher.submit(Asked(0))
+        lengths = []
+        for _ in range(3):
+            with pytest.raises(LateError) as caught:
+                batcher.submit(Asked(500 * MS))
+            lengths.append(len(caught.traceback))
+        assert lengths == lengths[:1] * 3
+        first = caught.value
+        with pytest.raises(LateError) as caught:
+            batcher.submit(Asked(400 * MS))
+        assert caught.value is first
+        batcher.submit(Asked(20_000 * MS))
+        await batcher.drain(0.1)
 
     asyncio.run(main())
 

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from math import ceil
 from time import perf_counter_ns
 from typing import Final, NoReturn
 
@@ -252,16 +251,17 @@ class Batcher:
 
     def _foretell(self, member: Member, now: int, left: int) -> None:
         """Refuse whoever would be answered too late, while there is time to go elsewhere."""
-        items, largest = self._line.ahead(member, self.items), self._size
-        wait = self._outlook.wait(items, largest, self._aboard, now - self._since)
-        together = max(member.rows, min(largest, items % largest + member.rows))
-        if not self._outlook.fits(wait, together, left):
-            raise UnavailableError(
-                f"model '{self._name}' has {items} items waiting: this request would be answered "
-                f"too late for its time-out, {left / 1e6:.0f} ms from now; try again later",
-                retry_after=max(1, ceil(wait / 1e9)),
-            )
-        member.expected_ns = wait
+        items, rows, largest = self._line.ahead(member, self.items), member.rows, self._size
+        outlook = self._outlook
+        late = outlook.late(items, rows, largest, member.deadline_ns)
+        if late is None:
+            wait = outlook.wait(items, largest, self._aboard, now - self._since)
+            together = max(rows, min(largest, items % largest + rows))
+            if outlook.fits(wait, together, left):
+                member.expected_ns = wait
+                return
+            late = outlook.refusal(self._name, items, rows, largest, member.deadline_ns, wait)
+        raise late.with_traceback(None)  # else it would grow by every raise
 
     def _expire(self, member: Member) -> None:
         if member.waiting:
