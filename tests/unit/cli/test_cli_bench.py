@@ -2,7 +2,7 @@
 
 import json
 import sys
-import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -166,10 +166,13 @@ def test_no_such_model_and_no_such_pid(type_, server):
 
 
 def test_a_bar_on_a_terminal(monkeypatch, capsys):
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr("modelworks.cli.bar.time", clock)
+    now = 100.0
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with Bar(Output(as_json=False), 2) as bar:
         bar.begin("8 conn.", 4.0)
-        time.sleep(0.3)
+        now += 0.3
         bar.show(2.0, 12_345, 7)
         bar.show(2.1, 99_999, 7)  # at once: not drawn
     shown = capsys.readouterr().err
