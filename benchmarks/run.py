@@ -42,7 +42,7 @@ def described(calibration, before):
     calm = f"not calm: {why}" if why else "calm at the start"
     return {
         "text": f"{os.cpu_count()} cores, {model}, {platform.platform()}, Python "
-        f"{platform.python_version()}",
+        f"{platform.python_version()}; {targets.request_path()}",
         "calm": f"{calm}; load average {before:.1f} before, {load:.1f} after",
         "calibration": asdict(calibration),
     }

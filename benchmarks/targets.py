@@ -13,6 +13,7 @@ from pathlib import Path
 
 from workloads import NAME
 
+from modelworks.core.compiled import compiled
 from modelworks.testing.servers import Server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +34,11 @@ def tools():
 def server(model, *arguments):
     """Our server with one model, pinned; a context."""
     return Server(["--file", str(model.path), "--name", NAME, *arguments], PINNED)
+
+
+def request_path():
+    """Whether the servers that are started run the compiled request path."""
+    return f"our request path {'compiled' if compiled() else 'as Python'}"
 
 
 def sketch_path():

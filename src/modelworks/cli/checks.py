@@ -15,6 +15,7 @@ from pathlib import Path
 from modelworks.cli import human, store_checks
 from modelworks.cli.findings import Finding, State
 from modelworks.client import endpoints
+from modelworks.core.compiled import compiled
 from modelworks.core.errors import MissingExtraError, ModelworksError
 from modelworks.core.home import Home, Stores
 from modelworks.plugins import load
@@ -39,7 +40,12 @@ def python() -> list[Finding]:
             State.OK if fits else State.BROKEN,
             f"{version} on {platform.system()} {platform.machine()}, {cores} cores",
             "" if fits else "install Python 3.11, 3.12 or 3.13",
-        )
+        ),
+        Finding(
+            "request path",
+            State.OK,
+            "compiled" if compiled() else "Python; a released wheel has it compiled, and is faster",
+        ),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import MutableSet
 from typing import Protocol
 
 from modelworks.edge.answer import HeadWriter
@@ -70,7 +71,8 @@ class Hub:
         self.limits = limits
         self.loop = loop
         self.writer = HeadWriter()
-        self.connections: set[Ticked] = set()
+        # Not `set`: compiled code would pass by the methods of one that counts (`sharing`).
+        self.connections: MutableSet[Ticked] = set()
         self.heads: dict[bytes, Head] = {}
         self.shapes = Shapes(limits)
         self._spare: list[Ticked] = []  # idle ones, the longest idle last

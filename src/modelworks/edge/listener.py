@@ -7,6 +7,8 @@ import logging
 import select
 import socket
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 from modelworks.core.errors import ConflictError, InvalidError
 from modelworks.edge.connection import Connection
@@ -135,18 +137,19 @@ class Listener:
         if self._tls is not None:
             self._following = loop.create_task(self._tls.follow())
 
-    def _made(self, plain: Callable[[], Connection]) -> Callable[[], asyncio.Protocol]:
+    def _made(self, plain: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
         """What a new TCP connection is given to."""
         if self._tls is not None:
             return _secure(self._tls, plain)
         return plain if self._sharing is None else self._sharing.accept
 
-    def _plain(self, hub: Hub) -> Callable[[], Connection]:
+    def _plain(self, hub: Hub) -> Callable[[], asyncio.Protocol]:
         """What makes a connection: with a journal, of the kind that keeps it."""
         journal = self._journal
-        if journal is None:
-            return lambda: Connection(hub)
-        return lambda: LoggedConnection(hub, journal)
+        made: Callable[[], Connection] = (
+            partial(Connection, hub) if journal is None else partial(LoggedConnection, hub, journal)
+        )
+        return cast("Callable[[], asyncio.Protocol]", made)  # in all but its base class
 
     async def drain(self, deadline_s: float) -> None:
         """Stop without losing a request.
@@ -228,7 +231,7 @@ class Listener:
             self._timer = self._hub.loop.call_later(_SWEEP_S, self._sweep)
 
 
-def _secure(gate: TlsGate, plain: Callable[[], Connection]) -> Callable[[], TlsChannel]:
+def _secure(gate: TlsGate, plain: Callable[[], asyncio.Protocol]) -> Callable[[], TlsChannel]:
     return lambda: TlsChannel(gate, plain())
 
 

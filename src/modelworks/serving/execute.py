@@ -1,7 +1,6 @@
 """One engine call for several members: joined along the batch axis, checked, taken apart again."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from time import perf_counter_ns
 from typing import Any, Generic, Protocol, TypeVar
@@ -43,7 +42,6 @@ class HasInputs(Protocol):
 M = TypeVar("M", bound=HasInputs)
 
 
-@dataclass(slots=True)
 class Ran(Generic[M]):
     """One engine call and whom it answers. Times are of `perf_counter_ns`.
 
@@ -58,14 +56,27 @@ class Ran(Generic[M]):
         cut: why it was not larger.
     """
 
-    members: list[M]
-    results: Sequence[Any]
-    error: ModelworksError | None
-    rows: int
-    started: int
-    joined: int
-    inferred: int
-    cut: Cut = Cut.IDLE
+    __slots__ = ("cut", "error", "inferred", "joined", "members", "results", "rows", "started")
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a record; a dataclass with slots cannot be compiled
+        self,
+        members: list[M],
+        results: Sequence[Any],
+        error: ModelworksError | None,
+        rows: int,
+        started: int,
+        joined: int,
+        inferred: int,
+        cut: Cut = Cut.IDLE,
+    ) -> None:
+        self.members = members
+        self.results = results
+        self.error = error
+        self.rows = rows
+        self.started = started
+        self.joined = joined
+        self.inferred = inferred
+        self.cut = cut
 
     @property
     def gathered(self) -> bool:

@@ -24,7 +24,7 @@ from modelworks.serving.shapes import ShapeOf, TextLengths, shape_of, text_input
 from modelworks.serving.statistics import Cell, Recorder
 
 _log = logging.getLogger("modelworks.serving")
-_SETTLE_S: Final = 0.05  # how far other workers' view of the counters may lag behind
+_SETTLE_S: Final = 0.25  # how far other workers' view of the counters may lag behind
 
 
 class Live:

@@ -126,7 +126,7 @@ class Bench:
             PADDER.gather,
             one_shape=self.one_shape,
         )
-        self.batcher._thread = SimulatedThread(self.loop, lambda: self.seconds[-1])
+        self.batcher._beside = SimulatedThread(self.loop, lambda: self.seconds[-1])
 
     def _called(self, call):
         self.calls.append((call, self.batcher.items))

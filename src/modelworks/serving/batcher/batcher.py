@@ -77,7 +77,7 @@ class Batcher:
         self._gather = gather
         self._call_soon = loop.call_soon
         self._loop = loop
-        self._thread = EngineThread(name, loop)
+        self._beside = EngineThread(name, loop)
         self._one_shape = one_shape
         self._timed = 0  # members with a timer
         self._asleep = True  # no turn is due, and no call runs
@@ -211,7 +211,7 @@ class Batcher:
                 await asyncio.wait_for(self._idle.wait(), within)
             except TimeoutError:
                 self._refuse_all()
-        ended = await self._thread.stop(max(0.1, within - (self._loop.time() - began)))
+        ended = await self._beside.stop(max(0.1, within - (self._loop.time() - began)))
         if ended:
             self._let_go()
         return ended
@@ -344,7 +344,7 @@ class Batcher:
             self._finish(execute(self._session, batch, self._gather))
         else:
             self._since, self._aboard = perf_counter_ns(), rows
-            self._thread.run(partial(execute, self._session, batch, self._gather), self._finish)
+            self._beside.run(partial(execute, self._session, batch, self._gather), self._finish)
 
     def _finish(self, calls: list[Call]) -> None:
         cut = self._cut

@@ -7,6 +7,8 @@ from collections.abc import Hashable, Sequence
 from time import perf_counter_ns
 from typing import Any, TypeAlias
 
+from mypy_extensions import mypyc_attr
+
 from modelworks.core.errors import CrashedError, ModelworksError
 from modelworks.core.tensor import Tensors
 from modelworks.serving.execute import Ran
@@ -14,6 +16,7 @@ from modelworks.serving.execute import Ran
 _log = logging.getLogger("modelworks.serving")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Member(ABC):
     """One request on its way through a batcher.
 
