@@ -53,14 +53,6 @@ def parse_ragged(text: str) -> Ragged | None:
     return Ragged(mask, int(axis) if axis else 1, tuple(values))
 
 
-def ragged_text(ragged: Ragged | None) -> str:
-    """The other way round."""
-    if ragged is None:
-        return ""
-    head = ragged.mask if ragged.axis == 1 else f"{ragged.mask}:{ragged.axis}"
-    return ",".join([head, *(f"{name}={value:g}" for name, value in ragged.values)])
-
-
 def _wrong(text: str) -> InvalidError:
     return InvalidError(
         f"ragged: '{text[:60]}' is not MASK[:AXIS][,INPUT=VALUE...], such as attention_mask or "

@@ -8,7 +8,7 @@ No verdict is given that the noise or the interval could overturn.
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
@@ -164,21 +164,3 @@ def judge(found: Ratio, bar: float, *, at_least: bool = True, noise: float = 0.0
     if inside or abs(math.log(found.ratio / bar)) <= math.log1p(noise):
         return Verdict.UNCERTAIN
     return Verdict.MET if (found.ratio > bar) == at_least else Verdict.MISSED
-
-
-def ratios_of(
-    found: Mapping[str, Sequence[T]], figure: Callable[[T], float], base: str
-) -> dict[str, Ratio]:
-    """Every other side's ratio to `base`, A/A among them.
-
-    Args:
-        found: of `interleave`.
-        figure: what is compared.
-        base: name of the side that is 1.
-    """
-    below = [figure(one) for one in found[base]]
-    return {
-        name: ratio_of([figure(one) for one in results], below)
-        for name, results in found.items()
-        if name != base
-    }

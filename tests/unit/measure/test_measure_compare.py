@@ -15,7 +15,6 @@ from modelworks.measure.compare import (
     interleave,
     judge,
     ratio_of,
-    ratios_of,
 )
 from modelworks.measure.knee import Step, knee_of_connections, knee_of_rates
 from modelworks.measure.schedule import FAR, Arrivals, Schedule, due
@@ -39,13 +38,12 @@ def simulated(speeds, rounds, noise, seed=0):
 
 def test_a_drifting_machine_does_not_hide_the_ratio():
     found = simulated({"base": 100.0, "half": 50.0}, 15, 0.02)
-    ratios = ratios_of(found, lambda value: value, "base")
-    assert ratios["half"].low <= 0.5 <= ratios["half"].high
-    assert ratios["half"].ratio == pytest.approx(0.5, rel=0.15)
-    assert ratios[AGAIN].low <= 1 <= ratios[AGAIN].high
-    noise = ratios[AGAIN].noise
-    assert judge(ratios["half"], 0.85, noise=noise) is Verdict.MISSED
-    assert judge(ratios["half"], 0.85, at_least=False, noise=noise) is Verdict.MET
+    half, again = (ratio_of(found[name], found["base"]) for name in ("half", AGAIN))
+    assert half.low <= 0.5 <= half.high
+    assert half.ratio == pytest.approx(0.5, rel=0.15)
+    assert again.low <= 1 <= again.high
+    assert judge(half, 0.85, noise=again.noise) is Verdict.MISSED
+    assert judge(half, 0.85, at_least=False, noise=again.noise) is Verdict.MET
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
@@ -60,8 +58,9 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 
 def test_two_runs_of_one_thing_never_differ_for_sure():
     for seed in range(40):
-        found = ratios_of(simulated({"one": 10.0, "same": 10.0}, 9, 0.1, seed), float, "one")
-        verdict = judge(found["same"], 1.0, noise=found[AGAIN].noise)
+        found = simulated({"one": 10.0, "same": 10.0}, 9, 0.1, seed)
+        same, again = (ratio_of(found[name], found["one"]) for name in ("same", AGAIN))
+        verdict = judge(same, 1.0, noise=again.noise)
         assert verdict is Verdict.UNCERTAIN, seed
 
 

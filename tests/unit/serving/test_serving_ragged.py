@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from modelworks.core import codec
 from modelworks.core.errors import InvalidError
-from modelworks.core.ragged import Ragged, parse_ragged, ragged_text
+from modelworks.core.ragged import Ragged, parse_ragged
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.serving import ragged as proving
@@ -229,7 +229,6 @@ def test_texts_are_grouped_by_length():
 )
 def test_the_declaration_is_read_as_it_is_written(text, ragged):
     assert parse_ragged(text) == ragged
-    assert parse_ragged(ragged_text(ragged)) == ragged
 
 
 @pytest.mark.parametrize(
