@@ -1,6 +1,7 @@
 """What every test may ask for, and the time that each area took."""
 
 import os
+import sys
 import tomllib
 from collections import defaultdict
 from pathlib import Path
@@ -12,6 +13,9 @@ import store_servers
 from modelworks.core.home import Home, Stores
 
 TESTS = Path(__file__).resolve().parent
+# Pytest keeps the modules whose asserts it rewrote, whatever the environment says: to rewrite all
+# of them takes each of its processes some ten seconds.
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture

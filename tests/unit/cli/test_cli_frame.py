@@ -43,7 +43,6 @@ def _python(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.real
-@pytest.mark.alone
 def test_help_takes_under_150_ms_of_cpu():
     def cpu() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
