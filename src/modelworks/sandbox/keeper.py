@@ -40,7 +40,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._fallen = threading.Event()
-        self._changed: Callable[[str], None] = lambda _: None
+        self._changed: Callable[[str], None] = _nobody
         self._why = ""  # why it does not answer now; empty = it does
         self._spare: Worker | None = None
         self._serving: Worker | None = None
@@ -91,6 +91,7 @@ class Keeper:
         for worker in (self._worker, self._spare):
             if worker is not None:
                 worker.close()
+        self._changed = _nobody  # whom we would tell may hold us: a circle of references
 
     # -- the thread that starts it again
 
@@ -177,6 +178,10 @@ class Keeper:
             self._why = why
         _log.error("%s", why)
         self._changed(why)
+
+
+def _nobody(_why: str) -> None:
+    """Who is told where nobody asked to be."""
 
 
 def _wait(count: int) -> float:

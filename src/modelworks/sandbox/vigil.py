@@ -126,8 +126,9 @@ class Vigil:
             pass
         watched.settle(self._tail)
         self._tidy()
+        ended, self._ended = self._ended, _nobody
         if not watched.dismissed:
-            self._ended(watched.reason)
+            ended(watched.reason)
 
     def _listen(self) -> bool:
         """Keep the end of what it says; False when there is nothing more."""
@@ -149,6 +150,10 @@ class Vigil:
         limit = self.watched.limits.disk_bytes
         if disk_use(self.watched.work) > limit:
             self.watched.end(f"wrote more than {limit} bytes to disk")
+
+
+def _nobody(_reason: str) -> None:
+    """Told instead of whoever holds us too: what has ended lies in no circle of references."""
 
 
 def disk_use(folder: Path) -> int:
