@@ -12,6 +12,7 @@ from modelworks.ext.formats.tflite import Facts, Port
 from modelworks.ext.importers import layouts
 from modelworks.ext.importers.litert import ENDING
 from modelworks.ext.importers.only import only_file
+from modelworks.plugins.load import load
 
 MODEL = "model.tflite"
 
@@ -23,6 +24,7 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         raise InvalidError(
             f"{path.name}: one .tflite file is wanted at the top of the folder", field="file"
         )
+    load("engines", "litert")  # first: a library that is missing is named with its cure
     facts = tflite.read(file)
     own = layouts.seen_by("litert", file)
     shutil.copyfile(file, into / MODEL)
