@@ -56,7 +56,7 @@ def trusted(folder: Path) -> Session:
     return engine.load(folder, _TRUSTED)
 
 
-def gone(pid: int, seconds: float = 5.0) -> bool:
+def gone(pid: int, seconds: float = 20.0) -> bool:
     """Whether a process ends in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -172,7 +172,7 @@ def count(path):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def until(true, seconds=8.0):
+def until(true, seconds=30.0):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come about in time"
