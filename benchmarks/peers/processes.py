@@ -22,7 +22,10 @@ SIGNS = (re.compile(r"\w(Error|Exception)\b"), re.compile(r"(?i)\berror\b"))
 
 
 class Tree:
-    """A started command and everything that came of it.
+    """A command, once `start` was called, and everything that came of it.
+
+    It is made before it is started, so that its `end` is in place even when a signal's exception
+    comes in the middle of the start: what is there by then is found by the token.
 
     Args:
         command: what to start.
@@ -33,12 +36,19 @@ class Tree:
 
     def __init__(self, command, environ, folder, core):
         self.token = uuid.uuid4().hex
+        self.command = ["taskset", "-c", str(core), *command]
+        self.environ = {**environ, TOKEN: self.token}
+        self.folder = folder
         self.log_file = folder / "log"
+        self.process = None
+
+    def start(self):
+        """Start the command in a session of its own."""
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                ["taskset", "-c", str(core), *command],
-                env={**environ, TOKEN: self.token},
-                cwd=folder,
+                self.command,
+                env=self.environ,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -47,7 +57,7 @@ class Tree:
 
     def pids(self):
         """Every process of the tree that is alive now."""
-        return members(table(self.token), {self.process.pid})
+        return members(table(self.token), {self.process.pid} if self.process else set())
 
     def cpu_seconds(self):
         """User and system time of the living processes so far."""
@@ -60,7 +70,11 @@ class Tree:
 
     def alive(self):
         """Whether the first process, or one that it left behind, still runs."""
-        return self.process.poll() is None or bool(self.pids())
+        return self.running() or bool(self.pids())
+
+    def running(self):
+        """Whether the first process itself still runs."""
+        return self.process is not None and self.process.poll() is None
 
     def drain(self):
         """Wait until it has nothing to do any more, for a bounded time."""
@@ -87,15 +101,16 @@ class Tree:
     def end(self):
         """SIGTERM, then SIGKILL to what is left; nothing of the tree remains."""
         self.signal(signal.SIGCONT)
-        if self.process.poll() is None:
+        if self.running():
             self.process.terminate()
+        elif self.process is None:  # the start was cut short
+            self.signal(signal.SIGTERM)
         end = time.monotonic() + END_S
         while self.alive() and time.monotonic() < end:
             time.sleep(0.1)
         end = time.monotonic() + END_S
         while self.alive() and time.monotonic() < end:
             self.signal(signal.SIGKILL)
-            self.process.poll()
             time.sleep(0.1)
 
 

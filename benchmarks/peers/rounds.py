@@ -176,6 +176,7 @@ def started(stack, peer, model, plan):
     peer.prepare(place)
     tree = Tree(peer.command(place), peer.variables(place), folder, SERVER_CORE)
     stack.callback(tree.end)
+    tree.start()
     wires = {wire: peer.wires[wire](model) for wire in plan.wires(peer)}
     try:
         ready = asking.until_ready(tree, place.port, next(iter(wires.values())), model)

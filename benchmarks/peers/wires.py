@@ -116,11 +116,11 @@ def plain_json(path, _model, *, key="inputs", answer=None, batched=False):
     return Wire(path, encode, decode)
 
 
-def raw(path, model):
-    """The inputs' bytes one after the other, the outputs' bytes back."""
+def raw(path, model, *, kind=OCTETS):
+    """The inputs' bytes one after the other as content type `kind`, the outputs' bytes back."""
 
     def encode(row):
-        return {"Content-Type": OCTETS}, b"".join(value.tobytes() for value in row.values())
+        return {"Content-Type": kind}, b"".join(value.tobytes() for value in row.values())
 
     def decode(_headers, body):
         found = {}

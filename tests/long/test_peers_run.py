@@ -147,6 +147,7 @@ def test_a_server_that_answers_wrongly_or_ends_is_not_measured(tmp_path):
 
     model = models.make("S", environments.cache())
     ended = Tree([sys.executable, "-c", "raise OSError('no port')"], dict(os.environ), tmp_path, 0)
+    ended.start()
     wire = plain_json("/", model)
     with pytest.raises(environments.MissingError, match="ended with 1: OSError: no port"):
         asking.until_ready(ended, 1, wire, model, seconds=60)
@@ -164,7 +165,9 @@ def test_a_server_that_answers_wrongly_or_ends_is_not_measured(tmp_path):
         "open('port', 'w').write(str(s.server_port)); s.serve_forever()\n"
     )
     tree = Tree([sys.executable, "-c", liar], dict(os.environ), tmp_path, 0)
+    tree.end()  # what was not started has nothing to end
     try:
+        tree.start()
         port = wait_for(tmp_path / "port")
         with pytest.raises(environments.MissingError, match=r"not ready in 1 s \(a wrong answer\)"):
             asking.until_ready(tree, port, wire, model, seconds=1)

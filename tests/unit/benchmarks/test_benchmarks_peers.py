@@ -4,6 +4,7 @@ import base64
 import importlib
 import json
 import re
+import signal
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -354,6 +355,18 @@ def test_a_tree_is_its_token_its_descendants_and_their_sessions_and_nothing_else
     }
     assert processes.members(table, {10}) == {10, 11, 12, 13, 14}
     assert processes.members(table, {99}) == {10, 11, 12, 13, 14}  # the first one has ended
+
+
+def test_a_start_that_was_cut_short_is_ended_all_the_same(tmp_path):
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    tree = processes.Tree(sleeper, {"PATH": "/usr/bin:/bin"}, tmp_path, 0)
+    tree.end()  # nothing was started
+    tree.start()
+    started, tree.process = tree.process, None  # as if a signal had come before it was known
+    assert tree.pids() == {started.pid}
+    tree.end()
+    assert started.wait(timeout=10) == -signal.SIGTERM
+    assert not tree.pids()
 
 
 def test_last_words_are_the_surest_line():

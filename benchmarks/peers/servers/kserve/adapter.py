@@ -1,4 +1,8 @@
-"""KServe's Python server: the Open Inference Protocol over FastAPI, a custom model."""
+"""KServe's Python server: the Open Inference Protocol over FastAPI, a custom model.
+
+Its binary tensors become Python lists on their way in (0.1 s for an image); bytes on the path of
+its first protocol reach the model as they are: that is the binary form measured here.
+"""
 
 from functools import partial
 
@@ -24,7 +28,8 @@ PEERS = [
         setting="its Python server, 1 worker, no batching (it has none)",
         wires={
             "json": partial(wires.oip_json, PATH, extra=NEEDS),
-            "binary": partial(wires.oip_binary, PATH, extra=NEEDS),
+            # It reads application/octet-stream as JSON.
+            "binary": partial(wires.raw, "/v1/models/m:predict", kind="application/x-row"),
         },
         command=command,
     )

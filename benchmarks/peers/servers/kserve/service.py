@@ -5,7 +5,7 @@ import argparse
 import kserve
 import uvicorn
 from kserve import InferOutput, InferResponse, Model, ModelServer
-from onnx_model import OnnxModel
+from onnx_model import OnnxModel, octets
 
 NAMES = {"float32": "FP32", "int64": "INT64"}
 
@@ -19,7 +19,7 @@ class Loopback(uvicorn.Config):
 
 
 class Served(Model):
-    """Tensors in, tensors out."""
+    """Tensors in, tensors out; bytes in, bytes out."""
 
     def __init__(self) -> None:
         super().__init__("m")
@@ -29,19 +29,17 @@ class Served(Model):
     async def predict(self, payload, headers=None, response_headers=None):
         """One request."""
         del headers, response_headers
+        if isinstance(payload, bytes):
+            [found] = self.model.run_rows([self.model.row_of_bytes(payload)])
+            return octets(found)
         arrays = {
             each.name: each.as_numpy().astype(self.model.inputs[each.name][0], copy=False)
             for each in payload.inputs
         }
         outputs = []
-        asked = {
-            each.name
-            for each in payload.request_outputs or []
-            if (each.parameters or {}).get("binary_data")
-        }
         for name, value in self.model.run(arrays).items():
             output = InferOutput(name, list(value.shape), NAMES[value.dtype.name])
-            output.set_data_from_numpy(value, binary_data=name in asked)
+            output.set_data_from_numpy(value, binary_data=False)
             outputs.append(output)
         return InferResponse(payload.id, "m", outputs)
 
