@@ -11,8 +11,6 @@
 | CorruptError, CrashedError, anything else | 500 | ours |
 """
 
-from functools import cache
-
 import orjson
 
 from modelworks.core.errors import (
@@ -38,16 +36,17 @@ STATUSES: tuple[tuple[type[ModelworksError], int], ...] = (
     (DeadlineError, 504),
     (UnavailableError, 503),
 )
+_FOUND: dict[type[Exception], int] = {}  # a server that refuses is short of time
 
 
 def status_of(error: Exception) -> int:
     """The HTTP status of an error; 500 for what is not the caller's."""
-    return _status_of(type(error))
-
-
-@cache
-def _status_of(kind: type[Exception]) -> int:
-    return next((status for known, status in STATUSES if issubclass(kind, known)), 500)
+    kind = type(error)
+    status = _FOUND.get(kind)
+    if status is None:
+        status = next((status for known, status in STATUSES if issubclass(kind, known)), 500)
+        _FOUND[kind] = status
+    return status
 
 
 def problem(error: Exception) -> tuple[int, bytes, Headers]:
