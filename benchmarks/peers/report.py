@@ -217,7 +217,8 @@ def compared(section):
         f"{processor(section, name, wire)} |"
         for name, wire in pairs
     ]
-    return "\n".join(lines + rows) if any(" x [" in row for row in rows) else ""
+    known = any(ratios.ratio(section, *pair, count) for pair in pairs for count in counts)
+    return "\n".join(lines + rows) if known else ""
 
 
 def judged(section, server, wire, connections):
@@ -233,7 +234,9 @@ def judged(section, server, wire, connections):
 
 
 def said(found):
-    """A ratio and its interval."""
+    """A ratio and its interval, where there is more than one round to have one of."""
+    if found.rounds == 1:
+        return f"{number(found.ratio)} x"
     return f"{number(found.ratio)} x [{number(found.low)}, {number(found.high)}]"
 
 

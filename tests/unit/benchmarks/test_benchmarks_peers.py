@@ -175,6 +175,12 @@ def test_the_noise_is_told_and_that_few_rounds_give_no_verdict():
     assert report.noises(found).startswith("No noise is known")
 
 
+def test_one_round_has_no_interval():
+    found = document(other=server([500.0]))["models"]["S"]
+    assert "| other | json | 2.00 x no verdict | 2.00 x |" in report.compared(found)
+    assert report.compared({**found, "servers": {"modelworks": server(OURS)}}) == ""
+
+
 def test_one_reason_is_one_line():
     found = document()
     found["models"]["S"]["failed"] = {"A": "no java", "B": "no java", "C": "ended"}
