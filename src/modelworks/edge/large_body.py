@@ -118,7 +118,10 @@ class LargeBody:
         return stop
 
     def space(self) -> memoryview:
-        """Where the next bytes belong; whoever writes there tells `grow`."""
+        """Where the next bytes belong; whoever writes there tells `grow`.
+
+        Not to be kept: it does not keep the body alive.
+        """
         return self._space[self.held :]
 
     def grow(self, size: int) -> None:
