@@ -11,6 +11,7 @@ import pytest
 
 from modelworks.core.errors import CrashedError, DeadlineError, InvalidError, UnavailableError
 from modelworks.core.served import Batching, ServedModel
+from modelworks.serving.cost import Cost
 from modelworks.serving.front import Front, MovedError
 from modelworks.testing import onnx_models as models
 
@@ -67,7 +68,7 @@ def slowed(front):
     gate = threading.Event()
     batcher = front.live.batcher
     session = batcher._session = Slow(batcher._session, gate)
-    batcher._cost.inline = lambda _rows: False
+    batcher._cost = Cost(by_rows=False)  # never on the loop
     yield session, gate
     gate.set()
 
@@ -140,7 +141,7 @@ def test_a_full_queue_and_a_late_answer(tmp_path):
         front.apply(replace(version(tmp_path, 1, 2.0), batching=Batching(1, 2)))
         batcher = front.live.batcher
         batcher._session = Slow(batcher._session, gate)
-        batcher._cost.inline = lambda _rows: False
+        batcher._cost = Cost(by_rows=False)  # never on the loop
         with ThreadPoolExecutor(8) as pool:
             begun = pool.submit(ask, front, 1)
             until(lambda: batcher._aboard)
