@@ -1,4 +1,4 @@
-"""Latency histograms: four buckets an octave, found by shifting; quantiles from them.
+"""Latency histograms: four buckets an octave, found in a float's bits; quantiles from them.
 
 A bucket is a fourth of a power of two wide (12 to 25 % of its value), from 1 us to 17 s.
 """
@@ -14,8 +14,9 @@ _HIGHEST: Final = 34  # bits of the last number below 17.2 s
 _PARTS: Final = 4
 _REGULAR: Final = _PARTS * (_HIGHEST - _LOWEST)
 
-# Bits of a duration -> what to add to its three leading bits (4 to 7) for its cell.
-_OCTAVES: Final = np.array([_PARTS * (max(n, _LOWEST) - _LOWEST - 1) for n in range(_HIGHEST + 2)])
+_MANTISSA: Final = 52  # bits of a float's mantissa; its first two tell the part of the octave
+_BIAS: Final = 1022  # of the exponent of a number with no bits
+_FIRST: Final = _PARTS * (_BIAS + _LOWEST)  # what stands there in the lowest octave
 CELLS: Final = _REGULAR + 2 * _PARTS
 """Cells of one histogram: an octave for all below, the regular ones, one for all above."""
 BOUNDS_NS: Final = (
@@ -27,15 +28,19 @@ BOUNDS_NS: Final = (
 
 def bits_of(numbers: Any) -> Any:
     """How many bits each has; int64, from 1 to below 2**53: a float's exponent tells."""
-    return (numbers.astype(np.float64).view(np.int64) >> 52) - 1022
+    return (numbers.astype(np.float64).view(np.int64) >> _MANTISSA) - _BIAS
 
 
 def places_of(taken: Any) -> Any:
     """The cells that count durations of `taken` nanoseconds, int64."""
-    # Four at least spares small numbers a case of their own; all above the top are counted there.
-    taken = np.minimum(taken | 4, 1 << _HIGHEST)
-    bits = bits_of(taken)
-    return _OCTAVES[bits] + (taken >> bits - 3)
+    numbers = taken.astype(np.float64)
+    # All below the lowest octave are counted in it, all above the top there.
+    np.maximum(numbers, 1 << _LOWEST - 1, out=numbers)
+    np.minimum(numbers, 1 << _HIGHEST, out=numbers)
+    places = numbers.view(np.int64)
+    places >>= _MANTISSA - 2
+    places -= _FIRST
+    return places
 
 
 @dataclass(frozen=True, slots=True)

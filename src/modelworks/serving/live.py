@@ -5,7 +5,6 @@ import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 from modelworks.core.seams import Elsewhere, Reusable, Session, Watchable
 from modelworks.core.served import ServedModel
@@ -16,6 +15,7 @@ from modelworks.protocol.oip.templates import RequestReader
 from modelworks.protocol.rows import PlainRows, decode_rows
 from modelworks.serving.admission import CheckedReader, CheckedRows, EagerReader, Reader
 from modelworks.serving.batcher import Batcher, Call, Member
+from modelworks.serving.counting import Counting
 from modelworks.serving.forecast import Setting
 from modelworks.serving.growing import Growing, Growth
 from modelworks.serving.learning import Learning
@@ -24,7 +24,6 @@ from modelworks.serving.shapes import ShapeOf, TextLengths, shape_of, text_input
 from modelworks.serving.statistics import Cell, Recorder
 
 _log = logging.getLogger("modelworks.serving")
-_SETTLE_S: Final = 0.25  # how far other workers' view of the counters may lag behind
 
 
 class Live:
@@ -54,7 +53,7 @@ class Live:
 
     __slots__ = (
         *(
-            "_call_later",
+            "_counting",
             "_session",
             "batched",
             "batcher",
@@ -113,7 +112,7 @@ class Live:
         # A batch is answered before the next one runs.
         reusing = session.reusing() if isinstance(session, Reusable) else session
         self._session: Session = reusing
-        self._call_later = asyncio.get_running_loop().call_later
+        self._counting = Counting(recorder)
         label = f"{served.name}:{served.version}"
         self.checks = checks_of(self.signature)
         reader = RequestReader(self.signature)
@@ -206,6 +205,7 @@ class Live:
             await asyncio.to_thread(self._session.close)
 
     def _called(self, call: Call) -> None:
-        if self.recorder.call(call):
-            self._call_later(_SETTLE_S, self.recorder.settle)
+        self.recorder.call(call)
+        if not self._counting.due:
+            self._counting.begin()
         self.recorder.waiting(self.batcher.items)

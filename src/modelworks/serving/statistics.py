@@ -1,7 +1,7 @@
 """Counts and latency histograms of one model: what a recorder writes and what a reader sums up."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from time import perf_counter_ns, time_ns
@@ -82,7 +82,7 @@ _SIZES: Final = (*range(1, _DENSE + 1), *(2**power for power in range(8, 32)))
 _ROW: Final = 4  # calls, input, infer, output
 _NOTES: Final = 8  # numbers of a call: members, rows, four times, cut, whether it went well
 _COUNT, _ROWS, _STARTED, _ENDED, _CUTS, _GOOD = 0, 1, 2, 5, 6, 7
-_NOTED: Final = 8192  # members at most that are noted and not yet counted
+_NOTED: Final = 1 << 16  # members at most that are noted and not yet counted
 
 
 def batch_rows(sizes: Any) -> Any:
@@ -96,13 +96,14 @@ def _firsts(*stages: Stage) -> Any:
     return np.array([[_FIRST[stage]] for stage in stages])
 
 
-_SHARED: Final = (Stage.TOTAL, Stage.GATHER, Stage.COMPUTE, Stage.ENCODE, Stage.DECODE)
+_OWN: Final = (Stage.TOTAL, Stage.DECODE, Stage.QUEUE)  # of each member
 
 
 class Recorder:
     """Writes one model's numbers; called on the loop's thread only."""
 
-    _firsts = _firsts(*_SHARED, Stage.QUEUE)
+    _own = _firsts(*_OWN)
+    _shared = _firsts(Stage.GATHER, Stage.COMPUTE, Stage.ENCODE)  # of a call, and so of its members
 
     def __init__(self, cells: memoryview) -> None:
         self.cells = cells
@@ -110,6 +111,7 @@ class Recorder:
         self._calls = array("q")  # `_NOTES` numbers each
         self._received = array("q")  # of all members of those calls
         self._queued = array("q")
+        self._under_way: Iterator[bool] | None = None
         for cell in GAUGES:
             cells[cell] = 0
 
@@ -145,14 +147,14 @@ class Recorder:
         self.settle()
         return numbers_of(self.cells.tolist())
 
-    def call(self, call: Call) -> bool:
-        """Note an engine call and all whom it answered, just now; `settle` counts it.
+    @property
+    def noted(self) -> bool:
+        """Whether something waits to be counted."""
+        return bool(self._calls)
 
-        Returns:
-            Whether it is the first since: somebody should settle before long.
-        """
+    def call(self, call: Call) -> None:
+        """Note an engine call and all whom it answered, just now; somebody should settle later."""
         members = call.members
-        first = not self._calls
         self._calls.extend(
             (
                 *(len(members), call.rows, call.started, call.joined, call.inferred),
@@ -167,12 +169,26 @@ class Recorder:
             self._queued.extend([member.queued_ns for member in members])
         if len(self._received) >= _NOTED:
             self.settle()
-        return first
 
     def settle(self) -> None:
         """Count what was noted, all together."""
-        if not self._calls:
-            return
+        for _ in range(2):  # what is half counted, and what was noted since
+            while self.step():
+                pass
+
+    def step(self) -> bool:
+        """Count a part of what was noted; True where the next one should follow soon."""
+        if self._under_way is None:
+            if not self._calls:
+                return False
+            self._under_way = self._settling()
+        if next(self._under_way, False):
+            return True
+        self._under_way = None
+        return False
+
+    def _settling(self) -> Iterator[bool]:
+        """Count what is noted now; True after each part but the last."""
         calls = np.frombuffer(self._calls, dtype=np.int64).reshape(-1, _NOTES)
         received = np.frombuffer(self._received, dtype=np.int64)
         queued = np.frombuffer(self._queued, dtype=np.int64)
@@ -181,12 +197,13 @@ class Recorder:
         cells[Cell.CALLS] += len(calls)
         cells += np.bincount(calls[:, _CUTS], minlength=len(cells))
         self._batched(calls)
+        yield True
         good = calls[:, _GOOD]
         if not good.all():
             mine = np.repeat(good, calls[:, _COUNT]) == 1
             calls, received, queued = calls[good == 1], received[mine], queued[mine]
         if len(calls):
-            self._answered(calls, received, queued)
+            yield from self._answered(calls, received, queued)
 
     def _batched(self, calls: Any) -> None:
         """Count the calls, and what they took, by their rows."""
@@ -198,7 +215,7 @@ class Recorder:
             sums = np.bincount(place, weights=taken, minlength=len(_SIZES))
             table[:, column] += sums.astype(np.int64)
 
-    def _answered(self, calls: Any, received: Any, queued: Any) -> None:
+    def _answered(self, calls: Any, received: Any, queued: Any) -> Iterator[bool]:
         """Count calls that did not fail, and the members of all of them."""
         counts, rows, started, joined, inferred, ended = calls.T[:_CUTS]
         cells = self._array
@@ -209,24 +226,34 @@ class Recorder:
         cells[Cell.INFER_NS] += ((inferred - joined) * counts).sum()
         cells[Cell.OUTPUT_NS] += ((ended - inferred) * counts).sum()
         cells[_PLACE[Outcome.SUCCESS]] += len(received)
-        shared = np.stack(
-            (ended, joined - started, inferred - joined, (ended - inferred) // counts, started)
-        )
+        shared = np.stack((joined - started, inferred - joined, (ended - inferred) // counts))
         if len(received) > len(calls):
-            shared = np.repeat(shared, counts, axis=1)
-        shared[0] -= received
-        waits = self._waits(shared[4], queued, ended, counts)
-        self._add(np.vstack((shared[:4], queued - received, *waits)))
+            self._add(self._shared, shared, counts)
+            yield True
+            until, began = np.repeat((ended, started), counts, axis=1)
+        else:
+            self._add(self._shared, shared)
+            until, began = ended, started
+        waits = self._waits(began, queued, ended, counts)
+        self._add(self._own, np.stack((until - received, queued - received, *waits)))
 
     def _waits(self, started: Any, queued: Any, ended: Any, counts: Any) -> tuple[Any, ...]:  # noqa: ARG002 - for those who tell two kinds of waiting apart
         """What members waited."""
         return (started - queued,)
 
-    def _add(self, taken: Any) -> None:
-        """Count durations, a row a histogram."""
-        cells, firsts = self._array, self._firsts
-        cells += np.bincount((places_of(taken) + firsts).ravel(), minlength=len(cells))
-        cells[firsts[:, 0] + CELLS] += taken.sum(axis=1)
+    def _add(self, firsts: Any, taken: Any, times: Any = None) -> None:
+        """Count durations, a row a histogram; each so many `times`."""
+        cells = self._array
+        places = places_of(taken)
+        places += firsts
+        if times is None:
+            cells += np.bincount(places.ravel(), minlength=len(cells))
+            cells[firsts[:, 0] + CELLS] += taken.sum(axis=1)
+        else:
+            every = np.tile(times, len(taken))
+            counts = np.bincount(places.ravel(), weights=every, minlength=len(cells))
+            cells += counts.astype(np.int64)
+            cells[firsts[:, 0] + CELLS] += taken @ times
 
     def ended(self, outcome: Outcome, taken_ns: int) -> None:
         """A request that was not answered with a prediction."""
@@ -239,7 +266,7 @@ class Recorder:
 class WaitRecorder(Recorder):
     """Of a model whose batches wait for company: it tells that from waiting for the engine."""
 
-    _firsts = _firsts(*_SHARED, Stage.QUEUE, Stage.WAIT)
+    _own = _firsts(*_OWN, Stage.WAIT)
 
     def __init__(self, cells: memoryview) -> None:
         super().__init__(cells)

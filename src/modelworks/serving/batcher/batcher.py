@@ -81,6 +81,7 @@ class Batcher:
         self._one_shape = one_shape
         self._timed = 0  # members with a timer
         self._asleep = True  # no turn is due, and no call runs
+        self._last = 0  # rows that waited at the last greedy turn
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         self._idle = asyncio.Event()
@@ -292,9 +293,16 @@ class Batcher:
             self._call_soon(self._turn)
 
     def _greedy_turn(self) -> None:
-        """Everything that waits goes."""
-        if self.items:
-            batch, rows, cut = self._line.take(self._size, self.items)
+        """Everything that waits goes; where it is less than last time, after one look more."""
+        items = self.items
+        if items < self._last:
+            # Clients that were answered together ask again together, and not all have yet. Before
+            # the next turn the loop reads what has come meanwhile, which takes microseconds.
+            self._last = 0
+            self._call_soon(self._turn)
+        elif items:
+            self._last = items
+            batch, rows, cut = self._line.take(self._size, items)
             self._go(batch, rows, cut)
         else:
             self._asleep = True
