@@ -26,7 +26,11 @@ _EXTRA = re.compile(r"""extra\s*==\s*['"](?P<extra>[\w-]+)['"]""")
 ROOM_BYTES = 2_000_000_000
 
 # Where the module's name is not the distribution's.
-_MODULES = {"protobuf": "google.protobuf", "pysimdjson": "simdjson"}
+_MODULES = {
+    "mypy-extensions": "mypy_extensions",
+    "protobuf": "google.protobuf",
+    "pysimdjson": "simdjson",
+}
 
 
 def python() -> list[Finding]:
