@@ -210,6 +210,7 @@ def test_a_swap_fails_no_request(tmp_path, double, workers, isolation):
             until(lambda: "2.0.0" in load.versions)
             serve_list(path, [replace(first, version="3.0.0")], generation=3)
             until(lambda: "3.0.0" in load.versions)
+            until(lambda: loads(server, "3.0.0") == workers)  # the slower worker has it too
             again = models.double(tmp_path / "again.onnx")
             changed = replace(first, version="3.0.0", path=str(again), digest="sha256:1")
             serve_list(path, [changed], generation=4)

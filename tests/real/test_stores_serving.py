@@ -112,7 +112,7 @@ def test_the_database_may_go_away_while_models_are_served(environ, own_server, u
     assert list(home.blobs.iterdir()) == []
     urls = up()
     server = urls["server"]
-    assert predict(server) == [2.0, 4.0]
+    eventually("the first answer", lambda: predict(server) == [2.0, 4.0])
     secrets = (own_server.password, "secret-of-s3")
     commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert not [secret for secret in secrets if secret in commands.stdout]
