@@ -40,7 +40,7 @@ test-full: setup debian
 
 # The tests of the modules that can be compiled, asked of the compiled ones.
 test-compiled: setup debian
-	PYTHON=$(PYTHON) bash scripts/test-compiled.sh $(VENV)
+	bash scripts/test-compiled.sh $(VENV)
 
 wheel: setup
 	@bash scripts/compiled.sh $(VENV) > /dev/null
