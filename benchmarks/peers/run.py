@@ -129,7 +129,12 @@ def measure(arguments):
 
 
 def refuse_losses(arguments):
-    """A section is of one run: one of fewer servers would lose the others' figures."""
+    """A section is of one run: one of fewer servers would lose the others' figures.
+
+    Without `--only` it has all there are, and what is saved of others is of another time.
+    """
+    if not arguments.only:
+        return
     document = saved.load(arguments.into)
     for key in arguments.models:
         names = [peer.name for peer in peers(arguments.only) if key in peer.models]

@@ -1,26 +1,18 @@
 """The pure parts of the comparison with other servers: wires, ratios, tables, plot, parts saved."""
 
 import base64
-import importlib
 import json
 import re
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from peers_modules import ROOT, peers_module
+
 pytestmark = pytest.mark.unit
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def peers_module(name):
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
-    return importlib.import_module(f"benchmarks.peers.{name}")
-
 
 models, plot, ratios, report, saved, wires = (
     peers_module(name) for name in ("models", "plot", "ratios", "report", "saved", "wires")
@@ -208,6 +200,14 @@ def test_a_narrower_run_does_not_replace_a_section(tmp_path):
     assert saved.dropped(kept, "S", ours) == ["Sad", "other"]
     assert saved.dropped(kept, "S", [*ours, "Sad", "other", "new"]) == []
     assert saved.dropped(kept, "M", ours) == []
+
+
+def test_a_run_of_all_servers_may_replace_one_that_had_others(tmp_path):
+    run = peers_module("run")
+    saved.keep(tmp_path, "S", document(renamed=server(AGAIN))["models"]["S"])
+    run.refuse_losses(SimpleNamespace(into=tmp_path, models=["S"], only=""))
+    with pytest.raises(SystemExit, match=r"renamed.*leave --only out"):
+        run.refuse_losses(SimpleNamespace(into=tmp_path, models=["S"], only="mosec"))
 
 
 def test_a_part_that_fails_does_not_lose_the_others(tmp_path, monkeypatch, capsys):

@@ -1,23 +1,14 @@
 """The other servers of the comparison: their processes, what is asked of them, their pins."""
 
-import importlib
 import re
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
+from peers_modules import peers_module
+
 pytestmark = pytest.mark.unit
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def peers_module(name):
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
-    return importlib.import_module(f"benchmarks.peers.{name}")
-
 
 environments, processes, rounds = map(peers_module, ("environments", "processes", "rounds"))
 
