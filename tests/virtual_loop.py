@@ -13,6 +13,7 @@ CLOCKED = (
     "modelworks.serving.execute",
 )
 _LONGEST_S = 3600.0
+_TURN_S = 1e-6
 
 
 class _Jumping(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
@@ -26,11 +27,12 @@ class _Jumping(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
         elif not ready and timeout:
             self.loop.now += timeout
             assert self.loop.now < _LONGEST_S, "an hour passed"
+        self.loop.now += _TURN_S
         return ready
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Attributes: now: seconds; only this loop's timers make them pass."""
+    """Attributes: now: seconds; what passes is until this loop's timers, and a moment each turn."""
 
     def __init__(self) -> None:
         self.now = 100.0

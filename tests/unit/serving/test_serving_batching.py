@@ -219,8 +219,28 @@ def test_an_idle_engine_waits_for_company_as_long_as_it_was_told():
         await asyncio.sleep(0.0002)
         assert bench.batches == [[0, 1]]
         assert bench.cuts == [Cut.DELAY]
-        assert loop.now - began == pytest.approx(0.0051)
+        assert loop.now - began == pytest.approx(0.0051, abs=1e-4)
         await bench.end()
+
+    play(main)
+
+
+@pytest.mark.parametrize("limits", [Batching(8), Batching(8, priority_levels=2)])
+def test_callers_who_ask_again_at_once_become_one_batch(limits):
+    async def caller(loop, bench, number, until):
+        while loop.now < until:
+            member = Asked(loop, number, length=4)
+            bench.submit(member)
+            await member.done.wait()
+            await asyncio.sleep(0.0001 * (1 + number))  # its turn-around
+
+    async def main(loop):
+        bench = Bench(loop, limits, SLOW)
+        until = loop.now + 1
+        await asyncio.gather(*(caller(loop, bench, number, until) for number in range(8)))
+        sizes = [len(batch) for batch in bench.batches]
+        assert sum(sizes[:3]) >= 9
+        assert set(sizes[3:-1]) == {8}, sizes
 
     play(main)
 
@@ -235,7 +255,7 @@ def test_a_full_batch_does_not_wait():
         assert bench.cuts == [Cut.FULL]
         await bench.end()  # a drain waits for nobody's company
         assert bench.batches[1:] == [[4, 5]]
-        assert loop.now == began
+        assert loop.now == pytest.approx(began, abs=1e-3)
 
     play(main)
 
@@ -252,10 +272,10 @@ def test_a_single_caller_waits_once_and_hardly_ever_again():
             waits.append(loop.now - began)
             await asyncio.sleep(0.0001)
         assert waits[0] == pytest.approx(0.002, abs=1e-4)
-        vain = sum(wait > 0 for wait in waits[1:])
+        vain = [wait for wait in waits[1:] if wait > 1e-4]  # not a turn of the loop or two
         # One hundredth of the time goes into looking whether there are others.
-        assert sum(waits[1:]) <= 0.011 * loop.now - 100 * 0.011 + 0.0021
-        assert 0 < vain < 10
+        assert sum(vain) <= 0.011 * loop.now - 100 * 0.011 + 0.0021
+        assert 0 < len(vain) < 10
         assert bench.cuts == [Cut.DELAY] + [Cut.ALONE] * 1999
         await bench.end()
 

@@ -18,6 +18,7 @@ from modelworks.core.seams import Session
 from modelworks.core.served import Batching
 from modelworks.core.tensor import Tensors
 from modelworks.serving.batcher.line import LevelLine, Line, OneLine, ShapeLine
+from modelworks.serving.batcher.lull import Lull
 from modelworks.serving.batcher.member import Call, Member, answer_each, refuse
 from modelworks.serving.batcher.patience import Go, Patience
 from modelworks.serving.cost import Cost
@@ -82,6 +83,7 @@ class Batcher:
         self._timed = 0  # members with a timer
         self._asleep = True  # no turn is due, and no call runs
         self._last = 0  # rows that waited at the last greedy turn
+        self._lull: Lull | None = None  # once a call has run on the engine's thread
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         self._idle = asyncio.Event()
@@ -204,6 +206,7 @@ class Batcher:
         """
         self._closed = True
         self._most = _CLOSED
+        self._lull = None
         self._silence()  # nobody comes any more
         began = self._loop.time()
         if self.items or self._aboard:
@@ -301,6 +304,10 @@ class Batcher:
             self._last = 0
             self._call_soon(self._turn)
         elif items:
+            lull = self._lull
+            if lull is not None and lull.lasts(items, self._size, perf_counter_ns()):
+                self._call_soon(self._turn)
+                return
             self._last = items
             batch, rows, cut = self._line.take(self._size, items)
             self._go(batch, rows, cut)
@@ -365,7 +372,12 @@ class Batcher:
             else:
                 self._fail(call, call.error)
             self._on_call(call)
-        self._aboard = 0
+        if self._aboard:
+            if self._lull is None and not self._closed:
+                self._lull = Lull(self._cost.predict)
+            if self._lull is not None:
+                self._lull.ended(self._aboard, self.items)
+            self._aboard = 0
         if self._patience is not None and calls:
             self._patience.seen(sum([len(call.members) for call in calls]), self._line)
         if self.items:
