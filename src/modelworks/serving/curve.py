@@ -3,6 +3,7 @@
 A network on a CPU may gain nothing from batches, and cost much memory: then it gets none.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,23 +11,24 @@ from itertools import pairwise
 from time import perf_counter_ns
 from typing import Final
 
+import numpy as np
+
 from modelworks.core.errors import InvalidError
 from modelworks.core.seams import Session
-from modelworks.core.tensor import Signature
+from modelworks.core.tensor import Signature, Tensors
 from modelworks.serving.warmup import made_up
 
-BUDGET_NS: Final = 300_000_000
+BUDGET_NS: Final = 500_000_000
 """Of all timed calls of one load; after it no other size is begun."""
 LENGTH: Final = 32
 """Assumed of axes of unknown length: a text of one token says little about one of thirty."""
 CALL_NS: Final = 30_000
 """What the server itself spends on a call, whatever its rows; it counts where models are fast."""
-_NEAR: Final = 1.05  # a size this near the best is as good, and takes less memory and time
+_NEAR: Final = 1.03  # a size this near the best is as good, and takes less memory and time
 _GAIN: Final = 0.95
 _PATIENCE: Final = 2  # sizes in a row that gain nothing: no more are tried
-_RUNS: Final = (2, 5)  # calls of one size: at least, at most
+_CALLS: Final = 4  # of the largest size, at most
 _OVER_NS: Final = 100_000_000  # the second call of a size may end that late: one says too little
-_SHORT_NS: Final = 15_000_000  # of all calls of one size: more than the least only within it
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,9 @@ def measure(
 ) -> Curve:
     """Time batches of 1, 2, 4 ... rows until they gain nothing, or the budget is used up.
 
+    Then all of them again, in turn: a machine that was slow for a tenth of a second must neither
+    choose a size nor be the reason that a larger one is not tried.
+
     Args:
         session: warm.
         free: length of free axes that the model accepts.
@@ -141,36 +146,123 @@ def measure(
         learn: told of every call that is like those of requests: rows, nanoseconds.
         clock: nanoseconds.
     """
-    until = clock() + BUDGET_NS
-    signature = session.signature
-    length = _length(session, free) if _free_axes(signature) else 0
+    length = _length(session, free) if _free_axes(session.signature) else 0
     told = learn if not length or length == free else _ignore
-    points: list[Point] = []
-    wasted = 0
-    for rows in _sizes(largest):
-        if points and clock() + _expected(points, rows) > until:
-            why = f"measuring it would have taken over {BUDGET_NS / 1e9:g} s"
-            return Curve(tuple(points), why, length, late=True)
+
+    def begin(rows: int) -> _Size:
+        inputs = made_up(session.signature, rows, length or free)
+        return _Size(session, inputs, rows, partial(told, rows))
+
+    trials = _Trials(largest, begin, clock)
+    while trials.extend() or trials.repeat():
+        pass
+    points = tuple(Point(size.rows, size.ns) for size in trials.sizes)
+    return Curve(points, trials.stopped or trials.gains_nothing(), length, trials.late)
+
+
+class _Trials:
+    """The sizes of one load, within its budget.
+
+    Attributes:
+        sizes: by rising rows.
+        stopped: why there will be no larger one; empty = nothing but their worth is against it.
+        late: there was no time for one.
+    """
+
+    def __init__(
+        self, largest: int, begin: Callable[[int], "_Size"], clock: Callable[[], int]
+    ) -> None:
+        self.sizes: list[_Size] = []
+        self.stopped = ""
+        self.late = False
+        self._left = deque(_rows(largest))
+        self._begin = begin
+        self._clock = clock
+        self._until = clock() + BUDGET_NS
+
+    def gains_nothing(self) -> str:
+        """Said where the last sizes made no row cheaper than those before them did."""
+        points = [Point(size.rows, size.ns).per_row for size in self.sizes]
+        before, last = points[:-_PATIENCE], points[-_PATIENCE:]
+        if self._left and before and min(last) >= _GAIN * min(before):
+            return "two sizes in a row gained nothing"
+        return ""
+
+    def extend(self) -> bool:
+        """Time the next size, where it may be worth it."""
+        if not self._left or self.stopped or self.gains_nothing():
+            return False
+        rows = self._left[0]
+        if self.sizes and self._clock() + _expected(self.sizes, rows) > self._until:
+            self.stopped = f"measuring it would have taken over {BUDGET_NS / 1e9:g} s"
+            self.late = True
+            return False
+        size = self._begin(rows)
         try:
-            inputs = made_up(signature, rows, length or free)
-            ns = _fastest(partial(session.infer, inputs), partial(told, rows), until, clock)
+            size.call(self._clock)
         except InvalidError as error:
-            return Curve(tuple(points), f"a batch of {rows} is refused: {error}", length)
-        point = Point(rows, ns)
-        gains = not points or point.per_row < _GAIN * min(p.per_row for p in points)
-        wasted = 0 if gains else wasted + 1
-        points.append(point)
-        if wasted == _PATIENCE:
-            return Curve(tuple(points), "two sizes in a row gained nothing", length)
-    return Curve(tuple(points), "", length)
+            self.stopped = f"a batch of {rows} is refused: {error}"
+            return False
+        if self._clock() + size.ns <= self._until + _OVER_NS:
+            size.call(self._clock)
+        self.sizes.append(size)
+        self._left.popleft()
+        return True
+
+    def repeat(self) -> bool:
+        """Time each once more, where there is time for all; False = there is not, or enough."""
+        sizes = self.sizes
+        if not sizes or len(sizes[-1].taken) >= _CALLS:
+            return False
+        if self._clock() + sum(size.ns for size in sizes) > self._until:
+            return False
+        for size in sizes:
+            size.call(self._clock)
+        return True
 
 
-def _expected(points: list[Point], rows: int) -> float:
+class _Size:
+    """The calls of one number of rows, joined as those of requests are.
+
+    Attributes:
+        rows: of each.
+        taken: nanoseconds of each.
+    """
+
+    def __init__(
+        self, session: Session, inputs: Tensors, rows: int, learn: Callable[[float], None]
+    ) -> None:
+        self.rows = rows
+        self.taken: list[float] = []
+        self._infer = session.infer
+        self._inputs = inputs
+        self._parts = {
+            name: [array[row : row + 1] for row in range(rows)] for name, array in inputs.items()
+        }
+        self._learn = learn
+
+    @property
+    def ns(self) -> float:
+        """The fastest: what disturbs a call makes it longer, never shorter."""
+        return min(self.taken)
+
+    def call(self, clock: Callable[[], int]) -> None:
+        """One more."""
+        began = clock()
+        inputs = self._inputs
+        if self.rows > 1:
+            inputs = {name: np.concatenate(parts) for name, parts in self._parts.items()}
+        self._infer(inputs)
+        self.taken.append(float(clock() - began))
+        self._learn(self.taken[-1])
+
+
+def _expected(sizes: list[_Size], rows: int) -> float:
     """What a call of more rows than any before it will take: as the last step went on."""
-    last = points[-1]
-    if len(points) == 1:
+    last = sizes[-1]
+    if len(sizes) == 1:
         return last.ns * rows / last.rows
-    before = points[-2]
+    before = sizes[-2]
     step = max(0.0, last.ns - before.ns) / (last.rows - before.rows)
     return last.ns + step * (rows - last.rows)
 
@@ -179,7 +271,7 @@ def _ignore(rows: int, ns: float) -> None:
     """A call of another length than requests may have."""
 
 
-def _sizes(largest: int) -> Iterator[int]:
+def _rows(largest: int) -> Iterator[int]:
     rows = 1
     while rows < largest:
         yield rows
@@ -200,23 +292,3 @@ def _length(session: Session, free: int) -> int:
     except InvalidError:
         return free
     return LENGTH
-
-
-def _fastest(
-    call: Callable[[], object],
-    learn: Callable[[float], None],
-    until: int,
-    clock: Callable[[], int],
-) -> float:
-    """The fastest of a few calls: what disturbs one makes it longer, never shorter."""
-    taken: list[float] = []
-    while len(taken) < _RUNS[1]:
-        if len(taken) >= _RUNS[0] and sum(taken) + min(taken) > _SHORT_NS:
-            break
-        if taken and clock() + min(taken) > until + (_OVER_NS if len(taken) < _RUNS[0] else 0):
-            break
-        began = clock()
-        call()
-        taken.append(float(clock() - began))
-        learn(taken[-1])
-    return min(taken)

@@ -1,13 +1,15 @@
 """Larger batches than there was time to measure at load, tried on the requests themselves.
 
 Where the budget of the batch curve was over before its end, the limit on batches is doubled while
-batches are full, as long as a row gets cheaper by it. A doubling that does not pay is undone, and
-tried again later, for one measurement on a busy machine says little; after the third none looks.
+batches are full, as long as a row gets cheaper by it. The two limits take turns meanwhile: a
+machine that is slower in one second than in the next says nothing of either. A doubling that does
+not pay is undone, and tried again later; after the third time nobody looks.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from statistics import median
 from typing import Final
 
 from modelworks.serving.forecast import Setting
@@ -15,7 +17,8 @@ from modelworks.serving.statistics import BatchRow, Numbers
 
 _log = logging.getLogger("modelworks.serving")
 PERIOD_S: Final = 1.0
-_CALLS: Final = 20  # before and after: fewer say too little
+_CALLS: Final = 5  # of each limit in its turn, at least
+_PAIRS: Final = 3  # turns of both
 _GAIN: Final = 0.95
 _TRIES: Final = 3
 _PAUSE: Final = 30  # looks; doubles
@@ -41,7 +44,7 @@ class Growth:
         self.reason = ""
         self._limit = limit
         self._proven = size
-        self._cheapest = 0.0  # ns of a row in batches of the proven size
+        self._costs: list[float] = []  # ns of a row: of the proven size, of twice that, and so on
         self._rows: list[BatchRow] = []
         self._failed = 0
         self._pause = 0  # looks until the next trial
@@ -51,34 +54,53 @@ class Growth:
         if self._pause:
             self._pause -= 1
             return False
-        proven = self._proven
-        self._rows += [row for row in batches if row.size >= proven]
-        trial = self.size > proven
-        mine = [row for row in self._rows if (row.size > proven) == trial]
-        calls = sum(row.calls for row in mine)
-        if calls < _CALLS or (not trial and calls < _FULL * sum(row.calls for row in batches)):
+        trial = self.size > self._proven
+        mine = [row for row in batches if row.size >= self._proven]
+        if not trial and not self._costs and not _mostly(mine, batches):
+            self._rows = []
             return False
-        rows = sum(row.calls * row.size for row in mine)
-        cost = sum(row.input_ns + row.infer_ns for row in mine) / rows
+        self._rows += [row for row in mine if (row.size > self._proven) == trial]
+        if sum(row.calls for row in self._rows) < _CALLS:
+            return False
+        self._costs.append(_cost(self._rows))
         self._rows = []
-        if not trial:
-            self._cheapest = cost
-            self.size = min(self._limit, 2 * proven)
-            self.reason = "under trial: there was no time at load to measure so large batches"
-            return True
-        told = f"{self._cheapest / 1000:.4g} us a row in batches of {proven}, {cost / 1000:.4g}"
-        if cost > _GAIN * self._cheapest:
-            self.reason = f"learnt under load: {told} in batches of up to {self.size}: not worth it"
-            self.size = proven
+        if len(self._costs) == 2 * _PAIRS:
+            return self._judge()
+        self.size = self._proven if trial else min(self._limit, 2 * self._proven)
+        self.reason = "under trial: there was no time at load to measure so large batches"
+        return True
+
+    def _judge(self) -> bool:
+        before, after = self._costs[::2], self._costs[1::2]
+        self._costs = []
+        ratio = median(large / small for small, large in zip(before, after, strict=True))
+        told = (
+            f"{median(before) / 1000:.4g} us a row in batches of {self._proven}, "
+            f"{median(after) / 1000:.4g} in batches of up to {self.size}"
+        )
+        if ratio > _GAIN:
+            self.reason = f"learnt under load: {told}: not worth it"
+            self.size = self._proven
             self._failed += 1
             self._pause = _PAUSE << self._failed
             self.done = self._failed == _TRIES
             return True
         self._failed = 0
-        self.reason = f"learnt under load: {told} in batches of up to {self.size}"
+        self.reason = f"learnt under load: {told}"
         self._proven = self.size
         self.done = self.size == self._limit
         return False
+
+
+def _mostly(large: list[BatchRow], every: tuple[BatchRow, ...]) -> bool:
+    """Whether batches are often as large as they may be."""
+    return 0 < sum(row.calls for row in large) >= _FULL * sum(row.calls for row in every)
+
+
+def _cost(rows: list[BatchRow]) -> float:
+    """Nanoseconds of a row."""
+    spent = sum(row.input_ns + row.infer_ns for row in rows)
+    return spent / sum(row.calls * row.size for row in rows)
 
 
 class Growing:

@@ -46,10 +46,10 @@ def measured(session, largest=64):
     ("call_ms", "best", "words"),
     [
         (lambda n: 6.0 * n, 1, "no row cheaper"),  # a convolution on one core
-        (lambda n: 40.0 + 0.05 * n, 8, "0.3 s"),  # steep: as far as the budget goes
+        (lambda n: 40.0 + 0.05 * n, 32, "0.5 s"),  # steep: as far as the budget goes
         (lambda n: 12.0 * n / min(1.6, 1 + 0.2 * (n.bit_length() - 1)), 8, ""),  # a transformer
         (lambda n: 0.012 + 0.002 * n, 64, "limit given"),  # trees: nothing to save
-        (lambda n: 0.3 * n, 2, "no cheaper"),  # only the server's own share of a call
+        (lambda n: 0.3 * n, 4, "no cheaper"),  # only the server's own share of a call
     ],
 )
 def test_the_batch_that_pays_is_found(call_ms, best, words):
@@ -66,6 +66,13 @@ def test_a_network_that_gains_nothing_is_never_asked_for_large_batches():
     curve, _ = measured(session)
     assert max(rows for rows, _ in session.shapes) == 4  # its memory grows with every row
     assert "gained nothing" in curve.stopped
+
+
+def test_a_machine_that_was_slow_for_a_moment_does_not_choose_the_size():
+    transformer = lambda n: 12.0 * n / min(1.6, 1 + 0.2 * (n.bit_length() - 1))  # noqa: E731
+    session = Timed(lambda n: transformer(n) * (1.4 if 20 * MS < session.now_ns < 170 * MS else 1))
+    curve, _ = measured(session)
+    assert worthwhile(curve, 64)[0] == 8, curve
 
 
 def test_one_slow_row_is_timed_once_and_no_more():

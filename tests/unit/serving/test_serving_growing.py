@@ -55,12 +55,23 @@ def test_without_full_batches_nothing_is_tried():
 
 def test_few_calls_are_added_up_until_they_say_enough():
     growth = Growth(2, 4)
-    changed = [full(growth, lambda n: 10.0 + n, calls=5) for _ in range(4)]
-    assert changed == [False, False, False, True]
+    changed = [full(growth, lambda n: 10.0 + n, calls=2) for _ in range(3)]
+    assert changed == [False, False, True]
     assert growth.size == 4
 
 
-def test_a_trial_that_was_disturbed_is_repeated_and_the_third_is_the_last():
+def test_both_limits_take_turns_until_both_had_three():
+    growth = Growth(2, 8)
+    sizes = []
+    while growth.size == 2 or not sizes or len(sizes) < 6:
+        sizes.append(growth.size)
+        full(growth, lambda n: 10.0 + n)
+    assert sizes == [2, 4, 2, 4, 2, 4]
+    assert growth.size == 4
+    assert "learnt under load" in growth.reason
+
+
+def test_a_trial_that_did_not_pay_is_repeated_and_the_third_is_the_last():
     growth = Growth(2, 4)
     looks = 0
     while not growth.done and looks < 1000:
@@ -68,13 +79,16 @@ def test_a_trial_that_was_disturbed_is_repeated_and_the_third_is_the_last():
         full(growth, lambda n: 12.0 * n)
     assert (growth.size, growth.done) == (2, True)
     assert 100 < looks < 400
-    disturbed = Growth(2, 4)
-    full(disturbed, lambda n: 10.0 + n)
-    full(disturbed, lambda n: 50.0 + n)  # a neighbour had the machine
-    assert (disturbed.size, disturbed.done) == (2, False)
-    while not disturbed.done:
-        full(disturbed, lambda n: 10.0 + n)
-    assert disturbed.size == 4
+
+
+@pytest.mark.parametrize(("pays", "size"), [(True, 4), (False, 2)])
+def test_a_neighbour_that_has_the_machine_for_a_while_decides_nothing(pays, size):
+    growth = Growth(2, 4)
+    for look in range(6):
+        assert not growth.done
+        slow = 2.0 if look >= 3 else 1.0  # one pair of the three is of two kinds of machine
+        full(growth, lambda n, slow=slow: slow * (10.0 + n if pays else 12.0 * n))
+    assert growth.size == size
 
 
 def test_it_looks_until_it_is_done_and_puts_the_size_in_force(monkeypatch):
@@ -86,17 +100,19 @@ def test_it_looks_until_it_is_done_and_puts_the_size_in_force(monkeypatch):
     async def main():
         task = Growing("m", Growth(1, 2), 3.0, recorder.read, applied.append)
         place = 816
-        for size in (1, 2):
-            until = asyncio.get_running_loop().time() + 5
+        until = asyncio.get_running_loop().time() + 5
+        while not task.growth.done:
+            size = task.growth.size
             recorder.cells[place + 4 * (size - 1)] += 40
             recorder.cells[place + 4 * (size - 1) + 2] += 40 * (10 + size) * MS
-            while not applied if size == 1 else not task.growth.done:
-                await asyncio.sleep(0.01)
-                assert asyncio.get_running_loop().time() < until
+            await asyncio.sleep(0.01)
+            assert asyncio.get_running_loop().time() < until
         task.stop()
 
     asyncio.run(main())
-    assert [(one.max_batch_size, one.max_delay_ms) for one in applied] == [(2, 3.0)]
+    assert [(one.max_batch_size, one.max_delay_ms) for one in applied] == [
+        (size, 3.0) for size in (2, 1, 2, 1, 2)
+    ]
 
 
 def test_a_model_whose_curve_was_finished_does_not_grow(tmp_path):
