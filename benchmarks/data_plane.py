@@ -34,7 +34,7 @@ class Plan:
     large_s: float
 
 
-FULL = Plan(small=9, small_s=2, large=6, large_s=3.0)
+FULL = Plan(small=9, small_s=2, large=9, large_s=3.0)
 QUICK = Plan(small=5, small_s=1, large=5, large_s=1.0)
 SMOKE = Plan(small=1, small_s=1, large=1, large_s=1.0)
 

@@ -91,21 +91,24 @@ def compared(sides, rounds, base):
 
     Returns:
         A document: every side's rounds, every side's ratios to `base`, and the first side's ratio
-        to itself, which is the noise.
+        to itself, which is the noise. Of the first side both runs of a round count.
     """
     found = interleave(sides, rounds)
-    ratios = {}
-    for name, results in found.items():
-        if name in {base, AGAIN}:
-            continue
-        ratios[name] = ratios_of(results, found[base])
-    noise = ratios_of(found[AGAIN], found[sides[0].name])
+    first = sides[0].name
+    both = {**found, first: [mean(*pair) for pair in zip(found[first], found[AGAIN], strict=True)]}
+    ratios = {name: ratios_of(both[name], both[base]) for name in both if name not in {base, AGAIN}}
+    noise = ratios_of(found[AGAIN], found[first])
     return {
         "base": base,
         "rounds": {name: [asdict(one) for one in results] for name, results in found.items()},
         "ratios": ratios,
         "noise": noise,
     }
+
+
+def mean(left, right):
+    """Of two runs, their figures' means."""
+    return Measured(**{what: (getattr(left, what) + getattr(right, what)) / 2 for what in RATIOS})
 
 
 def ratios_of(left, right):
