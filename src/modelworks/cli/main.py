@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "explain_latency",
         "Say where a served model's time goes, and what would help.",
     ),
+    "manifest": ("manifest", "manifest", "Check manifests; print their schema for editors."),
     "up": ("up", "up", "Run the whole factory here: console, registry, server."),
     "doctor": ("doctor", "doctor", "Say what is installed, what can run, and the cures."),
     "demo": ("demo", "demo", "Train small models and take them through the whole line."),

@@ -1,0 +1,122 @@
+"""`manifest`: look at what is wanted before anything is done."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from modelworks.cli.context import json_option
+from modelworks.cli.exits import Exit
+from modelworks.cli.output import Output
+from modelworks.core.errors import InvalidError, MissingExtraError, NotFoundError
+
+if TYPE_CHECKING:
+    from modelworks.deploy.manifest import Manifest
+
+_STDIN = "-"
+_SUFFIXES = {".yaml", ".yml"}
+
+
+@click.group()
+def manifest() -> None:
+    """Check manifests, and print their schema for editors."""
+
+
+@manifest.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("--environment", "-e", default="", help="Put the overlays of this environment on.")
+@json_option
+def lint(files: tuple[str, ...], environment: str, as_json: bool) -> int:
+    """Check FILES (folders: their *.yaml; `-`: standard input) and say all that is wrong.
+
+    Nothing is asked of a registry or a target: `fraud@champion` may not exist.
+
+    Example: modelworks manifest lint modelworks.yaml --environment production
+    """
+    out = Output(as_json=as_json)
+    with _extra():
+        from modelworks.deploy.manifest import ManifestError, load
+    try:
+        found = load(_contents(files), environment)
+    except ManifestError as error:
+        if as_json:
+            problems = [
+                {"file": p.mark.file, "line": p.mark.line, "column": p.mark.column}
+                | {"path": p.path, "message": p.message}
+                for p in error.problems
+            ]
+            out.document({"ok": False, "problems": problems})
+        for problem in error.problems:
+            out.note(str(problem))
+        out.note(f"{len(error.problems)} wrong")
+        return Exit.INVALID
+    _told(out, found)
+    return Exit.OK
+
+
+@manifest.command()
+@json_option
+def schema(as_json: bool) -> None:
+    """Print the JSON Schema of manifests: what editors complete and check by.
+
+    Example: modelworks manifest schema > modelworks.schema.json
+    """
+    with _extra():
+        from modelworks.deploy.manifest import schema as made
+    out = Output(as_json=as_json)
+    if as_json:
+        out.document(made())
+        return
+    for line in json.dumps(made(), indent=2).splitlines():
+        out.line(line)
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """A library of the platform that is not there is named, with its cure."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("a manifest", "platform", str(error.name)) from error
+
+
+def _contents(files: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    found = []
+    for name in files:
+        path = Path(name)
+        if name == _STDIN:
+            found.append((_STDIN, sys.stdin.buffer.read()))
+        elif path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES and p.is_file())
+            if not inside:
+                raise NotFoundError(f"{name} holds no *.yaml")
+            found += [(str(one), one.read_bytes()) for one in inside]
+        else:
+            found.append((name, _read(path)))
+    return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise NotFoundError(f"no file {path}") from None
+    except OSError as error:
+        raise InvalidError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _told(out: Output, found: "Manifest") -> None:
+    names = [f"{kind} {name}" for kind, name in (one.key for one in found.documents)]
+    if out.as_json:
+        documents = [one.document.model_dump(mode="json") for one in found.documents]
+        environments = list(found.environments)
+        out.document({"ok": True, "documents": documents, "environments": environments})
+    for name in names:
+        out.note(f"good: {name}")
+    others = [one for one in found.environments if one != found.environment]
+    if others:
+        out.note(f"not looked at: the overlays of {', '.join(others)} (--environment)")
