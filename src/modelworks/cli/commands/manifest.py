@@ -15,7 +15,7 @@ from modelworks.cli.output import Output
 from modelworks.core.errors import InvalidError, MissingExtraError, NotFoundError
 
 if TYPE_CHECKING:
-    from modelworks.deploy.manifest import Manifest
+    from modelworks.protocol.manifest import Manifest
 
 _STDIN = "-"
 _SUFFIXES = {".yaml", ".yml"}
@@ -39,7 +39,7 @@ def lint(files: tuple[str, ...], environment: str, as_json: bool) -> int:
     """
     out = Output(as_json=as_json)
     with _extra():
-        from modelworks.deploy.manifest import ManifestError, load
+        from modelworks.protocol.manifest import ManifestError, load
     try:
         found = load(_contents(files), environment)
     except ManifestError as error:
@@ -66,7 +66,7 @@ def schema(as_json: bool) -> None:
     Example: modelworks manifest schema > modelworks.schema.json
     """
     with _extra():
-        from modelworks.deploy.manifest import schema as made
+        from modelworks.protocol.manifest import schema as made
     out = Output(as_json=as_json)
     if as_json:
         out.document(made())

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar, Union, get_args, g
 
 from pydantic import BaseModel, ValidationError
 
-from modelworks.deploy.manifest.deployment import Deployment
-from modelworks.deploy.manifest.fields import API_VERSION, Part
-from modelworks.deploy.manifest.overlay import Overlay, merge
-from modelworks.deploy.manifest.problems import ManifestError, Path, Problem, spelt
-from modelworks.deploy.manifest.route import Route
-from modelworks.deploy.manifest.tree import Document, read
+from modelworks.protocol.manifest.deployment import Deployment
+from modelworks.protocol.manifest.fields import API_VERSION, Part
+from modelworks.protocol.manifest.overlay import Overlay, merge
+from modelworks.protocol.manifest.problems import ManifestError, Path, Problem, spelt
+from modelworks.protocol.manifest.route import Route
+from modelworks.protocol.manifest.tree import Document, read
 
 D = TypeVar("D", bound=Part)
 Kinds: TypeAlias = Mapping[str, type[Part]]

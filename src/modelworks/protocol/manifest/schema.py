@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from modelworks.deploy.manifest.fields import Part
-from modelworks.deploy.manifest.load import KINDS, Kinds
-from modelworks.deploy.manifest.overlay import Overlay
+from modelworks.protocol.manifest.fields import Part
+from modelworks.protocol.manifest.load import KINDS, Kinds
+from modelworks.protocol.manifest.overlay import Overlay
 
 _MODE: Final = "validation"
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelworks.deploy.manifest.fields import API_VERSION, Metadata, Name, Part
+from modelworks.protocol.manifest.fields import API_VERSION, Metadata, Name, Part
 
 _ALL = 100
 

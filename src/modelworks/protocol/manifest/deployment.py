@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from modelworks.core.served import BATCHING_BOUNDS
-from modelworks.deploy.manifest.fields import (
+from modelworks.protocol.manifest.fields import (
     API_VERSION,
     WORD,
     Cores,

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from modelworks.deploy.manifest.fields import API_VERSION, Name, Part
-from modelworks.deploy.manifest.problems import Path
-from modelworks.deploy.manifest.tree import Document
+from modelworks.protocol.manifest.fields import API_VERSION, Name, Part
+from modelworks.protocol.manifest.problems import Path
+from modelworks.protocol.manifest.tree import Document
 
 Environment = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelworks.deploy.manifest import Deployment, ManifestError, Route, load, schema
-from modelworks.deploy.manifest.deployment import Metric, Spread
+from modelworks.protocol.manifest import Deployment, ManifestError, Route, load, schema
+from modelworks.protocol.manifest.deployment import Metric, Spread
 from properties import examples
 
 pytestmark = pytest.mark.unit
@@ -197,7 +197,7 @@ def test_bytes_that_are_no_utf_8_are_pointed_at():
     ],
 )
 def test_scalars_are_those_of_yaml_1_2(written, value):
-    from modelworks.deploy.manifest.tree import read as read_tree
+    from modelworks.protocol.manifest.tree import read as read_tree
 
     (document,) = read_tree(f"a: {written}\n".encode(), "f")
     found = document.values["a"]

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
-from modelworks.deploy.manifest.problems import ManifestError, Mark, Path, Problem, spelt
+from modelworks.protocol.manifest.problems import ManifestError, Mark, Path, Problem, spelt
 
 LARGEST: Final = 1 << 20
 """Bytes of one file."""
