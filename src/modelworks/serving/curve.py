@@ -236,8 +236,9 @@ class _Size:
         self.taken: list[float] = []
         self._infer = session.infer
         self._inputs = inputs
+        single = {} if rows == 1 else inputs  # nothing to take apart, perhaps not even an axis
         self._parts = {
-            name: [array[row : row + 1] for row in range(rows)] for name, array in inputs.items()
+            name: [array[row : row + 1] for row in range(rows)] for name, array in single.items()
         }
         self._learn = learn
 

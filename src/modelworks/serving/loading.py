@@ -73,9 +73,15 @@ def load_model(served: ServedModel, threads: int) -> Loaded:
         raise CrashedError(f"engine '{served.engine}' failed: {type(error).__name__}") from error
     try:
         return _prepared(session, served)
-    except BaseException:
+    except BaseException as error:
         session.close()
-        raise
+        if isinstance(error, ModelworksError) or not isinstance(error, Exception):
+            raise
+        # Whoever waits for the model waits for an answer: this one would leave it loading for ever.
+        _log.exception("%s %s could not be measured", served.name, served.version)
+        raise CrashedError(
+            f"its first inferences failed: {type(error).__name__}; the server's log says where"
+        ) from error
 
 
 def _engine(served: ServedModel) -> tuple[Engine, tuple[tuple[str, str], ...]]:

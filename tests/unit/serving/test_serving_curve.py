@@ -102,6 +102,13 @@ def test_a_batch_that_is_refused_is_the_end_of_the_curve():
     assert worthwhile(curve, 64)[0] == 4
 
 
+def test_inputs_without_an_axis_are_timed_as_they_are():
+    session = Timed(lambda _n: 1.0)
+    session.signature = Signature((TensorSpec("x", Datatype.FP32, ()),), session.signature.outputs)
+    session.infer = lambda inputs: [inputs["x"].item()]
+    assert [point.rows for point in measured(session, largest=1)[0].points] == [1]
+
+
 @pytest.mark.parametrize("largest", [1, 3, 48])
 def test_the_limit_is_measured_and_never_passed(largest):
     session = Timed(lambda n: 0.05 + 0.001 * n)

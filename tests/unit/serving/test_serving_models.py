@@ -15,6 +15,7 @@ from modelworks.core.seams import EngineOptions
 from modelworks.core.served import Batching, ServedList, ServedModel
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.plugins import load as plugins
+from modelworks.serving import loading
 from modelworks.serving.batcher import Member
 from modelworks.serving.block import Block
 from modelworks.serving.engine_thread import apart
@@ -198,6 +199,21 @@ def test_a_failure_at_start_is_told_and_does_not_stop_the_rest(double, tmp_path)
         assert table.resolve("double")
         with pytest.raises(InvalidError):
             await table.load("bad")
+
+    run(main)
+
+
+def test_a_bug_of_ours_while_it_is_measured_is_a_failed_load_too(double, monkeypatch):
+    def measure(*_):
+        raise IndexError("too many indices")
+
+    monkeypatch.setattr(loading, "measure", measure)
+
+    async def main(table):
+        await table.apply(some(1, double))
+        (entry,) = table.entries()
+        assert entry.state is State.UNAVAILABLE
+        assert "first inferences failed: IndexError" in entry.reason
 
     run(main)
 
