@@ -1,0 +1,1 @@
+"""One version as something that runs elsewhere."""
