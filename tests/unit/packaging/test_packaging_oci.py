@@ -10,7 +10,17 @@ import tarfile
 import pytest
 
 from modelworks.core.errors import CorruptError, InvalidError, NotFoundError
-from modelworks.packaging.oci import Change, Entry, Layout, Platform, extend, write_layer
+from modelworks.packaging.oci import (
+    Change,
+    Entry,
+    Layout,
+    Platform,
+    archive,
+    extend,
+    read_image,
+    verify,
+    write_layer,
+)
 from modelworks.packaging.oci.descriptor import INDEX, canonical
 from modelworks.packaging.oci.layer import tree
 
@@ -127,22 +137,22 @@ def test_an_image_says_what_the_one_below_said_and_what_is_new(layout):
     assert len(own.layers) == len(own.config["rootfs"]["diff_ids"]) == 2
     assert own.layers[0] == base.layers[0]
     assert base.config["config"]["User"] == "root"  # not touched
-    layout.verify(own)
+    verify(layout, own)
 
 
 def test_names_are_moved_and_found(layout):
     first = made(layout, labels={"v": "1"})
     second = made(layout, first, labels={"v": "2"})
     with pytest.raises(NotFoundError, match="holds nothing"):
-        layout.image()
-    layout.name(first, "a")
-    assert layout.image() == first
-    layout.name(second, "b")
-    assert Layout.open(layout.folder).image("b") == second
-    layout.name(second, "a")
-    assert layout.image("a") == second
+        read_image(layout)
+    layout.name(first.descriptor, "a")
+    assert read_image(layout) == first
+    layout.name(second.descriptor, "b")
+    assert read_image(Layout.open(layout.folder), "b") == second
+    layout.name(second.descriptor, "a")
+    assert read_image(layout, "a") == second
     with pytest.raises(NotFoundError, match="it holds a, b"):
-        layout.image("c")
+        read_image(layout, "c")
 
 
 def test_an_index_has_an_image_a_platform(layout):
@@ -151,21 +161,21 @@ def test_an_index_has_an_image_a_platform(layout):
     index = layout.add(canonical({"schemaVersion": 2, "manifests": [one]}), INDEX)
     listed = index.document() | {"annotations": {"org.opencontainers.image.ref.name": "x"}}
     (layout.folder / "index.json").write_bytes(canonical({"manifests": [listed]}))
-    assert layout.image("x", Platform(architecture="arm64")) == image
+    assert read_image(layout, "x", Platform(architecture="arm64")) == image
     with pytest.raises(NotFoundError, match="nothing for linux/amd64: it has linux/arm64"):
-        layout.image("x")
+        read_image(layout, "x")
 
 
 def test_an_archive_is_a_layout_and_what_old_engines_read(layout, tmp_path):
     image = made(layout, labels={"v": "1"})
-    layout.archive(image, NAME, tmp_path / "one.tar")
-    layout.archive(image, NAME, tmp_path / "two.tar")
+    archive(layout, image, NAME, tmp_path / "one.tar")
+    archive(layout, image, NAME, tmp_path / "two.tar")
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
     with tarfile.open(tmp_path / "one.tar") as tar:
         tar.extractall(tmp_path / "out", filter="data")
     again = Layout.open(tmp_path / "out")
-    assert again.image(NAME).config == image.config
-    again.verify(again.image(NAME))
+    assert read_image(again, NAME).config == image.config
+    verify(again, read_image(again, NAME))
     (docker,) = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
     assert docker["RepoTags"] == [NAME]
     for path in (docker["Config"], *docker["Layers"]):
@@ -175,18 +185,18 @@ def test_an_archive_is_a_layout_and_what_old_engines_read(layout, tmp_path):
 
 def test_what_was_changed_or_lost_is_noticed(layout):
     image = made(layout)
-    layout.name(image, "a")
+    layout.name(image.descriptor, "a")
     layer = layout.path(image.layers[0])
     data = layer.read_bytes()
     layer.write_bytes(data[:-1] + b"x")
     with pytest.raises(CorruptError):
-        layout.verify(image)
+        verify(layout, image)
     layer.unlink()
     with pytest.raises(NotFoundError):
-        layout.verify(image)
+        verify(layout, image)
     layout.path(image.descriptor).write_bytes(b"{}")
     with pytest.raises(CorruptError):
-        layout.image("a")
+        read_image(layout, "a")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +212,7 @@ def test_what_was_changed_or_lost_is_noticed(layout):
 def test_a_folder_that_is_no_layout_is_refused(layout, name, content, words):
     (layout.folder / name).write_text(content)
     with pytest.raises(InvalidError, match=words):
-        Layout.open(layout.folder).image("a")
+        read_image(Layout.open(layout.folder), "a")
 
 
 def test_a_layout_is_not_made_among_other_things(tmp_path):

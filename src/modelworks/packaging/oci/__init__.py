@@ -4,8 +4,9 @@ Written by opencontainers/image-spec 1.1. Everything is reproducible: the same i
 bytes, whoever makes them and when.
 """
 
+from modelworks.packaging.oci.archive import archive
 from modelworks.packaging.oci.descriptor import Descriptor, Platform
-from modelworks.packaging.oci.image import Change, Image, extend
+from modelworks.packaging.oci.image import Change, Image, extend, read_image, verify
 from modelworks.packaging.oci.layer import Entry, Layer, write_layer
 from modelworks.packaging.oci.layout import Layout
 
@@ -17,6 +18,9 @@ __all__ = [
     "Layer",
     "Layout",
     "Platform",
+    "archive",
     "extend",
+    "read_image",
+    "verify",
     "write_layer",
 ]

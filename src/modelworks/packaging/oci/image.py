@@ -1,12 +1,13 @@
 """An image: a configuration and its layers; made of another one by what is added and changed."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from modelworks.core.errors import InvalidError
+from modelworks.core.errors import CorruptError, InvalidError, NotFoundError
 from modelworks.packaging.oci.descriptor import (
     CONFIG,
     MANIFEST,
@@ -14,12 +15,11 @@ from modelworks.packaging.oci.descriptor import (
     Platform,
     canonical,
 )
-
-if TYPE_CHECKING:
-    from modelworks.packaging.oci.layer import Layer
-    from modelworks.packaging.oci.layout import Layout
+from modelworks.packaging.oci.layer import Layer
+from modelworks.packaging.oci.layout import Layout
 
 _SCHEMA: Final = 2
+_BLOCK: Final = 1 << 20
 _NANO: Final = 1_000_000_000
 
 
@@ -78,13 +78,15 @@ class Change:
     stop_signal: str = "SIGTERM"
 
 
-def read_image(layout: "Layout", descriptor: Descriptor) -> Image:
-    """The image of a manifest.
+def read_image(layout: Layout, name: str = "", platform: Platform | None = None) -> Image:
+    """The image of a name; see `Layout.manifest`.
 
     Raises:
+        NotFoundError: no such name, or nothing for that platform.
         InvalidError: no manifest of an image.
         CorruptError: bytes are not what the descriptor says.
     """
+    descriptor = layout.manifest(name, platform)
     where = f"manifest {descriptor.hex[:12]}"
     manifest = _json(layout.read(descriptor), where)
     found = Descriptor.read(manifest.get("config"), where)
@@ -96,14 +98,32 @@ def read_image(layout: "Layout", descriptor: Descriptor) -> Image:
     for key in ("os", "architecture"):
         if not isinstance(config.get(key), str):
             raise InvalidError(f"{where}: the configuration has no {key}")
-    bare = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
-    return Image(bare, config, layers)
+    return Image(descriptor, config, layers)
+
+
+def verify(layout: Layout, image: Image) -> None:
+    """Read every layer of an image.
+
+    Raises:
+        NotFoundError: one is not here.
+        CorruptError: the bytes of one are others.
+    """
+    for layer in image.layers:
+        digest = hashlib.sha256()
+        try:
+            with layout.path(layer).open("rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+        except FileNotFoundError:
+            raise NotFoundError(f"{layout.folder} holds no layer {layer.digest}") from None
+        if digest.hexdigest() != layer.hex:
+            raise CorruptError(f"{layout.path(layer)} does not match its digest")
 
 
 def extend(
-    layout: "Layout",
+    layout: Layout,
     base: Image | None,
-    layers: Sequence["Layer"],
+    layers: Sequence[Layer],
     change: Change,
     *,
     platform: Platform | None = None,

@@ -1,15 +1,8 @@
-"""A folder of blobs by digest, with an index of what they are (image-spec, image-layout.md).
+"""A folder of blobs by digest, with an index of what they are (image-spec, image-layout.md)."""
 
-The same as one file: a tar that skopeo, containerd and `docker load` take, old engines too, which
-read the `manifest.json` in it.
-"""
-
-import hashlib
 import json
 import os
-import tarfile
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -23,16 +16,14 @@ from modelworks.packaging.oci.descriptor import (
     canonical,
     digest_of,
 )
-from modelworks.packaging.oci.image import Image, read_image
 from modelworks.packaging.oci.layer import Entry, Layer, write_layer
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
-_MARK: Final = "oci-layout"
-_VERSION: Final = {"imageLayoutVersion": "1.0.0"}
-_INDEX: Final = "index.json"
-_BLOBS: Final = Path("blobs", "sha256")
+MARK: Final = "oci-layout"
+VERSION: Final = {"imageLayoutVersion": "1.0.0"}
+INDEX_FILE: Final = "index.json"
+BLOBS: Final = Path("blobs", "sha256")
 _LARGEST: Final = 8 << 20  # bytes of a manifest or configuration
-_BLOCK: Final = 1 << 20
 
 
 class Layout:
@@ -44,7 +35,7 @@ class Layout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.blobs = folder / _BLOBS
+        self.blobs = folder / BLOBS
 
     @classmethod
     def create(cls, folder: Path) -> Self:
@@ -53,13 +44,13 @@ class Layout:
         Raises:
             InvalidError: something else lies there.
         """
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).is_file():
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
             raise InvalidError(f"{folder} is not empty, and no OCI layout")
         made = cls(folder)
         made.blobs.mkdir(parents=True, exist_ok=True)
-        if not (folder / _INDEX).exists():
-            made._write(_INDEX, _index([]))
-        made._write(_MARK, canonical(_VERSION))
+        if not (folder / INDEX_FILE).exists():
+            made._write(INDEX_FILE, index_of([]))
+        made._write(MARK, canonical(VERSION))
         return made
 
     @classmethod
@@ -70,10 +61,10 @@ class Layout:
             InvalidError: it is none.
         """
         try:
-            version = json.loads((folder / _MARK).read_bytes())
+            version = json.loads((folder / MARK).read_bytes())
         except (OSError, ValueError):
-            raise InvalidError(f"{folder} is no OCI layout: it has no file {_MARK}") from None
-        if not isinstance(version, dict) or version != _VERSION:
+            raise InvalidError(f"{folder} is no OCI layout: it has no file {MARK}") from None
+        if not isinstance(version, dict) or version != VERSION:
             raise InvalidError(f"{folder} is a layout of another version: {version}")
         return cls(folder)
 
@@ -87,7 +78,7 @@ class Layout:
         """Keep a blob."""
         descriptor = Descriptor(media_type, digest_of(data), len(data))
         if not self.path(descriptor).exists():
-            self._write(str(_BLOBS / descriptor.hex), data)
+            self._write(str(BLOBS / descriptor.hex), data)
         return descriptor
 
     def add_layer(self, entries: Iterable[Entry], time: int = 0) -> Layer:
@@ -112,47 +103,28 @@ class Layout:
             raise CorruptError(f"{self.path(descriptor)} does not match its digest")
         return data
 
-    def verify(self, image: Image) -> None:
-        """Read every layer of an image.
-
-        Raises:
-            NotFoundError: one is not here.
-            CorruptError: the bytes of one are others.
-        """
-        for layer in image.layers:
-            digest = hashlib.sha256()
-            try:
-                with self.path(layer).open("rb") as file:
-                    while block := file.read(_BLOCK):
-                        digest.update(block)
-            except FileNotFoundError:
-                raise NotFoundError(f"{self.folder} holds no layer {layer.digest}") from None
-            if digest.hexdigest() != layer.hex:
-                raise CorruptError(f"{self.path(layer)} does not match its digest")
-
-    # -- images
+    # -- names
 
     def names(self) -> dict[str, Descriptor]:
         """Name -> manifest or index; what has no name is called by its digest."""
         try:
-            document = json.loads((self.folder / _INDEX).read_bytes())
+            document = json.loads((self.folder / INDEX_FILE).read_bytes())
         except (OSError, ValueError) as error:
-            raise InvalidError(f"{self.folder / _INDEX} cannot be read: {error}") from None
+            raise InvalidError(f"{self.folder / INDEX_FILE} cannot be read: {error}") from None
         listed = document.get("manifests") if isinstance(document, dict) else None
-        where = str(self.folder / _INDEX)
+        where = str(self.folder / INDEX_FILE)
         found = [Descriptor.read(one, where) for one in listed or ()]
         return {one.annotations.get(REF_NAME, one.digest): one for one in found}
 
-    def name(self, image: Image, name: str) -> None:
-        """Call an image by a name; whoever had it loses it."""
+    def name(self, found: Descriptor, name: str, platform: Platform | None = None) -> None:
+        """Call a manifest by a name; whoever had it loses it."""
         kept = {other: one for other, one in self.names().items() if other != name}
-        own = image.descriptor
-        named = Descriptor(own.media_type, own.digest, own.size, {REF_NAME: name}, image.platform)
+        named = Descriptor(found.media_type, found.digest, found.size, {REF_NAME: name}, platform)
         every = [one for _, one in sorted({**kept, name: named}.items())]
-        self._write(_INDEX, _index(every))
+        self._write(INDEX_FILE, index_of(every))
 
-    def image(self, name: str = "", platform: Platform | None = None) -> Image:
-        """The image of a name; of an index, the one for a platform.
+    def manifest(self, name: str = "", platform: Platform | None = None) -> Descriptor:
+        """The image's manifest of a name; of an index, the one for a platform.
 
         Args:
             name: empty = the only one there is.
@@ -171,9 +143,9 @@ class Layout:
             raise NotFoundError(f"{self.folder} holds no '{name}': it holds {known}")
         return self._resolved(names[name], platform or Platform(), name, 0)
 
-    def _resolved(self, found: Descriptor, platform: Platform, name: str, depth: int) -> Image:
+    def _resolved(self, found: Descriptor, platform: Platform, name: str, depth: int) -> Descriptor:
         if found.media_type in MANIFESTS:
-            return read_image(self, found)
+            return Descriptor(found.media_type, found.digest, found.size)
         if found.media_type not in INDEXES or depth > 1:
             raise InvalidError(f"'{name}' is no image: {found.media_type}")
         listed = json.loads(self.read(found)).get("manifests") or ()
@@ -188,48 +160,6 @@ class Layout:
             f"'{name}' has nothing for {platform.os}/{platform.architecture}: it has {has}"
         )
 
-    # -- as one file
-
-    def archive(self, image: Image, name: str, into: Path) -> None:
-        """Write an image as a tar, reproducibly.
-
-        Args:
-            image: of this layout.
-            name: with its tag: `registry.example.com/models/fraud:1.4.0`.
-            into: the file; replaced at once or not at all.
-        """
-        config = Descriptor.read(json.loads(self.read(image.descriptor))["config"], name)
-        own = image.descriptor
-        named = Descriptor(own.media_type, own.digest, own.size, {REF_NAME: name}, image.platform)
-        docker = [
-            {
-                "Config": str(_BLOBS / config.hex),
-                "RepoTags": [name],
-                "Layers": [str(_BLOBS / layer.hex) for layer in image.layers],
-            }
-        ]
-        documents = {
-            _MARK: canonical(_VERSION),
-            _INDEX: _index([named]),
-            "manifest.json": canonical(docker),
-        }
-        blobs = sorted({own.hex, config.hex, *(layer.hex for layer in image.layers)})
-        temporary = into.with_name(f".{into.name}-{os.getpid()}")
-        try:
-            with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
-                for path, data in sorted(documents.items()):
-                    info = tarfile.TarInfo(path)
-                    info.size, info.mode = len(data), 0o644
-                    tar.addfile(info, BytesIO(data))
-                for blob in blobs:
-                    info = tarfile.TarInfo(str(_BLOBS / blob))
-                    info.size, info.mode = (self.blobs / blob).stat().st_size, 0o644
-                    with (self.blobs / blob).open("rb") as file:
-                        tar.addfile(info, file)
-            temporary.replace(into)
-        finally:
-            temporary.unlink(missing_ok=True)
-
     def _write(self, name: str, data: bytes) -> None:
         path = self.folder / name
         temporary = path.with_name(f".{path.name}-{os.getpid()}-{os.urandom(4).hex()}")
@@ -240,7 +170,8 @@ class Layout:
             temporary.unlink(missing_ok=True)
 
 
-def _index(every: list[Descriptor]) -> bytes:
+def index_of(every: list[Descriptor]) -> bytes:
+    """The bytes of an index."""
     document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": INDEX,
