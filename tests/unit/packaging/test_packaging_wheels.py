@@ -1,10 +1,9 @@
 """Wheels as files of an image, and the bill of what is inside."""
 
-import base64
 import hashlib
-import zipfile
 
 import pytest
+from wheel_maker import line, write_wheel
 
 from modelworks.core.errors import CorruptError, InvalidError
 from modelworks.packaging.sbom import ModelPart, bill
@@ -30,23 +29,8 @@ FILES = {
 RECORD = "tiny_thing-1.0.dist-info/RECORD"
 
 
-def line(name, data):
-    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-    return f"{name},sha256={digest},{len(data)}\n"
-
-
 def wheel(folder, files=FILES, record=None, name="tiny_thing-1.0-py3-none-any.whl"):
-    if record is None:
-        record = "".join(line(*item) for item in files.items()) + f"{RECORD},,\n"
-    path = folder / name
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, data in files.items():
-            info = zipfile.ZipInfo(member)
-            info.external_attr = (0o755 if member.endswith(".so") else 0o644) << 16
-            archive.writestr(info, data)
-        if record:
-            archive.writestr(RECORD, record)
-    return path
+    return write_wheel(folder / name, files, "tiny_thing-1.0.dist-info", record)
 
 
 def test_a_wheel_says_what_it_is(tmp_path):

@@ -9,6 +9,8 @@ from modelworks.packaging.oci.descriptor import Descriptor, Platform
 from modelworks.packaging.oci.image import Change, Image, extend, read_image, verify
 from modelworks.packaging.oci.layer import Entry, Layer, write_layer
 from modelworks.packaging.oci.layout import Layout
+from modelworks.packaging.oci.reference import Reference, parse
+from modelworks.packaging.oci.registry import Registry
 
 __all__ = [
     "Change",
@@ -18,8 +20,11 @@ __all__ = [
     "Layer",
     "Layout",
     "Platform",
+    "Reference",
+    "Registry",
     "archive",
     "extend",
+    "parse",
     "read_image",
     "verify",
     "write_layer",
