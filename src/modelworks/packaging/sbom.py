@@ -8,13 +8,11 @@ them.
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from modelworks.packaging.oci.descriptor import canonical
+from modelworks.packaging.oci.descriptor import canonical, stamp
 from modelworks.packaging.wheels import Wheel
 
-MEDIA_TYPE: Final = "application/vnd.cyclonedx+json"
 _SPACE: Final = uuid.UUID("6b1f1f0e-6a0c-5a39-9a1c-0d6b0f0c7a11")
 
 
@@ -52,7 +50,7 @@ def bill(
         "specVersion": "1.6",
         "version": 1,
         "metadata": {
-            "timestamp": datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "timestamp": stamp(time),
             "component": {"type": "container", "name": name, "bom-ref": "image"},
         },
         "components": components,

@@ -94,7 +94,7 @@ def _contents(files: tuple[str, ...]) -> list[tuple[str, bytes]]:
             inside = sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES and p.is_file())
             if not inside:
                 raise NotFoundError(f"{name} holds no *.yaml")
-            found += [(str(one), one.read_bytes()) for one in inside]
+            found += [(str(one), _read(one)) for one in inside]
         else:
             found.append((name, _read(path)))
     return found

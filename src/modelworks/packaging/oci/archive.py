@@ -3,8 +3,6 @@
 It is a layout and, for engines that know none, has the `manifest.json` that `docker save` writes.
 """
 
-import json
-import os
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +18,7 @@ from modelworks.packaging.oci.layout import (
     VERSION,
     Layout,
     index_of,
+    replacing,
 )
 
 _MODE: Final = 0o644
@@ -35,11 +34,10 @@ def archive(layout: Layout, image: Image, name: str, into: Path) -> None:
         into: the file; replaced at once or not at all.
 
     Raises:
-        NotFoundError: a blob is not there.
-        OSError: the disk is full.
+        OSError: a blob is not there, or the disk is full.
     """
     own = image.descriptor
-    config = Descriptor.read(json.loads(layout.read(own))["config"], name)
+    config = image.configuration
     named = Descriptor(own.media_type, own.digest, own.size, {REF_NAME: name}, image.platform)
     docker = {
         "Config": str(BLOBS / config.hex),
@@ -52,17 +50,15 @@ def archive(layout: Layout, image: Image, name: str, into: Path) -> None:
         "manifest.json": canonical([docker]),
     }
     blobs = {one.digest: one for one in (own, config, *image.layers)}
-    temporary = into.with_name(f".{into.name}-{os.getpid()}")
-    try:
-        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
-            for path, data in sorted(documents.items()):
-                tar.addfile(_info(path, len(data)), BytesIO(data))
-            for _, blob in sorted(blobs.items()):
-                with layout.path(blob).open("rb") as file:
-                    tar.addfile(_info(str(BLOBS / blob.hex), blob.size), file)
-        temporary.replace(into)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        replacing(into) as temporary,
+        tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for path, data in sorted(documents.items()):
+            tar.addfile(_info(path, len(data)), BytesIO(data))
+        for _, blob in sorted(blobs.items()):
+            with layout.path(blob).open("rb") as file:
+                tar.addfile(_info(str(BLOBS / blob.hex), blob.size), file)
 
 
 def _info(path: str, size: int) -> tarfile.TarInfo:

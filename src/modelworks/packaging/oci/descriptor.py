@@ -1,9 +1,9 @@
 """What points at a blob: its kind, digest and size (image-spec, descriptor.md)."""
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from modelworks.core.errors import InvalidError
@@ -14,12 +14,10 @@ CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
-EMPTY: Final = "application/vnd.oci.empty.v1+json"
 INDEXES: Final = frozenset({INDEX, DOCKER_INDEX})
 MANIFESTS: Final = frozenset({MANIFEST, DOCKER_MANIFEST})
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +26,6 @@ class Platform:
 
     os: str = "linux"
     architecture: str = "amd64"
-
-    @classmethod
-    def of(cls, machine: str) -> "Platform":
-        """By the name that `uname -m` gives."""
-        return cls(architecture=_MACHINES.get(machine, machine))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +101,6 @@ def canonical(document: Any) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def digest_of(data: bytes) -> str:
-    """`sha256:<hex>`."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+def stamp(time: int) -> str:
+    """Seconds since 1970 as documents have them (RFC 3339)."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

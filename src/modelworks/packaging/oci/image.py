@@ -1,12 +1,11 @@
 """An image: a configuration and its layers; made of another one by what is added and changed."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from modelworks.core.digest import of_file
 from modelworks.core.errors import CorruptError, InvalidError, NotFoundError
 from modelworks.packaging.oci.descriptor import (
     CONFIG,
@@ -14,12 +13,12 @@ from modelworks.packaging.oci.descriptor import (
     Descriptor,
     Platform,
     canonical,
+    stamp,
 )
 from modelworks.packaging.oci.layer import Layer
 from modelworks.packaging.oci.layout import Layout
 
 _SCHEMA: Final = 2
-_BLOCK: Final = 1 << 20
 _NANO: Final = 1_000_000_000
 
 
@@ -29,11 +28,13 @@ class Image:
 
     Attributes:
         descriptor: of the manifest.
-        config: the configuration's JSON (image-spec, config.md).
+        configuration: of the configuration.
+        config: its JSON (image-spec, config.md).
         layers: lowest first.
     """
 
     descriptor: Descriptor
+    configuration: Descriptor
     config: dict[str, Any]
     layers: tuple[Descriptor, ...]
 
@@ -41,11 +42,6 @@ class Image:
     def platform(self) -> Platform:
         """What it runs on."""
         return Platform(self.config["os"], self.config["architecture"])
-
-    @property
-    def size(self) -> int:
-        """Bytes of all layers, as they travel."""
-        return sum(layer.size for layer in self.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +94,7 @@ def read_image(layout: Layout, name: str = "", platform: Platform | None = None)
     for key in ("os", "architecture"):
         if not isinstance(config.get(key), str):
             raise InvalidError(f"{where}: the configuration has no {key}")
-    return Image(descriptor, config, layers)
+    return Image(descriptor, found, config, layers)
 
 
 def verify(layout: Layout, image: Image) -> None:
@@ -109,14 +105,11 @@ def verify(layout: Layout, image: Image) -> None:
         CorruptError: the bytes of one are others.
     """
     for layer in image.layers:
-        digest = hashlib.sha256()
         try:
-            with layout.path(layer).open("rb") as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
+            digest = of_file(layout.path(layer))
         except FileNotFoundError:
             raise NotFoundError(f"{layout.folder} holds no layer {layer.digest}") from None
-        if digest.hexdigest() != layer.hex:
+        if digest != layer.digest:
             raise CorruptError(f"{layout.path(layer)} does not match its digest")
 
 
@@ -139,7 +132,7 @@ def extend(
         platform: of an image from nothing.
         time: seconds since 1970: when it says it was made.
     """
-    created = datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    created = stamp(time)
     own = platform or Platform()
     config: dict[str, Any] = (
         json.loads(json.dumps(base.config))
@@ -165,7 +158,7 @@ def extend(
     if change.labels:
         manifest["annotations"] = dict(sorted(change.labels.items()))
     descriptor = layout.add(canonical(manifest), MANIFEST)
-    return Image(descriptor, config, tuple(every))
+    return Image(descriptor, written, config, tuple(every))
 
 
 def _say(config: dict[str, Any], change: Change) -> None:

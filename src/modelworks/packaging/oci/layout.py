@@ -2,10 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
+from modelworks.core.digest import of_bytes
 from modelworks.core.errors import CorruptError, InvalidError, NotFoundError
 from modelworks.packaging.oci.descriptor import (
     INDEX,
@@ -14,7 +16,6 @@ from modelworks.packaging.oci.descriptor import (
     Descriptor,
     Platform,
     canonical,
-    digest_of,
 )
 from modelworks.packaging.oci.layer import Entry, Layer, write_layer
 
@@ -76,7 +77,7 @@ class Layout:
 
     def add(self, data: bytes, media_type: str) -> Descriptor:
         """Keep a blob."""
-        descriptor = Descriptor(media_type, digest_of(data), len(data))
+        descriptor = Descriptor(media_type, of_bytes(data), len(data))
         if not self.path(descriptor).exists():
             self._write(str(BLOBS / descriptor.hex), data)
         return descriptor
@@ -99,7 +100,7 @@ class Layout:
             data = self.path(descriptor).read_bytes()
         except FileNotFoundError:
             raise NotFoundError(f"{self.folder} holds no blob {descriptor.digest}") from None
-        if len(data) != descriptor.size or digest_of(data) != descriptor.digest:
+        if len(data) != descriptor.size or of_bytes(data) != descriptor.digest:
             raise CorruptError(f"{self.path(descriptor)} does not match its digest")
         return data
 
@@ -161,13 +162,19 @@ class Layout:
         )
 
     def _write(self, name: str, data: bytes) -> None:
-        path = self.folder / name
-        temporary = path.with_name(f".{path.name}-{os.getpid()}-{os.urandom(4).hex()}")
-        try:
+        with replacing(self.folder / name) as temporary:
             temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its place at once or, on an error, not."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def index_of(every: list[Descriptor]) -> bytes:

@@ -7,7 +7,6 @@ before it has its name. Whoever may do it is asked once a repository.
 import base64
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import urllib3
 
+from modelworks.core.digest import of_bytes
 from modelworks.core.errors import (
     CorruptError,
     InvalidError,
@@ -28,10 +28,9 @@ from modelworks.packaging.oci.descriptor import (
     MANIFESTS,
     Descriptor,
     Platform,
-    digest_of,
 )
 from modelworks.packaging.oci.image import Image, read_image
-from modelworks.packaging.oci.layout import Layout
+from modelworks.packaging.oci.layout import Layout, replacing
 from modelworks.packaging.oci.reference import Reference
 
 _ACCEPT: Final = ", ".join(sorted(MANIFESTS | INDEXES))
@@ -72,8 +71,7 @@ class Registry:
             UnavailableError: it cannot be reached.
         """
         data = layout.read(image.descriptor)
-        config = Descriptor.read(json.loads(data)["config"], str(self._reference))
-        for blob in (*image.layers, config):
+        for blob in (*image.layers, image.configuration):
             self._send(layout, blob)
         target = self._reference.tag or image.descriptor.digest
         kind = {"Content-Type": image.descriptor.media_type}
@@ -136,7 +134,7 @@ class Registry:
         data = answer.data
         if len(data) > _LARGEST:
             raise InvalidError(f"{url}: {len(data):,} bytes are no manifest")
-        if target.startswith("sha256:") and digest_of(data) != target:
+        if target.startswith("sha256:") and of_bytes(data) != target:
             raise CorruptError(f"{url}: what came has another digest")
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         return layout.add(data, kind)
@@ -147,23 +145,21 @@ class Registry:
             return
         url = f"{self._base}/blobs/{blob.digest}"
         answer = self._ask("GET", url, "pull", stream=True)
-        temporary = path.with_name(f".{blob.hex}-{os.getpid()}")
         digest, size = hashlib.sha256(), 0
         try:
             self._expect(answer, 200)
-            with temporary.open("wb") as file:
-                for block in _blocks(answer):
-                    size += len(block)
-                    if size > blob.size:
-                        break
-                    digest.update(block)
-                    file.write(block)
-            if size != blob.size or digest.hexdigest() != blob.hex:
-                raise CorruptError(f"{url}: what came is not what was asked for")
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                with temporary.open("wb") as file:
+                    for block in _blocks(answer):
+                        size += len(block)
+                        if size > blob.size:
+                            break
+                        digest.update(block)
+                        file.write(block)
+                if size != blob.size or digest.hexdigest() != blob.hex:
+                    raise CorruptError(f"{url}: what came is not what was asked for")
         finally:
             answer.release_conn()
-            temporary.unlink(missing_ok=True)
 
     # -- asking
 

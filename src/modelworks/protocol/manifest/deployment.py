@@ -7,9 +7,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from modelworks.core.served import BATCHING_BOUNDS
 from modelworks.protocol.manifest.fields import (
-    API_VERSION,
     WORD,
     Cores,
+    Kind,
     Labels,
     Memory,
     Metadata,
@@ -319,11 +319,9 @@ class DeploymentSpec(Part):
         return self
 
 
-class Deployment(Part):
+class Deployment(Kind):
     """A version of a model that runs somewhere."""
 
-    apiVersion: Literal["modelworks/v1"] = API_VERSION  # noqa: N815 - as Kubernetes spells it
-    """Of this form of manifest."""
     kind: Literal["Deployment"] = "Deployment"
     """Of the document."""
     metadata: Metadata

@@ -1,7 +1,7 @@
 """What the kinds have in common: a base that takes no key it does not know, and units."""
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
@@ -25,6 +25,13 @@ class Part(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
     )
+
+
+class Kind(Part):
+    """A document: what all kinds begin with."""
+
+    apiVersion: Literal["modelworks/v1"] = API_VERSION  # noqa: N815 - as Kubernetes spells it
+    """Of this form of manifest."""
 
 
 def _memory(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from modelworks.protocol.manifest.fields import API_VERSION, Name, Part
+from modelworks.protocol.manifest.fields import Kind, Name, Part
 from modelworks.protocol.manifest.problems import Path
 from modelworks.protocol.manifest.tree import Document
 
@@ -44,11 +44,9 @@ class OverlayMetadata(Part):
     """Why it is different there."""
 
 
-class Overlay(Part):
+class Overlay(Kind):
     """What is different in one environment."""
 
-    apiVersion: Literal["modelworks/v1"] = API_VERSION  # noqa: N815 - as Kubernetes spells it
-    """Of this form of manifest."""
     kind: Literal["Overlay"] = "Overlay"
     """Of the document."""
     metadata: OverlayMetadata = OverlayMetadata()

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelworks.protocol.manifest.fields import API_VERSION, Metadata, Name, Part
+from modelworks.protocol.manifest.fields import Kind, Metadata, Name, Part
 
 _ALL = 100
 
@@ -73,11 +73,9 @@ class RouteSpec(Part):
         return self
 
 
-class Route(Part):
+class Route(Kind):
     """Which deployments answer a host and path."""
 
-    apiVersion: Literal["modelworks/v1"] = API_VERSION  # noqa: N815 - as Kubernetes spells it
-    """Of this form of manifest."""
     kind: Literal["Route"] = "Route"
     """Of the document."""
     metadata: Metadata
