@@ -284,15 +284,24 @@ async def keep_asking(
     score: Score,
     generator: random.Random,
     more: Callable[[], bool],
+    *,
+    lost: bool = True,
 ) -> None:
-    """One client after the other, each for a while, until no more is wanted."""
+    """One client after the other, each for a while, until no more is wanted.
+
+    With `lost`, what broken connections lost is asked again first.
+    """
     loop = asyncio.get_running_loop()
-    while more() or score.again:
+
+    def going() -> bool:
+        return more() or (lost and bool(score.again))
+
+    while going():
         budget = generator.randrange(200, 4000)
 
         def wanted(budget: list[int] = [budget]) -> bool:  # noqa: B006 - its own counter
             budget[0] -= 1
-            return budget[0] > 0 and (more() or bool(score.again))
+            return budget[0] > 0 and going()
 
         make = partial(Client, asker, score, generator.choice((1, 1, 2, 4, 8)), wanted)
         try:

@@ -23,6 +23,7 @@ FACTORS = {"p0": 11, "t0": 12, "p1": 13, "t1": 14, "t2": 15}  # t: in a thread, 
 LIMIT = BASE + PROCESS + 3 * TABLE + TABLE // 2  # three tables, or one process and one table
 CLIENTS = 4
 COUNT_S = 1.0
+AWAKE_S = 12.0  # between two rests: a model that was loaded stays for three seconds at least
 LONGEST_S = 90.0  # until who waits for a model has an answer, and a model is back
 ROOM = "are free in this worker"
 
@@ -118,6 +119,7 @@ class Movers:
         self._going.set()
         self._asking = 0  # clients
         self._quiet = asyncio.Event()
+        self._woken = 0.0
         self.loads: Counter[str] = Counter()
         self.evictions: Counter[str] = Counter()
 
@@ -140,13 +142,19 @@ class Movers:
                 self._score,
                 generator,
                 lambda: more() and self._going.is_set(),
+                lost=False,  # in a rest nobody asks for these models
             )
             self._asking -= 1
             if self._asking == 0:
                 self._quiet.set()
 
     async def rest(self) -> None:
-        """Until nobody asks and none is loaded."""
+        """Until nobody asks and none is loaded; not before they were asked for a while.
+
+        Requests pass at the machine's pace and models move as time goes: where the time between
+        two rests is hardly one model's turn, all that wait for theirs would be told of the rest.
+        """
+        await asyncio.sleep(max(0.0, self._woken + AWAKE_S - time.monotonic()))
         self._going.clear()
         await asyncio.to_thread(self.unload)  # who waits for a load is told so
         try:
@@ -157,6 +165,7 @@ class Movers:
     async def go_on(self) -> None:
         """Let them be loaded again when they are asked for."""
         await asyncio.to_thread(self._each, "load")
+        self._woken = time.monotonic()
         self._going.set()
 
     def unload(self) -> None:

@@ -229,11 +229,11 @@ class Soak:
             if self.score.answered < due:
                 await asyncio.sleep(0.01)
                 continue
-            due += self._plan.every
             round_ = round_ or self._random.sample(acts, len(acts))
             act = round_.pop()
             self.acts[act.__name__.strip("_")] += 1
             await act(scene)
+            due = self.score.answered + self._plan.every
 
     async def _swap(self, scene: Scene) -> None:
         del scene
