@@ -1,0 +1,137 @@
+"""What a deployment's spec says to the model server: the same on every target.
+
+A replica is told by its environment (`MODELWORKS_SERVER_...`), so that one image serves every
+deployment of a version.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from modelworks.core.deployment import Capability, honoured
+from modelworks.protocol.manifest.deployment import (
+    Access,
+    Batching,
+    DeploymentSpec,
+    SecretSource,
+)
+
+PREFIX: Final = "MODELWORKS_SERVER_"
+SECRETS: Final = "/run/secrets"
+"""Where a container finds its secrets as files."""
+KEYS: Final = "modelworks-keys"
+CERTIFICATE: Final = "modelworks-tls.crt"
+PRIVATE_KEY: Final = "modelworks-tls.key"
+_BATCHING: Final = Batching()
+
+SERVER_FIELDS: Final[Mapping[str, Capability]] = {
+    "server.workers": honoured("the server's --workers"),
+    "server.threads": honoured("the server's --threads"),
+    "server.isolation": honoured("the server's --isolation"),
+    **{
+        f"batching.{name}": honoured(f"the server's --{name.replace('_', '-')}")
+        for name in Batching.model_fields
+    },
+    "access.port": honoured("the server's --port"),
+    "monitoring.access_log": honoured("the server's --access-log -"),
+}
+"""What the server itself does, wherever it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a replica finds what it needs; what is empty is not told.
+
+    Attributes:
+        host: to listen on.
+        served: the list to follow.
+        unix: a socket of the replica's own, for health checks: its port may be shared.
+        secrets: folder of secrets that are files.
+    """
+
+    host: str = "0.0.0.0"  # noqa: S104 - a container's own network
+    served: str = ""
+    unix: str = ""
+    secrets: str = SECRETS
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    """A secret that a replica reads as a file.
+
+    Attributes:
+        name: of the file.
+        source: where its content lies.
+    """
+
+    name: str
+    source: SecretSource
+
+
+def variables(spec: DeploymentSpec, places: Places, *, shared: bool = False) -> dict[str, str]:
+    """The environment of a replica: the server's settings, then the manifest's own variables.
+
+    Args:
+        spec: of a revision.
+        places: on the target.
+        shared: other replicas listen on the same port of the same network.
+    """
+    told = {
+        "HOST": places.host,
+        "PORT": spec.access.port,
+        "WORKERS": spec.server.workers,
+        "THREADS": spec.server.threads,
+        "ISOLATION": spec.server.isolation.value,
+        "DRAIN_SECONDS": spec.strategy.drain_s,
+        "MEMORY_LIMIT": spec.resources.memory,
+        "SERVED": places.served,
+        "UNIX": places.unix,
+        "SHARE_PORT": "1" if shared else "",
+        "ACCESS_LOG": "-" if spec.monitoring.access_log else "",
+        **_access(spec.access, places.secrets),
+        **_batching(spec.batching),
+    }
+    own = {f"{PREFIX}{name}": str(value) for name, value in told.items() if value != ""}
+    mounted = {f"{s.name}_FILE": f"{places.secrets}/{s.name}" for s in spec.secrets if s.mount}
+    return {**own, **spec.environment, **mounted}
+
+
+def secret_files(spec: DeploymentSpec) -> tuple[SecretFile, ...]:
+    """Every secret that is a file in `Places.secrets`, those of `access` among them."""
+    return tuple(_secret_files(spec))
+
+
+def secret_variables(spec: DeploymentSpec) -> Mapping[str, SecretSource]:
+    """Every secret that becomes a variable, by its name."""
+    return {s.name: s.source for s in spec.secrets if not s.mount}
+
+
+def _secret_files(spec: DeploymentSpec) -> Iterator[SecretFile]:
+    for secret in spec.secrets:
+        if secret.mount:
+            yield SecretFile(secret.name, secret.source)
+    access = spec.access
+    for name, source in (
+        (KEYS, access.keys),
+        (CERTIFICATE, access.certificate),
+        (PRIVATE_KEY, access.private_key),
+    ):
+        if source is not None:
+            yield SecretFile(name, source)
+
+
+def _access(access: Access, folder: str) -> Mapping[str, str]:
+    return {
+        "KEYS": f"{folder}/{KEYS}" if access.keys else "",
+        "TLS_CERT": f"{folder}/{CERTIFICATE}" if access.certificate else "",
+        "TLS_KEY": f"{folder}/{PRIVATE_KEY}" if access.private_key else "",
+    }
+
+
+def _batching(batching: Batching) -> Mapping[str, Any]:
+    """Those that are not as they are anyway."""
+    return {
+        name.upper(): getattr(batching, name)
+        for name in Batching.model_fields
+        if getattr(batching, name) != getattr(_BATCHING, name)
+    }
