@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import containers
 import properties  # noqa: F401 - loads the profile that property tests run with
 import store_servers
 from modelworks.core.home import Home, Stores
@@ -59,6 +60,20 @@ def azure_server():
     """An Azure Blob Storage server."""
     with store_servers.azure() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def bridged_docker():
+    """A dockerd with a network of its own; a test removes what it makes."""
+    with containers.docker_engine(bridge=True) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def host_docker():
+    """A dockerd in this machine's network; a test removes what it makes."""
+    with containers.docker_engine(bridge=False) as engine:
+        yield engine
 
 
 @pytest.fixture
