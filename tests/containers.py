@@ -5,7 +5,6 @@ and is gone afterwards: containers, mounts, network namespaces. A test process t
 its engine with it.
 """
 
-import contextlib
 import ctypes
 import fcntl
 import os
