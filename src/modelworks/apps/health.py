@@ -1,7 +1,9 @@
 """Whether the server of this container is ready: 0 is yes. `python -m modelworks.apps.health`.
 
-For health checks in images that have no `curl`. It reads the server's own settings: port, socket
-and TLS; a certificate is not looked at, for the answer does not leave the machine.
+For health checks in images that have no `curl`. It reads the server's own settings. Where there is
+a Unix socket, that is asked: the port may be shared with others, and may want a certificate of its
+callers. Else the port is; its certificate is not looked at, for the answer does not leave the
+machine.
 """
 
 import os
@@ -31,14 +33,29 @@ def ready(host: str, port: int, *, tls: bool = False, wait_s: float = _WAIT_S) -
             socket.create_connection((here, port), timeout=wait_s) as plain,
             _wrapped(plain, tls=tls) as asked,
         ):
-            asked.sendall(_ASK)
-            answer = asked.recv(256)
+            return _asked(asked)
     except OSError as error:
         return f"{here}:{port} does not answer: {error}"
-    if not answer.startswith(_GOOD):
-        said = answer.partition(b"\r")[0].decode(errors="replace")
-        return f"not ready: {said or 'no answer'}"
-    return ""
+
+
+def ready_unix(path: str, *, wait_s: float = _WAIT_S) -> str:
+    """The same of the server that listens on a Unix socket."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
+            asked.settimeout(wait_s)
+            asked.connect(path)
+            return _asked(asked)
+    except OSError as error:
+        return f"{path} does not answer: {error}"
+
+
+def _asked(asked: socket.socket) -> str:
+    asked.sendall(_ASK)
+    answer = asked.recv(256)
+    if answer.startswith(_GOOD):
+        return ""
+    said = answer.partition(b"\r")[0].decode(errors="replace")
+    return f"not ready: {said or 'no answer'}"
 
 
 def _wrapped(plain: socket.socket, *, tls: bool) -> socket.socket:
@@ -57,7 +74,11 @@ def main() -> int:
         for name, value in os.environ.items()
         if name.startswith(_PREFIX)
     }
-    why = ready(told.get("HOST", ""), int(told.get("PORT", "8000")), tls=bool(told.get("TLS_CERT")))
+    if path := told.get("UNIX"):
+        why = ready_unix(path)
+    else:
+        port, tls = int(told.get("PORT", "8000")), bool(told.get("TLS_CERT"))
+        why = ready(told.get("HOST", ""), port, tls=tls)
     if why:
         print(why, file=sys.stderr)  # noqa: T201 - what `docker inspect` shows
     return 1 if why else 0

@@ -1,11 +1,10 @@
 """Settings of batching as options of the model server's command line, and back."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Final
+from typing import Any, Final
 
-from modelworks.core.errors import InvalidError
 from modelworks.core.served import Batching
 
 HELP: Final = {
@@ -27,7 +26,7 @@ def defaults() -> Iterator[tuple[str, float]]:
 
 
 def add_batching_options(parser: argparse.ArgumentParser) -> None:
-    """`--max-batch-size` and the others; for the model of `--file`."""
+    """`--max-batch-size` and the others; for the model of `--file`, or all of a list."""
     for name, value in defaults():
         kind = type(value)
         parser.add_argument(_option(name), type=kind, help=f"{HELP[name]} ({value:g})")
@@ -43,24 +42,19 @@ def arguments_of(batching: Batching) -> list[str]:
     return told
 
 
-def batching_of(settings: object, *, listed: bool) -> Batching:
-    """What settings say of batching.
+def said_of_batching(settings: object) -> Mapping[str, Any]:
+    """What settings say of batching, by field; what they do not say is as it is anyway.
 
     Args:
-        settings: with an attribute a field of `Batching`.
-        listed: a served list is followed, and says it of each of its models.
+        settings: with an attribute a field of `Batching`; None = nothing was said.
 
     Raises:
-        InvalidError: an impossible value, or one that a list would hide; `field` names it.
+        InvalidError: an impossible value; `field` names it.
     """
-    found = Batching(**{name: getattr(settings, name) for name, _ in defaults()})
-    found.check()
-    for name, value in defaults():
-        if listed and getattr(found, name) != value:
-            raise InvalidError(
-                f"{name} goes with file: a served list says it of each of its models", field=name
-            )
-    return found
+    every = {name: getattr(settings, name) for name, _ in defaults()}
+    said = {name: value for name, value in every.items() if value is not None}
+    Batching(**said).check()
+    return said
 
 
 def _option(name: str) -> str:

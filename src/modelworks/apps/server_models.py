@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+from modelworks.apps.server_batching import said_of_batching
 from modelworks.core.errors import InvalidError
 from modelworks.core.reference import model_name
 from modelworks.core.served import Isolation
@@ -63,6 +64,7 @@ def policy_of(settings: ModelSettings) -> Policy:
         lazy=settings.lazy,
         pinned=frozenset(model_name(name) for name in names),
         isolation=isolation,
+        batching=tuple(said_of_batching(settings).items()),
         footprints=Path(settings.served).absolute().parent / _NAME if settings.served else None,
     )
 

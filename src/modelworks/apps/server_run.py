@@ -41,7 +41,7 @@ def serve(settings: ServerSettings, sizing: Sizing) -> int:
     keep_freed()
     if settings.worker:
         return _serve_worker(settings)
-    sock = None if settings.unix_only else bind(settings.host, settings.port)
+    sock = None if settings.unix_only else bind(settings.host, settings.port, settings.share_port)
     unix = open_unix(settings)
     if warning := warn_if_open(settings):
         _log.warning("%s", warning)
@@ -114,9 +114,9 @@ def _options(
         limits=with_files(settings.limits),
         served=settings.single(),
         watched=Path(settings.served) if settings.served else None,
-        strict=bool(settings.file),
+        strict=bool(settings.file) or settings.share_port,
         parent=settings.with_parent and alone,
-        patient=patient,
+        patient=patient or settings.share_port,
         policy=policy_of(settings),
         sizing=sizing,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from modelworks.apps.server_batching import add_batching_options, batching_of
+from modelworks.apps.server_batching import add_batching_options, defaults, said_of_batching
 from modelworks.apps.server_edge import EdgeSettings, add_edge_options
 from modelworks.apps.server_models import policy_of
 from modelworks.core.errors import InvalidError
@@ -15,7 +15,6 @@ from modelworks.core.reference import model_name
 from modelworks.core.served import Batching, ServedList, ServedModel
 
 PREFIX = "MODELWORKS_SERVER_"
-_BATCHING = Batching()
 AUTO = 0  # workers and threads: as a calibration finds best
 _COUNTS = ("workers", "threads")
 
@@ -43,6 +42,8 @@ class ServerSettings(EdgeSettings):
         name: of the model of `file`; "" = from the file's name.
         host: address to listen on.
         port: 0 = a free one.
+        share_port: others serve the port as well: it is joined without a look whether it is free,
+            and not before every model of the list is loaded; one that cannot be ends the server.
         workers: processes on the port; AUTO = as a calibration finds best.
         threads: engine threads a model and worker; AUTO = 1, or as the calibration finds best.
         drain_seconds: how long a drain may take.
@@ -54,7 +55,8 @@ class ServerSettings(EdgeSettings):
         lazy: models are loaded when they are first asked for.
         isolation: `thread` or `process` for every model; "" = as the list says.
         ragged: `MASK[:AXIS][,INPUT=VALUE]` of the model of `file`, see `core.ragged`; "" = none.
-        max_batch_size: this and those that follow: see `Batching`; of the model of `file`.
+        max_batch_size: this and those that follow: see `Batching`; of the model of `file`, or of
+            every model of the list, whatever it says. None = as the list says, or the default.
         max_queue_size: as there.
         max_delay_ms: as there.
         priority_levels: as there.
@@ -68,6 +70,7 @@ class ServerSettings(EdgeSettings):
     name: str = ""
     host: str = "127.0.0.1"
     port: int = 8000
+    share_port: bool = False
     workers: int = 1
     threads: int = AUTO
     drain_seconds: float = 30.0
@@ -78,12 +81,12 @@ class ServerSettings(EdgeSettings):
     lazy: bool = False
     isolation: str = ""
     ragged: str = ""
-    max_batch_size: int = _BATCHING.max_batch_size
-    max_queue_size: int = _BATCHING.max_queue_size
-    max_delay_ms: float = _BATCHING.max_delay_ms
-    priority_levels: int = _BATCHING.priority_levels
-    timeout_ms: float = _BATCHING.timeout_ms
-    latency_goal_ms: float = _BATCHING.latency_goal_ms
+    max_batch_size: int | None = None
+    max_queue_size: int | None = None
+    max_delay_ms: float | None = None
+    priority_levels: int | None = None
+    timeout_ms: float | None = None
+    latency_goal_ms: float | None = None
     worker: str = ""
 
     @classmethod
@@ -110,7 +113,11 @@ class ServerSettings(EdgeSettings):
         ):
             if not lowest <= value <= highest:
                 raise InvalidError(f"{name}: {value} is not from {lowest} to {highest}", field=name)
-        batching_of(self, listed=bool(self.served))
+        if self.share_port and not self.port:
+            raise InvalidError(
+                "share_port goes with a port: others cannot find one that is chosen at start",
+                field="share_port",
+            )
         if parse_ragged(self.ragged) and self.served:
             raise InvalidError(
                 "ragged goes with file: a served list says it of each of its models", field="ragged"
@@ -129,7 +136,7 @@ class ServerSettings(EdgeSettings):
             return None
         path = Path(self.file)
         name = self.name or _name_of(path)
-        batching = batching_of(self, listed=False)
+        batching = Batching(**said_of_batching(self))
         model = ServedModel(
             model_name(name),
             "1.0.0",
@@ -148,6 +155,7 @@ def _name_of(path: Path) -> str:
 
 def _from_environment(base: ServerSettings, environ: Mapping[str, str]) -> ServerSettings:
     kinds = {field.name: type(getattr(base, field.name)) for field in fields(base)}
+    kinds |= {name: type(default) for name, default in defaults()}
     del kinds["worker"]
     values: dict[str, Any] = {}
     for key, text in environ.items():
@@ -187,6 +195,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", help="address to listen on (127.0.0.1)")
     add("--port", type=int, help="port, 0 = a free one (8000)")
     many = "N|auto"
+    share = "Join others on the port, when every model is loaded"
+    add("--share-port", action="store_true", default=None, help=share)
     add("--workers", type=count_or_auto, metavar=many, help="processes on the port (1)")
     add("--threads", type=count_or_auto, metavar=many, help="engine threads a model and worker (1)")
     add("--drain-seconds", type=float, help="how long a drain may take (30)")

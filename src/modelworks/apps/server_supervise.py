@@ -99,6 +99,8 @@ def _port(settings: ServerSettings) -> tuple[int, socket.socket | None]:
     """The port that the workers share, and what keeps it ours."""
     if settings.unix_only:
         return settings.port, None
+    if settings.share_port:
+        return settings.port, bind(settings.host, settings.port, reuse_port=True)
     # Alone first: a port that is shared on purpose would not tell that somebody has it.
     with bind(settings.host, settings.port) as probe:
         port = probe.getsockname()[1]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from modelworks.core.served import Isolation, ServedModel
 
@@ -16,6 +17,7 @@ class Policy:
         lazy: nothing that is not pinned is loaded before it is asked for.
         pinned: names of models that are never evicted, beside those that the list pins.
         isolation: where engines run, whatever the list says; None = as it says.
+        batching: of every model, whatever the list says: pairs of a field and its value.
         footprints: file that remembers what models take; None = nothing is remembered.
     """
 
@@ -24,12 +26,15 @@ class Policy:
     lazy: bool = False
     pinned: frozenset[str] = frozenset()
     isolation: Isolation | None = None
+    batching: tuple[tuple[str, float], ...] = ()
     footprints: Path | None = None
 
     def line(self, served: ServedModel) -> ServedModel:
         """A line of the list as this server takes it."""
+        said: dict[str, Any] = dict(self.batching)
         return replace(
             served,
             pinned=served.pinned or served.name in self.pinned,
             isolation=self.isolation or served.isolation,
+            batching=replace(served.batching, **said),
         )

@@ -46,7 +46,8 @@ class WorkerOptions:
         limits: of the HTTP edge.
         served: a list that never changes; None = `watched`.
         watched: a served list's file, followed while we run.
-        strict: a model that cannot be loaded ends the process instead of being unavailable.
+        strict: a model that cannot be loaded at the start ends the process instead of being
+            unavailable.
         parent: end when the parent process does.
         policy: about memory, and about loading on demand.
         patient: listen only when the models are loaded: others serve the port meanwhile.
@@ -150,7 +151,8 @@ class Worker:
             return
         loading.result()
         for entry in self._table.entries():
-            if self._options.strict and entry.live is None:
+            wanted = entry.starts or self._options.watched is None
+            if self._options.strict and wanted and entry.live is None:
                 # Loading it again raises the reason with its class.
                 await self._table.load(entry.served.name)
         for model, verb in overrides:

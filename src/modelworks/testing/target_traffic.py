@@ -40,22 +40,27 @@ class Traffic:
         self._enter = enter
         self._over = threading.Event()
         self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
         self.answers: Counter[float] = Counter()
         self.failures: list[str] = []
 
     @contextlib.contextmanager
     def flowing(self) -> Iterator["Traffic"]:
         """Ask until the end of the block."""
-        threads = [threading.Thread(target=self._ask, args=(keep,)) for keep in (True, False) * 2]
-        for thread in threads:
-            thread.start()
+        for keep in (True, False) * 2:
+            self._threads.append(threading.Thread(target=self._ask, args=(keep,)))
+            self._threads[-1].start()
         try:
             yield self
         finally:
-            self._over.set()
-            for thread in threads:
-                thread.join(2 * ANSWER_S)
-        assert not any(thread.is_alive() for thread in threads)
+            self.stop()
+        assert not any(thread.is_alive() for thread in self._threads)
+
+    def stop(self) -> None:
+        """Ask no more, and wait for what was asked."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(2 * ANSWER_S)
 
     def until(self, factor: float, times: int = 20, seconds: float = ANSWER_S) -> None:
         """Wait for so many more answers of this factor."""

@@ -15,8 +15,11 @@ def answering():
     """A server that says one thing to everybody; its port."""
     listening = []
 
-    def start(answer):
-        server = socket.create_server(("127.0.0.1", 0))
+    def start(answer, path=None):
+        if path is None:
+            server = socket.create_server(("127.0.0.1", 0))
+        else:
+            server = socket.create_server(str(path), family=socket.AF_UNIX)
         listening.append(server)
 
         def run():
@@ -30,7 +33,7 @@ def answering():
                     client.sendall(answer)
 
         threading.Thread(target=run, daemon=True).start()
-        return server.getsockname()[1]
+        return None if path else server.getsockname()[1]
 
     yield start
     for server in listening:
@@ -65,3 +68,18 @@ def test_it_reads_what_the_server_reads(answering, monkeypatch, capsys):
     monkeypatch.setenv("MODELWORKS_SERVER_PORT", str(answering(b"HTTP/1.1 503 X\r\n\r\n")))
     assert health.main() == 1
     assert "503" in capsys.readouterr().err
+
+
+def test_a_socket_of_its_own_is_asked_in_place_of_a_port_that_others_share(
+    answering, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setenv("MODELWORKS_SERVER_PORT", str(answering(b"HTTP/1.1 200 OK\r\n\r\n")))
+    monkeypatch.setenv("MODELWORKS_SERVER_UNIX", str(tmp_path / "s"))
+    assert health.main() == 1
+    assert f"{tmp_path / 's'} does not answer" in capsys.readouterr().err
+    answering(b"HTTP/1.1 200 OK\r\n\r\n", tmp_path / "s")
+    assert health.main() == 0
+    answering(b"HTTP/1.1 503 Loading\r\n\r\n", tmp_path / "t")
+    monkeypatch.setenv("MODELWORKS_SERVER_UNIX", str(tmp_path / "t"))
+    assert health.main() == 1
+    assert "503 Loading" in capsys.readouterr().err

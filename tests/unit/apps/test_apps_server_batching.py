@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from modelworks.apps.server_batching import HELP, arguments_of
+from modelworks.apps.server_models import policy_of
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.cli.main import main
 from modelworks.core.errors import InvalidError
@@ -75,11 +76,21 @@ def test_what_cannot_be_is_refused_by_its_name_everywhere(name, value, capsys):
     assert name in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("name", "value"), [("MAX_DELAY_MS", "2"), ("RAGGED", "mask")])
-def test_a_list_says_it_of_its_models_itself(name, value):
+def test_a_list_says_itself_which_of_its_models_are_ragged():
     with pytest.raises(InvalidError, match="goes with file") as caught:
-        read(SERVED="list.json", **{name: value})
-    assert caught.value.field == name.lower()
+        read(SERVED="list.json", RAGGED="mask")
+    assert caught.value.field == "ragged"
+
+
+def test_what_is_given_beside_a_list_is_for_all_its_models_and_the_rest_as_it_says():
+    model = ServedModel("m", "1.0.0", "p", "d", batching=OTHER)
+    taken = policy_of(read(SERVED="list.json")).line(model)
+    assert taken.batching == OTHER
+    policy = policy_of(read("--max-batch-size", "64", SERVED="list.json", TIMEOUT_MS="0"))
+    assert policy.line(model).batching == replace(OTHER, max_batch_size=64, timeout_ms=0.0)
+    with pytest.raises(InvalidError, match="max_batch_size: 0 is not from 1") as caught:
+        read(SERVED="list.json", MAX_BATCH_SIZE="0")
+    assert caught.value.field == "max_batch_size"
 
 
 def spec(name, *shape):

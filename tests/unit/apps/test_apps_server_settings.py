@@ -39,6 +39,8 @@ def test_the_command_line_wins_over_the_environment():
         ({"THREADS": "0"}, "nor auto"),
         ({"WORKERS": "automatic"}, "nor auto"),
         ({"FILE": "b.onnx"}, "one of them"),
+        ({"SHARE_PORT": "1", "PORT": "0"}, "goes with a port"),
+        ({"SHARE_PORT": "maybe"}, "0 or 1"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(environ, said):
