@@ -27,10 +27,13 @@ SMALL = replace(
 class Served:
     """A listener in a thread of its own; `held` are requests that the test answers itself."""
 
-    def __init__(self, limits: Limits, *, uvloop: bool = True, tls=None, journal=None) -> None:
+    def __init__(
+        self, limits: Limits, *, uvloop: bool = True, tls=None, journal=None, keys=None
+    ) -> None:
         self.uvloop = uvloop
         self.tls = tls
         self.journal = journal
+        self.keys = keys
         self.held = []
         self.seen = []
         self.limits = limits
@@ -44,7 +47,7 @@ class Served:
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.listener = Listener(self.handle, self.limits, self.tls, self.journal)
+        self.listener = Listener(self.handle, self.limits, self.tls, self.journal, keys=self.keys)
         sock = self.bound()
         await self.listener.start(sock)
         self._stop = asyncio.Event()

@@ -364,7 +364,7 @@ def test_it_is_alive_before_and_ready_after_its_models(tmp_path):
 
 def test_a_host_that_others_reach_is_warned_of(double):
     with Server(["--file", str(double), "--host", "0.0.0.0"]) as server:
-        assert "no access control" in server.log
+        assert "ask for API keys" in server.log
         assert infer(server.address)[0] == 200
 
 

@@ -10,12 +10,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from modelworks.core import errors
+from modelworks.core.keys import CHALLENGE
 
 MEDIA_TYPE = "application/problem+json"
 
 STATUSES: tuple[tuple[type[errors.ModelworksError], int, str], ...] = (
     (errors.RefusedError, 422, "Refused"),
     (errors.InvalidError, 400, "Invalid input"),
+    (errors.UnauthenticatedError, 401, "Not authenticated"),
+    (errors.ForbiddenError, 403, "Not allowed"),
     (errors.NotFoundError, 404, "Not found"),
     (errors.ConflictError, 409, "Conflict"),
     (errors.UnsupportedError, 422, "Unsupported"),
@@ -54,6 +57,8 @@ def problem(error: errors.ModelworksError) -> Response:
     answer = render(status, title, error.message, kind=type(error).__name__, **more)
     if isinstance(error, errors.UnavailableError):
         answer.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.UnauthenticatedError):
+        answer.headers["WWW-Authenticate"] = CHALLENGE
     return answer
 
 

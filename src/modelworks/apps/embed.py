@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ class Settings:
             `MODELWORKS_IMPORT_SECONDS`).
         tls: of both, where they speak https (`MODELWORKS_CA`, `MODELWORKS_CLIENT_CERT`,
             `MODELWORKS_CLIENT_KEY`).
+        key: an API key for both (`MODELWORKS_KEY`); empty = none.
     """
 
     home: Home
@@ -45,6 +46,7 @@ class Settings:
     stores: Stores = _AT_HOME
     limits: Limits = _LIMITS
     tls: ClientTls = _NO_TLS
+    key: str = field(default="", repr=False)
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -62,6 +64,7 @@ class Settings:
                 certificate=found.get("MODELWORKS_CLIENT_CERT", ""),
                 key=found.get("MODELWORKS_CLIENT_KEY", ""),
             ),
+            key=found.get("MODELWORKS_KEY", ""),
         )
 
 
@@ -100,6 +103,7 @@ def settings_of(
         stores=found.stores if home is None else _AT_HOME,
         limits=found.limits,
         tls=found.tls,
+        key=found.key,
     )
 
 
@@ -133,7 +137,7 @@ def connect(settings: Settings) -> Transport:
     if settings.url:
         from modelworks.client.http import HttpTransport  # noqa: PLC0415 - not needed in-process
 
-        return HttpTransport(settings.url, settings.tls)
+        return HttpTransport(settings.url, settings.tls, settings.key)
     return local(settings.home, settings.stores, settings.limits)
 
 
@@ -152,6 +156,7 @@ class Client(BaseClient):
         server: of the model server for `predict` and `infer`; None = `MODELWORKS_SERVER`, or
             else http://127.0.0.1:8000. `unix:///path` is a server's Unix socket.
         tls: for https; None = `MODELWORKS_CA`, `MODELWORKS_CLIENT_CERT`, `MODELWORKS_CLIENT_KEY`.
+        key: an API key for both; None = `MODELWORKS_KEY`.
     """
 
     def __init__(
@@ -160,7 +165,9 @@ class Client(BaseClient):
         home: str | Path | None = None,
         server: str | None = None,
         tls: ClientTls | None = None,
+        key: str | None = None,
     ) -> None:
         settings = settings_of(url, home, server)
         settings = settings if tls is None else replace(settings, tls=tls)
-        super().__init__(lambda: connect(settings), settings.server, settings.tls)
+        settings = settings if key is None else replace(settings, key=key)
+        super().__init__(lambda: connect(settings), settings.server, settings.tls, settings.key)

@@ -98,7 +98,7 @@ class _Remote(Source):
     """A control plane at a URL; files are kept in `HOME/embedded`."""
 
     def __init__(self, settings: Settings, ref: ModelRef) -> None:
-        self._transport = HttpTransport(settings.url, settings.tls)
+        self._transport = HttpTransport(settings.url, settings.tls, settings.key)
         self._ref = ref
         self._folder = settings.home.root / "embedded"
         name = hashlib.sha256(f"{settings.url}\0{ref}".encode()).hexdigest()[:24]

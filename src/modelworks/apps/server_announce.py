@@ -26,10 +26,17 @@ def warn_if_open(settings: ServerSettings) -> str:
     host = settings.host
     if settings.unix_only or settings.client_ca or host.startswith(_LOOPBACK):
         return ""
+    if settings.keys and settings.tls_cert:
+        return ""
+    if settings.keys:
+        return (
+            f"listening on {host} without TLS: who is on the way can read the API keys; give "
+            "--tls-cert and --tls-key, unless a proxy or the network does so"
+        )
     return (
-        f"listening on {host}: there is no access control yet, everybody who reaches this address "
-        "can use and unload the models; ask for certificates (--client-ca), or put a proxy that "
-        "checks callers in front of it"
+        f"listening on {host}: everybody who reaches this address can use and unload the models; "
+        "ask for API keys (--keys, see `modelworks keys add`) or certificates (--client-ca), or "
+        "put a proxy that checks callers in front of it"
     )
 
 

@@ -1,4 +1,4 @@
-"""Settings of the model server's edge: TLS, Unix socket, access log, limits."""
+"""Settings of the model server's edge: TLS, API keys, Unix socket, access log, limits."""
 
 import argparse
 from collections.abc import Iterator, Mapping
@@ -25,6 +25,7 @@ class EdgeSettings:
         tls_cert: certificate with its chain (PEM): the port speaks HTTPS; "" = plain HTTP.
         tls_key: its private key (PEM, not encrypted); "" = in `tls_cert`.
         client_ca: authorities (PEM) of which every client must show a certificate; "" = of none.
+        keys: file of API keys, of which every request must bring one; "" = none are asked for.
         unix: path of a Unix socket; "" = none.
         unix_mode: its rights, octal.
         unix_only: no TCP port beside it.
@@ -41,6 +42,7 @@ class EdgeSettings:
     tls_cert: str = ""
     tls_key: str = ""
     client_ca: str = ""
+    keys: str = ""
     unix: str = ""
     unix_mode: str = "0600"
     unix_only: bool = False
@@ -141,6 +143,7 @@ HELP: Final = {
     "tls_cert": ("PEM", "Certificate with its chain: speak HTTPS"),
     "tls_key": ("PEM", "Its key, not encrypted (in the certificate's file)"),
     "client_ca": ("PEM", "Authorities of which every client must show a certificate"),
+    "keys": ("FILE", "API keys, of which every request must bring one (modelworks keys)"),
     "unix": ("PATH", "Listen on a Unix socket too"),
     "unix_mode": ("MODE", "Rights of the Unix socket (0600)"),
     "unix_only": ("", "No TCP port beside the Unix socket"),

@@ -16,6 +16,7 @@ from modelworks.apps.server_doors import open_unix, with_files
 from modelworks.apps.server_models import policy_of
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
+from modelworks.edge.key_ring import KeyRing
 from modelworks.edge.listener import bind
 from modelworks.edge.sharing import Board, Sharing
 from modelworks.edge.unix import UnixSocket
@@ -101,6 +102,7 @@ def _openings(
         owned=owned,
         access_log=settings.access_log,
         form=settings.form,
+        keys=KeyRing(Path(settings.keys)) if settings.keys else None,
     )
 
 

@@ -6,11 +6,13 @@ import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from modelworks.apps.server_announce import announce, warn_if_open
 from modelworks.apps.server_doors import open_unix
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
+from modelworks.core.key_file import parse_file
 from modelworks.edge.listener import bind
 from modelworks.edge.sharing import Board
 from modelworks.serving.block_file import memory_file, shared_file
@@ -30,8 +32,11 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
 
     Raises:
         ConflictError: the port is taken.
-        InvalidError: the address is none.
+        InvalidError: the address is none, or the key file is.
+        NotFoundError: there is no key file.
     """
+    if settings.keys:
+        parse_file(Path(settings.keys))  # said here once, not by every worker
     port, sock = _port(settings)
     unix = open_unix(settings)
     block = shared_file(settings.workers)

@@ -31,7 +31,7 @@ MEANINGS = {
     Exit.FAILURE: "unexpected failure (MODELWORKS_DEBUG=1 shows where)",
     Exit.USAGE: "the command line is wrong",
     Exit.NOT_FOUND: "no such model, version, alias or file",
-    Exit.INVALID: "invalid input, or refused (unsafe file, failed check, unsupported)",
+    Exit.INVALID: "invalid input, or refused (unsafe file, failed check, unsupported, API key)",
     Exit.CONFLICT: "contradicts the present state (exists already, alias in the way)",
     Exit.UNAVAILABLE: "not now: starting, draining, full, or nothing listens; retry may work",
     Exit.MISSING_EXTRA: "a library is not installed; the message names the pip command",
@@ -45,6 +45,8 @@ MEANINGS = {
 _BY_ERROR: tuple[tuple[type[errors.ModelworksError], Exit, str], ...] = (
     (errors.RefusedError, Exit.INVALID, "refused"),
     (errors.InvalidError, Exit.INVALID, "invalid"),
+    (errors.UnauthenticatedError, Exit.INVALID, "unauthenticated"),
+    (errors.ForbiddenError, Exit.INVALID, "forbidden"),
     (errors.UnsupportedError, Exit.INVALID, "unsupported"),
     (errors.NotFoundError, Exit.NOT_FOUND, "not_found"),
     (errors.ConflictError, Exit.CONFLICT, "conflict"),

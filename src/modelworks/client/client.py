@@ -32,14 +32,19 @@ class BaseClient:
         transport: makes the control plane's transport.
         server: URL of the model server.
         tls: for a server that speaks https.
+        key: an API key for the server; empty = none.
     """
 
     def __init__(
-        self, transport: Callable[[], Transport], server: str, tls: ClientTls = _NO_TLS
+        self,
+        transport: Callable[[], Transport],
+        server: str,
+        tls: ClientTls = _NO_TLS,
+        key: str = "",
     ) -> None:
         self._make = transport
         self._transport: Transport | None = None
-        self.data = DataPlane(server, tls)
+        self.data = DataPlane(server, tls, key)
 
     @property
     def control(self) -> Transport:

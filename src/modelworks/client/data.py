@@ -26,10 +26,11 @@ class DataPlane:
     Args:
         url: `http://127.0.0.1:8000`, `https://...` or `unix:///run/models.sock`.
         tls: for https.
+        key: an API key; empty = none.
     """
 
-    def __init__(self, url: str, tls: ClientTls = _NO_TLS) -> None:
-        self._wire = Wire(url, "model server", "start one with: modelworks serve NAME", tls)
+    def __init__(self, url: str, tls: ClientTls = _NO_TLS, key: str = "") -> None:
+        self._wire = Wire(url, "model server", "start one with: modelworks serve NAME", tls, key)
         self._inputs: dict[str, dict[str, TensorSpec]] = {}
 
     @property

@@ -41,10 +41,11 @@ class HttpTransport:
     Args:
         url: `http://127.0.0.1:8080`.
         tls: for https.
+        key: an API key; empty = none.
     """
 
-    def __init__(self, url: str, tls: ClientTls = _NO_TLS) -> None:
-        self._wire = Wire(url, "control plane", "start it with: modelworks up", tls)
+    def __init__(self, url: str, tls: ClientTls = _NO_TLS, key: str = "") -> None:
+        self._wire = Wire(url, "control plane", "start it with: modelworks up", tls, key)
 
     def import_model(
         self, request: ImportRequest, progress: Progress | None = None

@@ -12,6 +12,7 @@ from urllib3 import exceptions
 from modelworks.client.tls import ClientTls
 from modelworks.client.unix import UnixPool
 from modelworks.core import errors
+from modelworks.core.keys import bearer
 
 CONNECT_SECONDS = 5.0
 _PIECE = 1 << 20
@@ -21,6 +22,8 @@ _NO_TLS = ClientTls()
 _KINDS: dict[str, type[errors.ModelworksError]] = {
     "InvalidError": errors.InvalidError,
     "RefusedError": errors.RefusedError,
+    "UnauthenticatedError": errors.UnauthenticatedError,
+    "ForbiddenError": errors.ForbiddenError,
     "NotFoundError": errors.NotFoundError,
     "ConflictError": errors.ConflictError,
     "UnsupportedError": errors.UnsupportedError,
@@ -30,7 +33,8 @@ _KINDS: dict[str, type[errors.ModelworksError]] = {
     "CrashedError": errors.CrashedError,
 }
 _STATUSES: dict[int, type[errors.ModelworksError]] = {
-    403: errors.RefusedError,
+    401: errors.UnauthenticatedError,
+    403: errors.ForbiddenError,
     404: errors.NotFoundError,
     409: errors.ConflictError,
     501: errors.UnsupportedError,
@@ -48,9 +52,16 @@ class Wire:
         what: how messages call the other side (`control plane`).
         cure: what a user does when nothing listens there.
         tls: for https.
+        key: an API key that every request brings; empty = none.
+
+    Raises:
+        InvalidError: the URL or the key cannot be one, or a file of TLS cannot be used.
     """
 
-    def __init__(self, url: str, what: str, cure: str, tls: ClientTls = _NO_TLS) -> None:
+    def __init__(
+        self, url: str, what: str, cure: str, tls: ClientTls = _NO_TLS, key: str = ""
+    ) -> None:
+        self._brought = {"Authorization": bearer(key)} if key else {}
         self._what = what
         self._cure = cure
         parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -100,7 +111,7 @@ class Wire:
                 method,
                 f"{self._base}{path}{suffix}",
                 body=body,
-                headers=dict(headers or {}),
+                headers={**self._brought, **(headers or {})},
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
                 redirect=False,
             )
@@ -127,6 +138,7 @@ class Wire:
             self._pool.request(
                 "GET",
                 f"{self._base}{path}",
+                headers=self._brought,
                 timeout=timeout,
                 redirect=False,
                 preload_content=False,

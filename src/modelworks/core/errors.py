@@ -3,6 +3,8 @@
 * ModelworksError
   x InvalidError               the caller's input is wrong; `field` says where
     - RefusedError             understood, and refused by policy (unsafe file, failed check)
+  x UnauthenticatedError       no API key, or one that is not known
+  x ForbiddenError             the key is known, and not good for this
   x NotFoundError
   x ConflictError              against the state of things (exists already, alias in the way)
   x UnsupportedError           known, and not offered here
@@ -39,6 +41,14 @@ class InvalidError(ModelworksError):
 
 class RefusedError(InvalidError):
     """The input was understood and is refused: unsafe, or a check failed."""
+
+
+class UnauthenticatedError(ModelworksError):
+    """Who asks is not known: no API key, or a wrong one."""
+
+
+class ForbiddenError(ModelworksError):
+    """Who asks is known and may not do this."""
 
 
 class NotFoundError(ModelworksError):

@@ -4,11 +4,11 @@ Never a body, never a query: both may hold what is nobody's business.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from time import perf_counter_ns
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -29,17 +29,32 @@ class Form(StrEnum):
     COMBINED = "combined"
 
 
-class Lines:
-    """Writes entries in one form."""
+NameOf: TypeAlias = Callable[[dict[bytes, bytes]], str]
+"""Who sent a request with these headers; empty where nobody is known."""
 
-    def __init__(self, form: Form) -> None:
+
+class Lines:
+    """Writes entries in one form.
+
+    Args:
+        form: of the lines.
+        name_of: the name of a request's API key, never the key; None = keys are not asked for.
+    """
+
+    def __init__(self, form: Form, name_of: NameOf | None = None) -> None:
         self._one = _json if form is Form.JSON else _combined
         self._form = form
+        self._name_of = name_of
 
     def write(self, entries: Sequence[Entry]) -> bytes:
         """The lines, each with its end."""
         offset = time.time_ns() - perf_counter_ns()  # the loop's clock counts from the boot
-        return b"".join([self._one(entry, entry.answered_ns + offset) for entry in entries])
+        one, name_of = self._one, self._name_of
+        if name_of is None:
+            return b"".join([one(entry, entry.answered_ns + offset) for entry in entries])
+        return b"".join(
+            [one(entry, entry.answered_ns + offset, name_of(entry.headers)) for entry in entries]
+        )
 
     def missing(self, count: int) -> bytes:
         """A line that says how many are missing here."""
@@ -77,18 +92,19 @@ def _text(raw: bytes) -> str:
     return raw[:_LONGEST].decode("utf-8", "backslashreplace")
 
 
-def _json(entry: Entry, at_ns: int) -> bytes:
+def _json(entry: Entry, at_ns: int, name: str = "") -> bytes:
     client, method, path, headers, _, received_ns, answered_ns, status, taken, given = entry
     common = _same if len(path) <= _CACHED else _same.__wrapped__
     middle, model = common(client, method, path, status)
     names = _names(headers) if TRACEPARENT in headers or REQUEST_ID in headers else b""
-    return b'{"time":"%b",%b,"bytes_in":%d,"bytes_out":%d,"duration_us":%d%b%b}\n' % (
+    return b'{"time":"%b",%b,"bytes_in":%d,"bytes_out":%d,"duration_us":%d%b%b%b}\n' % (
         _iso(at_ns).encode(),
         middle,
         taken,
         given,
         (answered_ns - received_ns) // 1000,
         model,
+        b',"key":"%b"' % name.encode() if name else b"",  # a name has no character to escape
         names,
     )
 
@@ -104,14 +120,14 @@ def _names(headers: dict[bytes, bytes]) -> bytes:
     return b"," + orjson.dumps(found)[1:-1] if found else b""
 
 
-def _combined(entry: Entry, at_ns: int) -> bytes:
+def _combined(entry: Entry, at_ns: int, name: str = "") -> bytes:
     version = "1.1" if entry.modern else "1.0"
     line = f"{_quoted(entry.method)} {_quoted(entry.path)} HTTP/{version}" if entry.method else "-"
     agent = _quoted(entry.headers.get(b"user-agent", b"-"))
     referrer = _quoted(entry.headers.get(b"referer", b"-").partition(b"?")[0])
     return (
-        f'{entry.client} - - [{_clf(at_ns // 10**9)}] "{line}" {entry.status} {entry.given} '
-        f'"{referrer}" "{agent}"\n'
+        f'{entry.client} - {name or "-"} [{_clf(at_ns // 10**9)}] "{line}" {entry.status} '
+        f'{entry.given} "{referrer}" "{agent}"\n'
     ).encode()
 
 

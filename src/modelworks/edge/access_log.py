@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from modelworks.core.errors import InvalidError
-from modelworks.edge.access_lines import Form, Lines
+from modelworks.edge.access_lines import Form, Lines, NameOf
 from modelworks.edge.journal import Journal
 
 _log = logging.getLogger(__name__)
@@ -30,14 +30,17 @@ class AccessLog:
         target: a path, or `-`.
         form: of the lines.
         journal: what to write down.
+        name_of: the name of a request's API key; None = keys are not asked for.
 
     Raises:
         InvalidError: the file cannot be opened.
     """
 
-    def __init__(self, target: str, form: Form, journal: Journal) -> None:
+    def __init__(
+        self, target: str, form: Form, journal: Journal, name_of: NameOf | None = None
+    ) -> None:
         self._path = None if target == STDOUT else Path(target).absolute()
-        self._lines = Lines(form)
+        self._lines = Lines(form, name_of)
         self._journal = journal
         self._reported = 0  # of the journal's drops
         self._lost = 0  # lines that the file did not take, not told yet

@@ -202,6 +202,9 @@ class Connection:
         return size
 
     def _begin_body(self, head: Head, *, waiting: bool) -> None:
+        admit = self._hub.admit
+        if admit is not None:
+            admit(head)
         self._since = monotonic()
         self.state = State.BODY
         self._head = self._receiving.begin(head, self, self._transport)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import MutableSet
+from collections.abc import Callable, MutableSet
 from typing import Protocol
 
 from modelworks.edge.answer import HeadWriter
@@ -46,11 +46,14 @@ class Hub:
         buffered: bytes of unfinished bodies, all connections together.
         reserved: bytes that the large ones of them will have, as announced.
         drain_since: when draining began, on `now`'s clock; None = not draining.
+        admit: looks at a head before its body is waited for, and raises a `Refusal`; None = all
+            may send theirs.
     """
 
     __slots__ = (
         "_spare",
         "_spare_of",
+        "admit",
         "buffered",
         "connections",
         "drain_since",
@@ -65,9 +68,16 @@ class Hub:
         "writer",
     )
 
-    def __init__(self, handler: Handler, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        loop: asyncio.AbstractEventLoop,
+        admit: Callable[[Head], None] | None = None,
+    ) -> None:
         """Begin with no connection."""
         self.handler = handler
+        self.admit = admit
         self.limits = limits
         self.loop = loop
         self.writer = HeadWriter()

@@ -16,6 +16,7 @@ from modelworks.edge.exchange import Handler
 from modelworks.edge.hub import Hub
 from modelworks.edge.journal import Journal
 from modelworks.edge.kernel import backlog, hold_off
+from modelworks.edge.key_gate import KeyGate
 from modelworks.edge.limits import Limits
 from modelworks.edge.logged import LoggedConnection
 from modelworks.edge.sharing import Sharing
@@ -82,6 +83,7 @@ class Listener:
         tls: of the TCP sockets; None = plain HTTP. Unix sockets are plain.
         journal: where answers are noted; None = nowhere, at no cost.
         sharing: with other workers, of plain TCP connections; None = what is accepted is kept.
+        keys: who is let through to the handler; None = everybody, at no cost.
     """
 
     def __init__(
@@ -91,9 +93,11 @@ class Listener:
         tls: TlsGate | None = None,
         journal: Journal | None = None,
         sharing: Sharing | None = None,
+        keys: KeyGate | None = None,
     ) -> None:
         """Nothing is opened before `start`."""
-        self._handler = handler
+        self._handler = handler if keys is None else keys.before(handler)
+        self._admit = None if keys is None else keys.admit
         self._limits = limits
         self._tls = tls
         self._journal = journal
@@ -122,7 +126,7 @@ class Listener:
     async def start(self, *socks: socket.socket) -> None:
         """Listen; connections are served from here on. The sockets belong to the listener now."""
         loop = asyncio.get_running_loop()
-        hub = Hub(self._handler, self._limits, loop)
+        hub = Hub(self._handler, self._limits, loop, self._admit)
         self._hub, self._socks = hub, socks
         plain = self._plain(hub)
         if self._sharing is not None:

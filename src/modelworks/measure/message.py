@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Final
 
 from modelworks.core.errors import InvalidError
+from modelworks.core.keys import bearer
 from modelworks.measure.target import Target
 
 HEAD_LIMIT: Final = 65_536
@@ -72,6 +73,8 @@ def request_bytes(
         InvalidError: a header that cannot be one, or that is the generator's own.
     """
     lines: dict[str, tuple[str, str]] = {"host": ("Host", target.authority)}
+    if target.key:
+        lines["authorization"] = ("Authorization", bearer(target.key))
     if body is not None:
         lines["content-type"] = ("Content-Type", body.content_type)
         for name, value in body.headers:

@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import ssl
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from modelworks.core.errors import InvalidError, UnavailableError
@@ -25,6 +25,7 @@ class Target:
         insecure: take any certificate.
         certfile: our certificate (PEM) for mutual TLS; empty = none.
         keyfile: its key; empty = in `certfile`.
+        key: an API key that every request brings; empty = none.
     """
 
     scheme: str
@@ -36,6 +37,7 @@ class Target:
     insecure: bool = False
     certfile: str = ""
     keyfile: str = ""
+    key: str = field(default="", repr=False)
 
     @property
     def authority(self) -> str:

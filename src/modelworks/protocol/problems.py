@@ -3,6 +3,8 @@
 | error | status | why |
 |---|---|---|
 | InvalidError, RefusedError | 400 | the caller's input |
+| UnauthenticatedError | 401 | with WWW-Authenticate: an API key is wanted |
+| ForbiddenError | 403 | the API key's role |
 | NotFoundError | 404 | |
 | ConflictError | 409 | |
 | UnsupportedError, MissingExtraError | 501 | known, not offered here |
@@ -16,19 +18,24 @@ import orjson
 from modelworks.core.errors import (
     ConflictError,
     DeadlineError,
+    ForbiddenError,
     InvalidError,
     MissingExtraError,
     ModelworksError,
     NotFoundError,
+    UnauthenticatedError,
     UnavailableError,
     UnsupportedError,
 )
+from modelworks.core.keys import CHALLENGE
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
 # The first that fits: a class stands before its bases.
 STATUSES: tuple[tuple[type[ModelworksError], int], ...] = (
     (InvalidError, 400),
+    (UnauthenticatedError, 401),
+    (ForbiddenError, 403),
     (NotFoundError, 404),
     (ConflictError, 409),
     (UnsupportedError, 501),
@@ -61,6 +68,8 @@ def problem(error: Exception) -> tuple[int, bytes, Headers]:
     headers: Headers = ()
     if status == 503 and isinstance(error, UnavailableError):
         headers = ((b"Retry-After", b"%d" % error.retry_after),)
+    elif status == 401:
+        headers = ((b"WWW-Authenticate", CHALLENGE.encode()),)
     return status, error_body(error.message, error.field), headers
 
 

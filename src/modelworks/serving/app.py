@@ -16,7 +16,10 @@ from modelworks.core.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from modelworks.core.keys import Role
 from modelworks.edge.exchange import Exchange
+from modelworks.edge.key_gate import AUTHORIZATION
+from modelworks.edge.key_ring import KeyRing
 from modelworks.protocol.oip import documents as oip
 from modelworks.protocol.problems import error_body
 from modelworks.serving import documents, metrics
@@ -47,13 +50,23 @@ class App:
         version: of Modelworks.
         started: Unix time of the server's start.
         sizing: of workers and threads.
+        keys: API keys, whose roles say who may load and unload; None = everybody. That a request
+            has a good one was seen to before it comes here.
 
     Attributes:
         draining: not ready any more; requests are still answered.
     """
 
-    def __init__(self, block: Block, version: str, started: float, sizing: Sizing = _ALONE) -> None:
+    def __init__(
+        self,
+        block: Block,
+        version: str,
+        started: float,
+        sizing: Sizing = _ALONE,
+        keys: KeyRing | None = None,
+    ) -> None:
         self.draining = False
+        self._keys = keys
         self._block = block
         self._version = version
         self._started = started
@@ -220,7 +233,7 @@ class App:
         exchange.reply(200, documents.index(self._models, ready_only=ready_only), JSON)
 
     def _load(self, name: str, exchange: Exchange) -> None:
-        _no_browser(exchange)
+        self._may_change(exchange)
         for key in oip.decode_repository_request(exchange.body):
             if key == "config" or key.startswith("file:"):
                 raise UnsupportedError(
@@ -231,10 +244,16 @@ class App:
         self._later(exchange, self._acting.act(LOAD, name))
 
     def _unload(self, name: str, exchange: Exchange) -> None:
-        _no_browser(exchange)
+        self._may_change(exchange)
         oip.decode_repository_request(exchange.body)
         self._models.entry(name)
         self._later(exchange, self._acting.act(UNLOAD, name))
+
+    def _may_change(self, exchange: Exchange) -> None:
+        """Refuse browsers, and keys whose role does not cover it."""
+        _no_browser(exchange)
+        if self._keys is not None:
+            self._keys.keys.require(exchange.headers.get(AUTHORIZATION), Role.ADMIN)
 
     @property
     def _acting(self) -> Control:

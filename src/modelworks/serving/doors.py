@@ -7,6 +7,8 @@ from modelworks.edge.access_lines import Form
 from modelworks.edge.access_log import AccessLog
 from modelworks.edge.exchange import Handler
 from modelworks.edge.journal import Journal
+from modelworks.edge.key_gate import KeyGate
+from modelworks.edge.key_ring import KeyRing
 from modelworks.edge.limits import Limits
 from modelworks.edge.listener import Listener
 from modelworks.edge.sharing import Sharing
@@ -26,6 +28,7 @@ class Openings:
         access_log: a path, `-`, or empty for none.
         form: of its lines.
         sharing: of connections with the other workers; None = there are none.
+        keys: the API keys that are asked for; None = none are.
     """
 
     socks: tuple[socket.socket, ...]
@@ -34,6 +37,7 @@ class Openings:
     access_log: str = ""
     form: Form = Form.JSON
     sharing: Sharing | None = None
+    keys: KeyRing | None = None
 
 
 class Doors:
@@ -55,10 +59,15 @@ class Doors:
             # As patient with a handshake as with the headers that follow it.
             gate = TlsGate(openings.tls, handshake_timeout_s=limits.header_timeout_s)
         journal = Journal() if openings.access_log else None
+        self._keys = keys = openings.keys
+        name_of = keys.name_of if keys is not None else None
         self._log = (
-            AccessLog(openings.access_log, openings.form, journal) if journal is not None else None
+            AccessLog(openings.access_log, openings.form, journal, name_of)
+            if journal is not None
+            else None
         )
-        self._listener = Listener(handler, limits, gate, journal, openings.sharing)
+        known = KeyGate(keys) if keys is not None else None
+        self._listener = Listener(handler, limits, gate, journal, openings.sharing, known)
 
     @property
     def logs(self) -> bool:
@@ -67,6 +76,8 @@ class Doors:
 
     async def start(self) -> None:
         """Serve from here on."""
+        if self._keys is not None:
+            self._keys.start()
         if self._log is not None:
             self._log.start()
         await self._listener.start(*self._openings.socks)
@@ -76,6 +87,8 @@ class Doors:
         if self._openings.owned is not None:
             self._openings.owned.remove()
         await self._listener.drain(seconds)
+        if self._keys is not None:
+            self._keys.close()
         if self._log is not None:
             self._log.close()
 

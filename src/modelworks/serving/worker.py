@@ -91,7 +91,7 @@ class Worker:
         self._link: Link | None = None
         self._ready = ready
         self._over = asyncio.Event()
-        self._app = App(block, options.version, time.time(), options.sizing)
+        self._app = App(block, options.version, time.time(), options.sizing, openings.keys)
         self._table = ModelTable(block, options.threads, self._app.refresh, options.policy)
         self._doors = Doors(self._app, options.limits, openings)
         self._watch: ListWatch | None = None

@@ -92,4 +92,7 @@ def test_a_name_that_is_none_is_refused():
 def test_urls_and_warnings(host, url, open_):
     assert url_of(host, 80) == url
     settings = ServerSettings(file="a.onnx", host=host)
-    assert ("no access control" in warn_if_open(settings)) is open_
+    assert ("everybody who reaches" in warn_if_open(settings)) is open_
+    told = warn_if_open(replace(settings, keys="k"))
+    assert ("without TLS" in told) is open_  # the keys themselves could be read on the way
+    assert warn_if_open(replace(settings, keys="k", tls_cert="c")) == ""

@@ -102,7 +102,8 @@ def test_a_bare_address_is_http():
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (403, errors.RefusedError),
+        (401, errors.UnauthenticatedError),
+        (403, errors.ForbiddenError),
         (404, errors.NotFoundError),
         (409, errors.ConflictError),
         (413, errors.InvalidError),
@@ -125,6 +126,8 @@ def test_a_status_alone_is_an_error(status, kind):
     [
         errors.InvalidError,
         errors.RefusedError,
+        errors.UnauthenticatedError,
+        errors.ForbiddenError,
         errors.NotFoundError,
         errors.ConflictError,
         errors.UnsupportedError,

@@ -99,6 +99,7 @@ class Bench:
             target = parse_target(base if "://" in base else f"http://{base}")
             path = target.path.rstrip("/")
             target = target.at(f"{path}/v2/models/{model_path(parse_ref(text))}")
+            target = replace(target, key=known.key)  # an address of somebody else's gets none
         return replace(
             target,
             cafile=options.ca or known.tls.ca,

@@ -33,7 +33,8 @@ def explain_latency(model: str, url: str, seconds: float, as_json: bool) -> None
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     out = Output(as_json=as_json)
     parse_ref(model)
-    plane = DataPlane(url or settings().server)
+    known = settings()
+    plane = DataPlane(url or known.server, known.tls, known.key)
     try:
         document = plane.latency(model)
         if seconds:

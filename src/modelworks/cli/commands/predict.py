@@ -34,7 +34,8 @@ def predict(  # noqa: PLR0913, PLR0917 - click's parameters
 ) -> None:
     """Ask a running server for predictions; one line of JSON a row.
 
-    MODEL is a name, NAME@ALIAS or NAME:VERSION.
+    MODEL is a name, NAME@ALIAS or NAME:VERSION. A server that asks for an API key gets that of
+    MODELWORKS_KEY.
 
     \b
     modelworks predict fraud --rows '[{"age": 41, "income": 52000}]'
@@ -48,7 +49,7 @@ def predict(  # noqa: PLR0913, PLR0917 - click's parameters
     found_settings = settings()
     tls = found_settings.tls
     given = ClientTls(ca or tls.ca, client_cert or tls.certificate, client_key or tls.key)
-    plane = DataPlane(url or found_settings.server, given)
+    plane = DataPlane(url or found_settings.server, given, found_settings.key)
     try:
         found = read_csv(table, text_columns(plane, model)) if table else read_rows(rows)
         answer = plane.predict(model, found)
