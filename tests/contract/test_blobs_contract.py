@@ -247,3 +247,34 @@ def test_plain_http_is_refused_unless_allowed(s3_server, tmp_path):
     access = Access(s3_server.config, http=False, seconds=5.0)
     with pytest.raises(UnavailableError, match="plain http"):
         BlobStore(s3_server.new(), access).put(made(tmp_path, b"x"))
+
+
+@pytest.mark.parametrize("content", [b"", b"x", BIG], ids=["empty", "byte", "many parts"])
+def test_bytes_are_taken_by_digest_and_read_again(blobs, content):
+    digest = digests.of_bytes(content)
+    for _ in range(2):  # the second time they are there already
+        given = iter([content[:100], b"", content[100:]])
+        blobs.take(digest, len(content), given)
+        assert list(given) == []
+        assert b"".join(blobs.read(digest)) == content
+
+
+def test_other_bytes_than_the_digest_says_are_never_seen(blobs):
+    digest = digests.of_bytes(b"right")
+    with pytest.raises(CorruptError, match="are others"):
+        blobs.take(digest, 5, [b"wr", b"ong"])
+    assert objects(blobs) == []
+    blobs.take(digest, 5, [b"right"])
+    with pytest.raises(CorruptError, match="are others"):  # even where the right ones are there
+        blobs.take(digest, 5, [b"wrong"])
+    assert b"".join(blobs.read(digest)) == b"right"
+
+
+def test_a_damaged_blob_is_healed_by_what_is_taken(blobs):
+    digest = digests.of_bytes(b"right")
+    blobs.take(digest, 5, [b"right"])
+    overwrite(blobs, digest, b"wrong")
+    with pytest.raises(CorruptError):
+        b"".join(blobs.read(digest))
+    blobs.take(digest, 5, [b"right"])
+    assert b"".join(blobs.read(digest)) == b"right"

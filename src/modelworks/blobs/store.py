@@ -84,25 +84,57 @@ class BlobStore:
             self.check(digest)
             return digest
         try:
-            self._send(path, digest, size)
+            self._send(_sent(path, digest), digest, size)
         except UnavailableError:
             # Where two put the same at once, some stores take the first and fail the second.
             with contextlib.suppress(NotFoundError, CorruptError, UnavailableError):
                 self.check(digest)
                 return digest
             raise
-        if self.size(digest) != size:
-            self.delete(digest)
-            raise CorruptError(f"{path.name}: {self.where} did not keep all of it; try again")
+        self._kept(path.name, digest, size)
         return digest
 
-    def _send(self, path: Path, digest: str, size: int) -> None:
+    def take(self, digest: str, size: int, pieces: Iterable[bytes]) -> None:
+        """Store bytes whose digest and size are known, unless they are there already.
+
+        All of `pieces` is read and hashed in either case; the last of them reaches the store only
+        when they are what the digest says.
+
+        Raises:
+            CorruptError: the bytes are others, or the store kept others.
+            UnavailableError: disk full, not writable, store out of reach.
+        """
+        checked = _checked(pieces, digest, f"the bytes given for {digest} are others")
+        try:
+            self.check(digest)
+        except (NotFoundError, CorruptError):
+            self._send(checked, digest, size)
+            self._kept(digest, digest, size)
+        else:
+            for _ in checked:
+                pass
+
+    def read(self, digest: str) -> Iterator[memoryview]:
+        """A blob's bytes, in pieces; after the last one, an error unless they match the digest.
+
+        Raises:
+            NotFoundError: not stored.
+            CorruptError: the bytes are others.
+        """
+        return self._pieces(digest)
+
+    def _kept(self, name: str, digest: str, size: int) -> None:
+        if self.size(digest) != size:
+            self.delete(digest)
+            raise CorruptError(f"{name}: {self.where} did not keep all of it; try again")
+
+    def _send(self, pieces: Iterator[bytes], digest: str, size: int) -> None:
         key = _key(digest)
         with self._errors(digest, writing=True):
             obstore.put(
                 self._store,
                 key,
-                _sent(path, digest),
+                pieces,
                 chunk_size=max(_PART, size // _MOST_PARTS),
                 max_concurrency=_PARALLEL,
             )
@@ -236,17 +268,23 @@ class BlobStore:
 
 def _sent(path: Path, digest: str) -> Iterator[bytes]:
     """A file's bytes; instead of the last ones an error, which ends the upload, if it changed."""
-    seen = hashlib.sha256()
     with path.open("rb") as file:
-        piece = file.read(_PIECE)
-        while following := file.read(_PIECE):
-            seen.update(piece)
-            yield piece
-            piece = following
-    seen.update(piece)
+        pieces = iter(lambda: file.read(_PIECE), b"")
+        yield from _checked(pieces, digest, f"{path.name} changed while it was stored; try again")
+
+
+def _checked(pieces: Iterable[bytes], digest: str, wrong: str) -> Iterator[bytes]:
+    """The same pieces; instead of the last one an error, which says `wrong`, if it is not that."""
+    seen = hashlib.sha256()
+    last = b""
+    for piece in pieces:
+        seen.update(piece)
+        if last:
+            yield last
+        last = piece
     if digests.PREFIX + seen.hexdigest() != digest:
-        raise CorruptError(f"{path.name} changed while it was stored; try again")
-    yield piece
+        raise CorruptError(wrong)
+    yield last
 
 
 def _key(digest: str) -> str:

@@ -9,6 +9,7 @@ import click
 
 from modelworks.apps.embed import Settings, connect
 from modelworks.client.transport import Transport
+from modelworks.core.errors import MissingExtraError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,3 +41,21 @@ def control() -> Iterator[Transport]:
 def interactive() -> bool:
     """Whether a person can answer a question."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+@contextmanager
+def platform(what: str) -> Iterator[None]:
+    """Around the imports of a command that needs the platform's libraries.
+
+    Args:
+        what: needs them, for the message: `a manifest`.
+
+    Raises:
+        MissingExtraError: one is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("modelworks"):
+            raise
+        raise MissingExtraError(what, "platform", error.name) from error

@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "label": ("annotate", "label", "Set or remove a version's labels."),
     "verify": ("upkeep", "verify", "Check stored files against their digests."),
     "delete": ("upkeep", "delete", "Delete a version, or a whole model."),
+    "backup": ("backup", "backup", "Write the registry and its files into one file; check one."),
+    "restore": ("backup", "restore", "Fill an empty installation from a backup."),
     "collect": ("upkeep", "collect", "Remove stored files that no version needs."),
     "environments": (
         "environments",
@@ -46,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Say where a served model's time goes, and what would help.",
     ),
     "manifest": ("manifest", "manifest", "Check manifests; print their schema for editors."),
+    "keys": ("keys", "keys", "Make, list and revoke API keys."),
     "up": ("up", "up", "Run the whole factory here: console, registry, server."),
     "doctor": ("doctor", "doctor", "Say what is installed, what can run, and the cures."),
     "demo": ("demo", "demo", "Train small models and take them through the whole line."),
@@ -82,6 +85,8 @@ class LazyGroup(click.Group):
                     ("MODELWORKS_ARTIFACTS", "s3://, gs://, az:// or a folder, for the files"),
                     ("MODELWORKS_URL", "control plane to talk to instead of the local registry"),
                     ("MODELWORKS_SERVER", "model server (default http://127.0.0.1:8000)"),
+                    ("MODELWORKS_KEY", "API key for both, where they ask for one"),
+                    ("MODELWORKS_CA", "authorities (PEM) of both, where they speak https"),
                     ("MODELWORKS_DEBUG", "1 shows the traceback of an unexpected failure"),
                 ]
             )

@@ -5,16 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from modelworks.blobs.folder import drop_damaged
 from modelworks.blobs.layout import materialise
 from modelworks.blobs.store import BlobStore
 from modelworks.client import git
 from modelworks.client.transport import Progress
+from modelworks.control.backup import Manifest, backup, restore
 from modelworks.control.scratch import clear, scratch
 from modelworks.control.serve import Resolver, naming
-from modelworks.core.errors import NotFoundError
+from modelworks.core.errors import ConflictError, NotFoundError
 from modelworks.core.home import Home, Stores
 from modelworks.core.ids import now_ns
 from modelworks.core.imports import ImportRequest
@@ -29,13 +30,18 @@ from modelworks.core.model import (
     ModelVersion,
     Verification,
 )
+from modelworks.core.reference import parse_ref
 from modelworks.core.served import ServedList
 from modelworks.core.tensor import Signature
 from modelworks.db.engine import Database, open_database
+from modelworks.deploy.service import Deployments
 from modelworks.intake.service import Candidate, bring_in
 from modelworks.registry.publish import Publication
 from modelworks.registry.service import Registry
 from modelworks.sandbox.limits import Limits
+
+if TYPE_CHECKING:
+    from modelworks.control.deploying.service import Deploying
 
 _AT_HOME = Stores()
 _LIMITS = Limits()
@@ -76,6 +82,7 @@ class Factory:
         self._actor = actor or os_user()
         self._registry = Registry(scope, self._blobs, home.cache, self._actor, clock)
         self._resolver = Resolver(self._registry, self._blobs, home.cache, home.environments)
+        self._deployments = Deployments(scope, self._actor, clock)
 
     def close(self) -> None:
         """Close the database. Twice is quiet."""
@@ -177,7 +184,17 @@ class Factory:
         return self._registry.verify(ref)
 
     def delete(self, ref: str) -> list[str]:
-        """Delete a version, or with a bare name the model."""
+        """Delete a version, or with a bare name the model; not one that a deployment may run."""
+        found = parse_ref(ref)
+        whole = found.alias is None and found.version is None
+        version = None if whole else str(self._registry.show(ref).version)
+        for deployment, used in self._deployments.using(found.name):
+            if version in {None, used}:
+                raise ConflictError(
+                    f"deployment '{deployment}' runs {found.name}:{used}, or can go back to it: "
+                    f"modelworks delete --deployment {deployment}",
+                    field="ref",
+                )
         return self._registry.delete(ref)
 
     def collect(self) -> Collected:
@@ -185,6 +202,25 @@ class Factory:
         left = clear(self.home.run)
         found = self._registry.collect()
         return replace(found, bytes=found.bytes + left)
+
+    def backup(self, into: Path, say: Progress) -> tuple[Path, Manifest]:
+        """Every row and file of every tenant in one file: see `control.backup.backup`."""
+        return backup(self._database, self._blobs, into, say)
+
+    def restore(self, file: Path, say: Progress, digest: str = "") -> Manifest:
+        """Fill this installation, which is empty, from a backup: see `control.backup.restore`."""
+        return restore(self._database, self._blobs, file, say, digest)
+
+    # -- deploying -----------------------------------------------------------------------------
+
+    @property
+    def deploying(self) -> "Deploying":
+        """The verbs of deployments."""
+        from modelworks.control.deploying.images import Maker  # noqa: PLC0415 - pydantic
+        from modelworks.control.deploying.service import Deploying  # noqa: PLC0415 - the same
+
+        images = Maker(self.home)
+        return Deploying(self._deployments, self._resolver, images, self.home.targets)
 
     # -- serving -------------------------------------------------------------------------------
 

@@ -1,11 +1,11 @@
 """Opens the database and hands out transactions: reads see a snapshot, writers queue up."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 
 from modelworks.core.errors import InvalidError
@@ -46,6 +46,16 @@ class Database:
         ):
             session.connection()  # take the lock now, not at the first statement
             yield session
+
+    def migrating(self) -> AbstractContextManager[Connection]:
+        """A write transaction that no other process migrates, or writes, beside.
+
+        Raises:
+            UnavailableError: another process has been migrating for too long.
+        """
+        if self.reader.dialect.name == "sqlite":
+            return sqlite.migrating(self.reader, Path(self.where))
+        return postgres.migrating(self.reader)
 
     def close(self) -> None:
         """Close every connection. Twice is quiet."""

@@ -2,17 +2,15 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from modelworks.cli.context import json_option
+from modelworks.cli.context import json_option, platform
 from modelworks.cli.exits import Exit
 from modelworks.cli.output import Output
-from modelworks.core.errors import InvalidError, MissingExtraError, NotFoundError
+from modelworks.core.errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from modelworks.protocol.manifest import Manifest
@@ -38,7 +36,7 @@ def lint(files: tuple[str, ...], environment: str, as_json: bool) -> int:
     Example: modelworks manifest lint modelworks.yaml --environment production
     """
     out = Output(as_json=as_json)
-    with _extra():
+    with platform("a manifest"):
         from modelworks.protocol.manifest import ManifestError, load
     try:
         found = load(_contents(files), environment)
@@ -65,7 +63,7 @@ def schema(as_json: bool) -> None:
 
     Example: modelworks manifest schema > modelworks.schema.json
     """
-    with _extra():
+    with platform("a manifest"):
         from modelworks.protocol.manifest import schema as made
     out = Output(as_json=as_json)
     if as_json:
@@ -73,15 +71,6 @@ def schema(as_json: bool) -> None:
         return
     for line in json.dumps(made(), indent=2).splitlines():
         out.line(line)
-
-
-@contextmanager
-def _extra() -> Iterator[None]:
-    """A library of the platform that is not there is named, with its cure."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("a manifest", "platform", str(error.name)) from error
 
 
 def _contents(files: tuple[str, ...]) -> list[tuple[str, bytes]]:
