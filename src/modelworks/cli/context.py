@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from modelworks.apps.embed import Settings, connect
+from modelworks.apps.embed import Settings, connect, local
 from modelworks.client.transport import Transport
-from modelworks.core.errors import MissingExtraError
+from modelworks.core.errors import MissingExtraError, UnsupportedError
+
+if TYPE_CHECKING:
+    from modelworks.control.deploying.service import Deploying
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,6 +39,29 @@ def control() -> Iterator[Transport]:
         close = getattr(transport, "close", None)
         if close is not None:
             close()
+
+
+@contextmanager
+def deploying() -> Iterator["Deploying"]:
+    """The verbs of deployments, on this machine.
+
+    Raises:
+        UnsupportedError: `MODELWORKS_URL` names a control plane elsewhere.
+        MissingExtraError: the registry's libraries are not installed.
+    """
+    found = settings()
+    if found.url:
+        raise UnsupportedError(
+            "deployments are planned and applied where the registry is: run this command on the "
+            f"machine of {found.url}, without MODELWORKS_URL"
+        )
+    factory = local(found.home, found.stores, found.limits)
+    try:
+        with platform("a manifest"):
+            verbs = factory.deploying
+        yield verbs
+    finally:
+        factory.close()
 
 
 def interactive() -> bool:

@@ -12,7 +12,9 @@ from modelworks.blobs.layout import materialise
 from modelworks.blobs.store import BlobStore
 from modelworks.client import git
 from modelworks.client.transport import Progress
+from modelworks.control import plan
 from modelworks.control.backup import Manifest, backup, restore
+from modelworks.control.package import Packaged, Packaging, package
 from modelworks.control.scratch import clear, scratch
 from modelworks.control.serve import Resolver, naming
 from modelworks.core.errors import ConflictError, NotFoundError
@@ -244,6 +246,17 @@ class Factory:
             )
         with naming(version.ref):
             return materialise(self._blobs, version.artifact, self.home.cache) / name
+
+    def package(self, ref: str, asked: Packaging, progress: Progress | None = None) -> Packaged:
+        """A version as a container image, a build context or an artifact: see `control.package`."""
+        version = self._resolver.version(ref)
+        with naming(version.ref):
+            folder = materialise(self._blobs, version.artifact, self.home.cache)
+        choice = plan.Choice(
+            version.name, version.version, version.artifact.digest, (), default=True
+        )
+        model = plan.served(version, str(folder), choice)
+        return package(self.home, version, model, asked, progress or _quiet)
 
     def resolve(self, refs: Sequence[str]) -> ServedList:
         """The list for a server of these references: see `Resolver.resolve`."""

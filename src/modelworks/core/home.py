@@ -59,6 +59,11 @@ class Home:
         return self.root / "cache"
 
     @property
+    def keys(self) -> Path:
+        """API keys, where `modelworks keys` is told no other file."""
+        return self.root / "keys"
+
+    @property
     def run(self) -> Path:
         """Served lists, endpoints and sockets of running processes."""
         return self.root / "run"
@@ -67,6 +72,11 @@ class Home:
     def logs(self) -> Path:
         """Logs of processes that run in the background."""
         return self.root / "logs"
+
+    @property
+    def targets(self) -> Path:
+        """What targets keep on this machine: a folder each."""
+        return self.root / "targets"
 
     @property
     def environments(self) -> Path:

@@ -1,11 +1,11 @@
 """What becomes of every field of a manifest on a target: honoured, emulated or refused. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from modelworks.core.deployment import Capability, Support, emulated, honoured
 from modelworks.core.errors import CrashedError
+from modelworks.core.plans import Answer
 from modelworks.core.seams import Target
 from modelworks.protocol.manifest.deployment import DeploymentSpec
 from modelworks.protocol.manifest.leaves import Leaf, leaves
@@ -29,25 +29,6 @@ _HOUSE: Final[Mapping[str, Capability]] = {
     "strategy.keep_revisions": honoured("older ones are forgotten"),
 }
 _NO_ROUTES: Final = "this target has nothing in front of its deployments that could route"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What becomes of one field.
-
-    Attributes:
-        path: of the document: `spec.secrets[0].name`.
-        value: JSON.
-        support: what is done with it.
-        how: how, or why not.
-        plain: it says what goes without saying.
-    """
-
-    path: str
-    value: Any
-    support: Support
-    how: str
-    plain: bool
 
 
 def of_deployment(target: Target, spec: DeploymentSpec) -> tuple[Answer, ...]:

@@ -1,22 +1,17 @@
 """`manifest`: look at what is wanted before anything is done."""
 
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from modelworks.cli.context import json_option, platform
 from modelworks.cli.exits import Exit
+from modelworks.cli.manifests import contents
 from modelworks.cli.output import Output
-from modelworks.core.errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from modelworks.protocol.manifest import Manifest
-
-_STDIN = "-"
-_SUFFIXES = {".yaml", ".yml"}
 
 
 @click.group()
@@ -39,7 +34,7 @@ def lint(files: tuple[str, ...], environment: str, as_json: bool) -> int:
     with platform("a manifest"):
         from modelworks.protocol.manifest import ManifestError, load
     try:
-        found = load(_contents(files), environment)
+        found = load(contents(files), environment)
     except ManifestError as error:
         if as_json:
             problems = [
@@ -71,31 +66,6 @@ def schema(as_json: bool) -> None:
         return
     for line in json.dumps(made(), indent=2).splitlines():
         out.line(line)
-
-
-def _contents(files: tuple[str, ...]) -> list[tuple[str, bytes]]:
-    found = []
-    for name in files:
-        path = Path(name)
-        if name == _STDIN:
-            found.append((_STDIN, sys.stdin.buffer.read()))
-        elif path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES and p.is_file())
-            if not inside:
-                raise NotFoundError(f"{name} holds no *.yaml")
-            found += [(str(one), _read(one)) for one in inside]
-        else:
-            found.append((name, _read(path)))
-    return found
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise NotFoundError(f"no file {path}") from None
-    except OSError as error:
-        raise InvalidError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _told(out: Output, found: "Manifest") -> None:

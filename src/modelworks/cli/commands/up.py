@@ -23,6 +23,9 @@ from modelworks.core.errors import InvalidError
     metavar="NAME",
     help="A name or address under which browsers elsewhere open the console; may be repeated.",
 )
+@click.option("--keys", default="", metavar="FILE", help="API keys that both ask for.")
+@click.option("--tls-cert", default="", metavar="PEM", help="Certificate of both: speak HTTPS.")
+@click.option("--tls-key", default="", metavar="PEM", help="Its key (in the same file).")
 @click.option("--database", default="", metavar="URL", help="Instead of MODELWORKS_DATABASE.")
 @click.option("--artifacts", default="", metavar="URL", help="Instead of MODELWORKS_ARTIFACTS.")
 @json_option
@@ -32,6 +35,9 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     control_port: int,
     workers: str,
     allowed: tuple[str, ...],
+    keys: str,
+    tls_cert: str,
+    tls_key: str,
     database: str,
     artifacts: str,
     as_json: bool,
@@ -43,6 +49,9 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
 
     The control plane answers to this machine's own names and to --host; a browser that reaches it
     under another one is refused unless --allow-host names it.
+
+    Where others reach it, give --keys (see modelworks keys) and --tls-cert: else everybody can
+    change the registry and unload models.
 
     The registry is in the data folder unless --database and --artifacts name a PostgreSQL server
     and a bucket. A password is better kept in MODELWORKS_DATABASE: others may see a command line.
@@ -65,7 +74,8 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
         out.note("Ctrl-C ends both")
 
     stores = stores_of(os.environ, database, artifacts)
-    wanted = UpSettings(settings().home, host, control_port, port, workers, allowed, stores)
+    guard = (keys, tls_cert, tls_key)
+    wanted = UpSettings(settings().home, host, control_port, port, workers, allowed, stores, *guard)
     run(wanted, ready, out.note)
     out.note("drained; bye")
 

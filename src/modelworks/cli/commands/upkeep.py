@@ -3,8 +3,9 @@
 import click
 
 from modelworks.cli import human
-from modelworks.cli.context import control, interactive, json_option
+from modelworks.cli.context import control, deploying, interactive, json_option
 from modelworks.cli.exits import Exit
+from modelworks.cli.manifests import contents, file_options
 from modelworks.cli.output import Output
 from modelworks.core.reference import parse_ref
 
@@ -47,33 +48,73 @@ def verify(ref: str | None, everything: bool, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("ref")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.argument("ref", required=False)
+@click.option("--deployment", "deployments", multiple=True, metavar="NAME", help="End it.")
+@file_options
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @json_option
-def delete(ref: str, yes: bool, as_json: bool) -> None:
-    """Delete a version, or with a bare NAME the model and all its versions.
+def delete(
+    ref: str | None,
+    deployments: tuple[str, ...],
+    files: tuple[str, ...],
+    environment: str,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Delete a version, with a bare NAME the model; or end deployments, by name or manifest.
 
-    Refused while an alias points at it or another version names it as parent. The files stay
-    until `modelworks collect`.
+    A version is refused while an alias points at it, another version names it as parent, or a
+    deployment may run it. Its files stay until `modelworks collect`. A deployment that is ended
+    answers what it has first, and nothing of it stays.
 
-    Example: modelworks delete fraud:1.3.0 --yes
+    Examples: modelworks delete fraud:1.3.0; modelworks delete -f modelworks.yaml --yes
     """
     out = Output(as_json=as_json)
+    if sum((ref is not None, bool(deployments), bool(files))) != 1:
+        raise click.UsageError("give a reference such as fraud:1.3.0, --deployment NAME or -f FILE")
+    if ref is None:
+        return _end(out, deployments, files, environment, yes=yes)
     wanted = parse_ref(ref)
     with control() as transport:
         if not yes:
             whole = wanted.version is None and wanted.alias is None
             doomed = transport.versions(wanted.name) if whole else [transport.show(ref)]
-            names = ", ".join(version.ref for version in doomed)
-            if as_json or not interactive():
-                raise click.UsageError(f"this would delete {names}: say --yes")
-            click.confirm(f"Delete {names}?", abort=True, err=True)
+            _agreed(out, ", ".join(version.ref for version in doomed))
         deleted = transport.delete(ref)
     if as_json:
         return out.document({"deleted": deleted})
     for name in deleted:
         out.line(f"deleted {name}")
     return out.note("its files go with: modelworks collect")
+
+
+def _end(
+    out: Output,
+    names: tuple[str, ...],
+    files: tuple[str, ...],
+    environment: str,
+    *,
+    yes: bool,
+) -> None:
+    read = contents(files) if files else []
+    with deploying() as verbs:
+        found = list(names) or verbs.names(read, environment)
+        if not yes:
+            _agreed(out, ", ".join(f"deployment {name}" for name in found))
+        with out.progress() as say:
+            for name in found:
+                verbs.delete(name, say)
+    if out.as_json:
+        return out.document({"deleted": found})
+    for name in found:
+        out.line(f"deleted deployment {name}")
+    return None
+
+
+def _agreed(out: Output, doomed: str) -> None:
+    if out.as_json or not interactive():
+        raise click.UsageError(f"this would delete {doomed}: say --yes")
+    click.confirm(f"Delete {doomed}?", abort=True, err=True)
 
 
 @click.command()

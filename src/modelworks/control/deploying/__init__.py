@@ -1,0 +1,1 @@
+"""From a manifest to running models: plan, apply, look, heal. What crosses rooms stands here."""

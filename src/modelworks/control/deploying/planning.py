@@ -1,0 +1,229 @@
+"""What `apply` would do, and what becomes of every field; nothing is changed."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from modelworks.control.deploying.asking import (
+    Models,
+    document_of,
+    image_if_known,
+    model_of,
+    wanted_of,
+)
+from modelworks.control.deploying.targets import kind_of, opened
+from modelworks.core.deployment import Observed, Rendered, Revision, Support
+from modelworks.core.desired import Desired, State
+from modelworks.core.errors import (
+    CorruptError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
+from modelworks.core.plans import Act, Answer, Change, Plan, Planned
+from modelworks.core.seams import Target
+from modelworks.deploy import answers
+from modelworks.deploy.reconcile import goal_of
+from modelworks.deploy.rolling import next_step
+from modelworks.deploy.service import Asked, Deployments
+from modelworks.protocol.manifest import Manifest
+from modelworks.protocol.manifest.deployment import Deployment
+from modelworks.protocol.manifest.load import Loaded
+from modelworks.protocol.manifest.route import Route
+
+_STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+class Planner:
+    """Compares a manifest with what was asked for and with what runs.
+
+    Args:
+        deployments: as they were asked for.
+        models: versions.
+        folder: of all targets on this machine.
+    """
+
+    def __init__(self, deployments: Deployments, models: Models, folder: Path) -> None:
+        self._deployments = deployments
+        self._models = models
+        self._folder = folder
+
+    def plan(self, manifest: Manifest) -> Plan:
+        """Every document.
+
+        Raises:
+            NotFoundError: no such target, model or version.
+            MissingExtraError: a target's libraries are not there.
+        """
+        targets = {one.metadata.name: one.spec.target for one in manifest.of(Deployment)}
+        found = []
+        for loaded in manifest.documents:
+            if isinstance(loaded.document, Deployment):
+                found.append(self._deployment(loaded, loaded.document))
+            elif isinstance(loaded.document, Route):
+                names = {one.deployment for one in loaded.document.spec.backends}
+                known = [targets[name].type for name in sorted(names) if name in targets]
+                known += [self._target(name) for name in sorted(names) if name not in targets]
+                found.append(_route(loaded, loaded.document, known))
+        return Plan(tuple(found), manifest.environment)
+
+    def _target(self, deployment: str) -> str:
+        """Where a deployment of another manifest runs."""
+        return self._deployments.get(deployment).target
+
+    def _deployment(self, loaded: Loaded, deployment: Deployment) -> Planned:
+        kind = kind_of(deployment.spec.target.type)
+        said = tuple(_placed(loaded, _answers(kind, deployment)))
+        before = self._deployments.find(deployment.metadata.name)
+        known = self._deployments.known(deployment.metadata.name)
+        asked = Asked(document_of(deployment), _model(self._models, loaded, deployment))
+        asked = image_if_known(kind, asked, known.get(before.wanted) if before else None)
+        number = self._deployments.same(asked)
+        changes = tuple(_changes(before, asked, known))
+        notes = list(_notes(before, deployment, kind))
+        outside: tuple[str, ...] = ()
+        native, act = "", _act(before, number, changes)
+        if any(one.support is Support.REFUSED for one in said):
+            act = Act.REFUSED
+        else:
+            try:
+                with opened(kind, deployment.spec.target.settings, self._folder) as target:
+                    native = _native(
+                        target.render(goal_of(before, known))
+                        if before and before.wanted in known
+                        else (),
+                        target.render(wanted_of(asked, number or max(known, default=0) + 1)),
+                    )
+                    seen = target.observe(asked.name)
+                    outside, act = _held_against(act, before, known, seen, rolls=kind.rolls)
+            except UnavailableError as error:
+                notes.append(f"the target does not answer: {error.message}")
+        return Planned(
+            kind="Deployment",
+            name=asked.name,
+            target=kind.name,
+            act=act,
+            model=f"{asked.model.name}:{asked.model.version}",
+            revision=number,
+            serving=before.serving if before else 0,
+            answers=said,
+            changes=changes,
+            outside=outside,
+            notes=tuple(notes),
+            native=native,
+        )
+
+
+def _model(models: Models, loaded: Loaded, deployment: Deployment) -> Any:
+    try:
+        return model_of(models, deployment.spec.model)
+    except (CorruptError, InvalidError, NotFoundError, UnsupportedError) as error:
+        place = loaded.source.mark(("spec", "model"))
+        raise type(error)(f"{place}: spec.model: {error.message}", field="spec.model") from error
+
+
+def _answers(kind: Target, deployment: Deployment) -> Iterator[Answer]:
+    metadata = deployment.metadata.model_dump(mode="json")
+    for name, value in metadata.items():
+        yield answers.of_head(f"metadata.{name}", value, value in ({}, ""))
+    yield from answers.of_deployment(kind, deployment.spec)
+
+
+def _route(loaded: Loaded, route: Route, targets: list[str]) -> Planned:
+    """A route: refused in whole where the target routes nothing, or where there are several."""
+    name = targets[0] if targets else ""
+    kind = kind_of(name)
+    said = list(answers.of_route(kind, route.spec))
+    if len(set(targets)) > 1:
+        why = f"its deployments run on {' and '.join(sorted(set(targets)))}: one target is wanted"
+        said = [Answer(one.path, one.value, Support.REFUSED, why, one.plain) for one in said]
+    refused = any(one.support is Support.REFUSED for one in said)
+    act = Act.REFUSED if refused else Act.CREATE
+    placed = tuple(_placed(loaded, said))
+    return Planned("Route", route.metadata.name, name, act, answers=placed)
+
+
+def _placed(loaded: Loaded, said: Any) -> Iterator[Answer]:
+    for one in said:
+        path = tuple(int(number) if number else word for word, number in _STEP.findall(one.path))
+        mark = loaded.source.marks.get(path)
+        place = str(mark) if mark is not None else ""
+        yield Answer(one.path, one.value, one.support, one.how, one.plain, place)
+
+
+def _act(before: Desired | None, number: int, changes: tuple[Change, ...]) -> Act:
+    if before is None:
+        return Act.CREATE
+    if number == 0 or number != before.wanted:
+        return Act.UPDATE
+    if changes:
+        return Act.SCALE
+    return Act.UNCHANGED if before.state is State.READY else Act.RETRY
+
+
+def _held_against(
+    act: Act,
+    before: Desired | None,
+    known: Mapping[int, Revision],
+    seen: Observed | None,
+    *,
+    rolls: bool,
+) -> tuple[tuple[str, ...], Act]:
+    """What was changed outside, and whether what runs is as it was asked for."""
+    outside = seen.changed if seen else ()
+    if act is not Act.UNCHANGED or before is None or before.wanted not in known:
+        return outside, act
+    step = next_step(goal_of(before, known), seen, known, rolls=rolls)
+    return outside, act if step.done else Act.RETRY
+
+
+def _changes(
+    before: Desired | None, asked: Asked, known: Mapping[int, Revision]
+) -> Iterator[Change]:
+    if before is None:
+        return
+    yield from _differences("", before.document, asked.document)
+    revision = known.get(before.wanted)
+    if revision is not None and revision.model.version != asked.model.version:
+        yield Change("version", revision.model.version, asked.model.version)
+
+
+def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in dict.fromkeys([*before, *after]):
+            name = f"{path}.{key}" if path else str(key)
+            yield from _differences(name, before.get(key), after.get(key))
+    elif before != after:
+        yield Change(path, before, after)
+
+
+def _notes(before: Desired | None, deployment: Deployment, kind: Target) -> Iterator[str]:
+    if kind.experimental:
+        yield f"the target '{kind.name}' is experimental"
+    if before is not None and before.state is State.DELETING:
+        yield "it is being deleted: `apply` waits for nothing and is refused meanwhile"
+    target = deployment.spec.target
+    if before is not None and (before.target, dict(before.settings)) != (
+        target.type,
+        dict(target.settings),
+    ):
+        yield f"it runs on '{before.target}' and would have to be deleted there first"
+
+
+def _native(before: tuple[Rendered, ...], after: tuple[Rendered, ...]) -> str:
+    """A unified diff of the target's own objects."""
+    old = {one.path: one.text for one in before}
+    new = {one.path: one.text for one in after}
+    lines: list[str] = []
+    for path in sorted({*old, *new}):
+        left, right = old.get(path, ""), new.get(path, "")
+        lines += difflib.unified_diff(
+            left.splitlines(keepends=True),
+            right.splitlines(keepends=True),
+            f"a/{path}" if left else "/dev/null",
+            f"b/{path}" if right else "/dev/null",
+        )
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)

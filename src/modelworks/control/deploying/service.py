@@ -1,0 +1,176 @@
+"""The verbs of deploying, as the command line and the control plane call them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelworks.control.deploying.applying import Applier
+from modelworks.control.deploying.asking import Images, Models, Progress
+from modelworks.control.deploying.healing import Healer
+from modelworks.control.deploying.looking import Looker
+from modelworks.control.deploying.planning import Planner
+from modelworks.control.deploying.targets import kind_of
+from modelworks.core.deployment import Capability
+from modelworks.core.desired import Audited, Kept, State
+from modelworks.core.errors import InvalidError, ModelworksError
+from modelworks.core.plans import Act, Applied, Exported, Plan, Status
+from modelworks.deploy.service import Deployments
+from modelworks.plugins import load
+from modelworks.protocol.manifest import load as read
+from modelworks.protocol.manifest.deployment import Deployment
+
+Files = Sequence[tuple[str, bytes]]
+"""Name and content of each file of a manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetLine:
+    """A target that is installed.
+
+    Attributes:
+        name: of it.
+        ready: its libraries are there.
+        experimental: not every proof that a finished plug-in needs is there.
+        images: it runs container images.
+        settings: name -> meaning.
+        reason: why it is not ready.
+    """
+
+    name: str
+    ready: bool
+    experimental: bool = True
+    images: bool = False
+    settings: dict[str, str] | None = None
+    reason: str = ""
+
+
+class Deploying:
+    """From manifests to running models.
+
+    Args:
+        deployments: as they are asked for.
+        models: versions.
+        images: made where a target runs them.
+        folder: of all targets on this machine.
+    """
+
+    def __init__(
+        self, deployments: Deployments, models: Models, images: Images, folder: Path
+    ) -> None:
+        self._deployments = deployments
+        self._planner = Planner(deployments, models, folder)
+        self._applier = Applier(deployments, models, images, folder)
+        self._looker = Looker(deployments, models, folder)
+
+    def plan(self, files: Files, environment: str = "") -> Plan:
+        """What `apply` would do, and what becomes of every field.
+
+        Raises:
+            InvalidError: the manifest is wrong; every problem is in the message.
+            NotFoundError: no such target, model or version.
+        """
+        return self._planner.plan(read(files, environment))
+
+    def apply(self, files: Files, environment: str, say: Progress) -> list[Applied]:
+        """Do it, one document after the other; a failed one does not keep the others from it.
+
+        Raises:
+            InvalidError: the manifest is wrong, or a field of it is refused: nothing was done.
+        """
+        manifest = read(files, environment)
+        plan = self._planner.plan(manifest)
+        if not plan.ok:
+            raise refusal(plan)
+        return [self._apply(one, say) for one in manifest.of(Deployment)]
+
+    def roll_back(self, name: str, number: int, say: Progress) -> Applied:
+        """Ask for an earlier revision again: see `Applier.roll_back`."""
+        return self._applier.roll_back(name, number, say)
+
+    def delete(self, name: str, say: Progress) -> Applied:
+        """End a deployment and leave nothing: see `Applier.delete`."""
+        return self._applier.delete(name, say)
+
+    def names(self, files: Files, environment: str = "") -> list[str]:
+        """The deployments of a manifest."""
+        return [one.metadata.name for one in read(files, environment).of(Deployment)]
+
+    def all(self) -> list[Status]:
+        """Every deployment, by name."""
+        return self._looker.all()
+
+    def one(self, name: str) -> Status:
+        """One, with its latest events."""
+        return self._looker.one(name)
+
+    def revisions(self, name: str) -> list[Kept]:
+        """Those that are kept, newest first."""
+        return self._deployments.revisions(name)
+
+    def export(self, files: Files, environment: str = "") -> list[Exported]:
+        """The native objects that a manifest means."""
+        manifest = read(files, environment)
+        plan = self._planner.plan(manifest)
+        if not plan.ok:
+            raise refusal(plan)
+        return self._looker.export(manifest)
+
+    def exported(self, name: str) -> Exported:
+        """The native objects of a deployment."""
+        return self._looker.exported(name)
+
+    def audited(self, subject: str = "", limit: int = 1000) -> list[Audited]:
+        """Who did what, newest first."""
+        return self._deployments.audited(subject, limit)
+
+    def healer(self) -> Healer:
+        """What keeps all of them as they were asked for."""
+        return Healer(self._deployments, self._applier)
+
+    def _apply(self, deployment: Deployment, say: Progress) -> Applied:
+        try:
+            return self._applier.apply(deployment, say)
+        except ModelworksError as error:
+            name = deployment.metadata.name
+            return Applied("Deployment", name, State.FAILED, message=error.message)
+
+
+def refusal(plan: Plan) -> ModelworksError:
+    """What stands in the way of a plan, all of it."""
+    first = next((one for document in plan.documents for one in document.refused), None)
+    lines = [
+        f"{one.place}: {one.path}: {document.target} refuses it: {one.how}".removeprefix(": ")
+        for document in plan.documents
+        if document.act is Act.REFUSED
+        for one in document.refused
+    ]
+    return InvalidError("\n".join(lines), field=first.path if first else None)
+
+
+def targets() -> list[TargetLine]:
+    """Every target that is installed, by name."""
+    return [_line(name) for name in sorted(load.available("targets"))]
+
+
+def capabilities(name: str) -> dict[str, Capability]:
+    """What a target does with every field that is not the same everywhere.
+
+    Raises:
+        NotFoundError: no such target.
+        MissingExtraError: it needs a library that is not there.
+    """
+    return dict(kind_of(name).capabilities)
+
+
+def _line(name: str) -> TargetLine:
+    try:
+        kind = kind_of(name)
+    except ModelworksError as error:
+        return TargetLine(name, ready=False, reason=error.message)
+    return TargetLine(
+        name,
+        ready=True,
+        experimental=kind.experimental,
+        images=kind.images,
+        settings=dict(kind.settings),
+    )

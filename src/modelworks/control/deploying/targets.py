@@ -1,0 +1,53 @@
+"""Targets by name: the plug-in, and the place that a manifest's settings mean."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from modelworks.core.errors import InvalidError, NotFoundError
+from modelworks.core.seams import OpenTarget, Target
+from modelworks.plugins import load
+
+
+def kind_of(name: str) -> Target:
+    """The plug-in.
+
+    Raises:
+        NotFoundError: no such target; the message lists what is installed.
+        MissingExtraError: it needs a library that is not there.
+    """
+    try:
+        found: Target = load.load("targets", name)()
+    except NotFoundError as error:
+        raise NotFoundError(error.message, field="spec.target") from None
+    return found
+
+
+@contextlib.contextmanager
+def opened(kind: Target, settings: Mapping[str, str], folder: Path) -> Iterator[OpenTarget]:
+    """Reach a target; closed afterwards, where there is anything to close.
+
+    Args:
+        kind: of it.
+        settings: of a manifest.
+        folder: of all targets on this machine.
+
+    Raises:
+        InvalidError: a setting that cannot be.
+        UnavailableError: nobody answers there.
+    """
+    if unknown := sorted(set(settings) - set(kind.settings)):
+        known = ", ".join(sorted(kind.settings)) or "none"
+        raise InvalidError(
+            f"'{unknown[0]}' is no setting of the target '{kind.name}'; known are: {known}",
+            field="spec.target.settings",
+        )
+    place = folder / kind.name
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = kind.open(settings, place)
+    try:
+        yield target
+    finally:
+        close = getattr(target, "close", None)
+        if close is not None:
+            close()
