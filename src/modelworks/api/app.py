@@ -8,8 +8,10 @@ from fastapi.responses import Response
 
 from modelworks.api import problems, wire
 from modelworks.api.guard import Guard, TooLargeError, too_large
+from modelworks.api.key_guard import KeyGuard
 from modelworks.api.routes import Routes
 from modelworks.api.uploads import Limits, Uploads
+from modelworks.control.access import Access
 from modelworks.control.endpoints import Watch
 from modelworks.control.service import Factory
 
@@ -18,11 +20,21 @@ IMPORTS = "/api/v1/imports"
 
 
 class _App(FastAPI):
-    """FastAPI, with the schemas that the routes refer to in its description."""
+    """FastAPI, with the schemas that the routes refer to in its description.
+
+    Attributes:
+        guarded: API keys are asked for.
+    """
+
+    guarded: bool = False
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
-        document.setdefault("components", {}).setdefault("schemas", {}).update(wire.COMPONENTS)
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {}).update(wire.COMPONENTS)
+        if self.guarded:
+            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"key": []}]
         return document
 
 
@@ -31,6 +43,7 @@ def create_app(
     watch: Watch,
     hosts: Collection[str] = (),
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    access: Access | None = None,
 ) -> FastAPI:
     """The API over one factory.
 
@@ -39,6 +52,7 @@ def create_app(
         watch: asks the model servers of this machine; the caller starts and closes it.
         hosts: names under which the control plane is known, besides this machine's own.
         limits: of uploads.
+        access: who may use it; None = everybody who reaches it.
     """
     app = _App(
         title="Modelworks control plane",
@@ -53,6 +67,9 @@ def create_app(
     app.add_exception_handler(TooLargeError, _too_large)
     app.include_router(Routes(factory, watch).router())
     app.include_router(Uploads(factory, limits).router())
+    if access is not None:
+        app.guarded = True
+        app.add_middleware(KeyGuard, access=access)
     app.add_middleware(Guard, hosts=hosts, limits={"": BODY_BYTES, IMPORTS: limits.upload_bytes})
     return app
 

@@ -16,16 +16,21 @@ from pathlib import Path
 import uvicorn
 
 from modelworks.api.app import create_app
+from modelworks.apps.control_tls import FollowedTls, tls_files
 from modelworks.apps.limits import limits_of
 from modelworks.apps.stores import stores_of
 from modelworks.console.pages import install
+from modelworks.control.access import Access
 from modelworks.control.endpoints import Watch
 from modelworks.control.reconcile import Reconciler
 from modelworks.control.service import Factory
 from modelworks.core.errors import ConflictError, InvalidError, ModelworksError
 from modelworks.core.home import Home, Stores
+from modelworks.edge.key_ring import KeyRing
+from modelworks.edge.tls import TlsFiles
 from modelworks.sandbox.limits import Limits
 
+_log = logging.getLogger("modelworks.control")
 PARENT_SECONDS = 0.5
 DRAIN_SECONDS = 20
 
@@ -44,6 +49,8 @@ class ControlSettings:
         hosts: further names under which browsers may reach it.
         stores: where rows and files are, where that is not the data folder.
         limits: of imports.
+        keys: file of API keys that are asked for; None = none are.
+        tls: certificate and key; None = plain HTTP.
     """
 
     home: Home
@@ -55,6 +62,23 @@ class ControlSettings:
     hosts: tuple[str, ...] = ()
     stores: Stores = field(default_factory=Stores)
     limits: Limits = field(default_factory=Limits)
+    keys: Path | None = None
+    tls: TlsFiles | None = None
+
+    @property
+    def warning(self) -> str:
+        """Of an address that others reach, and nobody guards; empty = all is well."""
+        if self.host.startswith(("127.", "::1", "localhost")) or (self.keys and self.tls):
+            return ""
+        if self.keys is None:
+            return (
+                f"listening on {self.host}: everybody who reaches this address can change the "
+                "registry; ask for API keys (--keys, see `modelworks keys add`)"
+            )
+        return (
+            f"listening on {self.host} without TLS: who is on the way can read the API keys; give "
+            "--tls-cert and --tls-key, unless a proxy or the network does so"
+        )
 
 
 class _Server(uvicorn.Server):
@@ -79,7 +103,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self._path is not None and self.started:
             host, port = self._listening.getsockname()[:2]
-            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            scheme = "https" if self.config.is_ssl else "http"
+            url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
             temporary = self._path.with_name(self._path.name + ".tmp")
             temporary.write_text(json.dumps({"url": url, "port": port}))
             temporary.replace(self._path)
@@ -89,9 +114,12 @@ def run(settings: ControlSettings) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way.
 
     Raises:
-        ModelworksError: the data folder cannot be used, or the port is taken.
+        ModelworksError: the data folder, the key file or TLS's files cannot be used, or the port
+            is taken.
     """
     with ExitStack() as stack:
+        access = _access(settings, stack)
+        tls = _tls(settings, stack)
         listening = stack.enter_context(_listen(settings.host, settings.port))
         factory = stack.enter_context(
             Factory(settings.home, stores=settings.stores, limits=settings.limits)
@@ -103,8 +131,8 @@ def run(settings: ControlSettings) -> None:
         reconciler.tick()  # before anybody is told that we are ready: the server reads it
         reconciler.start()
         stack.callback(reconciler.close)
-        app = create_app(factory, watch, hosts=(settings.host, *settings.hosts))
-        install(app, factory, watch)
+        app = create_app(factory, watch, hosts=(settings.host, *settings.hosts), access=access)
+        install(app, factory, watch, access)
         watch.start()
         config = uvicorn.Config(
             app,
@@ -114,11 +142,34 @@ def run(settings: ControlSettings) -> None:
             ws="none",
             timeout_graceful_shutdown=DRAIN_SECONDS,
             limit_concurrency=256,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
         )
         server = _Server(config, listening, settings.announce)
         if settings.with_parent:
             _follow(server)
         server.run(sockets=[listening])
+
+
+def _access(settings: ControlSettings, stack: ExitStack) -> Access | None:
+    """Who may use it, followed until the stack ends; None = everybody."""
+    if warning := settings.warning:
+        _log.warning("%s", warning)
+    if settings.keys is None:
+        return None
+    ring = KeyRing(settings.keys)
+    stack.callback(ring.close)
+    ring.start()
+    return Access(ring)
+
+
+def _tls(settings: ControlSettings, stack: ExitStack) -> FollowedTls | None:
+    """TLS, followed until the stack ends; None = plain HTTP."""
+    if settings.tls is None:
+        return None
+    tls = FollowedTls(settings.tls)
+    stack.callback(tls.close)
+    tls.start()
+    return tls
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,6 +193,9 @@ def _settings(arguments: Sequence[str] | None) -> ControlSettings:
     parser.add_argument("--announce", type=Path)
     parser.add_argument("--with-parent", action="store_true")
     parser.add_argument("--allow-host", action="append", default=[])
+    parser.add_argument("--keys", type=Path, help="file of API keys that are asked for")
+    parser.add_argument("--tls-cert", default="", help="certificate (PEM): speak HTTPS")
+    parser.add_argument("--tls-key", default="", help="its key, if not in the same file")
     parser.add_argument("--database", default="", help="URL (MODELWORKS_DATABASE)")
     parser.add_argument("--artifacts", default="", help="URL (MODELWORKS_ARTIFACTS)")
     found = parser.parse_args(arguments)
@@ -155,6 +209,8 @@ def _settings(arguments: Sequence[str] | None) -> ControlSettings:
         hosts=tuple(found.allow_host),
         stores=stores_of(os.environ, found.database, found.artifacts),
         limits=limits_of(os.environ),
+        keys=found.keys,
+        tls=tls_files(found.tls_cert, found.tls_key),
     )
 
 

@@ -38,6 +38,9 @@ class UpSettings:
         workers: processes of the model server, a number or `auto`.
         hosts: further names under which browsers may reach the control plane.
         stores: where rows and files are, where that is not the data folder.
+        keys: file of API keys that both ask for; empty = none.
+        tls_cert: certificate (PEM) of both; empty = plain HTTP.
+        tls_key: its key; empty = in the same file.
     """
 
     home: Home
@@ -47,6 +50,15 @@ class UpSettings:
     workers: str = "1"
     hosts: tuple[str, ...] = ()
     stores: Stores = field(default_factory=Stores)
+    keys: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+
+    @property
+    def guard(self) -> list[str]:
+        """Options of both parts."""
+        told = {"--keys": self.keys, "--tls-cert": self.tls_cert, "--tls-key": self.tls_key}
+        return [word for option, file in told.items() if file for word in (option, file)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +205,7 @@ def _parts(settings: UpSettings) -> tuple[Part, Part]:
     """The control plane first: it writes the list that the server serves."""
     home = settings.home
     served = str(home.run / "served.json")
-    common = ["--host", settings.host, "--with-parent"]
+    common = ["--host", settings.host, "--with-parent", *settings.guard]
     allowed = [f"--allow-host={name}" for name in settings.hosts]
     control = Part(
         "control plane",

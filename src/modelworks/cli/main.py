@@ -59,6 +59,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "export": ("deploying", "export", "Write a target's own objects, for git."),
     "targets": ("deployments", "targets", "List where deployments can run."),
     "audit": ("deployments", "audit", "Show who did what."),
+    "keys": ("keys", "keys", "Make, list and revoke API keys."),
     "up": ("up", "up", "Run the whole factory here: console, registry, server."),
     "doctor": ("doctor", "doctor", "Say what is installed, what can run, and the cures."),
     "demo": ("demo", "demo", "Train small models and take them through the whole line."),

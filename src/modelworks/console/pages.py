@@ -10,6 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from modelworks.client.transport import Transport
 from modelworks.console import charts, show
+from modelworks.console.login import Login
+from modelworks.control.access import Access
 from modelworks.control.endpoints import KEPT, Watch
 from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.ids import now_ns
@@ -17,30 +19,34 @@ from modelworks.core.ids import now_ns
 SECURITY = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none, a form says of no origin that it is ours
     "Cache-Control": "no-store",
 }
 _STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
-def install(app: FastAPI, transport: Transport, watch: Watch) -> None:
+def install(app: FastAPI, transport: Transport, watch: Watch, access: Access | None = None) -> None:
     """Add the console to the control plane's app.
 
     Args:
         app: the control plane.
         transport: its verbs.
         watch: behind the live figures; the caller starts it and closes it.
+        access: who may look, by signing in; None = everybody.
     """
-    app.include_router(Console(transport, watch).router())
+    console = Console(transport, watch, guarded=access is not None)
+    app.include_router(console.router())
+    if access is not None:
+        app.include_router(Login(access, console.login).router())
 
 
 class Console:
     """The pages over one control plane."""
 
-    def __init__(self, transport: Transport, watch: Watch) -> None:
+    def __init__(self, transport: Transport, watch: Watch, *, guarded: bool = False) -> None:
         self._transport = transport
         self._watch = watch
         self._templates = Environment(
@@ -58,6 +64,7 @@ class Console:
         self._templates.globals.update(
             sparkline=lambda recent: charts.sparkline([p.rate for p in recent], KEPT - 1),
             box=(charts.WIDTH, charts.HEIGHT),
+            guarded=guarded,
         )
 
     def router(self) -> APIRouter:
@@ -75,6 +82,10 @@ class Console:
     def home(self) -> Response:
         """Models and endpoints."""
         return self._page("home.html", self._overview())
+
+    def login(self, message: str, status: int) -> Response:
+        """The form that asks for a key."""
+        return self._page("login.html", {"message": message}, status)
 
     def live(self) -> Response:
         """The changing part of the first page."""

@@ -16,6 +16,7 @@ from modelworks.control.traffic import Sample, Traffic, traffic
 from modelworks.core.home import Home
 
 _log = logging.getLogger(__name__)
+urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # see `Watch`
 
 PERIOD_SECONDS = 2.0
 DEADLINE_SECONDS = 0.5
@@ -81,7 +82,10 @@ class Watch:
         self._stop = threading.Event()
         self._seen = _Seen()
         self._thread: threading.Thread | None = None
-        self._pool = urllib3.PoolManager(num_pools=MAX_ENDPOINTS, maxsize=1, retries=False)
+        # Certificates are not looked at: servers of this machine are asked what is open to all.
+        self._pool = urllib3.PoolManager(
+            num_pools=MAX_ENDPOINTS, maxsize=1, retries=False, cert_reqs="CERT_NONE"
+        )
 
     def start(self) -> None:
         """Begin; twice is quiet."""

@@ -109,6 +109,10 @@ class Keys:
         found = self._by_digest.get(digest)
         return found if found is not None and hmac.compare_digest(found.digest, digest) else None
 
+    def holder(self, digest: str) -> Key | None:
+        """Whose key has this hash; None = nobody's, or nobody's any more."""
+        return self._by_digest.get(digest)
+
     def require(self, authorization: bytes | None, role: Role) -> Key:
         """Whose key it is, when it is good for that.
 

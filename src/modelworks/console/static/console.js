@@ -17,6 +17,10 @@
     const known = new Set([...live.querySelectorAll("details")].map((item) => item.id));
     try {
       const answer = await fetch(live.dataset.source, { signal: AbortSignal.timeout(5000) });
+      if (answer.status === 401) {
+        location.assign("/console/login"); // the session has ended
+        return;
+      }
       if (!answer.ok) throw new Error(String(answer.status));
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const item of fresh.querySelectorAll("details")) {
