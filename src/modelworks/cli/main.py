@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Show, make, remove Python environments of their own.",
     ),
     "package": ("package", "package", "Make a container image of a version, without an engine."),
+    "package": ("package", "package", "Make a container image of a version, without an engine."),
     "serve": ("serve", "serve", "Serve models over HTTP on this machine."),
     "predict": ("predict", "predict", "Ask a running server for predictions."),
     "bench": ("bench", "bench", "Put load on an endpoint: throughput, latency, a comparison."),

@@ -88,6 +88,16 @@ class Resolver:
                     models.append(self._ready(choice, version))
         return ServedList(1, tuple(models))
 
+    def version(self, ref: str) -> ModelVersion:
+        """The version that a reference points at now; a bare name is its champion, else its latest.
+
+        Raises:
+            InvalidError: no such form.
+            NotFoundError: no such model, version or alias.
+        """
+        pointing = _pointing(self._registry.aliases())
+        return self._registry.show(str(_champion(parse_ref(ref), pointing)))
+
     def desired(self, previous: ServedList | None) -> ServedList:
         """What `up` serves, as the next generation of `previous`, or `previous` itself.
 

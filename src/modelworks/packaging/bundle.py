@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from modelworks.core import codec
-from modelworks.core.digest import of_file
+from modelworks.core import codec, digest
 from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.native import NATIVE
 from modelworks.core.served import ServedList, ServedModel
@@ -28,30 +27,37 @@ def place(model: ServedModel) -> PurePosixPath:
     return ROOT / "models" / model.name / model.version
 
 
-def model_entries(models: Sequence[ServedModel]) -> Iterator[Entry]:
-    """The files of some versions.
+def check(models: Sequence[ServedModel]) -> None:
+    """Refuse what no image can serve.
 
     Raises:
         UnsupportedError: a native model: its framework is not in the image.
-        InvalidError: nothing lies at its path, or two versions are one.
+        InvalidError: none, nothing lies at the path of one, or two versions are one.
     """
+    if not models:
+        raise InvalidError("an image serves one model at least", field="model")
     seen: set[PurePosixPath] = set()
     for model in models:
         if model.format == NATIVE:
             raise UnsupportedError(
-                f"{model.name}:{model.version} runs with its own framework, which no image has yet",
+                f"{model.name}:{model.version} runs with its own framework, which no image has "
+                "yet: import it without --runtime native, or deploy it to the local target",
                 field="model",
             )
-        at, path = place(model), Path(model.path)
-        if at in seen:
+        if place(model) in seen:
             raise InvalidError(f"{model.name}:{model.version} is listed twice")
-        seen.add(at)
-        if path.is_dir():
-            yield from tree(path, str(at))
-        elif path.is_file():
-            yield Entry(str(at / path.name), path)
-        else:
-            raise InvalidError(f"{model.name}:{model.version}: nothing lies at {path}")
+        seen.add(place(model))
+        if not Path(model.path).exists():
+            raise InvalidError(f"{model.name}:{model.version}: nothing lies at {model.path}")
+
+
+def model_entries(model: ServedModel) -> Iterator[Entry]:
+    """The files of a version."""
+    at, path = place(model), Path(model.path)
+    if path.is_dir():
+        yield from tree(path, str(at))
+    else:
+        yield Entry(str(at / path.name), path)
 
 
 def list_entry(models: Sequence[ServedModel]) -> Entry:
@@ -64,7 +70,7 @@ def list_entry(models: Sequence[ServedModel]) -> Entry:
 def parts(models: Sequence[ServedModel]) -> tuple[ModelPart, ...]:
     """The same for the bill."""
     return tuple(
-        ModelPart(model.name, model.version, model.digest, tuple(_files(Path(model.path))))
+        ModelPart(model.name, model.version, model.digest, tuple(digest.tree(Path(model.path))))
         for model in models
     )
 
@@ -72,12 +78,3 @@ def parts(models: Sequence[ServedModel]) -> tuple[ModelPart, ...]:
 def _inside(model: ServedModel) -> PurePosixPath:
     path = Path(model.path)
     return place(model) if path.is_dir() else place(model) / path.name
-
-
-def _files(path: Path) -> Iterator[tuple[str, str]]:
-    if path.is_file():
-        yield path.name, of_file(path)
-        return
-    for one in sorted(path.rglob("*")):
-        if one.is_file():
-            yield one.relative_to(path).as_posix(), of_file(one)

@@ -1,19 +1,22 @@
-"""Versions as a container image, made without a container engine: three layers on a base.
+"""Versions as a container image, made without a container engine: layers on a base.
 
-Libraries lie lowest, for they change least; then the models; then the list and the bill of
+Libraries lie lowest, for they change least; then each model; then the list and the bill of
 materials. The program is the model server, as a user without a name or a right, on a root that it
 never writes to.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Final
 
 from modelworks.core.errors import InvalidError
 from modelworks.core.served import ServedModel
 from modelworks.packaging import bundle, sbom
-from modelworks.packaging.oci import Change, Entry, Image, Layout, extend
+from modelworks.packaging.oci import Change, Entry, Image, Layer, Layout, extend
 from modelworks.packaging.oci.descriptor import canonical
-from modelworks.packaging.wheels import Wheel, entries
+from modelworks.packaging.wheels import Wheel, unpacked
 
 PORT: Final = 8080
 """Of the server in an image, unless its environment says otherwise."""
@@ -21,6 +24,25 @@ USER: Final = 10001
 """Whom the server runs as; the group has the same number."""
 _SERVER: Final = "MODELWORKS_SERVER_"
 _OWN: Final = "modelworks"
+FORM: Final = f"1 zlib {zlib.ZLIB_RUNTIME_VERSION}"
+"""What the bytes of a layer depend on beside what is in it; the number rises with this code."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What an image says of itself.
+
+    Attributes:
+        name: for the bill: `fraud:1.4.0`.
+        annotations: the OCI's (`org.opencontainers.image.version`) and others; labels too.
+        time: seconds since 1970: when it says it was made.
+        base: what is below, for the bill; None = nobody knows.
+    """
+
+    name: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    time: int = 0
+    base: sbom.BasePart | None = None
 
 
 def build(
@@ -28,10 +50,7 @@ def build(
     base: Image,
     models: Sequence[ServedModel],
     wheels: Sequence[Wheel],
-    *,
-    name: str,
-    annotations: Mapping[str, str] | None = None,
-    time: int = 0,
+    about: About,
 ) -> Image:
     """Write an image into `layout`, which holds `base`; the same inputs make the same image.
 
@@ -40,31 +59,43 @@ def build(
         base: with a Python that the wheels fit, as `python3`.
         models: at least one; paths are those of this machine.
         wheels: ours and all that it needs.
-        name: for the bill: `fraud:1.4.0`.
-        annotations: the OCI's (`org.opencontainers.image.version`) and others; labels too.
-        time: seconds since 1970: when it says it was made.
+        about: what it says of itself.
 
     Raises:
         InvalidError: no models, no wheel of ours, or what no image can hold.
         UnsupportedError: a model that needs more than an image brings.
         CorruptError: a wheel is not what it says.
     """
-    if not models:
-        raise InvalidError("an image serves one model at least", field="model")
+    bundle.check(models)
     if not any(wheel.normalized == _OWN for wheel in wheels):
         raise InvalidError("no wheel of modelworks is among the wheels", field="wheels")
-    inside = sbom.bill(name, bundle.parts(models), wheels, time)
-    layers = [
-        layout.add_layer(entries(wheels, str(bundle.SITE)), time),
-        layout.add_layer(bundle.model_entries(models), time),
-        layout.add_layer(
-            [bundle.list_entry(models), Entry(str(bundle.BILL), data=canonical(inside))], time
-        ),
+    layers = [libraries(layout, wheels), *(_model(layout, model) for model in models)]
+    told = [
+        bundle.list_entry(models),
+        Entry(str(bundle.BILL), data=bill(models, wheels, about)),
     ]
-    return extend(layout, base, layers, _change(annotations or {}), time=time)
+    layers.append(layout.add_layer(told))
+    return extend(layout, base, layers, change(about.annotations), time=about.time)
 
 
-def _change(annotations: Mapping[str, str]) -> Change:
+def bill(models: Sequence[ServedModel], wheels: Sequence[Wheel], about: About) -> bytes:
+    """The bill of materials that lies in an image."""
+    return canonical(sbom.bill(about.name, bundle.parts(models), wheels, about.time, about.base))
+
+
+def libraries(layout: Layout, wheels: Sequence[Wheel]) -> Layer:
+    """The layer of these wheels; made once a layout."""
+    key = " ".join((FORM, str(bundle.SITE), *(wheel.digest for wheel in wheels)))
+    return layout.layer_once(key, lambda: unpacked(wheels, str(bundle.SITE)))
+
+
+def _model(layout: Layout, model: ServedModel) -> Layer:
+    key = f"{FORM} {bundle.place(model)} {model.digest}"
+    return layout.layer_once(key, lambda: nullcontext(bundle.model_entries(model)))
+
+
+def change(annotations: Mapping[str, str]) -> Change:
+    """What an image of ours says beside its base."""
     return Change(
         entrypoint=("python3", "-m", "modelworks.apps.server"),
         environment={

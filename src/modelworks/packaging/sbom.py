@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from modelworks.packaging.oci.descriptor import canonical, stamp
+from modelworks.packaging.system import Package
 from modelworks.packaging.wheels import Wheel
 
 _SPACE: Final = uuid.UUID("6b1f1f0e-6a0c-5a39-9a1c-0d6b0f0c7a11")
@@ -33,18 +34,39 @@ class ModelPart:
     files: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class BasePart:
+    """The image below.
+
+    Attributes:
+        name: what it was asked for by.
+        digest: of its manifest; empty = unknown.
+        packages: of its distribution.
+    """
+
+    name: str
+    digest: str
+    packages: tuple[Package, ...] = ()
+
+
 def bill(
-    name: str, models: Iterable[ModelPart], wheels: Iterable[Wheel], time: int = 0
+    name: str,
+    models: Iterable[ModelPart],
+    wheels: Iterable[Wheel],
+    time: int = 0,
+    base: BasePart | None = None,
 ) -> dict[str, Any]:
-    """The bill of materials of an image or bundle, without what the system below it brings.
+    """The bill of materials of an image or bundle.
 
     Args:
         name: of the image or bundle.
         models: inside.
         wheels: inside.
         time: seconds since 1970: when it says it was made.
+        base: below it; None = nothing is, or nobody knows.
     """
     components = [*map(_model, models), *map(_library, wheels)]
+    components += [_base(base)] if base else []
     document: dict[str, Any] = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -60,6 +82,27 @@ def bill(
     }
     serial = uuid.uuid5(_SPACE, canonical(document).decode())
     return {**document, "serialNumber": f"urn:uuid:{serial}"}
+
+
+def _base(base: BasePart) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "type": "container",
+        "bom-ref": "base",
+        "name": base.name,
+    }
+    if base.digest:
+        found["version"] = base.digest
+    packages = [
+        {
+            "type": "library",
+            "bom-ref": one.purl,
+            "name": one.name,
+            "version": one.version,
+            "purl": one.purl,
+        }
+        for one in base.packages
+    ]
+    return {**found, "components": packages} if packages else found
 
 
 def _model(model: ModelPart) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import io
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import IO, Final, cast
 
 from modelworks.core.errors import CorruptError, InvalidError
 from modelworks.packaging.oci.layer import Entry
@@ -26,6 +27,7 @@ _NAME: Final = re.compile(
     r"-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl"
 )
 _SITE: Final = frozenset({"purelib", "platlib"})
+_ALGORITHMS: Final = frozenset({"sha256", "sha384", "sha512"})
 _UNSIGNED: Final = (".jws", ".p7s")
 _LARGEST: Final = 2 << 30
 
@@ -110,16 +112,64 @@ def read_wheel(path: Path) -> Wheel:
     )
 
 
-def entries(wheels: Iterable[Wheel], site: str) -> Iterator[Entry]:
-    """The files of some wheels below the folder `site` of an image.
+@contextmanager
+def unpacked(wheels: Iterable[Wheel], site: str) -> Iterator[list[Entry]]:
+    """The files of some wheels below the folder `site` of an image; read within the context.
 
     Raises:
-        CorruptError: a file is not what its wheel's record says.
+        CorruptError: a file is not what its wheel's record says; said when it is read.
         InvalidError: a wheel without a record, or with paths that leave it.
     """
-    for wheel in wheels:
-        with zipfile.ZipFile(wheel.path) as archive:
-            yield from _entries(archive, wheel, site)
+    with ExitStack() as stack:
+        every: list[Entry] = []
+        for wheel in wheels:
+            archive = stack.enter_context(zipfile.ZipFile(wheel.path))
+            every += _entries(archive, wheel, site)
+        yield every
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A file of a wheel.
+
+    Attributes:
+        archive: open.
+        info: of the file.
+        told: its digest, as the record writes it; empty = none is told.
+        wheel: its name.
+    """
+
+    archive: zipfile.ZipFile
+    info: zipfile.ZipInfo
+    told: str
+    wheel: str
+
+    @property
+    def size(self) -> int:
+        return self.info.file_size
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        algorithm, _, wanted = self.told.partition("=")
+        with self.archive.open(self.info) as file:
+            read = _Read(file, algorithm or "sha256")
+            yield cast("IO[bytes]", read)
+        found = base64.urlsafe_b64encode(read.digest.digest()).rstrip(b"=").decode()
+        if wanted not in {"", found}:
+            raise CorruptError(f"{self.wheel}: '{self.info.filename}' is not what its record says")
+
+
+class _Read:
+    """A file that remembers the digest of what was read."""
+
+    def __init__(self, file: IO[bytes], algorithm: str) -> None:
+        self._file = file
+        self.digest = hashlib.new(algorithm)
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self.digest.update(data)
+        return data
 
 
 def _entries(archive: zipfile.ZipFile, wheel: Wheel, site: str) -> Iterator[Entry]:
@@ -133,15 +183,19 @@ def _entries(archive: zipfile.ZipFile, wheel: Wheel, site: str) -> Iterator[Entr
             continue
         if path.is_absolute() or ".." in path.parts or member.file_size > _LARGEST:
             raise InvalidError(f"{wheel.path.name}: '{member.filename}' cannot lie in a wheel")
-        content = archive.read(member)
-        if member.filename != record and not member.filename.endswith(_UNSIGNED):
-            _check(content, digests.get(member.filename), wheel, member.filename)
+        unsigned = member.filename == record or member.filename.endswith(_UNSIGNED)
+        told = "" if unsigned else digests.get(member.filename, "")
+        if not unsigned and told.partition("=")[0] not in _ALGORITHMS:
+            raise CorruptError(
+                f"{wheel.path.name}: its record has no digest of '{member.filename}'"
+            )
         if path.parts[0] == data:
             if path.parts[1] not in _SITE:
                 continue
             path = PurePosixPath(*path.parts[2:])
         mode = 0o755 if member.external_attr >> 16 & 0o111 else 0o644
-        yield Entry(str(PurePosixPath(site) / path), data=content, mode=mode)
+        content = _Member(archive, member, told, wheel.path.name)
+        yield Entry(str(PurePosixPath(site) / path), content=content, mode=mode)
 
 
 def _info(archive: zipfile.ZipFile) -> str:
@@ -158,15 +212,6 @@ def _record(archive: zipfile.ZipFile, name: str, wheel: Wheel) -> dict[str, str]
     except KeyError:
         raise InvalidError(f"{wheel.path.name} has no RECORD") from None
     return {row[0]: row[1] for row in csv.reader(io.StringIO(text)) if len(row) > 1}
-
-
-def _check(content: bytes, told: str | None, wheel: Wheel, name: str) -> None:
-    algorithm, _, wanted = (told or "").partition("=")
-    if algorithm not in {"sha256", "sha384", "sha512"}:
-        raise CorruptError(f"{wheel.path.name}: its record has no digest of '{name}'")
-    digest = hashlib.new(algorithm, content).digest()
-    if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != wanted:
-        raise CorruptError(f"{wheel.path.name}: '{name}' is not what its record says")
 
 
 def _homepage(urls: list[str], fallback: str) -> str:

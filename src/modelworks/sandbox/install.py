@@ -1,4 +1,4 @@
-"""Fills an environment by uv or pip: wheels only, bounded in time, its failure said in one line."""
+"""Wheels by uv or pip, into an environment or a folder: bounded in time, a failure in one line."""
 
 import importlib.util
 import os
@@ -62,13 +62,14 @@ class Order:
         lines: checked by `environments.requirements`; `WHOLE` among them is no package.
         wheels: a folder to take everything from; None = the index.
         deadline: `time.monotonic()` at which it is stopped.
-        lock: file descriptor that the installer keeps open, should this process be killed.
+        lock: file descriptor that the installer keeps open, should this process be killed; None =
+            there is none.
     """
 
     lines: tuple[str, ...]
     wheels: Path | None
     deadline: float
-    lock: int
+    lock: int | None
 
 
 def install(python: Path, order: Order, say: Progress) -> None:
@@ -98,6 +99,37 @@ def install(python: Path, order: Order, say: Progress) -> None:
                 raise explain(text, order.wheels)
 
 
+def fetch(
+    lines: tuple[str, ...], into: Path, options: list[str], say: Progress, seconds: float
+) -> None:
+    """Download the wheels of requirement lines, and of what they ask for, into a folder.
+
+    Args:
+        lines: best pinned.
+        into: exists.
+        options: of pip, which say for which Python and system (`--platform`).
+        say: told each step.
+        seconds: at most.
+
+    Raises:
+        InvalidError: contradictory, or no wheel is to be had.
+        UnavailableError: no pip, no network, a full disk, or the time is over.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise UnavailableError(
+            "pip is not here to fetch wheels with: python -m ensurepip, or bring them: --wheels DIR"
+        )
+    command = [sys.executable, "-s", "-m", "pip", "download", "--no-input", "--progress-bar", "off"]
+    command += ["--disable-pip-version-check", "--only-binary", ":all:", "-d", str(into), *options]
+    with tempfile.TemporaryDirectory(prefix="modelworks-") as folder:
+        asked = Path(folder, "requirements.txt")
+        asked.write_text("".join(f"{line}\n" for line in lines))
+        order = Order(lines, None, time.monotonic() + seconds, None)
+        code, text = _run([*command, "-r", str(asked)], say, order, "the wheels were not here")
+    if code:
+        raise explain(text, what="the wheels cannot be fetched", cure="--wheels DIR")
+
+
 def _uv() -> str | None:
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if beside.is_file() else shutil.which("uv")
@@ -124,7 +156,9 @@ def _commands(python: Path) -> list[list[str]]:
     return found
 
 
-def _run(command: list[str], say: Progress, order: Order) -> tuple[int, str]:
+def _run(
+    command: list[str], say: Progress, order: Order, late: str = "the environment was not ready"
+) -> tuple[int, str]:
     # Handed on as it is, for the installer's own settings (index, proxy, certificates); less what
     # would show it the libraries of this Python.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
@@ -136,17 +170,19 @@ def _run(command: list[str], say: Progress, order: Order) -> tuple[int, str]:
             stderr=subprocess.STDOUT,
             env=environment,
             cwd=tempfile.gettempdir(),
-            pass_fds=(order.lock,),
+            pass_fds=() if order.lock is None else (order.lock,),
             start_new_session=True,
         )
         try:
-            code = _follow(process, output.fileno(), say, order.deadline)
+            code = _follow(process, output.fileno(), say, order.deadline, late)
         finally:
             _end(process)
         return code, _tail(output.fileno())
 
 
-def _follow(process: subprocess.Popen[bytes], output: int, say: Progress, deadline: float) -> int:
+def _follow(
+    process: subprocess.Popen[bytes], output: int, say: Progress, deadline: float, late: str
+) -> int:
     said, last = time.monotonic(), ""
     while True:
         with suppress(subprocess.TimeoutExpired):
@@ -154,8 +190,8 @@ def _follow(process: subprocess.Popen[bytes], output: int, say: Progress, deadli
         now = time.monotonic()
         if now > deadline:
             raise UnavailableError(
-                "the environment was not ready in time: the network is slow, or something hangs; "
-                "try again (what was fetched is kept by the installer)",
+                f"{late} in time: the network is slow, or something hangs; try again "
+                "(what was fetched is kept by the installer)",
                 retry_after=60,
             )
         if now - said >= _SAY_S:
@@ -179,45 +215,50 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(_GRACE_S)
 
 
-def explain(text: str, wheels: Path | None = None) -> ModelworksError:
+def explain(
+    text: str,
+    wheels: Path | None = None,
+    what: str = "the environment cannot be made",
+    cure: str = "modelworks environments make --wheels DIR",
+) -> ModelworksError:
     """An installer's output as one line: what is wrong and the cure.
 
     Args:
         text: of pip or uv; its addresses are left out, for they may hold passwords.
         wheels: the folder that was the only source.
+        what: was tried, in words.
+        cure: takes wheels that were brought on another way.
     """
     if _FULL.search(text):
         return UnavailableError(
-            "no space left on the disk for an environment; free some (modelworks environments "
-            "list shows what the others take) and try again"
+            f"{what}: no space left on the disk; free some (modelworks environments list shows "
+            "what those take) and try again"
         )
     if _OFFLINE.search(text) and wheels is None:
         return UnavailableError(
-            "the environment cannot be made: the package index does not answer; connect this "
-            "machine, or bring the wheels on another way: modelworks environments make --wheels "
-            "DIR",
+            f"{what}: the package index does not answer; connect this machine, or bring the "
+            f"wheels on another way: {cure}",
             retry_after=60,
         )
     missing, clash = _NONE.search(text), _CLASH.search(text)
     if missing is not None and (clash is None or "because these" not in text):
-        what = next(group for group in missing.groups() if group)
+        package = next(group for group in missing.groups() if group)
         where = f"in {wheels}" if wheels else "to be had for this Python and machine"
         return InvalidError(
-            f"the environment cannot be made: no wheel of {_clean(what)} is {where}; choose a "
-            "version that has one",
+            f"{what}: no wheel of {_clean(package)} is {where}; choose a version that has one",
             field="requirements",
         )
     if clash is not None:
         between = _BETWEEN.search(text)
-        what = next((group for group in between.groups() if group), "") if between else ""
+        both = next((group for group in between.groups() if group), "") if between else ""
         return InvalidError(
-            "the environment cannot be made: the requirements contradict each other"
-            + (f" ({_clean(what)})" if what else "")
+            f"{what}: the requirements contradict each other"
+            + (f" ({_clean(both)})" if both else "")
             + "; loosen one of them",
             field="requirements",
         )
     last = next((x for x in reversed(text.strip().splitlines()) if x.strip()), "no word of why")
-    return UnavailableError(f"the environment cannot be made: {_clean(last)}", retry_after=60)
+    return UnavailableError(f"{what}: {_clean(last)}", retry_after=60)
 
 
 def _clean(text: str) -> str:

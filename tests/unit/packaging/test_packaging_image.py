@@ -12,7 +12,7 @@ from modelworks.core import codec
 from modelworks.core.digest import of_file
 from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.served import ServedList, ServedModel
-from modelworks.packaging.image import USER, build
+from modelworks.packaging.image import USER, About, build
 from modelworks.packaging.oci import Change, Layout, extend
 from modelworks.packaging.wheels import read_wheels
 
@@ -46,7 +46,7 @@ def wheels(tmp_path):
 def made(folder, models, wheels, **more):
     layout = Layout.create(folder)
     base = extend(layout, None, [], Change(environment={"PATH": "/bin"}, command=("bash",)))
-    return layout, build(layout, base, models, wheels, name="fraud:1.4.0", **more)
+    return layout, build(layout, base, models, wheels, About("fraud:1.4.0", **more))
 
 
 def files(layout, image):

@@ -18,8 +18,8 @@ from modelworks.packaging.oci.layout import (
     VERSION,
     Layout,
     index_of,
-    replacing,
 )
+from modelworks.packaging.oci.temporary import replacing
 
 _MODE: Final = 0o644
 

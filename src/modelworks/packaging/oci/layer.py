@@ -10,16 +10,31 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, Protocol, cast
 
 from modelworks.core.errors import InvalidError
 from modelworks.packaging.oci.descriptor import LAYER, Descriptor
+from modelworks.packaging.oci.temporary import temporary
 
 _LEVEL: Final = 6
 _FOLDER: Final = 0o755
+
+
+class Content(Protocol):
+    """Bytes that are read while they are written, so that no layer has to fit into memory."""
+
+    @property
+    def size(self) -> int:
+        """How many."""
+        ...
+
+    def open(self) -> AbstractContextManager[IO[bytes]]:
+        """Read them; whoever opened it has read all of them when it is closed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +43,9 @@ class Entry:
 
     Attributes:
         path: in the image, absolute (`/opt/modelworks/served.json`).
-        source: a file whose content it has; None with `data`, `link` or a folder.
+        source: a file whose content it has; None with `data`, `content`, `link` or a folder.
         data: its content.
+        content: the same, from elsewhere.
         link: what a symbolic link says.
         mode: permission bits; a folder's where there is no content.
         owner: user and group.
@@ -38,6 +54,7 @@ class Entry:
     path: str
     source: Path | None = None
     data: bytes | None = None
+    content: Content | None = None
     link: str = ""
     mode: int = 0o644
     owner: int = 0
@@ -45,7 +62,8 @@ class Entry:
     @property
     def folder(self) -> bool:
         """Whether it has no content and points nowhere."""
-        return self.source is None and self.data is None and not self.link
+        contents = (self.source, self.data, self.content)
+        return not self.link and all(one is None for one in contents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +110,12 @@ def write_layer(entries: Iterable[Entry], into: Path, time: int = 0) -> Layer:
 
     Raises:
         InvalidError: a path that is not absolute, leaves the image, or stands twice.
+        CorruptError: a content is not what it should be; nothing stays.
         OSError: a source cannot be read, or the disk is full; nothing stays.
     """
     every = _complete(entries)
-    temporary = into / f".layer-{os.getpid()}-{os.urandom(4).hex()}"
-    try:
-        with temporary.open("wb") as file:
+    with temporary(into, "layer") as beside:
+        with beside.open("wb") as file:
             counted = _Digest(file)
             with gzip.GzipFile("", "wb", _LEVEL, counted, mtime=0) as packed:
                 plain = _Digest(packed)
@@ -109,9 +127,7 @@ def write_layer(entries: Iterable[Entry], into: Path, time: int = 0) -> Layer:
             file.flush()
             os.fsync(file.fileno())
         path = into / counted.hex
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        beside.replace(path)
     descriptor = Descriptor(LAYER, f"sha256:{counted.hex}", counted.size)
     return Layer(descriptor, f"sha256:{plain.hex}", path)
 
@@ -174,6 +190,10 @@ def _add(tar: tarfile.TarFile, entry: Entry, time: int) -> None:
     elif entry.source is not None:
         with entry.source.open("rb") as file:
             info.size = os.fstat(file.fileno()).st_size
+            tar.addfile(info, file)
+    elif entry.content is not None:
+        info.size = entry.content.size
+        with entry.content.open() as file:
             tar.addfile(info, file)
     else:
         info.type = tarfile.DIRTYPE

@@ -1,11 +1,11 @@
 """A folder of blobs by digest, with an index of what they are (image-spec, image-layout.md)."""
 
+import hashlib
 import json
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 from modelworks.core.digest import of_bytes
 from modelworks.core.errors import CorruptError, InvalidError, NotFoundError
@@ -18,13 +18,16 @@ from modelworks.packaging.oci.descriptor import (
     canonical,
 )
 from modelworks.packaging.oci.layer import Entry, Layer, write_layer
+from modelworks.packaging.oci.temporary import replacing, temporary
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 MARK: Final = "oci-layout"
 VERSION: Final = {"imageLayoutVersion": "1.0.0"}
 INDEX_FILE: Final = "index.json"
 BLOBS: Final = Path("blobs", "sha256")
+LAYERS: Final = "layers"  # what was made of what; other readers of layouts pass it over
 _LARGEST: Final = 8 << 20  # bytes of a manifest or configuration
+_BLOCK: Final = 1 << 20
 
 
 class Layout:
@@ -82,9 +85,67 @@ class Layout:
             self._write(str(BLOBS / descriptor.hex), data)
         return descriptor
 
+    def add_file(self, file: IO[bytes], media_type: str, digest: str = "") -> Descriptor:
+        """Keep a blob that is read piece by piece.
+
+        Args:
+            file: to its end.
+            media_type: of it.
+            digest: that it must have; empty = any.
+
+        Raises:
+            CorruptError: it has another.
+        """
+        found, size = hashlib.sha256(), 0
+        with temporary(self.blobs, "blob") as beside:
+            with beside.open("wb") as into:
+                while block := file.read(_BLOCK):
+                    found.update(block)
+                    size += len(block)
+                    into.write(block)
+            if digest not in {"", f"sha256:{found.hexdigest()}"}:
+                raise CorruptError(f"what should be {digest} has the digest {found.hexdigest()}")
+            beside.replace(self.blobs / found.hexdigest())
+        return Descriptor(media_type, f"sha256:{found.hexdigest()}", size)
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """Whether a blob of that name and size is here."""
+        path = self.path(descriptor)
+        return path.is_file() and path.stat().st_size == descriptor.size
+
     def add_layer(self, entries: Iterable[Entry], time: int = 0) -> Layer:
         """Make and keep a layer; see `write_layer`."""
         return write_layer(entries, self.blobs, time)
+
+    def layer_once(
+        self, key: str, entries: Callable[[], AbstractContextManager[Iterable[Entry]]]
+    ) -> Layer:
+        """The layer that was made of this key, else one that is made now, of time 0.
+
+        Args:
+            key: says all that the layer depends on.
+            entries: gives them, when they are needed.
+        """
+        note = self.folder / LAYERS / f"{of_bytes(key.encode()).removeprefix('sha256:')}.json"
+        if (known := self._known(note)) is not None:
+            return known
+        with entries() as every:
+            made = self.add_layer(every)
+        note.parent.mkdir(exist_ok=True)
+        with replacing(note) as beside:
+            told = {**made.descriptor.document(), "diff_id": made.diff_id}
+            beside.write_bytes(canonical(told))
+        return made
+
+    def _known(self, note: Path) -> Layer | None:
+        """What a note says, where the layer is still here."""
+        try:
+            told = json.loads(note.read_bytes())
+            found = Descriptor.read(told, str(note))
+            diff_id = str(told["diff_id"])
+        except (OSError, ValueError, KeyError, InvalidError):
+            return None
+        return Layer(found, diff_id, self.path(found)) if self.holds(found) else None
 
     def read(self, descriptor: Descriptor) -> bytes:
         """A manifest or a configuration.
@@ -164,17 +225,6 @@ class Layout:
     def _write(self, name: str, data: bytes) -> None:
         with replacing(self.folder / name) as temporary:
             temporary.write_bytes(data)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to, which takes its place at once or, on an error, not."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}-{os.urandom(4).hex()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def index_of(every: list[Descriptor]) -> bytes:

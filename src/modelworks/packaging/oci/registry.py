@@ -30,8 +30,9 @@ from modelworks.packaging.oci.descriptor import (
     Platform,
 )
 from modelworks.packaging.oci.image import Image, read_image
-from modelworks.packaging.oci.layout import Layout, replacing
+from modelworks.packaging.oci.layout import Layout
 from modelworks.packaging.oci.reference import Reference
+from modelworks.packaging.oci.temporary import replacing
 
 _ACCEPT: Final = ", ".join(sorted(MANIFESTS | INDEXES))
 _BLOCK: Final = 1 << 20
@@ -140,9 +141,9 @@ class Registry:
         return layout.add(data, kind)
 
     def _fetch(self, layout: Layout, blob: Descriptor) -> None:
-        path = layout.path(blob)
-        if path.exists() and path.stat().st_size == blob.size:
+        if layout.holds(blob):
             return
+        path = layout.path(blob)
         url = f"{self._base}/blobs/{blob.digest}"
         answer = self._ask("GET", url, "pull", stream=True)
         digest, size = hashlib.sha256(), 0
