@@ -1,0 +1,1 @@
+"""What a deployment becomes: native objects, one module a kind. Pure: nobody is asked."""
