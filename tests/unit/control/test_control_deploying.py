@@ -1,0 +1,393 @@
+"""From a manifest to what runs, on a target that lives in memory."""
+
+import shutil
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+from memory_target import Killed, MemoryTarget, Place
+from modelworks.control.deploying import targets
+from modelworks.control.service import Factory
+from modelworks.core.desired import State
+from modelworks.core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from modelworks.core.plans import Act
+from modelworks.deploy import locks, reconcile, store
+from modelworks.plugins import load
+from modelworks.protocol.manifest.deployment import DeploymentSpec
+from modelworks.protocol.manifest.leaves import fields
+from modelworks.testing.candidates import candidate
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def place(monkeypatch):
+    found = Place()
+    known = load.load
+
+    def loaded(group, name):
+        return (lambda: MemoryTarget(found)) if name == "memory" else known(group, name)
+
+    monkeypatch.setattr(targets.load, "load", loaded)
+    monkeypatch.setattr(reconcile.RealClock, "sleep", lambda _self, _seconds: None)
+    return found
+
+
+@pytest.fixture
+def factory(home, tmp_path, place):
+    with Factory(home, actor="ada") as factory:
+        for content in (b"one", b"two", b"three"):
+            factory.publish(candidate(tmp_path / "work", content, "fraud"))
+        yield factory
+
+
+@pytest.fixture
+def verbs(factory):
+    return factory.deploying
+
+
+def manifest(name="fraud", metadata=(), **spec):
+    document = {
+        "apiVersion": "modelworks/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, **dict(metadata)},
+        "spec": {"model": "fraud:1.0.0", "target": "memory", **spec},
+    }
+    return [("modelworks.yaml", yaml.safe_dump(document).encode())]
+
+
+def apply(verbs, *files, **spec):
+    [done] = verbs.apply(*(files or (manifest(**spec),)), "", lambda _: None)
+    return done
+
+
+def act(verbs, **spec):
+    [one] = verbs.plan(manifest(**spec)).documents
+    return one
+
+
+def test_create_update_scale_and_nothing(verbs, place):
+    assert act(verbs).act is Act.CREATE
+    done = apply(verbs)
+    assert (done.state, done.revision, done.serving, done.url) == (
+        State.READY,
+        1,
+        1,
+        "memory://here",
+    )
+    assert act(verbs).act is Act.UNCHANGED
+    scaled = act(verbs, replicas=3)
+    assert (scaled.act, scaled.revision) == (Act.SCALE, 1)
+    assert [(c.path, c.before, c.after) for c in scaled.changes] == [("spec.replicas", 1, 3)]
+    assert apply(verbs, replicas=3).revision == 1
+    assert len(place.running["fraud"]) == 3
+    updated = act(verbs, model="fraud:1.1.0", replicas=3)
+    assert (updated.act, updated.revision, updated.model) == (Act.UPDATE, 0, "fraud:1.1.0")
+    assert ("version", "1.0.0", "1.1.0") in {(c.path, c.before, c.after) for c in updated.changes}
+    assert "-fraud-1 x 3" in updated.native
+    assert "+fraud-2 x 3" in updated.native
+    assert apply(verbs, model="fraud:1.1.0", replicas=3).revision == 2
+    assert {number for number, _ in place.running["fraud"]} == {2}
+
+
+def test_twice_changes_nothing(verbs, place, factory):
+    apply(verbs, replicas=2)
+    before, running = verbs.one("fraud"), dict(place.running)
+    again = apply(verbs, replicas=2)
+    assert again.state is State.READY
+    assert place.running == running
+    assert verbs.one("fraud") == before
+    assert len(factory.deploying.revisions("fraud")) == 1
+
+
+def test_every_field_is_answered_with_its_place(verbs):
+    found = act(verbs, replicas=2, environment={"A": "1"})
+    said = {answer.path for answer in found.answers}
+    every = {f"spec.{name}" for name in fields(DeploymentSpec) if "[]" not in name}
+    assert every <= said
+    assert {"metadata.name", "metadata.labels", "metadata.description"} <= said
+    [replicas] = [one for one in found.answers if one.path == "spec.replicas"]
+    assert replicas.place.startswith("modelworks.yaml:")
+    assert not replicas.plain
+
+
+def test_a_refused_field_stops_all_of_it(verbs, place):
+    refused = act(verbs, resources={"gpu": 1})
+    assert refused.act is Act.REFUSED
+    with pytest.raises(
+        InvalidError, match=r"modelworks.yaml:\d+:\d+: spec.resources.gpu: memory"
+    ) as e:
+        apply(verbs, resources={"gpu": 1})
+    assert "no GPUs in memory" in e.value.message
+    assert e.value.field == "spec.resources.gpu"
+    assert not place.applied
+    with pytest.raises(InvalidError, match="known are: zone"):
+        apply(verbs, target={"type": "memory", "settings": {"zon": "x"}})
+    assert act(verbs, variant="fastest").act is Act.REFUSED
+
+
+def test_what_does_not_exist_is_named_with_its_line(verbs):
+    with pytest.raises(NotFoundError, match=r"modelworks.yaml:\d+:\d+: spec.model: .*fraud"):
+        act(verbs, model="fraud:9.0.0")
+    with pytest.raises(NotFoundError, match="installed"):
+        act(verbs, target="moon")
+
+
+def test_a_revision_that_fails_leaves_the_old_one(verbs, place):
+    apply(verbs, replicas=2)
+    place.broken.add("1.1.0")
+    done = apply(verbs, model="fraud:1.1.0", replicas=2)
+    assert done.state is State.FAILED
+    assert (done.revision, done.serving) == (2, 1)
+    assert "the model does not load" in done.message
+    assert "revision 1 goes on" in done.message
+    assert [number for number, _ in place.running["fraud"]] == [1, 1]
+    assert verbs.one("fraud").state is State.FAILED
+    assert act(verbs, model="fraud:1.1.0", replicas=2).act is Act.RETRY
+    place.broken.clear()
+    assert apply(verbs, model="fraud:1.1.0", replicas=2).state is State.READY
+    assert verbs.one("fraud").serving == 2
+
+
+def test_roll_back_to_the_one_before_or_any(verbs, place):
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        apply(verbs, model=f"fraud:{version}", replicas=2)
+    done = verbs.roll_back("fraud", 0, lambda _: None)
+    assert (done.state, done.serving) == (State.READY, 2)
+    assert {number for number, _ in place.running["fraud"]} == {2}
+    assert len(place.running["fraud"]) == 2
+    assert verbs.roll_back("fraud", 3, lambda _: None).serving == 3
+    with pytest.raises(NotFoundError, match="kept are 3, 2, 1"):
+        verbs.roll_back("fraud", 7, lambda _: None)
+    acts = [(one.actor, one.act, one.detail.get("revision")) for one in verbs.audited()]
+    assert acts[:2] == [("ada", "roll-back", 3), ("ada", "roll-back", 2)]
+
+
+def test_how_many_run_is_no_part_of_a_revision(verbs):
+    apply(verbs)
+    apply(verbs, model="fraud:1.1.0", replicas=4)
+    done = verbs.roll_back("fraud", 1, lambda _: None)
+    assert done.serving == 1
+    assert verbs.one("fraud").replicas == 4
+
+
+def test_old_revisions_are_forgotten(verbs):
+    strategy = {"keep_revisions": 2}
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        apply(verbs, model=f"fraud:{version}", strategy=strategy)
+    assert [kept.revision.number for kept in verbs.revisions("fraud")] == [3, 2]
+
+
+def test_a_killed_apply_is_gone_on_with(verbs, place):
+    apply(verbs, replicas=3)
+    for steps in range(6):
+        place.dies_after = steps
+        try:
+            apply(verbs, model="fraud:1.1.0", replicas=3)
+        except Killed:
+            assert len(place.running["fraud"]) >= 3
+            continue
+        break
+    else:
+        raise AssertionError("it never came through")
+    assert steps > 1
+    place.dies_after = None
+    assert [number for number, _ in place.running["fraud"]] == [2, 2, 2]
+    assert verbs.one("fraud").state is State.READY
+
+
+def test_the_healer_goes_on_with_what_was_killed(verbs, place, factory):
+    place.dies_after = 0
+    with pytest.raises(Killed):
+        apply(verbs)
+    assert verbs.one("fraud").state is State.ROLLING
+    place.dies_after = None
+    verbs.healer().round()
+    assert verbs.one("fraud").state is State.READY
+
+
+def test_the_healer_puts_right_what_ended_or_was_changed(verbs, place):
+    apply(verbs, replicas=3)
+    place.running["fraud"].pop()
+    healer = verbs.healer()
+    healer.round()
+    assert len(place.running["fraud"]) == 3
+    place.changed.append("memory: 1 instead of 2")
+    assert verbs.one("fraud").changed == ("memory: 1 instead of 2",)
+    assert act(verbs, replicas=3).act is Act.RETRY
+    healer.round()
+    events = [event.message for event in verbs.one("fraud").events]
+    assert "changed from outside, put right: memory: 1 instead of 2" in events
+    count = len(place.applied)
+    healer.round()
+    assert len(place.applied) == count
+
+
+def test_after_a_failure_the_healer_keeps_the_old_one_and_tries_the_new_one_no_more(verbs, place):
+    apply(verbs, replicas=2)
+    place.broken.add("1.1.0")
+    apply(verbs, model="fraud:1.1.0", replicas=2)
+    place.running["fraud"].pop()
+    verbs.healer().round()
+    assert [number for number, _ in place.running["fraud"]] == [1, 1]
+
+
+def test_the_healer_waits_longer_for_a_target_that_is_away(verbs, place):
+    apply(verbs)
+    place.down = True
+    clock = [0.0]
+    healer = verbs.healer()
+    healer._clock = lambda: clock[0]
+    tries = []
+    healer._applier.tend = lambda name: tries.append(clock[0]) or _away()
+    for second in range(200):
+        clock[0] = float(second)
+        healer.round()
+    gaps = [after - before for before, after in pairwise(tries)]
+    assert gaps == sorted(gaps)
+    assert 4 <= len(tries) <= 8
+
+
+def _away():
+    raise UnavailableError("the memory is away")
+
+
+def test_delete_leaves_nothing_but_the_audit(verbs, place):
+    apply(verbs)
+    verbs.delete("fraud", lambda _: None)
+    assert place.running == {}
+    assert verbs.all() == []
+    with pytest.raises(NotFoundError):
+        verbs.one("fraud")
+    assert [one.act for one in verbs.audited("deployment/fraud")] == ["deleted", "delete", "apply"]
+    assert apply(verbs).revision == 1
+
+
+def test_a_delete_that_could_not_be_done_is_done_later(verbs, place):
+    apply(verbs)
+    place.down = True
+    with pytest.raises(UnavailableError):
+        verbs.delete("fraud", lambda _: None)
+    assert verbs.one("fraud").state is State.DELETING
+    place.down = False
+    assert "being deleted" in apply(verbs).message
+    verbs.healer().round()
+    assert place.running == {}
+    assert verbs.all() == []
+
+
+def test_a_target_that_is_away_is_said_in_plan_and_status(verbs, place):
+    apply(verbs)
+    place.down = True
+    [one] = verbs.all()
+    assert one.unseen == "the memory is away"
+    assert "the target does not answer: the memory is away" in act(verbs).notes
+
+
+def test_another_target_wants_another_name(verbs, place):
+    apply(verbs)
+    done = apply(verbs, target={"type": "memory", "settings": {"zone": "b"}})
+    assert done.state is State.FAILED
+    assert "delete it first" in done.message
+
+
+def test_one_at_a_time(factory):
+    failed = []
+
+    def other():  # the same thread would take its own lock again
+        try:
+            with factory._deployments.locked("fraud"):
+                pass
+        except ConflictError as error:
+            failed.append(error.message)
+
+    with factory._deployments.locked("fraud"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert "being changed" in failed[0]
+
+
+def test_the_lock_of_a_process_that_is_gone_is_free(factory):
+    holder = locks.ourselves().split("/")
+    dead = "/".join([holder[0], "999999999", "1", "1"])
+    with factory._deployments._scope.write() as session:
+        assert store.lock(session, "fraud", dead, 0, 2**62) == ""
+    with factory._deployments.locked("fraud"):
+        pass
+    elsewhere = "another-host/1/1/1"
+    with factory._deployments._scope.write() as session:
+        store.lock(session, "fraud", elsewhere, 0, 2**62)
+    with pytest.raises(ConflictError, match="another-host"), factory._deployments.locked("fraud"):
+        pass
+
+
+def test_a_deployed_version_is_not_deleted(factory, verbs):
+    apply(verbs)
+    with pytest.raises(ConflictError, match=r"deployment 'fraud' runs fraud:1\.0\.0"):
+        factory.delete("fraud:1.0.0")
+    with pytest.raises(ConflictError):
+        factory.delete("fraud")
+    assert factory.delete("fraud:1.2.0") == ["fraud:1.2.0"]
+    verbs.delete("fraud", lambda _: None)
+    factory.delete("fraud")
+
+
+def test_a_moved_alias_is_shown_and_followed_by_apply_only(factory, verbs, place):
+    factory.set_alias("fraud", "champion", "1.0.0")
+    apply(verbs, model="fraud@champion")
+    factory.set_alias("fraud", "champion", "1.1.0")
+    assert verbs.one("fraud").moved == "fraud:1.1.0"
+    verbs.healer().round()
+    assert {number for number, _ in place.running["fraud"]} == {1}
+    assert act(verbs, model="fraud@champion").act is Act.UPDATE
+    apply(verbs, model="fraud@champion")
+    assert verbs.one("fraud").moved == ""
+    assert verbs.one("fraud").model == "fraud:1.1.0"
+
+
+def test_cleared_caches_are_laid_out_again(factory, verbs, place):
+    apply(verbs)
+    shutil.rmtree(factory.home.cache)
+    factory.home.cache.mkdir()
+    place.running["fraud"].clear()
+    verbs.healer().round()
+    [share] = place.applied[-1].shares
+    assert Path(share.revision.model.path).exists()
+    assert len(place.running["fraud"]) == 1
+
+
+def test_export_is_what_would_run(verbs):
+    [one] = verbs.export(manifest(replicas=2))
+    assert (one.name, one.target) == ("fraud", "memory")
+    assert one.files[0].text.startswith("fraud-1 x 2")
+    apply(verbs, replicas=2)
+    assert verbs.exported("fraud").files == one.files
+    with pytest.raises(InvalidError, match="refuses"):
+        verbs.export(manifest(resources={"gpu": 1}))
+
+
+def test_a_route_where_nothing_routes_is_refused_field_by_field(verbs):
+    route = {
+        "kind": "Route",
+        "metadata": {"name": "door"},
+        "spec": {"backends": [{"deployment": "fraud"}]},
+    }
+    [(name, text)] = manifest()
+    both = text + b"---\n" + yaml.safe_dump({"apiVersion": "modelworks/v1", **route}).encode()
+    plan = verbs.plan([(name, both)])
+    assert not plan.ok
+    assert plan.documents[1].act is Act.REFUSED
+    with pytest.raises(InvalidError, match="could route"):
+        verbs.apply([(name, both)], "", lambda _: None)
+
+
+def test_one_that_fails_does_not_keep_the_others(verbs, place):
+    place.broken.add("1.1.0")
+    [(name, bad)] = manifest("churn", model="fraud:1.1.0")
+    [(_, good)] = manifest("fraud")
+    done = verbs.apply([(name, bad + b"---\n" + good)], "", lambda _: None)
+    assert [one.state for one in done] == [State.FAILED, State.READY]
