@@ -4,7 +4,6 @@ import contextlib
 import errno
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from modelworks.apps.last_words import last_words, plain
 from modelworks.core.errors import (
     ConflictError,
     CrashedError,
@@ -28,8 +28,6 @@ from modelworks.core.errors import (
 READY_SECONDS = 60.0
 DRAIN_SECONDS = 40.0
 _POLL = 0.02
-_LOGGED = re.compile(r"^[\d-]+ [\d:,]+ [A-Z]+ \d+ [\w.]+ |^[A-Z]+ [\w.]+: ")
-"""What the parts' logs put before a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +198,10 @@ class Child:
     def _why(self) -> str:
         """Its last words, behind a colon; empty where it said nothing."""
         if self._log is not None:
-            with self._log.open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-                lines = file.read().decode(errors="replace").strip().splitlines()
+            words = last_words(self._log)
         else:
             self._pump.join(timeout=1)
-            lines = self._heard
-        last = lines[-1] if lines else ""
-        words = _LOGGED.sub("", last).removeprefix("error: ")
+            words = plain(self._heard[-1]) if self._heard else ""
         return f": {words}" if words else ""
 
     def _listen(self) -> None:

@@ -8,7 +8,8 @@ A plug-in's test file is two fixtures:
 
     class TestMyTarget(TargetContract):
         @pytest.fixture(scope="class")
-        def case(self, tmp_path_factory): ...  # a TargetCase
+        @classmethod
+        def case(cls, tmp_path_factory): ...  # a TargetCase
 """
 
 import pickle
