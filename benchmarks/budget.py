@@ -20,6 +20,7 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -30,10 +31,13 @@ from bare import BareConnection, OneModel, OpenBatcher, SilentRecorder, Transpor
 from targets import sketch_path
 from workloads import JSON, cached
 
+from modelworks.core.keys import Key, Role, digest_of
 from modelworks.core.served import ServedModel
 from modelworks.edge.connection import Connection
 from modelworks.edge.exchange import Handler
 from modelworks.edge.hub import Hub
+from modelworks.edge.key_gate import KeyGate
+from modelworks.edge.key_ring import KeyRing
 from modelworks.edge.limits import Limits
 from modelworks.serving.app import App
 from modelworks.serving.batcher import Call
@@ -55,6 +59,11 @@ LINES_US = {
     "deadline and queue bounds": 0.6,
 }
 TOTAL_US = 4.0
+KEYS_US = 2.0
+MANY = 1000  # API keys in the file
+AUTHORIZATION = b"Bearer mw_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+KEYS = [Key(f"k{n}", Role.PREDICT, digest_of(AUTHORIZATION[7:] + b"+" * n)) for n in range(MANY)]
+ASKING = "parse and dispatch, with an API key"
 REST = "members, queue, the loop (the rest)"
 
 
@@ -113,6 +122,7 @@ class Parts:
         self._model = model
         self.bodies = bodies
         self.requests = [framed(body) for body in bodies]
+        self.keyed = [framed(body, b"Authorization: %b\r\n" % AUTHORIZATION) for body in bodies]
         self.block = Block()
 
     def live(self, recorder=None) -> tuple[Live, object]:
@@ -123,6 +133,16 @@ class Parts:
         live = Live(served, loaded, recorder, answer, gather)
         live.batcher.adjust(TOGETHER, 0.0)  # whatever a busy machine made of its curve
         return live, loaded.session
+
+    def asking(self, handler: Handler) -> Harness:
+        """Connections that ask for an API key, of callers that bring one."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "keys")
+            path.write_text("".join(f"{key}\n" for key in KEYS))
+            ring = KeyRing(path)
+        gate = KeyGate(ring)
+        hub = Hub(gate.before(handler), Limits(), asyncio.get_running_loop(), gate.admit)
+        return Harness(partial(Connection, hub), self.keyed)
 
     def harness(self, live: Live, *, bare: bool = False, routed: bool = True) -> Harness:
         """A server around a model."""
@@ -162,11 +182,12 @@ class Parts:
         }
 
 
-def framed(body: bytes) -> bytes:
-    """A request as wrk sends it."""
+def framed(body: bytes, header: bytes = b"") -> bytes:
+    """A request as wrk sends it, with a further header."""
     return (
         b"POST /v2/models/m/infer HTTP/1.1\r\nHost: 127.0.0.1:9911\r\n"
-        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        b"Content-Type: application/json\r\n%bContent-Length: %d\r\n\r\n%b"
+        % (header, len(body), body)
     )
 
 
@@ -206,6 +227,8 @@ class Stages:
         self._bodies = parts.bodies
         self._calls: list[Call] = []
         self._edge = parts.edge(lambda _: None)
+        self._asking = parts.asking(lambda _: None)
+        self._order = ["parse and dispatch", ASKING]
         self._reply = parts.edge(lambda exchange: exchange.reply(200, ANSWER, b"application/json"))
         self._recorder = self._live.recorder
         self._live.recorder = Keeping(self._recorder, self._calls)
@@ -221,14 +244,19 @@ class Stages:
 
     async def sample(self) -> dict[str, float]:
         """CPU nanoseconds a request of every stage."""
-        self._edge.fresh()
-        await self._edge.sample(answered=False)
+        arriving = {}
+        for name in self._order:
+            edge = self._asking if name == ASKING else self._edge
+            edge.fresh()
+            await edge.sample(answered=False)
+            arriving[name] = await edge.sample(answered=False)
+        self._order.reverse()  # who comes second finds warmer caches
         live, call = self._live, self._call
         known = [live.reader.recognise(body, None) for body in self._bodies[:TOGETHER]]
         template, varying = known[0][0], [one[1] for one in known]
         joined = template.read(varying)
         found = {
-            "parse and dispatch": await self._edge.sample(answered=False),
+            **arriving,
             "reply and write": await self._reply.sample(),
             "recognise": timed(
                 lambda: [live.reader.recognise(body, None) for body in self._bodies[:TOGETHER]]
@@ -285,6 +313,10 @@ def document(whole: dict[str, list[float]], single: dict[str, list[float]]) -> d
         blocks = zip(blocks_of(server), blocks_of(whole[name]), strict=True)
         differences = [tenth(one) - tenth(other) for one, other in blocks]
         lines[name] = figure(tenth(server) - tenth(whole[name]), differences)
+    asking, plain = single.pop(ASKING), single["parse and dispatch"]
+    blocks = zip(blocks_of(asking), blocks_of(plain), strict=True)
+    differences = [tenth(one) - tenth(other) for one, other in blocks]
+    keys = figure(tenth(asking) - tenth(plain), differences)
     stages = {name: noted(values) for name, values in single.items()}
     rest = (tenth(server) - sum(tenth(values) for values in single.values())) / 1000
     return {
@@ -296,6 +328,7 @@ def document(whole: dict[str, list[float]], single: dict[str, list[float]]) -> d
         "whole": {name: noted(whole[name]) for name in ("server", "sketch") if name in whole},
         "stages": stages | {REST: {"us": round(rest, 2)}},
         "lines": lines,
+        "keys": keys,
     }
 
 
@@ -338,6 +371,10 @@ def table(found: dict) -> str:
         bar = LINES_US.get(name, TOTAL_US)
         between = f"{one['low']:.2f} to {one['high']:.2f}"
         lines.append(f"| {name} | {one['us']:.2f} | {between} | {bar:.1f} |")
+    keys = found["keys"]
+    between = f"{keys['low']:.2f} to {keys['high']:.2f}"
+    lines += ["", "| switched on | costs us | its blocks | budget |", "|---|---:|---:|---:|"]
+    lines.append(f"| API keys | {keys['us']:.2f} | {between} | {KEYS_US:.1f} |")
     return "\n".join(lines)
 
 
