@@ -1,0 +1,1 @@
+"""Pipelines for CI systems, and what fills their few holes."""
