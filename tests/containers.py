@@ -22,13 +22,15 @@ from pathlib import Path
 
 import pytest
 
-from store_servers import missing
+from modelworks.packaging.oci import Change, Layer, Layout, extend
+from store_servers import free_port, missing, running
 
 BASE = "local/python:3.11-bookworm"
 """The image that every engine here has."""
 DOCKER = "/usr/bin/docker"
 DOCKERD = "/usr/sbin/dockerd"
 COMPOSE = "/usr/bin/docker-compose"
+REGISTRY = "/usr/bin/docker-registry"
 CACHE = "MODELWORKS_TEST_CONTAINERS"
 """The variable that says where base images are kept; else the folder of all tests' caches."""
 _PACKAGES = "python3,python3-pip,python3-venv,ca-certificates"
@@ -37,6 +39,13 @@ _READY_S = 60.0
 _MADE_S = 600.0
 _LARGEST = "4g"  # of all images and containers; only what is used takes memory
 _OPEN_FILES = 20000  # more is refused where a runner lacks CAP_SYS_RESOURCE
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_REGISTRY = """
+version: 0.1
+storage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}
+http: {{addr: 127.0.0.1:{port}, secret: s}}
+log: {{level: error}}
+"""
 _CLONE_NEWNET = 0x40000000
 
 
@@ -165,6 +174,27 @@ def _make_base(path: Path) -> None:
         if done.returncode:
             missing("a base image", f"mmdebstrap ended: {done.stderr.strip()[-300:]}")
         made.replace(path)
+
+
+def base_layout(folder: Path) -> Path:
+    """The same base as an OCI layout at `folder`, for those who build without an engine."""
+    layout = Layout.create(folder)
+    with base_archive().open("rb") as file:
+        tar = layout.add_file(file, "application/vnd.oci.image.layer.v1.tar")
+    said = Change(command=("/bin/bash",), environment={"PATH": _PATH})
+    image = extend(layout, None, [Layer(tar, tar.digest, layout.path(tar))], said)
+    layout.name(image.descriptor, BASE, image.platform)
+    return folder
+
+
+@contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """Debian's docker-registry on a free port; its host."""
+    serve, port = program(REGISTRY, "docker-registry"), free_port()
+    (folder / "registry.yml").write_text(_REGISTRY.format(folder=folder, port=port))
+    command = [serve, "serve", str(folder / "registry.yml")]
+    with running("docker-registry", command, port, folder / "registry.log"):
+        yield f"127.0.0.1:{port}"
 
 
 @contextmanager

@@ -1,15 +1,12 @@
 """Our images in the hands of others: skopeo reads them, a registry takes and gives them."""
 
-import contextlib
 import json
 import os
-import shutil
-import socket
 import subprocess
-import time
 
 import pytest
 
+from containers import program, registry
 from modelworks.core.errors import NotFoundError
 from modelworks.packaging.oci import (
     Change,
@@ -25,26 +22,11 @@ from modelworks.packaging.oci import (
 
 pytestmark = pytest.mark.real
 NAME = "registry.example.com/models/fraud:1.4.0"
-CONFIG = """
-version: 0.1
-storage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}
-http: {{addr: 127.0.0.1:{port}, secret: s}}
-log: {{level: error}}
-"""
-SOON_S = 20
-
-
-def program(name, package):
-    found = shutil.which(name)
-    if found is None:
-        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        say(f"needs {name}: apt-get install {package}")
-    return found
 
 
 def skopeo(*words):
     done = subprocess.run(
-        [program("skopeo", "skopeo"), "--insecure-policy", *map(str, words)],
+        [program("/usr/bin/skopeo", "skopeo"), "--insecure-policy", *map(str, words)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -52,33 +34,6 @@ def skopeo(*words):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-@contextlib.contextmanager
-def registry(folder):
-    """Debian's docker-registry on a free port; its host."""
-    serve = program("docker-registry", "docker-registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "registry.yml").write_text(CONFIG.format(folder=folder, port=port))
-    with (folder / "registry.log").open("w") as log:
-        process = subprocess.Popen(
-            [serve, "serve", str(folder / "registry.yml")], stdout=log, stderr=log
-        )
-    try:
-        end = time.monotonic() + SOON_S
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            assert process.poll() is None, (folder / "registry.log").read_text()
-            assert time.monotonic() < end, "the registry does not listen"
-            time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.fixture
