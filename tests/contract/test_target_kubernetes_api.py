@@ -1,0 +1,292 @@
+"""The Kubernetes target against an API server: what is applied, seen, pruned and deleted.
+
+The server is a small emulation (`kubernetes_server`). Where MODELWORKS_TEST_KUBECONFIG leads to a
+real one, in whose namespace MODELWORKS_TEST_NAMESPACE (`modelworks-test`) anything may be made,
+the same tests run there too.
+"""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from kubernetes_server import NAMESPACE, serving
+from kubernetes_specs import wanted
+from modelworks.core.errors import ConflictError, UnavailableError
+from modelworks.ext.targets.kubernetes import KubernetesTarget, kinds
+from modelworks.ext.targets.kubernetes.cluster import Cluster
+from modelworks.ext.targets.kubernetes.settings import read
+from modelworks.testing.target_fields import spec_of
+
+pytestmark = pytest.mark.contract
+REAL = "MODELWORKS_TEST_KUBECONFIG"
+USUAL = {
+    "serviceaccounts/fraud",
+    "networkpolicies/fraud",
+    "services/fraud",
+    "deployments/fraud",
+    "configmaps/modelworks.deployment.fraud",
+}
+
+
+class Place:
+    """A namespace, our target in it, and another hand."""
+
+    def __init__(self, settings, emulated=None):
+        self.settings = settings
+        self.opened = KubernetesTarget().open(settings, None)
+        self.other = Cluster(read(settings))
+        self.emulated = emulated
+
+    def goal(self, said=None, **more):
+        spec = spec_of("kubernetes", said or {})
+        return wanted(spec, **more)
+
+    def get(self, kind, name="fraud"):
+        return self.other.get(kinds.BY_NAME[kind], name)
+
+    def names(self):
+        """`plural/name` of what has our label."""
+        every = [*kinds.OWN, kinds.CONFIG_MAP]
+        return {
+            f"{kind.plural}/{one['metadata']['name']}"
+            for kind in every
+            for one in self.other.list(kind, labelSelector="modelworks.deployment=fraud")
+        }
+
+    def disturb(self, kind, spec, name="fraud"):
+        """Somebody says something else of the same fields."""
+        api = kinds.BY_NAME[kind].api
+        head = {"name": name, "namespace": self.settings["namespace"]}
+        said = {"apiVersion": api, "kind": kind, "metadata": head, "spec": spec}
+        self.other.apply(said, force=True, manager="kubectl")
+
+    def remove(self, kind, name="fraud"):
+        self.other.delete(self.get(kind, name))
+
+
+@pytest.fixture(params=["emulated", *(["real"] if REAL in os.environ else [])])
+def place(request, tmp_path):
+    if request.param == "emulated":
+        with serving(tmp_path) as (cluster, file):
+            yield Place({"kubeconfig": str(file), "namespace": NAMESPACE}, cluster)
+        return
+    namespace = os.environ.get("MODELWORKS_TEST_NAMESPACE", "modelworks-test")
+    found = Place({"kubeconfig": os.environ[REAL], "namespace": namespace})
+    found.opened.delete("fraud")
+    yield found
+    found.opened.delete("fraud")
+
+
+@pytest.fixture
+def emulated(tmp_path):
+    with serving(tmp_path) as (cluster, file):
+        yield Place({"kubeconfig": str(file), "namespace": NAMESPACE}, cluster)
+
+
+def test_it_is_applied_and_twice_changes_nothing(place):
+    assert place.opened.observe("fraud") is None
+    place.opened.apply(place.goal(replicas=2))
+    assert place.names() == {*USUAL, "poddisruptionbudgets/fraud"}
+    before = {
+        kind: place.get(kind)["metadata"]["resourceVersion"]
+        for kind in ("Service", "NetworkPolicy", "ServiceAccount", "PodDisruptionBudget")
+    }
+    kept = place.get("ConfigMap", "modelworks.deployment.fraud")["metadata"]["resourceVersion"]
+    place.opened.apply(place.goal(replicas=2))
+    for kind, version in before.items():
+        assert place.get(kind)["metadata"]["resourceVersion"] == version, kind
+    again = place.get("ConfigMap", "modelworks.deployment.fraud")["metadata"]["resourceVersion"]
+    assert again == kept
+    seen = place.opened.observe("fraud")
+    assert seen.changed == ()
+    assert seen.url == f"http://fraud.{place.settings['namespace']}.svc:8080"
+
+
+def test_what_is_no_longer_wanted_goes(place):
+    place.opened.apply(place.goal(replicas=2))
+    place.opened.apply(place.goal(replicas=1))
+    assert place.names() == USUAL
+
+
+def test_the_number_of_pods_goes_to_an_autoscaler_and_back_without_a_dip(place):
+    place.opened.apply(place.goal(replicas=3))
+    place.opened.apply(place.goal({"autoscaling": {"min": 2, "max": 5}}))
+    assert place.get("Deployment")["spec"]["replicas"] == 3
+    assert "horizontalpodautoscalers/fraud" in place.names()
+    assert place.opened.observe("fraud").changed == ()
+    place.opened.apply(place.goal(replicas=2))
+    assert place.get("Deployment")["spec"]["replicas"] == 2
+    assert "horizontalpodautoscalers/fraud" not in place.names()
+
+
+def test_a_change_from_outside_is_seen_with_who_made_it_and_put_right(place):
+    goal = place.goal(replicas=2)
+    place.opened.apply(goal)
+    place.disturb("Deployment", {"replicas": 5})
+    [line] = place.opened.observe("fraud").changed
+    assert line == "deployment fraud: spec.replicas is 5, was 2 (kubectl)"
+    place.opened.apply(goal)
+    assert place.get("Deployment")["spec"]["replicas"] == 2
+    assert place.opened.observe("fraud").changed == ()
+
+
+def test_what_others_add_beside_ours_stays(place):
+    place.opened.apply(place.goal())
+    place.disturb("Service", {"sessionAffinity": "ClientIP"})
+    assert place.opened.observe("fraud").changed == ()
+    place.opened.apply(place.goal({"access": {"port": 9090}}))
+    assert place.get("Service")["spec"]["sessionAffinity"] == "ClientIP"
+    assert place.get("Service")["spec"]["ports"][0]["port"] == 9090
+
+
+def test_what_somebody_deleted_is_seen_and_made_again(place):
+    place.opened.apply(place.goal())
+    place.remove("Service")
+    assert place.opened.observe("fraud").changed == ("service fraud is gone",)
+    place.opened.apply(place.goal())
+    assert place.get("Service") is not None
+    assert place.opened.observe("fraud").changed == ()
+
+
+def test_objects_of_others_are_never_taken_over(place):
+    head = {"name": "fraud", "namespace": place.settings["namespace"]}
+    ports = [{"name": "web", "port": 80}]
+    found = {"apiVersion": "v1", "kind": "Service", "metadata": head, "spec": {"ports": ports}}
+    place.other.apply(found, force=False, manager="helm")
+    try:
+        with pytest.raises(ConflictError, match="service fraud is there already"):
+            place.opened.apply(place.goal())
+        assert place.names() == set()
+        assert place.get("Service")["spec"]["ports"][0]["port"] == 80
+        place.opened.delete("fraud")
+        assert place.get("Service") is not None
+    finally:
+        place.remove("Service")
+
+
+def test_nothing_is_left_and_neighbours_stay(place):
+    place.opened.apply(place.goal(replicas=2))
+    place.opened.apply(place.goal(name="other"))
+    place.opened.delete("fraud")
+    try:
+        assert place.names() == set()
+        assert place.opened.observe("fraud") is None
+        place.opened.delete("fraud")
+        assert place.opened.observe("other") is not None
+    finally:
+        place.opened.delete("other")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_ended_after_any_step_it_completes(emulated, first):
+    """The connection is lost at each write in turn; `first`: onto nothing, or onto another goal."""
+    cluster = emulated.emulated
+    goal = emulated.goal({"autoscaling": {"min": 2, "max": 4}}, number=2)
+    steps = 0
+    while True:
+        emulated.opened.delete("fraud")
+        if first:
+            emulated.opened.apply(emulated.goal(replicas=3))
+        cluster.writes.clear()
+        cluster.dies_after = steps
+        try:
+            emulated.opened.apply(goal)
+        except UnavailableError:
+            cluster.dies_after = None
+            seen = emulated.opened.observe("fraud")
+            if steps:
+                assert not seen.settled
+                assert seen.changed == ()
+            emulated.opened.apply(goal)
+        else:
+            break
+        finally:
+            cluster.dies_after = None
+        assert emulated.names() == {
+            *USUAL,
+            "poddisruptionbudgets/fraud",
+            "horizontalpodautoscalers/fraud",
+        }
+        seen = emulated.opened.observe("fraud")
+        assert (seen.settled, seen.changed) == (True, ())
+        steps += 1
+    assert steps >= 8  # inventory, six objects, inventory
+
+
+def test_a_delete_that_was_ended_completes(emulated):
+    cluster = emulated.emulated
+    for steps in range(20):
+        emulated.opened.apply(emulated.goal(replicas=2))
+        cluster.writes.clear()
+        cluster.dies_after = steps
+        try:
+            emulated.opened.delete("fraud")
+        except UnavailableError:
+            cluster.dies_after = None
+            emulated.opened.delete("fraud")
+        else:
+            assert steps >= 6
+            return
+        finally:
+            cluster.dies_after = None
+        assert cluster.names() == []
+    pytest.fail("it never ended")
+
+
+def test_an_object_that_appears_in_between_is_not_taken_over(emulated):
+    """Nobody had a Service when we looked; somebody has when we apply ours."""
+    cluster = emulated.emulated
+    said = {"kind": "Status", "message": 'conflict with "helm": .spec.ports'}
+    cluster.fail(409, said, plural="services")
+    with pytest.raises(ConflictError, match=r'service fraud: conflict with "helm"'):
+        emulated.opened.apply(emulated.goal())
+
+
+def test_what_controllers_make_from_ours_is_left_to_them(emulated):
+    goal = emulated.goal()
+    emulated.opened.apply(goal)
+    head = {
+        "name": "keda-hpa-fraud",
+        "labels": {"modelworks.deployment": "fraud"},
+        "ownerReferences": [{"kind": "ScaledObject", "name": "fraud"}],
+    }
+    emulated.emulated.add("horizontalpodautoscalers", {"metadata": head, "spec": {}})
+    emulated.opened.apply(replace(goal, description="again"))
+    assert "horizontalpodautoscalers/keda-hpa-fraud" in emulated.emulated.names()
+
+
+def test_lists_are_read_to_their_end(emulated):
+    emulated.opened.apply(emulated.goal(replicas=7))
+    emulated.emulated.page = 3
+    assert len(emulated.opened.observe("fraud").replicas) == 7
+
+
+def test_what_git_ops_applied_is_seen_too(emulated):
+    emulated.opened.apply(emulated.goal(replicas=2))
+    emulated.remove("ConfigMap", "modelworks.deployment.fraud")
+    seen = emulated.opened.observe("fraud")
+    assert (seen.ready(1), seen.settled, seen.changed) == (2, True, ())
+
+
+def test_a_label_that_somebody_took_away_is_put_back(emulated):
+    emulated.opened.apply(emulated.goal())
+    emulated.emulated.change(
+        "deployments", lambda live: live["metadata"]["labels"].pop("modelworks.deployment")
+    )
+    [line] = emulated.opened.observe("fraud").changed
+    assert "metadata.labels.modelworks.deployment is gone" in line
+    emulated.opened.apply(emulated.goal())
+    assert emulated.opened.observe("fraud").changed == ()
+
+
+def test_an_inventory_that_somebody_damaged_is_written_anew(emulated):
+    emulated.opened.apply(emulated.goal())
+    emulated.emulated.change(
+        "configmaps",
+        lambda live: live.update(data={"applied.json": "{"}),
+        name="modelworks.deployment.fraud",
+    )
+    assert not emulated.opened.observe("fraud").settled
+    emulated.opened.apply(emulated.goal())
+    assert emulated.opened.observe("fraud").settled
