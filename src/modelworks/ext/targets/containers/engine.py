@@ -24,6 +24,7 @@ SETTINGS: Final[Mapping[str, str]] = {
 """How an engine is reached."""
 _WAIT_S: Final = 30
 _PULL_S: Final = 900
+_WORDS: Final = 300
 _HERE: Final = "127.0.0.1"
 
 
@@ -126,14 +127,15 @@ class Engine:
                 return None
         return seen
 
-    def words(self, container: str, lines: int = 5) -> str:
-        """The last words of its log, in one line; "" = it said nothing, or they are gone."""
+    def words(self, container: str) -> str:
+        """The last line of its log; "" = it said nothing, or it is gone."""
         try:
-            said: bytes = self.api.logs(container, tail=lines)
+            said: bytes = self.api.logs(container, tail=5)
         except (DockerException, requests.RequestException):
             return ""
-        text = " | ".join(said.decode(errors="replace").split("\n")).strip(" |")
-        return text[-400:]
+        lines = [line.strip() for line in said.decode(errors="replace").splitlines()]
+        last = next((line for line in reversed(lines) if line), "")
+        return last if len(last) <= _WORDS else f"{last[: _WORDS - 3]}..."
 
     def provide(self, image: str, pull: str) -> None:
         """Have an image.

@@ -49,11 +49,16 @@ class Fleet:
         return sorted(own, key=lambda one: (_ORDER.index(self._look(one).phase), one["Name"]))
 
     def observed(self, kept: Kept) -> Observed | None:
-        """What runs; None = nothing does, and nothing is to."""
+        """What runs; None = nothing does, and nothing is to.
+
+        Replicas that ended as they were told to, or should have by now, are cleared away: no engine
+        does so by itself, and nothing else is asked of a target while they end.
+        """
         was = kept.read(self.deployment)
         if not self.all and was is None:
             return None
-        replicas = tuple(self._look(one, words=True) for one in self.replicas)
+        there = [one for one in self.replicas if not self._reap(one)]
+        replicas = tuple(self._look(one, words=True) for one in there)
         return Observed(self._url(replicas), replicas, seen.changed(self.all, was or {}))
 
     def mend(self) -> None:
@@ -64,7 +69,8 @@ class Fleet:
         for one in self.all:
             if seen.stopping_since(one) is not None:
                 self._reap(one)
-            elif not seen.is_network(one) and not seen.label(one, names.REVISION):
+                continue
+            if not seen.is_network(one) and not seen.label(one, names.REVISION):
                 self.remove(one)  # what carried secrets into a volume, when that was interrupted
             elif one["State"]["Dead"] or (
                 one in self.replicas and seen.cut_off(one, self.networks)
@@ -78,8 +84,12 @@ class Fleet:
     def retire(self, one: Mapping[str, Any]) -> None:
         """Tell a replica to go: it answers what it has, and takes no more.
 
-        Its name says so from then on, for whoever looks, or goes on with this.
+        Its name says so from then on, for whoever looks, or goes on with this. Who does not run, or
+        is started again and again, has nothing to answer: it is removed.
         """
+        if one["State"]["Status"] != "running":
+            self.remove(one)
+            return
         name = f"{seen.name_of(one)}-stopping-{int(time.time())}"
         with asked(f"the container {name}"):
             try:
@@ -89,8 +99,9 @@ class Fleet:
             except NotFound:
                 return
             except APIError as error:
-                if error.status_code != 409:  # that is: it does not run, `mend` removes it
+                if error.status_code != 409:  # that is: it does not run any more
                     raise
+                self.engine.api.remove_container(one["Id"], force=True, v=True)
 
     def remove(self, one: Mapping[str, Any]) -> None:
         """Remove a container, running or not."""
@@ -156,12 +167,14 @@ class Fleet:
             running = [one for one in now if one is not None and one["State"]["Running"]]
             time.sleep(_LOOK_S if running else 0)
 
-    def _reap(self, one: Mapping[str, Any]) -> None:
-        """Of those that are to go: who ended is removed, and who takes too long as well."""
-        since = seen.stopping_since(one) or 0
+    def _reap(self, one: Mapping[str, Any]) -> bool:
+        """Remove a replica that was to go and did, or takes too long; whether it was one."""
+        since = seen.stopping_since(one)
         limit = int(one["Config"].get("StopTimeout") or 0)
-        if not one["State"]["Running"] or time.time() > since + limit:
+        over = since is not None and (not one["State"]["Running"] or time.time() > since + limit)
+        if over:
             self.remove(one)
+        return over
 
     def _put_right(self, one: Mapping[str, Any]) -> None:
         name = seen.name_of(one)
