@@ -107,6 +107,39 @@ def image_for(  # noqa: PLR0913 - a version, where it goes, what it stands on
     return package(home, version, model, asked, say).image
 
 
+def archive_for(
+    home: Home, version: ModelVersion, model: ServedModel, asked: Packaging, say: Progress
+) -> tuple[Path, str]:
+    """The image of a version as a file for an engine's `load`, and its name there.
+
+    Args:
+        home: whose images; the file lies in its cache, and may be removed once it was loaded.
+        version: of the registry of models.
+        model: the same, laid out on this machine.
+        asked: base, wheels and login of it.
+        say: told each step.
+
+    Returns:
+        The file; `modelworks/fraud:1.4.0-0123456789ab`, of which the tag says the content.
+
+    Raises:
+        ModelworksError: as `package`.
+    """
+    images = Images(home.cache / "images", asked.login)
+    made = images.make(_order(version, model, asked), say)
+    content = made.image.descriptor.hex[:12]
+    tag = f"{version.version}-{content}".replace("+", "_")
+    name = f"modelworks/{version.name}:{tag}"
+    path = home.cache / "images" / f"{content}.tar"
+    if not path.exists():
+        say(f"writing {name}")
+        try:
+            archive(made.layout, made.image, name, path)
+        except OSError as error:
+            raise disk(error, path) from error
+    return path, name
+
+
 def package(
     home: Home, version: ModelVersion, model: ServedModel, asked: Packaging, say: Progress
 ) -> Packaged:

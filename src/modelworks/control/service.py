@@ -221,7 +221,7 @@ class Factory:
         from modelworks.control.deploying.images import Maker  # noqa: PLC0415 - pydantic
         from modelworks.control.deploying.service import Deploying  # noqa: PLC0415 - the same
 
-        images = Maker(self.home)
+        images = Maker(self.home, self.show)
         return Deploying(self._deployments, self._resolver, images, self.home.targets)
 
     # -- serving -------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ HOUSE = (
     "variant",
     "target.type",
     "target.settings",
+    "image.base",
     "slo.latency_p99_ms",
     "slo.availability",
     "strategy.ready_timeout_s",

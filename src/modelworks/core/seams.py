@@ -289,6 +289,26 @@ class OpenTarget(Protocol):
 
 
 @runtime_checkable
+class TakesImages(Protocol):
+    """An open target that can be given an image without a registry."""
+
+    def take_image(self, archive: Path, name: str) -> str:
+        """Have an image.
+
+        Args:
+            archive: as `docker save` writes it.
+            name: of the image in it, with a tag of its content: whoever has it has this one.
+
+        Returns:
+            What a revision calls it.
+
+        Raises:
+            UnavailableError: the engine does not answer, or has no room.
+        """
+        ...
+
+
+@runtime_checkable
 class Routing(Protocol):
     """An open target that routes hosts and paths to its deployments (the kind `Route`)."""
 

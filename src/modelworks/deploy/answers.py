@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from modelworks.core.deployment import Capability, Support, emulated, honoured
+from modelworks.core.deployment import Capability, Support, emulated, honoured, refused
 from modelworks.core.errors import CrashedError
 from modelworks.core.plans import Answer
 from modelworks.core.seams import Target
@@ -23,11 +23,13 @@ _HOUSE: Final[Mapping[str, Capability]] = {
     "variant": honoured("the version as it was imported", _no_variant),
     "target.type": honoured("where it runs"),
     "target.settings": honoured("how the target is reached"),
+    "image.base": honoured("what the image is made on"),
     "slo.latency_p99_ms": emulated(_KEPT),
     "slo.availability": emulated(_KEPT),
     "strategy.ready_timeout_s": honoured("`apply` and the reconciler give up after it"),
     "strategy.keep_revisions": honoured("older ones are forgotten"),
 }
+_NO_IMAGE: Final = refused("nothing runs in a container there")
 _NO_ROUTES: Final = "this target has nothing in front of its deployments that could route"
 
 
@@ -35,6 +37,8 @@ def of_deployment(target: Target, spec: DeploymentSpec) -> tuple[Answer, ...]:
     """Every leaf of a spec, in its order."""
     values = spec.model_dump(mode="json")
     table = {**_HOUSE, **target.capabilities}
+    if not target.images:
+        table["image.base"] = _NO_IMAGE
     found = tuple(
         _answer(leaf, table, values, target.name) for leaf in leaves(DeploymentSpec, values)
     )

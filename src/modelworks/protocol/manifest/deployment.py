@@ -82,9 +82,19 @@ class Image(Part):
     repository: Annotated[str, Field(max_length=255)] = ""
     """Where images are pushed to, `registry.example.com/models/fraud`; empty = none are."""
     digest: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
-    """An image that is there already; empty = made from the version."""
+    """An image that is there already, in `repository`; empty = made from the version."""
+    base: Annotated[str, Field(max_length=1024)] = ""
+    """What it is made on: a reference with its registry, or a file; empty = MODELWORKS_BASE."""
     pull: Literal["missing", "always", "never"] = "missing"
     """When a replica that starts asks the registry for it."""
+
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        if self.digest and not self.repository:
+            raise ValueError("digest goes with repository: where the image is")
+        if self.digest and self.base:
+            raise ValueError("digest names an image that is there, and base makes one")
+        return self
 
 
 class Autoscaling(Part):
