@@ -17,6 +17,7 @@ import uvicorn
 
 from modelworks.api.app import create_app
 from modelworks.apps.control_tls import FollowedTls, tls_files
+from modelworks.apps.exposure import exposure
 from modelworks.apps.limits import limits_of
 from modelworks.apps.stores import stores_of
 from modelworks.console.pages import install
@@ -68,17 +69,8 @@ class ControlSettings:
     @property
     def warning(self) -> str:
         """Of an address that others reach, and nobody guards; empty = all is well."""
-        if self.host.startswith(("127.", "::1", "localhost")) or (self.keys and self.tls):
-            return ""
-        if self.keys is None:
-            return (
-                f"listening on {self.host}: everybody who reaches this address can change the "
-                "registry; ask for API keys (--keys, see `modelworks keys add`)"
-            )
-        return (
-            f"listening on {self.host} without TLS: who is on the way can read the API keys; give "
-            "--tls-cert and --tls-key, unless a proxy or the network does so"
-        )
+        guarded, secret = self.keys is not None, self.tls is not None
+        return exposure(self.host, "change the registry", keys=guarded, tls=secret)
 
 
 class _Server(uvicorn.Server):

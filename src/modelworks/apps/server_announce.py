@@ -6,12 +6,12 @@ import socket
 import sys
 from pathlib import Path
 
+from modelworks.apps.exposure import exposure
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
 from modelworks.edge.unix import UnixSocket
 from modelworks.serving.sizing import Sizing
 
-_LOOPBACK = ("127.", "::1", "localhost")
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is bound is the user's choice
 
 
@@ -23,20 +23,14 @@ def url_of(host: str, port: int, scheme: str = "http") -> str:
 
 def warn_if_open(settings: ServerSettings) -> str:
     """A warning for a host that others can reach; empty where nobody or only the known can."""
-    host = settings.host
-    if settings.unix_only or settings.client_ca or host.startswith(_LOOPBACK):
+    if settings.unix_only or settings.client_ca:
         return ""
-    if settings.keys and settings.tls_cert:
-        return ""
-    if settings.keys:
-        return (
-            f"listening on {host} without TLS: who is on the way can read the API keys; give "
-            "--tls-cert and --tls-key, unless a proxy or the network does so"
-        )
-    return (
-        f"listening on {host}: everybody who reaches this address can use and unload the models; "
-        "ask for API keys (--keys, see `modelworks keys add`) or certificates (--client-ca), or "
-        "put a proxy that checks callers in front of it"
+    return exposure(
+        settings.host,
+        "use and unload the models",
+        keys=bool(settings.keys),
+        tls=bool(settings.tls_cert),
+        cure=" or certificates (--client-ca), or put a proxy that checks callers in front of it",
     )
 
 

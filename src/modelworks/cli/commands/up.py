@@ -58,6 +58,7 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
 
     Example: modelworks up --port 8000 --control-port 8080
     """
+    from modelworks.apps.exposure import exposure
     from modelworks.apps.stores import stores_of
     from modelworks.apps.up import Running, UpSettings, run
 
@@ -76,6 +77,9 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     stores = stores_of(os.environ, database, artifacts)
     guard = (keys, tls_cert, tls_key)
     wanted = UpSettings(settings().home, host, control_port, port, workers, allowed, stores, *guard)
+    harm = "change the registry, use and unload the models"
+    if warning := exposure(host, harm, keys=bool(keys), tls=bool(tls_cert)):
+        out.note(warning)
     run(wanted, ready, out.note)
     out.note("drained; bye")
 
