@@ -32,7 +32,7 @@ from modelworks.edge.listener import bind
 _log = logging.getLogger("modelworks.replicas")
 _TICK_S: Final = 0.1
 _WEIGH_S: Final = 1.0
-_PORT_S: Final = 2.0
+_PORT_S: Final = 0.5
 _PROBES: Final = 16  # at the same time; one that hangs holds up no other but these
 
 
@@ -132,7 +132,7 @@ class Replicas:
     def _forget(self) -> None:
         """Remove lists and secrets of revisions that were wanted once and that nobody runs."""
         layout = self._layout
-        if self._told == {replica.share.revision for replica in self._replicas}:
+        if self._over.is_set() or self._told == {one.share.revision for one in self._replicas}:
             return
         with contextlib.suppress(UnavailableError), locked(layout.applying, 0.0):
             self._read()  # whoever applies writes them before we are told of them

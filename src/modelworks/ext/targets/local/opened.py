@@ -30,6 +30,7 @@ from modelworks.protocol.manifest.server import secret_files, secret_variables
 
 _TAKEN_S: Final = 20.0  # until a supervisor has read what it is told
 _GRACE_S: Final = 10.0  # after the longest drain, before everything is killed
+_PORT_S: Final = 1.5  # the supervisor looks again meanwhile whether it is free
 _AGAIN_S: Final = 1.0
 _LOOK_S: Final = 0.05
 
@@ -65,10 +66,15 @@ class OpenLocal:
                 (layout.folder / PROMETHEUS).unlink(missing_ok=True)
             _keep(layout.wanted, told)  # last: what it speaks of is there
             status = _supervised(layout, wanted_of(wanted, layout.folder).digest)
-        if status.port_taken:
-            raise ConflictError(
-                f"{status.problem}: stop it, or say another access.port", field="access.port"
-            )
+            end = time.monotonic() + _PORT_S
+            while status.port_taken:
+                if time.monotonic() > end:
+                    raise ConflictError(
+                        f"{status.problem}: stop it, or say another access.port",
+                        field="access.port",
+                    )
+                time.sleep(_LOOK_S)
+                status = read_status(layout.status) or status
 
     def observe(self, name: str) -> Observed | None:
         """See `OpenTarget.observe`."""
@@ -103,7 +109,8 @@ class OpenLocal:
     def delete(self, name: str) -> None:
         """See `OpenTarget.delete`."""
         layout = self._layout(name)
-        if not layout.folder.exists():
+        left = layout.folder.exists() or layout.applying.exists()
+        if not left and not replicas_of(layout.folder):
             return
         with locked(layout.applying):
             _end(layout)
