@@ -47,8 +47,10 @@ class Cluster:
     def change(self, plural, change, *, name="fraud", manager="kubectl"):
         """As `kubectl edit`."""
         with self.lock:
-            self.objects[plural, name].update(manager, change)
-            self._touched(plural, self.objects[plural, name].live)
+            kept = self.objects[plural, name]
+            before = copy.deepcopy(kept.live)
+            kept.update(manager, change)
+            self._touched(plural, kept.live, before)
 
     def add(self, plural, found, manager="helm"):
         """Another one's object."""

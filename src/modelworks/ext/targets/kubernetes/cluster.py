@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import urllib3
+import yaml
 from kubernetes import client, config
 
 from modelworks.core.errors import InvalidError, NotFoundError, UnavailableError, UnsupportedError
@@ -16,6 +17,8 @@ from modelworks.ext.targets.kubernetes.settings import Settings
 MANAGER: Final = "modelworks"
 """Our name among those who manage fields of an object."""
 OLDEST: Final = (1, 25)
+_UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError)
+"""What the client lets through of a file that is none."""
 _CONNECT_S: Final = 5.0
 _ANSWER_S: Final = 30.0
 _PAGE: Final = 500
@@ -181,7 +184,7 @@ class Cluster:
                 config.load_incluster_config(  # type: ignore[no-untyped-call]
                     client_configuration=found
                 )
-        except (config.ConfigException, OSError, ValueError) as error:
+        except (config.ConfigException, OSError, *_UNREADABLE) as error:
             name = "context" if said.context else "kubeconfig"
             raise InvalidError(
                 f"target.settings.{name}: no way to a cluster: {one_line(str(error))}; "
