@@ -66,6 +66,7 @@ _VALUES: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     **{f"{source}.key": st.sampled_from(["", "tls.crt", "KEY_2"]) for source in _SOURCES},
 }
 _BASES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "image.digest": {"image": {"repository": REPOSITORY}},
     "autoscaling": {"autoscaling": {"max": 3}},
     "secrets[]": {"secrets": [{"name": "TOKEN", "source": {"file": "/etc/token"}}]},
     "access.certificate": {"access": {"private_key": {"file": "/etc/key"}}},

@@ -19,7 +19,7 @@ from modelworks.protocol.manifest.route import RouteSpec
 from modelworks.testing.target_fields import FIELDS, Pair, pairs, revision_of, spec_of
 
 _EACH = settings(
-    max_examples=8,
+    max_examples=4,
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
