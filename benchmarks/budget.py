@@ -63,6 +63,7 @@ KEYS_US = 2.0
 MANY = 1000  # API keys in the file
 AUTHORIZATION = b"Bearer mw_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 KEYS = [Key(f"k{n}", Role.PREDICT, digest_of(AUTHORIZATION[7:] + b"+" * n)) for n in range(MANY)]
+ARRIVING = "parse and dispatch"
 ASKING = "parse and dispatch, with an API key"
 REST = "members, queue, the loop (the rest)"
 
@@ -219,6 +220,28 @@ class Keeping:
         return self._call(call)
 
 
+class Arriving:
+    """Requests up to the handler, without API keys and with one."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._edges = {
+            ARRIVING: parts.edge(lambda _: None),
+            ASKING: parts.asking(lambda _: None),
+        }
+        self._order = list(self._edges)
+
+    async def sample(self) -> dict[str, float]:
+        """CPU nanoseconds a request of both."""
+        found = {}
+        for name in self._order:
+            edge = self._edges[name]
+            edge.fresh()
+            await edge.sample(answered=False)
+            found[name] = await edge.sample(answered=False)
+        self._order.reverse()  # who comes second finds warmer caches
+        return found
+
+
 class Stages:
     """Each stage on its own, on material that a real run left behind."""
 
@@ -226,9 +249,7 @@ class Stages:
         self._live, self._session = parts.live()
         self._bodies = parts.bodies
         self._calls: list[Call] = []
-        self._edge = parts.edge(lambda _: None)
-        self._asking = parts.asking(lambda _: None)
-        self._order = ["parse and dispatch", ASKING]
+        self._arriving = Arriving(parts)
         self._reply = parts.edge(lambda exchange: exchange.reply(200, ANSWER, b"application/json"))
         self._recorder = self._live.recorder
         self._live.recorder = Keeping(self._recorder, self._calls)
@@ -244,13 +265,7 @@ class Stages:
 
     async def sample(self) -> dict[str, float]:
         """CPU nanoseconds a request of every stage."""
-        arriving = {}
-        for name in self._order:
-            edge = self._asking if name == ASKING else self._edge
-            edge.fresh()
-            await edge.sample(answered=False)
-            arriving[name] = await edge.sample(answered=False)
-        self._order.reverse()  # who comes second finds warmer caches
+        arriving = await self._arriving.sample()
         live, call = self._live, self._call
         known = [live.reader.recognise(body, None) for body in self._bodies[:TOGETHER]]
         template, varying = known[0][0], [one[1] for one in known]
@@ -266,7 +281,7 @@ class Stages:
             "encode": timed(lambda: live.writer.write(template.form, call.results, [1] * TOGETHER)),
             "statistics": timed(lambda: self._recorder.call(call), self._recorder.settle),
         }
-        found["reply and write"] -= found["parse and dispatch"]
+        found["reply and write"] -= found[ARRIVING]
         return found
 
 
@@ -310,13 +325,8 @@ def document(whole: dict[str, list[float]], single: dict[str, list[float]]) -> d
     server = whole["server"]
     lines = {}
     for name in (*LINES_US, "all of them"):
-        blocks = zip(blocks_of(server), blocks_of(whole[name]), strict=True)
-        differences = [tenth(one) - tenth(other) for one, other in blocks]
-        lines[name] = figure(tenth(server) - tenth(whole[name]), differences)
-    asking, plain = single.pop(ASKING), single["parse and dispatch"]
-    blocks = zip(blocks_of(asking), blocks_of(plain), strict=True)
-    differences = [tenth(one) - tenth(other) for one, other in blocks]
-    keys = figure(tenth(asking) - tenth(plain), differences)
+        lines[name] = more(server, whole[name])
+    keys = more(single.pop(ASKING), single[ARRIVING])
     stages = {name: noted(values) for name, values in single.items()}
     rest = (tenth(server) - sum(tenth(values) for values in single.values())) / 1000
     return {
@@ -330,6 +340,21 @@ def document(whole: dict[str, list[float]], single: dict[str, list[float]]) -> d
         "lines": lines,
         "keys": keys,
     }
+
+
+def more(one: list[float], other: list[float]) -> dict[str, float]:
+    """By how much one takes longer than the other."""
+    blocks = zip(blocks_of(one), blocks_of(other), strict=True)
+    differences = [tenth(these) - tenth(those) for these, those in blocks]
+    return figure(tenth(one) - tenth(other), differences)
+
+
+async def keys_alone(model: Path, bodies: list[bytes], rounds: int) -> dict:
+    """What asking for an API key costs, and nothing else; of the compiled form too."""
+    arriving = Arriving(Parts(model, bodies))
+    await arriving.sample()
+    found = [await arriving.sample() for _ in range(rounds)]
+    return more([one[ASKING] for one in found], [one[ARRIVING] for one in found])
 
 
 def tenth(values: list[float]) -> float:
@@ -382,11 +407,15 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--keys", action="store_true", help="only what API keys cost")
     parser.add_argument("--json", action="store_true", help="print the document")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/budget.json")
     asked = parser.parse_args()
     model = cached("S")
     bodies = [JSON.body(row).data for row in model.rows[: TOGETHER + BATCHES]]
+    if asked.keys:
+        print(json.dumps(uvloop.run(keys_alone(model.path, bodies, asked.rounds))))
+        return
     found = uvloop.run(measure(model.path, bodies, asked.rounds))
     if asked.save:
         RESULTS.mkdir(exist_ok=True)
