@@ -123,6 +123,9 @@ def run(settings: ControlSettings) -> None:
         reconciler.tick()  # before anybody is told that we are ready: the server reads it
         reconciler.start()
         stack.callback(reconciler.close)
+        healer = factory.deploying.healer()
+        healer.start()
+        stack.callback(healer.close)
         app = create_app(factory, watch, hosts=(settings.host, *settings.hosts), access=access)
         install(app, factory, watch, access)
         watch.start()

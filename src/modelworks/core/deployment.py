@@ -98,9 +98,11 @@ class Revision:
     def digest(self) -> str:
         """Of all that makes it what it is: equal digests run the same.
 
-        16 hex digits of a SHA-256 over canonical JSON. Paths of this machine are no part of it.
+        16 hex digits of a SHA-256 over canonical JSON. Paths of this machine are no part of it, nor
+        is what the version was called: `fraud@champion` and `fraud:1.4.0` may be the same.
         """
-        said = {key: value for key, value in self.spec.items() if key not in SCALING}
+        skipped = {*SCALING, "model"}
+        said = {key: value for key, value in self.spec.items() if key not in skipped}
         model = codec.encode(self.model)
         for key in ("path", "interpreter"):
             del model[key]
