@@ -5,7 +5,7 @@ from pathlib import Path
 
 from certificates import Authority
 from modelworks.core.deployment import Revision
-from modelworks.core.local import MARK, Layout
+from modelworks.core.local_folder import MARK, Layout
 from modelworks.core.processes import marked
 from modelworks.ext.targets.local import LocalTarget
 from modelworks.testing.target_life import TargetCase

@@ -16,7 +16,7 @@ import pytest
 from local_place import place
 from modelworks.core.deployment import Phase
 from modelworks.core.errors import ConflictError, InvalidError
-from modelworks.core.local import Layout, replicas_of
+from modelworks.core.local_folder import Layout, replicas_of
 from modelworks.core.processes import began
 from modelworks.core.served import ServedModel
 from modelworks.testing import onnx_models
@@ -86,6 +86,18 @@ def test_a_supervisor_that_is_killed_is_missed_by_no_caller(life):
         traffic.until(3.0)
     assert not traffic.failures, traffic.failures[:5]
     assert not set(before.values()) & set(pids(life).values())
+
+
+def test_a_supervisor_that_hangs_is_replaced_by_the_next_apply(life):
+    life.settle(life.goal(1, 1))
+    before, layout = pids(life), Layout(life.case.folder / life.name)
+    hanging = layout.supervisor()
+    os.kill(hanging, signal.SIGSTOP)
+    life.opened.apply(life.goal(1, 1, replicas=2))
+    assert not began(hanging)
+    assert layout.supervisor() != hanging
+    assert life.settle(life.goal(1, 1, replicas=2)).ready(1) == 2
+    assert before.items() <= pids(life).items()
 
 
 def test_a_replica_that_is_killed_comes_back_and_says_why(life):

@@ -15,7 +15,8 @@ from modelworks.apps.health import ready_unix
 from modelworks.apps.last_words import last_words
 from modelworks.apps.replica_rules import Known, wait_s
 from modelworks.core.deployment import Phase, Replica
-from modelworks.core.local import MARK, Layout, LocalShare, Mark
+from modelworks.core.local import LocalShare
+from modelworks.core.local_folder import MARK, Layout, Mark
 from modelworks.core.processes import began, descendants, private_bytes
 
 _STARTING_PERIOD_S: Final = 0.2

@@ -15,16 +15,14 @@ from typing import Final
 from modelworks.apps.replica import ReplicaProcess
 from modelworks.apps.replica_rules import decide
 from modelworks.core.errors import ConflictError, InvalidError, ModelworksError, UnavailableError
-from modelworks.core.local import (
+from modelworks.core.local import LocalShare, LocalStatus, LocalWanted
+from modelworks.core.local_folder import (
+    BEAT_S,
     Layout,
-    LocalShare,
-    LocalStatus,
-    LocalWanted,
     read_status,
     read_wanted,
     replace_text,
     replicas_of,
-    status_text,
 )
 from modelworks.core.lock import locked
 from modelworks.edge.listener import bind
@@ -53,6 +51,7 @@ class Replicas:
         self._ports = _Ports()
         self._next_ports = self._next_weigh = 0.0
         self._written = ""
+        self._beat = 0.0
         self._problem = ""
         self._replicas: list[ReplicaProcess] = []
 
@@ -81,7 +80,7 @@ class Replicas:
                 replica.weigh()
                 replica.trim()
             self._forget()
-        self._tell()
+        self._tell(now)
 
     def _change(self, now: float, shares: tuple[LocalShare, ...]) -> None:
         name = self._layout.folder.name
@@ -159,7 +158,7 @@ class Replicas:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
 
-    def _tell(self) -> None:
+    def _tell(self, now: float) -> None:
         status = LocalStatus(
             applied=self._wanted.digest if self._wanted is not None else "",
             replicas=tuple(one.seen for one in sorted(self._replicas, key=lambda one: one.name)),
@@ -167,12 +166,16 @@ class Replicas:
             problem=self._ports.problem or self._problem,
             port_taken=bool(self._ports.problem),
         )
-        text = status_text(status)
+        text = status.text()
         if text != self._written:
             with contextlib.suppress(FileNotFoundError):  # the folder is being removed
                 if self._layout.folder.exists():
                     replace_text(self._layout.status, text)
-            self._written = text
+            self._written, self._beat = text, now
+        elif now >= self._beat + BEAT_S:
+            self._beat = now
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(self._layout.status)
 
 
 class _Ports:

@@ -17,15 +17,8 @@ from modelworks.apps.replica_rules import Known, decide, wait_s
 from modelworks.apps.replicas import main
 from modelworks.core.deployment import Phase
 from modelworks.core.errors import InvalidError, UnavailableError
-from modelworks.core.local import (
-    Layout,
-    LocalShare,
-    LocalWanted,
-    Mark,
-    Probes,
-    read_status,
-    read_wanted,
-)
+from modelworks.core.local import LocalShare, LocalWanted, Probes
+from modelworks.core.local_folder import Layout, Mark, beating, read_status, read_wanted
 from modelworks.core.lock import locked
 from modelworks.core.processes import began, descendants, parent
 from modelworks.core.served import ServedModel
@@ -220,6 +213,15 @@ def test_what_was_edited_is_not_obeyed(tmp_path):
     with pytest.raises(InvalidError, match="is gone"):
         read_wanted(path)
     assert read_status(path) is None
+
+
+def test_a_status_that_nobody_touched_for_long_is_no_sign_of_life(tmp_path):
+    path = tmp_path / "status.json"
+    assert not beating(path)
+    path.touch()
+    assert beating(path)
+    os.utime(path, (1, 1))
+    assert not beating(path)
 
 
 def test_a_mark_is_read_as_it_was_written():

@@ -14,9 +14,10 @@ from typing import Final
 
 from modelworks.core.deployment import Observed, Phase, Rendered, Replica, Share, Wanted
 from modelworks.core.errors import ConflictError, InvalidError, UnavailableError
-from modelworks.core.local import (
+from modelworks.core.local import LocalStatus
+from modelworks.core.local_folder import (
     Layout,
-    LocalStatus,
+    beating,
     read_status,
     read_wanted,
     replace_text,
@@ -30,6 +31,7 @@ from modelworks.protocol.manifest.server import secret_files, secret_variables
 
 _TAKEN_S: Final = 20.0  # until a supervisor has read what it is told
 _GRACE_S: Final = 10.0  # after the longest drain, before everything is killed
+_PATIENT_S: Final = 6.0  # with one that does not obey
 _PORT_S: Final = 1.5  # the supervisor looks again meanwhile whether it is free
 _AGAIN_S: Final = 1.0
 _LOOK_S: Final = 0.05
@@ -92,6 +94,8 @@ class OpenLocal:
         if layout.supervisor() is None:
             changed.append("the supervisor does not run: its replicas are not looked after")
             replicas = tuple(_unwatched(layout, replicas))
+        elif layout.status.exists() and not beating(layout.status):
+            changed.append("the supervisor hangs: its replicas are not looked after")
         if wanted is not None:
             changed += [
                 f"the served list of revision {share.revision} is gone"
@@ -184,20 +188,26 @@ def _keep(path: Path, text: str) -> None:
 
 
 def _supervised(layout: Layout, digest: str) -> LocalStatus:
-    """Have a supervisor, and wait until it obeys.
+    """Have a supervisor, and wait until it obeys; one that does not is replaced.
 
     Raises:
         UnavailableError: it cannot be started, or does not answer.
     """
     end = time.monotonic() + _TAKEN_S
+    patient = time.monotonic() + _PATIENT_S
     started = 0.0
     while True:
         if layout.supervisor() is None and time.monotonic() > started + _TAKEN_S / 4:
             _start(layout)
             started = time.monotonic()
-        status = read_status(layout.status)
-        if layout.supervisor() is not None and status is not None and status.applied == digest:
+        pid, status = layout.supervisor(), read_status(layout.status)
+        obeys = status is not None and status.applied == digest and beating(layout.status)
+        if pid is not None and status is not None and obeys:
             return status
+        if pid and time.monotonic() > patient:
+            # It hangs, or is of another version of Modelworks; its replicas go on without it.
+            _signal([pid], signal.SIGKILL)
+            patient = end
         if time.monotonic() > end:
             raise UnavailableError(
                 f"the supervisor of {layout.folder.name} does not answer: see {layout.log}"

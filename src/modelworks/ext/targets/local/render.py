@@ -6,7 +6,8 @@ from typing import Final
 
 from modelworks.core import codec
 from modelworks.core.deployment import Rendered, Revision, Share, Wanted
-from modelworks.core.local import Layout, LocalShare, LocalWanted, Probes
+from modelworks.core.local import LocalShare, LocalWanted, Probes
+from modelworks.core.local_folder import Layout
 from modelworks.core.served import ServedList
 from modelworks.protocol.manifest.deployment import DeploymentSpec, Expose, SecretSource
 from modelworks.protocol.manifest.server import (
