@@ -283,7 +283,7 @@ def test_no_cluster_is_known_at_all(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     opened = KubernetesTarget().open({}, None)
     assert opened.render(wanted(spec_of("kubernetes", {})))
-    with pytest.raises(InvalidError, match="no way to a cluster"):
+    with pytest.raises(UnavailableError, match="no way to a cluster"):
         opened.observe("fraud")
 
 

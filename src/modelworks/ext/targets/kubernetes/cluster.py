@@ -103,6 +103,12 @@ class Cluster:
         status, body = self._ask("GET", f"{self._path(POD, pod)}/log", query)
         return body.decode(errors="replace") if status == 200 else ""
 
+    def close(self) -> None:
+        """Give the connections back. Twice is quiet."""
+        if self._client is not None:
+            self._client.rest_client.close()
+            self._client = None
+
     def _path(self, kind: Kind, name: str) -> str:
         return kind.path(self._settings.namespace, name)
 
@@ -185,10 +191,15 @@ class Cluster:
                     client_configuration=found
                 )
         except (config.ConfigException, OSError, *_UNREADABLE) as error:
+            words = f"no way to a cluster: {one_line(str(error)).removesuffix('.')}"
+            if not said.kubeconfig and not said.context:  # of another machine it may be known
+                raise UnavailableError(
+                    f"{words}; target.settings.kubeconfig names the file that leads to one"
+                ) from None
             name = "context" if said.context else "kubeconfig"
             raise InvalidError(
-                f"target.settings.{name}: no way to a cluster: {one_line(str(error))}; "
-                "`kubectl config get-contexts` shows what there is",
+                f"target.settings.{name}: {words}; `kubectl config get-contexts` shows what there "
+                "is",
                 field=f"target.settings.{name}",
             ) from None
         found.retries = False  # whoever asked tries again, with a back-off

@@ -77,6 +77,10 @@ class OpenKubernetes:
         """Take it away."""
         self._routes.delete(name)
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._cluster.close()
+
     def _event(self, pod: str) -> str:
         """The last warning about a pod."""
         about = f"involvedObject.kind=Pod,involvedObject.name={pod},type=Warning"
