@@ -67,6 +67,10 @@ class OpenCompose:
                 if old.name not in map(str, counts):
                     shutil.rmtree(old, ignore_errors=True)
 
+    def take_image(self, archive: Path, name: str) -> str:
+        """See `TakesImages`."""
+        return self._engine.take(archive, name)
+
     def observe(self, name: str) -> Observed | None:
         """See `OpenTarget.observe`."""
         return Fleet(self._engine, name).observed(self._kept)

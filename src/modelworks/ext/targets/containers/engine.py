@@ -162,6 +162,23 @@ class Engine:
                     return
         self._pull(image)
 
+    def take(self, archive: Path, name: str) -> str:
+        """Have an image of this machine; what the engine calls it: see `TakesImages`.
+
+        Raises:
+            UnavailableError: the engine does not answer, or has no room.
+        """
+        with asked(f"the image {name}"):
+            try:
+                return str(self.api.inspect_image(name)["Id"])
+            except NotFound:
+                pass
+            with archive.open("rb") as file:
+                for line in self.api.load_image(file):
+                    if "error" in line:
+                        raise UnavailableError(f"{name} was not taken: {line['error']}")
+            return str(self.api.inspect_image(name)["Id"])
+
     def _pull(self, image: str) -> None:
         end = time.monotonic() + _PULL_S
         try:
@@ -218,6 +235,12 @@ def _told(
         return InvalidError(
             f"{what}: somebody else has the port: {said}. Say another in access.port",
             field="access.port",
+        )
+    if "tcp_migrate_req" in said:
+        return InvalidError(
+            f"{what}: the kernel of this engine is older than Linux 5.14, and has no "
+            "net.ipv4.tcp_migrate_req: say target.settings.network: host",
+            field="target.settings.network",
         )
     if "is greater than the number of CPUs" in said or "Range of CPUs" in said:
         return InvalidError(f"{what}: {said}", field="resources.cpu_limit")

@@ -1,6 +1,7 @@
 """Deployments on one engine."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from modelworks.core.deployment import Observed, Rendered, Share, Wanted
@@ -48,6 +49,10 @@ class OpenDocker:
             {share.revision.number for share in wanted.shares},
             {container.address.name for _, container in made},
         )
+
+    def take_image(self, archive: Path, name: str) -> str:
+        """See `TakesImages`."""
+        return self._engine.take(archive, name)
 
     def observe(self, name: str) -> Observed | None:
         """See `OpenTarget.observe`."""
