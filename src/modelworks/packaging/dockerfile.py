@@ -102,7 +102,7 @@ def text(base: str, said: Change) -> str:
 FROM {base} AS libraries
 COPY {_LOCK} /build/
 COPY {_WHEELS} /build/{_WHEELS}
-RUN python3 -m pip install --no-cache-dir --no-compile --root-user-action=ignore \\
+RUN python3 -m pip install --no-cache-dir --root-user-action=ignore \\
         --no-index --find-links /build/{_WHEELS} --require-hashes \\
         --target {bundle.SITE} -r /build/{_LOCK} \\
     && rm -rf {bundle.SITE}/bin

@@ -5,15 +5,16 @@ materials. The program is the model server, as a user without a name or a right,
 never writes to.
 """
 
+import sys
 import zlib
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
 from modelworks.core.errors import InvalidError
 from modelworks.core.served import ServedModel
-from modelworks.packaging import bundle, sbom
+from modelworks.packaging import bundle, bytecode, sbom
 from modelworks.packaging.oci import Change, Entry, Image, Layer, Layout, extend
 from modelworks.packaging.oci.descriptor import canonical
 from modelworks.packaging.wheels import Wheel, unpacked
@@ -51,6 +52,7 @@ def build(
     models: Sequence[ServedModel],
     wheels: Sequence[Wheel],
     about: About,
+    python: tuple[int, int] | None = None,
 ) -> Image:
     """Write an image into `layout`, which holds `base`; the same inputs make the same image.
 
@@ -60,6 +62,7 @@ def build(
         models: at least one; paths are those of this machine.
         wheels: ours and all that it needs.
         about: what it says of itself.
+        python: of the base; where it is ours, modules are compiled beforehand.
 
     Raises:
         InvalidError: no models, no wheel of ours, or what no image can hold.
@@ -69,7 +72,7 @@ def build(
     bundle.check(models)
     if not any(wheel.normalized == _OWN for wheel in wheels):
         raise InvalidError("no wheel of modelworks is among the wheels", field="wheels")
-    layers = [libraries(layout, wheels), *(_model(layout, model) for model in models)]
+    layers = [libraries(layout, wheels, python), *(_model(layout, model) for model in models)]
     told = [
         bundle.list_entry(models),
         Entry(str(bundle.BILL), data=bill(models, wheels, about)),
@@ -83,10 +86,27 @@ def bill(models: Sequence[ServedModel], wheels: Sequence[Wheel], about: About) -
     return canonical(sbom.bill(about.name, bundle.parts(models), wheels, about.time, about.base))
 
 
-def libraries(layout: Layout, wheels: Sequence[Wheel]) -> Layer:
+def libraries(
+    layout: Layout, wheels: Sequence[Wheel], python: tuple[int, int] | None = None
+) -> Layer:
     """The layer of these wheels; made once a layout."""
-    key = " ".join((FORM, str(bundle.SITE), *(wheel.digest for wheel in wheels)))
-    return layout.layer_once(key, lambda: unpacked(wheels, str(bundle.SITE)))
+    site = str(bundle.SITE)
+    key = " ".join((FORM, site, made_with(python), *(wheel.digest for wheel in wheels)))
+
+    @contextmanager
+    def entries() -> Iterator[list[Entry]]:
+        with ExitStack() as stack:
+            every = stack.enter_context(unpacked(wheels, site))
+            if made_with(python):
+                every = every + stack.enter_context(bytecode.compiled(wheels, site))
+            yield every
+
+    return layout.layer_once(key, entries)
+
+
+def made_with(python: tuple[int, int] | None) -> str:
+    """The Python that compiles for that one; empty = nothing is compiled."""
+    return sys.version if bytecode.fits(python) else ""
 
 
 def _model(layout: Layout, model: ServedModel) -> Layer:

@@ -18,7 +18,7 @@ from modelworks.core.digest import of_bytes
 from modelworks.core.errors import ModelworksError, NotFoundError, UnavailableError
 from modelworks.core.served import ServedModel
 from modelworks.packaging import base, bundle, wheelhouse
-from modelworks.packaging.image import FORM, About, build
+from modelworks.packaging.image import FORM, About, build, made_with
 from modelworks.packaging.oci import Image, Layout, Platform, read_image
 from modelworks.packaging.oci.descriptor import canonical
 from modelworks.packaging.oci.temporary import clear
@@ -99,11 +99,11 @@ class Images:
             found = look(layout, below)
             wheels = self._gathered(order, found, below.platform.architecture, say)
             about = _about(order, below, found.packages)
-            key = _key(order.models, below, wheels, about)
+            key = _key(order.models, below, wheels, about, made_with(found.python))
             if (known := _known(layout, key)) is not None:
                 return Made(layout, known, _own(known, below), known=True)
             say("writing the layers")
-            image = build(layout, below, order.models, wheels, about)
+            image = build(layout, below, order.models, wheels, about, found.python)
             layout.name(image.descriptor, key, image.platform)
             return Made(layout, image, _own(image, below), known=False)
 
@@ -193,11 +193,16 @@ def _about(order: Order, below: Image, packages: tuple[Package, ...]) -> About:
 
 
 def _key(
-    models: tuple[ServedModel, ...], below: Image, wheels: tuple[Wheel, ...], about: About
+    models: tuple[ServedModel, ...],
+    below: Image,
+    wheels: tuple[Wheel, ...],
+    about: About,
+    compiler: str,
 ) -> str:
     """Says all that an image depends on."""
     whole = {
         "form": FORM,
+        "compiler": compiler,
         "list": of_bytes(bundle.list_entry(models).data or b""),
         "base": below.descriptor.digest,
         "wheels": [wheel.digest for wheel in wheels],
