@@ -111,7 +111,9 @@ def specs(draw, settings=None):
 
 def wanted(spec, *, name="fraud", number=1, replicas=None, labels=None, description=""):
     """One revision with this spec."""
-    model = ServedModel("fraud", "1.0.0", "/srv/fraud/model.onnx", "sha256:" + "0" * 64)
+    model = ServedModel(
+        "fraud" + "-of-cards" * 8, "1.0.0", "/srv/fraud/model.onnx", "sha256:" + "0" * 64
+    )
     revision = Revision(name, number, spec, model, IMAGE)
     return Wanted(
         name,

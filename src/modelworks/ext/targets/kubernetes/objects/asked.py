@@ -53,7 +53,7 @@ class Asked:
     def labels(self) -> dict[str, str]:
         """Of every object: the field's own names, the manifest's, then those we select by."""
         common = {
-            "app.kubernetes.io/name": self.revision.model.name,
+            "app.kubernetes.io/name": self.name,  # a model's may be too long for a label
             "app.kubernetes.io/instance": self.name,
             "app.kubernetes.io/component": "model-server",
             _MANAGED: "modelworks",
