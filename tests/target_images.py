@@ -151,6 +151,15 @@ def case_on(
     )
 
 
+def handing_on(engine: Engine) -> Engine:
+    """An engine in whose network connections are handed on that wait for a listener that ends.
+
+    What the target sets in a network of its own; of a machine's it is the owner's to set.
+    """
+    engine.run(["sysctl", "-q", "-w", "net.ipv4.tcp_migrate_req=1"])
+    return engine
+
+
 def join(engine: Engine) -> None:
     """This thread into the engine's network, where it stays."""
     if engine.namespace:

@@ -1,25 +1,19 @@
-"""The target `docker` on real engines: with a bridge, and in the machine's own network."""
+"""The target `docker` on a real engine: with a published port, and in the engine's own network."""
 
 import pytest
 
 from containers import docker_engine
 from modelworks.ext.targets.docker import DockerTarget
 from modelworks.testing.targets import TargetContract
-from target_images import case_on
+from target_images import case_on, handing_on
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def bridged():
+def engine():
     with docker_engine(bridge=True) as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def hosted():
-    with docker_engine(bridge=False) as engine:
-        yield engine
+        yield handing_on(engine)
 
 
 def less_memory(engine):
@@ -33,14 +27,14 @@ def less_memory(engine):
 class TestBridge(TargetContract):
     @pytest.fixture(scope="class")
     @classmethod
-    def case(cls, bridged, tmp_path_factory):
+    def case(cls, engine, tmp_path_factory):
         folder = tmp_path_factory.mktemp("docker")
-        return case_on(bridged, DockerTarget, folder, {}, less_memory(bridged))
+        return case_on(engine, DockerTarget, folder, {}, less_memory(engine))
 
 
 class TestHost(TargetContract):
     @pytest.fixture(scope="class")
     @classmethod
-    def case(cls, hosted, tmp_path_factory):
+    def case(cls, engine, tmp_path_factory):
         folder = tmp_path_factory.mktemp("docker")
-        return case_on(hosted, DockerTarget, folder, {"network": "host"}, less_memory(hosted))
+        return case_on(engine, DockerTarget, folder, {"network": "host"}, less_memory(engine))

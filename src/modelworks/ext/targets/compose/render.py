@@ -13,6 +13,7 @@ from modelworks.ext.targets.containers.container import (
     IDLE,
     LOG,
     PIDS,
+    SYSCTLS,
     TMPFS,
     USER,
     Container,
@@ -23,6 +24,7 @@ from modelworks.ext.targets.containers.container import (
 FILE: Final = "compose.yaml"
 SECRETS: Final = "secrets"
 """Folder beside the file: one below it for each revision."""
+_PULLS: Final = {"missing": "if_not_present"}  # the one name that both versions know
 
 
 def project(deployment: str) -> str:
@@ -102,7 +104,7 @@ def _replica(container: Container, mode: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         **_hardened(mode),
         "image": container.image,
-        "pull_policy": container.pull,
+        "pull_policy": _PULLS.get(container.pull, container.pull),
         "environment": dict(container.environment),
         "labels": dict(container.labels),
         "stop_signal": "SIGTERM",
@@ -135,12 +137,13 @@ def _network(wanted: Wanted, container: Container) -> dict[str, Any]:
     return {
         **_hardened("bridge"),
         "image": container.image,
-        "pull_policy": "missing",
+        "pull_policy": _PULLS["missing"],
         "entrypoint": list(IDLE),
         "labels": {**wanted.labels, **common_labels(wanted), names.NETWORK: address.name},
         "ports": [f"{listens}{address.port}:{address.port}"],
         "mem_limit": 64 << 20,
         "memswap_limit": 64 << 20,
+        "sysctls": dict(SYSCTLS),
         "healthcheck": {"disable": True},
     }
 

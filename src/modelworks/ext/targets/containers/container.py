@@ -36,6 +36,11 @@ IDLE: Final = (
 """The program of a container that only holds a network: it waits for its end."""
 KILLED_AFTER_S: Final = 5
 """More than a drain takes: who has not ended by itself then is killed."""
+SYSCTLS: Final[Mapping[str, str]] = {"net.ipv4.tcp_migrate_req": "1"}
+"""Of a network that replicas share: when one ends, connections that wait for it go to another.
+
+The server lets nobody wait when it ends, but some kernels let it do so with privileges only.
+"""
 _PERIOD_US: Final = 100_000  # the kernel's usual one, of CPU quotas
 _TOLD: Final = (
     "import os, pathlib, sys\n"

@@ -26,6 +26,18 @@ _WAIT_S: Final = 30
 _PULL_S: Final = 900
 _WORDS: Final = 300
 _HERE: Final = "127.0.0.1"
+_TAKEN: Final = ". Somebody else has the port: say another in access.port"
+_KNOWN: Final = (
+    ("port is already allocated", "access.port", _TAKEN),
+    ("address already in use", "access.port", _TAKEN),
+    ("CPUs", "resources.cpu_limit", ""),
+    (
+        "tcp_migrate_req",
+        "target.settings.network",
+        ". The engine's kernel is older than Linux 5.14: say target.settings.network: host",
+    ),
+)
+"""Words of the engine, the field that they are about, and the cure."""
 
 
 def known(settings: Mapping[str, str], names_of: Mapping[str, str]) -> None:
@@ -231,19 +243,9 @@ def _told(
 ) -> NotFoundError | ConflictError | InvalidError | UnavailableError:
     said = str(error.explanation or error).strip().replace("\n", " ")
     status = error.status_code or 500
-    if any(words in said for words in ("port is already allocated", "address already in use")):
-        return InvalidError(
-            f"{what}: somebody else has the port: {said}. Say another in access.port",
-            field="access.port",
-        )
-    if "tcp_migrate_req" in said:
-        return InvalidError(
-            f"{what}: the kernel of this engine is older than Linux 5.14, and has no "
-            "net.ipv4.tcp_migrate_req: say target.settings.network: host",
-            field="target.settings.network",
-        )
-    if "is greater than the number of CPUs" in said or "Range of CPUs" in said:
-        return InvalidError(f"{what}: {said}", field="resources.cpu_limit")
+    for words, field, cure in _KNOWN:
+        if words in said:
+            return InvalidError(f"{what}: {said}{cure}", field=field)
     if status == 404:
         return NotFoundError(f"{what}: {said}")
     if status == 409:

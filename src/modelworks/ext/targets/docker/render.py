@@ -10,6 +10,7 @@ from modelworks.ext.targets.containers.container import (
     IDLE,
     LOG,
     PIDS,
+    SYSCTLS,
     TMPFS,
     USER,
     Container,
@@ -53,6 +54,7 @@ def network(wanted: Wanted, container: Container) -> dict[str, Any]:
     address = container.address
     port = f"{address.port}/tcp"
     body = _hardened({"Memory": 64 << 20, "MemorySwap": 64 << 20}, "bridge")
+    body["HostConfig"]["Sysctls"] = dict(SYSCTLS)
     # An empty HostIp is every address of both kinds, where the machine has both.
     binding = {"HostIp": "" if address.public else address.listens, "HostPort": str(address.port)}
     body["HostConfig"]["PortBindings"] = {port: [binding]}

@@ -21,6 +21,8 @@ from modelworks.protocol.manifest.deployment import DeploymentSpec, Spread
 HOST: Final = "host"
 APPLIED: Final = "modelworks.applied"
 """JSON of the service as it was applied, on the service: what was changed since then shows."""
+_OTHERWISE: Final = ("Networks", "Privileges")
+"""Shown by Swarm otherwise than asked for: by ids, or not at all by older engines."""
 _SPREAD: Final = "modelworks.spread"
 _TMPFS_BYTES: Final = 64 << 20
 _NANO: Final = 10**9
@@ -122,6 +124,8 @@ def differences(asked: Any, seen: Any, where: str = "") -> Iterator[str]:
     """
     if isinstance(asked, Mapping):
         for key, value in asked.items():
+            if key in _OTHERWISE:
+                continue
             inner = seen.get(key) if isinstance(seen, Mapping) else None
             yield from differences(value, inner, f"{where}.{key}".lstrip("."))
     elif isinstance(asked, list) and isinstance(seen, list) and len(asked) == len(seen):
