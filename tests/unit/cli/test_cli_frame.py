@@ -92,14 +92,16 @@ def test_help_lists_every_command_and_every_exit_code(type_):
 
 
 def _commands() -> list[tuple[str, ...]]:
-    return [
-        (name,) for name in frame.COMMANDS if name not in {"alias", "environments", "manifest"}
-    ] + [
+    groups = {"alias", "environments", "keys", "manifest"}
+    return [(name,) for name in frame.COMMANDS if name not in groups] + [
         ("alias", "set"),
         ("alias", "remove"),
         ("environments", "list"),
         ("environments", "make"),
         ("environments", "remove"),
+        ("keys", "add"),
+        ("keys", "list"),
+        ("keys", "revoke"),
         ("manifest", "lint"),
         ("manifest", "schema"),
     ]

@@ -96,6 +96,8 @@ def test_statistics():
 STATUSES = {
     errors.InvalidError: 400,
     errors.RefusedError: 400,
+    errors.UnauthenticatedError: 401,
+    errors.ForbiddenError: 403,
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
     errors.UnsupportedError: 501,
@@ -125,7 +127,10 @@ def test_statuses(kind):
     assert status == status_of(error) == STATUSES[kind]
     assert json.loads(body)["error"] == error.message
     assert "field" not in json.loads(body)
-    assert bool(headers) == (status == 503)
+    assert [name for name, _ in headers] == {
+        401: [b"WWW-Authenticate"],
+        503: [b"Retry-After"],
+    }.get(status, [])
 
 
 def test_what_an_answer_tells():
