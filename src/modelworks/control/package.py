@@ -77,36 +77,6 @@ class Packaged:
     artifact: str = ""
 
 
-def image_for(  # noqa: PLR0913 - a version, where it goes, what it stands on
-    home: Home,
-    version: ModelVersion,
-    model: ServedModel,
-    repository: str,
-    base: str,
-    *,
-    say: Progress,
-    wheels: Path | None = None,
-    login: Path | None = None,
-) -> str:
-    """The image of a version in a registry, by its digest; the same inputs are not made again.
-
-    Args:
-        home: whose images.
-        version: of the registry of models.
-        model: the same, laid out on this machine.
-        repository: `registry.example.com/models/fraud`; its tag is the version where none is said.
-        base: see `Packaging`.
-        say: told each step.
-        wheels: see `Packaging`.
-        login: the same.
-
-    Raises:
-        ModelworksError: as `package`.
-    """
-    asked = Packaging(base=base, push=repository, wheels=wheels, login=login)
-    return package(home, version, model, asked, say).image
-
-
 def archive_for(
     home: Home, version: ModelVersion, model: ServedModel, asked: Packaging, say: Progress
 ) -> tuple[Path, str]:

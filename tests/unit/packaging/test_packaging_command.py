@@ -10,13 +10,13 @@ from fake_registry import Kept, registry
 from wheel_maker import simple
 
 from modelworks.cli.main import main
-from modelworks.control.package import SLIM, Packaging, image_for, package
+from modelworks.control.package import SLIM, Packaging, archive_for
 from modelworks.control.service import Factory
-from modelworks.core.errors import InvalidError
 from modelworks.core.model import Lineage
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.packaging import wheelhouse
+from modelworks.packaging.base import bring
 from modelworks.packaging.oci import Layout, read_image, verify
 from modelworks.packaging.system import System
 from modelworks.registry.publish import Publication
@@ -135,20 +135,23 @@ def test_a_full_disk_is_said(filled, given, tmp_path, capsys, monkeypatch):
     assert found["error"].startswith(f"{tmp_path / 'a.tar'}: No space left on device")
 
 
-def test_deployments_get_an_image_by_its_digest(filled, given, tmp_path):
+def test_what_is_pushed_is_known_by_its_digest_and_made_once(filled, given, tmp_path):
     said = []
     with Factory(filled) as factory, registry(Kept()) as host:
-        version = factory.show("fraud")
-        model = factory.resolve(["fraud"]).models[0]
-        where = f"{host}/models/fraud"
-        more = {"say": said.append, "wheels": tmp_path / "wheels"}
-        first = image_for(filled, version, model, where, str(tmp_path / "base"), **more)
-        count = len([one for one in said if "layers" in one])
-        assert image_for(filled, version, model, where, str(tmp_path / "base"), **more) == first
-        assert len([one for one in said if "layers" in one]) == count == 1
-        asked = Packaging(artifact=f"{host}/artifacts/fraud:1")
-        apart = package(filled, version, model, asked, said.append)
-        assert apart.artifact.startswith(f"{host}/artifacts/fraud@sha256:")
-        with pytest.raises(InvalidError, match="leave @"):
-            image_for(filled, version, model, first, str(tmp_path / "base"), **more)
-    assert re.fullmatch(rf"{re.escape(where)}@sha256:[0-9a-f]{{64}}", first)
+        asked = Packaging(given[1], push=f"{host}/models/fraud", wheels=tmp_path / "wheels")
+        first = factory.package("fraud", asked, said.append)
+        assert first.image == f"{host}/models/fraud@{first.digest}"
+        assert factory.package("fraud", asked, said.append).image == first.image
+        assert len([one for one in said if "layers" in one]) == 1
+        apart = factory.package("fraud", Packaging(artifact=f"{host}/artifacts/fraud:1"))
+        assert re.fullmatch(rf"{host}/artifacts/fraud@sha256:[0-9a-f]{{64}}", apart.artifact)
+
+
+def test_an_engine_gets_a_file_whose_name_says_its_content(filled, given, tmp_path):
+    asked = Packaging(given[1], wheels=tmp_path / "wheels")
+    with Factory(filled) as factory:
+        version, model = factory.show("fraud"), factory.resolve(["fraud"]).models[0]
+    path, name = archive_for(filled, version, model, asked, lambda _: None)
+    assert archive_for(filled, version, model, asked, lambda _: None) == (path, name)
+    image = bring(str(path), Layout.create(tmp_path / "there"))
+    assert name == f"modelworks/fraud:1.0.0-{image.descriptor.hex[:12]}"

@@ -148,3 +148,10 @@ def test_only_this_machine_is_asked_without_tls():
     assert parse("[::1]:5000/a").here
     assert not parse("localhost.example.com/a").here
     assert not parse("r.example.com:5000/a").here
+
+
+def test_one_registry_has_another_server_than_its_name():
+    hub = parse("docker.io/library/python:3.11")
+    assert (hub.server, hub.login) == ("registry-1.docker.io", "https://index.docker.io/v1/")
+    other = parse("registry.example.com/fraud:1")
+    assert (other.server, other.login) == (other.host, other.host)

@@ -15,6 +15,9 @@ _FORM: Final = re.compile(
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _LONGEST: Final = 255
+_HUB: Final = "docker.io"
+_HUB_SERVER: Final = "registry-1.docker.io"
+_HUB_LOGIN: Final = "https://index.docker.io/v1/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,16 @@ class Reference:
     def target(self) -> str:
         """What the registry is asked for."""
         return self.digest or self.tag or "latest"
+
+    @property
+    def server(self) -> str:
+        """Who is asked: one registry is known by another name than its server's."""
+        return _HUB_SERVER if self.host == _HUB else self.host
+
+    @property
+    def login(self) -> str:
+        """What `docker login` files the password under."""
+        return _HUB_LOGIN if self.host == _HUB else self.host
 
     @property
     def here(self) -> bool:

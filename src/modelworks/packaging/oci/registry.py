@@ -58,7 +58,7 @@ class Registry:
         scheme = "http" if reference.here else "https"
         self._reference = reference
         self._names = names
-        self._root = f"{scheme}://{reference.host}"
+        self._root = f"{scheme}://{reference.server}"
         self._base = f"{self._root}/v2/{reference.repository}"
         certificates = str(authorities) if authorities else None
         self._pool = urllib3.PoolManager(ca_certs=certificates, timeout=_TIMEOUT, retries=_RETRIES)
@@ -111,7 +111,7 @@ class Registry:
         begun = self._ask("POST", f"{self._base}/blobs/uploads/", "push")
         self._expect(begun, 202)
         place = urljoin(f"{self._root}/", begun.headers.get("Location", ""))
-        if urlsplit(place).netloc != self._reference.host and self._authorization:
+        if urlsplit(place).netloc != self._reference.server and self._authorization:
             raise InvalidError(
                 f"{self._reference.host} sends uploads to {urlsplit(place).netloc}: "
                 "a password goes nowhere else"
@@ -189,7 +189,7 @@ class Registry:
         self, method: str, url: str, headers: dict[str, str] | None, body: Any, *, stream: bool
     ) -> urllib3.BaseHTTPResponse:
         sent = dict(headers or {})
-        if self._authorization and urlsplit(url).netloc == self._reference.host:
+        if self._authorization and urlsplit(url).netloc == self._reference.server:
             sent["Authorization"] = self._authorization
         try:
             return self._pool.request(
@@ -202,7 +202,7 @@ class Registry:
     def _introduce(self, challenge: str, may: str) -> str:
         """The header that answers a challenge (RFC 7235; distribution's token scheme)."""
         scheme, _, rest = challenge.partition(" ")
-        name = _name_for(self._reference.host, self._names)
+        name = _name_for(self._reference.login, self._names)
         basic = f"Basic {name}" if name else ""
         if scheme.lower() == "basic" and basic:
             return basic
