@@ -32,6 +32,7 @@ class Cluster:
         self.answers = []
         self.dies_after = None
         self.writes = []
+        self.asked = set()
         self.page = 500
         self.ready = True
         self.lock = threading.RLock()
@@ -181,6 +182,15 @@ def _status(code, reason, message, name=""):
     }
 
 
+def _right(words, rest, command):
+    """API group, resource and verb, as roles have them."""
+    group = words[1] if words[0] == "apis" else ""
+    resource = words[words.index("namespaces") + 2]
+    if command == "GET":
+        return group, "/".join([resource, *rest[1:]]), "get" if rest else "list"
+    return group, resource, command.lower()
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body in one packet, or each answer waits for the other's ACK
@@ -219,6 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 401, _status(401, "Unauthorized", "Unauthorized")
         words = parts.path.strip("/").split("/")
         namespace, plural, *rest = words[words.index("namespaces") + 1 :]
+        cluster.asked.add(_right(words, rest, self.command))
         for place, (method, kind, status, said) in enumerate(cluster.answers):
             if method == self.command and kind in {None, plural}:
                 del cluster.answers[place]

@@ -70,7 +70,8 @@ class OpenKubernetes:
         inventory = self._routes.inventory(name)
         if inventory is None:
             return None
-        live = self._cluster.get(kinds.HTTP_ROUTE, name)
+        told = any(one["kind"] == kinds.HTTP_ROUTE.name for one in inventory.objects)
+        live = self._cluster.get(kinds.HTTP_ROUTE, name) if told else None
         return observed_route(inventory, live, self._routes.changed(inventory))
 
     def delete_route(self, name: str) -> None:
