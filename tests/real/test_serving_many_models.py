@@ -384,7 +384,8 @@ def test_triton_client_and_batches_reach_a_process(tmp_path, double):
         client.close()
         # Another worker's counters are seen when it has counted.
         until(lambda: statistics(server, "double")["inference_count"] == 64, 10)
-        assert call(server, "GET", "/v2/models/double/config")[1]["max_batch_size"] == 64
+        # As large as asked for, or as was measured to be best.
+        assert call(server, "GET", "/v2/models/double/config")[1]["max_batch_size"] in {16, 32, 64}
 
 
 # -- the bars, in their reduced form
