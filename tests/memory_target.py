@@ -6,16 +6,19 @@ from modelworks.core.deployment import (
     HOUSE,
     Capability,
     Observed,
+    ObservedRoute,
     Phase,
     Rendered,
     Replica,
     Wanted,
+    WantedRoute,
     honoured,
     refused,
 )
 from modelworks.core.errors import UnavailableError
 from modelworks.protocol.manifest.deployment import DeploymentSpec
 from modelworks.protocol.manifest.leaves import fields
+from modelworks.protocol.manifest.route import RouteSpec
 
 _REFUSED = {"resources.gpu": "there are no GPUs in memory"}
 
@@ -41,6 +44,8 @@ class Place:
     changed: list[str] = field(default_factory=list)
     dies_after: int | None = None
     counter: int = 0
+    routed: dict[str, WantedRoute] = field(default_factory=dict)
+    route_changes: list[str] = field(default_factory=list)
 
 
 class Killed(BaseException):
@@ -113,3 +118,26 @@ class MemoryTarget:
 
     def delete(self, name):
         self.place.running.pop(name, None)
+
+
+class RoutingTarget(MemoryTarget):
+    """The same, with something in front that routes."""
+
+    name = "routing"
+    routes = {name: honoured("in memory") for name in fields(RouteSpec)}  # noqa: RUF012
+
+    def render_route(self, route):
+        shares = [f"{b['deployment']}={b['weight']}" for b in route.spec["backends"]]
+        return (Rendered("route.txt", f"{route.name}: {shares} {dict(route.ports)}\n"),)
+
+    def apply_route(self, route):
+        self.place.routed[route.name] = route
+        self.place.route_changes.clear()
+
+    def observe_route(self, name):
+        if name not in self.place.routed:
+            return None
+        return ObservedRoute(accepted=True, changed=tuple(self.place.route_changes))
+
+    def delete_route(self, name):
+        self.place.routed.pop(name, None)

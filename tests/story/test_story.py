@@ -24,7 +24,9 @@ import psutil
 import pytest
 import urllib3
 
+import containers
 import environments
+from store_servers import free_port
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
@@ -352,6 +354,7 @@ class Load:
 
     url: str
     rows: list[Any]
+    model: str = "churn@champion"
     versions: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -359,9 +362,19 @@ class Load:
     def run(self) -> None:
         while not self.stop.is_set():
             try:
-                self.versions.append(predict(self.url, "churn@champion", self.rows)["version"])
+                self.versions.append(predict(self.url, self.model, self.rows)["version"])
             except (AssertionError, urllib3.exceptions.HTTPError, ValueError) as error:
                 self.failures.append(repr(error))
+
+    @contextmanager
+    def flowing(self) -> Iterator[None]:
+        thread = threading.Thread(target=self.run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.stop.set()
+            thread.join(30)
 
 
 def up_follows_the_registry(desk: Desk) -> None:
@@ -372,17 +385,12 @@ def up_follows_the_registry(desk: Desk) -> None:
         done = desk.mw("up", "--port", "0", "--control-port", "0", code=5)
         assert str(factory.process.pid) in done.err
         load = Load(url, rows)
-        thread = threading.Thread(target=load.run)
-        thread.start()
-        try:
+        with load.flowing():
             until("the first version answers", lambda: "1.0.0" in load.versions)
             desk.mw("alias", "set", "churn@champion", "1.1.0", MODELWORKS_URL=control)
             until("the second version answers", lambda: "1.1.0" in load.versions)
             moved = load.versions.index("1.1.0")
             until("some more requests", lambda: len(load.versions) > moved + 50)
-        finally:
-            load.stop.set()
-            thread.join(30)
         assert load.failures == []
         assert set(load.versions[moved + 20 :]) == {"1.1.0"}
         done = desk.mw("import", "line.onnx", "--name", "newline", MODELWORKS_URL=control)
@@ -411,6 +419,79 @@ def _look_at_the_console(control: str) -> None:
 def _drawn(control: str) -> int:
     """How many sparklines of the first page show anything."""
     return get(f"{control}/console/live").count("<polyline")
+
+
+DEPLOYMENT = """\
+apiVersion: modelworks/v1
+kind: Deployment
+metadata: {{name: {name}, labels: {{team: growth}}}}
+spec:
+  model: churn:{version}
+  target: {target}
+  replicas: 2
+  access: {{port: {port}}}
+  batching: {{max_batch_size: 16}}
+  resources: {{memory: 512Mi}}
+  strategy: {{drain_s: 5}}
+"""
+
+
+def one_manifest_two_targets(desk: Desk) -> None:
+    """As processes here and as containers, another version under load, and one of them back."""
+    rows = pd.read_csv(desk.folder / "churn.csv").to_dict(orient="records")
+    ports = {"here": free_port(), "boxed": free_port()}
+    file = desk.folder / "modelworks.yaml"
+    with containers.docker_engine(bridge=False) as engine:
+        docker = json.dumps(
+            {"type": "docker", "settings": {"host": engine.host, "network": "host"}}
+        )
+        base = str(containers.base_layout(desk.folder / "base"))
+
+        def write(version: str, more: str = "") -> None:
+            texts = [
+                DEPLOYMENT.format(name=name, version=version, target=target, port=ports[name])
+                for name, target in (("here", "local"), ("boxed", docker))
+            ]
+            file.write_text("---\n".join(texts) + more)
+
+        def says(name: str) -> str:
+            return predict(f"http://127.0.0.1:{ports[name]}", "churn", rows[:3])["version"]
+
+        write("1.0.0", "  colour: red\n")
+        assert "spec.colour: there is no such key" in desk.mw("plan", code=4).err
+        write("1.0.0", "  autoscaling: {max: 3}\n")
+        desk.mw("plan", code=4)  # replicas and autoscaling contradict each other
+        write("1.0.0")
+        plan = desk.mw("plan", "--json").json
+        assert plan["ok"]
+        said = {one["path"]: one["support"] for one in plan["documents"][1]["answers"]}
+        assert said["spec.resources.memory"] == "honoured"
+        done = desk.mw("apply", "--yes", "--json", MODELWORKS_BASE=base).json["documents"]
+        assert [(one["state"], one["revision"]) for one in done] == [("ready", 1), ("ready", 1)]
+        assert [says(name) for name in ports] == ["1.0.0", "1.0.0"]
+        again = desk.mw("apply", "--yes", "--json", MODELWORKS_BASE=base).json["documents"]
+        assert [one["revision"] for one in again] == [1, 1]
+        desk.mw("diff")
+        write("1.1.0")
+        assert "version: 1.0.0 -> 1.1.0" in desk.mw("diff", code=5).out
+        here, boxed = (Load(f"http://127.0.0.1:{p}", rows[:2], "churn") for p in ports.values())
+        with here.flowing(), boxed.flowing():
+            desk.mw("apply", "--yes", MODELWORKS_BASE=base)
+            assert [says(name) for name in ports] == ["1.1.0", "1.1.0"]
+            assert "revision 1" in desk.mw("rollback", "boxed").out
+            assert [says(name) for name in ports] == ["1.1.0", "1.0.0"]
+        for load in (here, boxed):
+            assert load.failures == []
+            assert {"1.0.0", "1.1.0"} <= set(load.versions)
+        assert boxed.versions[-1] == "1.0.0"
+        shown = desk.mw("status", "boxed", "--json").json
+        assert (shown["wanted"], shown["serving"], shown["state"]) == (1, 1, "ready")
+        desk.mw("delete", "churn:1.0.0", "--yes", code=5)
+        desk.mw("delete", "-f", "modelworks.yaml", "--yes")
+        assert engine.containers() == []
+        assert desk.mw("status", "--json").json == {"deployments": [], "routes": []}
+        acts = [one["act"] for one in desk.mw("audit", "deployment/boxed", "--json").json]
+        assert acts == ["deleted", "delete", "roll-back", "apply", "apply"]
 
 
 def clean_up(desk: Desk) -> None:
@@ -493,6 +574,7 @@ STEPS = (
     how_fast_and_why,
     up_follows_the_registry,
     other_frameworks_and_what_does_not_convert,
+    one_manifest_two_targets,
     clean_up,
 )
 

@@ -36,6 +36,7 @@ from modelworks.core.reference import parse_ref
 from modelworks.core.served import ServedList
 from modelworks.core.tensor import Signature
 from modelworks.db.engine import Database, open_database
+from modelworks.deploy.routes import Routes
 from modelworks.deploy.service import Deployments
 from modelworks.intake.service import Candidate, bring_in
 from modelworks.registry.publish import Publication
@@ -85,6 +86,7 @@ class Factory:
         self._registry = Registry(scope, self._blobs, home.cache, self._actor, clock)
         self._resolver = Resolver(self._registry, self._blobs, home.cache, home.environments)
         self._deployments = Deployments(scope, self._actor, clock)
+        self._routes = Routes(scope, self._actor, clock)
 
     def close(self) -> None:
         """Close the database. Twice is quiet."""
@@ -222,7 +224,7 @@ class Factory:
         from modelworks.control.deploying.service import Deploying  # noqa: PLC0415 - the same
 
         images = Maker(self.home, self.show)
-        return Deploying(self._deployments, self._resolver, images, self.home.targets)
+        return Deploying(self._deployments, self._routes, self._resolver, images, self.home.targets)
 
     # -- serving -------------------------------------------------------------------------------
 

@@ -64,6 +64,33 @@ class Desired:
 
 
 @dataclass(frozen=True, slots=True)
+class DesiredRoute:
+    """One route as it was asked for last; the fields are those of `Desired`."""
+
+    name: str
+    target: str
+    settings: Mapping[str, str]
+    document: Mapping[str, Any]
+    state: State = State.PENDING
+    message: str = ""
+    generation: int = 1
+    created_ns: int = 0
+    updated_ns: int = 0
+
+    @property
+    def deployments(self) -> tuple[str, ...]:
+        """Those that it names."""
+        return deployments_of(self.document["spec"])
+
+
+def deployments_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """The deployments that a route's spec names, the one that gets copies last."""
+    mirror = spec.get("mirror")
+    answering = [str(one["deployment"]) for one in spec["backends"]]
+    return (*answering, *([str(mirror["deployment"])] if mirror else []))
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """A revision as it is kept.
 

@@ -232,11 +232,11 @@ class EventRow(TenantRow, Base):
 
 
 class LockRow(TenantRow, Base):
-    """Who changes a deployment just now; nobody after `until_ns`."""
+    """Who changes a deployment (or `route/NAME`) just now; nobody after `until_ns`."""
 
     __tablename__ = "deployment_locks"
 
-    deployment: Mapped[str] = mapped_column(String(40), primary_key=True)
+    deployment: Mapped[str] = mapped_column(String(64), primary_key=True)
     holder: Mapped[str]
     until_ns: Mapped[int] = mapped_column(BigInteger)
 

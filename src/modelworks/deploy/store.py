@@ -4,11 +4,18 @@ from sqlalchemy import delete, func, select
 
 from modelworks.core import codec
 from modelworks.core.deployment import Revision
-from modelworks.core.desired import Audited, Desired, Event, Kept, State
+from modelworks.core.desired import Audited, Desired, DesiredRoute, Event, Kept, State
 from modelworks.core.ids import uuid7
 from modelworks.core.served import ServedModel
 from modelworks.db.session import TenantSession
-from modelworks.db.tables import AuditRow, DeploymentRow, EventRow, LockRow, RevisionRow
+from modelworks.db.tables import (
+    AuditRow,
+    DeploymentRow,
+    EventRow,
+    LockRow,
+    RevisionRow,
+    RouteRow,
+)
 
 EVENTS_KEPT = 200
 """Of one deployment; older ones are forgotten."""
@@ -62,6 +69,52 @@ def _desired(row: DeploymentRow) -> Desired:
         wanted=row.wanted,
         serving=row.serving,
         since_ns=row.since_ns,
+        created_ns=row.created_ns,
+        updated_ns=row.updated_ns,
+    )
+
+
+# -- routes ------------------------------------------------------------------------------------
+
+
+def get_route(session: TenantSession, name: str) -> DesiredRoute | None:
+    """One route."""
+    row = session.get(RouteRow, (session.tenant, name))
+    return None if row is None else _route(row)
+
+
+def every_route(session: TenantSession) -> list[DesiredRoute]:
+    """All routes, by name."""
+    return [_route(row) for row in session.scalars(select(RouteRow).order_by(RouteRow.name))]
+
+
+def put_route(session: TenantSession, desired: DesiredRoute) -> None:
+    """Add or replace a route's row."""
+    row = session.get(RouteRow, (session.tenant, desired.name))
+    if row is None:
+        row = RouteRow(name=desired.name, created_ns=desired.created_ns)
+        session.add(row)
+    row.target, row.settings = desired.target, dict(desired.settings)
+    row.document, row.state = dict(desired.document), desired.state.value
+    row.message, row.generation = desired.message, desired.generation
+    row.updated_ns = desired.updated_ns
+    session.flush()
+
+
+def remove_route(session: TenantSession, name: str) -> None:
+    """Forget a route."""
+    session.execute(delete(RouteRow).where(RouteRow.name == name))
+
+
+def _route(row: RouteRow) -> DesiredRoute:
+    return DesiredRoute(
+        name=row.name,
+        target=row.target,
+        settings=row.settings,
+        document=row.document,
+        state=State(row.state),
+        message=row.message,
+        generation=row.generation,
         created_ns=row.created_ns,
         updated_ns=row.updated_ns,
     )

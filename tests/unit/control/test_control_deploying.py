@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from memory_target import Killed, MemoryTarget, Place
+from memory_target import Killed, MemoryTarget, Place, RoutingTarget
 from modelworks.control.deploying import targets
 from modelworks.control.service import Factory
 from modelworks.core.desired import State
@@ -29,7 +29,8 @@ def place(monkeypatch):
     known = load.load
 
     def loaded(group, name):
-        return (lambda: MemoryTarget(found)) if name == "memory" else known(group, name)
+        kinds = {"memory": MemoryTarget, "routing": RoutingTarget}
+        return (lambda: kinds[name](found)) if name in kinds else known(group, name)
 
     monkeypatch.setattr(targets.load, "load", loaded)
     monkeypatch.setattr(reconcile.RealClock, "sleep", lambda _self, _seconds: None)
@@ -391,3 +392,86 @@ def test_one_that_fails_does_not_keep_the_others(verbs, place):
     [(_, good)] = manifest("fraud")
     done = verbs.apply([(name, bad + b"---\n" + good)], "", lambda _: None)
     assert [one.state for one in done] == [State.FAILED, State.READY]
+
+
+# -- routes
+
+
+def routed(weights, **spec):
+    backends = [{"deployment": name, "weight": weight} for name, weight in weights.items()]
+    documents = [
+        {
+            "apiVersion": "modelworks/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name},
+            "spec": {"model": "fraud:1.0.0", "target": "routing", "access": {"port": port}},
+        }
+        for port, name in enumerate(sorted(weights), 8001)
+    ]
+    route = {
+        "apiVersion": "modelworks/v1",
+        "kind": "Route",
+        "metadata": {"name": "door"},
+        "spec": {"backends": backends, **spec},
+    }
+    return [("modelworks.yaml", yaml.safe_dump_all([*documents, route]).encode())]
+
+
+def test_a_route_is_applied_after_its_deployments_and_twice_changes_nothing(verbs, place):
+    files = routed({"a": 90, "b": 10})
+    assert [one.act for one in verbs.plan(files).documents] == [Act.CREATE] * 3
+    done = verbs.apply(files, "", lambda _: None)
+    assert [(one.kind, one.name, one.state) for one in done] == [
+        ("Deployment", "a", State.READY),
+        ("Deployment", "b", State.READY),
+        ("Route", "door", State.READY),
+    ]
+    assert place.routed["door"].ports == {"a": 8001, "b": 8002}
+    assert [one.act for one in verbs.plan(files).documents] == [Act.UNCHANGED] * 3
+    generation = verbs.routes()[0].generation
+    verbs.apply(files, "", lambda _: None)
+    assert verbs.routes()[0].generation == generation
+    moved = verbs.plan(routed({"a": 50, "b": 50})).documents[2]
+    assert moved.act is Act.UPDATE
+    assert "a=90" in moved.native
+    assert "a=50" in moved.native
+    assert [change.path for change in moved.changes] == ["spec.backends"]
+    place.route_changes.append("weight of a: 1 instead of 90")
+    assert verbs.plan(files).documents[2].act is Act.RETRY
+    assert [one.kind for one in verbs.export(files)] == ["Deployment", "Deployment", "Route"]
+
+
+def test_what_a_route_names_is_not_ended_before_it(verbs, place):
+    verbs.apply(routed({"a": 100}), "", lambda _: None)
+    with pytest.raises(ConflictError, match="route 'door' names deployment 'a'"):
+        verbs.delete("a", lambda _: None)
+    assert verbs.names(routed({"a": 100})) == (["a"], ["door"])
+    verbs.delete_route("door")
+    verbs.delete("a", lambda _: None)
+    assert place.routed == {}
+    assert verbs.routes() == []
+
+
+def test_a_route_to_nobody_is_refused(verbs, place):
+    [(name, text)] = routed({"a": 100})
+    *_, route = text.split(b"---\n")
+    with pytest.raises(NotFoundError, match="nobody asked for"):
+        verbs.plan([(name, route)])
+    verbs.apply([(name, text)], "", lambda _: None)
+    assert verbs.plan([(name, route)]).documents[0].act is Act.UNCHANGED
+
+
+def test_a_route_to_what_does_not_answer_stays_as_it_was(verbs, place):
+    place.broken.add("1.0.0")
+    done = verbs.apply(routed({"a": 100}), "", lambda _: None)
+    assert [one.state for one in done] == [State.FAILED, State.FAILED]
+    assert "nothing answers at deployment 'a'" in done[1].message
+    assert place.routed == {}
+
+
+def test_deployments_of_two_places_have_no_common_route(verbs):
+    [(name, text)] = routed({"a": 50, "b": 50})
+    mixed = text.replace(b"target: routing", b"target: memory", 1)
+    document = verbs.plan([(name, mixed)]).documents[2]
+    assert document.act is Act.REFUSED
+    assert "memory and routing" in document.refused[0].how

@@ -30,15 +30,21 @@ def status(name: str | None, as_json: bool) -> int:
     out = Output(as_json=as_json)
     with deploying() as verbs:
         found = [verbs.one(name)] if name else verbs.all()
+        routes = [] if name else verbs.routes()
     well = all(one.state is State.READY and not one.unseen for one in found)
+    well &= all(one.state is State.READY for one in routes)
     if as_json:
-        out.document(found[0] if name else found)
+        out.document(found[0] if name else {"deployments": found, "routes": routes})
     elif name:
         _whole(out, found[0])
     else:
         rows = [_row(one) for one in found]
         empty = "no deployments yet; write a modelworks.yaml, then: modelworks apply"
         out.table(["name", "target", "state", "model", "revision", "ready", "url"], rows, empty)
+        for route in routes:
+            message = f": {route.message}" if route.message else ""
+            backends = ", ".join(route.deployments)
+            out.line(f"route {route.name} to {backends}: {route.state}{message}")
     return Exit.OK if well else Exit.UNAVAILABLE
 
 

@@ -98,16 +98,20 @@ def _end(
 ) -> None:
     read = contents(files) if files else []
     with deploying() as verbs:
-        found = list(names) or verbs.names(read, environment)
+        deployments, routes = verbs.names(read, environment) if read else (list(names), [])
+        doomed = [f"route {name}" for name in routes]
+        doomed += [f"deployment {name}" for name in deployments]
         if not yes:
-            _agreed(out, ", ".join(f"deployment {name}" for name in found))
+            _agreed(out, ", ".join(doomed))
         with out.progress() as say:
-            for name in found:
+            for name in routes:
+                verbs.delete_route(name)
+            for name in deployments:
                 verbs.delete(name, say)
     if out.as_json:
-        return out.document({"deleted": found})
-    for name in found:
-        out.line(f"deleted deployment {name}")
+        return out.document({"deleted": doomed})
+    for name in doomed:
+        out.line(f"deleted {name}")
     return None
 
 

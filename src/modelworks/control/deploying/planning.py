@@ -1,8 +1,8 @@
 """What `apply` would do, and what becomes of every field; nothing is changed."""
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +13,9 @@ from modelworks.control.deploying.asking import (
     model_of,
     wanted_of,
 )
+from modelworks.control.deploying.routing import Router
 from modelworks.control.deploying.targets import kind_of, opened
-from modelworks.core.deployment import Observed, Rendered, Revision, Support
+from modelworks.core.deployment import Observed, Revision, Support
 from modelworks.core.desired import Desired, State
 from modelworks.core.errors import (
     CorruptError,
@@ -26,6 +27,8 @@ from modelworks.core.errors import (
 from modelworks.core.plans import Act, Answer, Change, Plan, Planned
 from modelworks.core.seams import Target
 from modelworks.deploy import answers
+from modelworks.deploy.differences import differences
+from modelworks.deploy.differences import native as diff
 from modelworks.deploy.reconcile import goal_of
 from modelworks.deploy.rolling import next_step
 from modelworks.deploy.service import Asked, Deployments
@@ -42,11 +45,15 @@ class Planner:
 
     Args:
         deployments: as they were asked for.
+        router: plans routes.
         models: versions.
         folder: of all targets on this machine.
     """
 
-    def __init__(self, deployments: Deployments, models: Models, folder: Path) -> None:
+    def __init__(
+        self, deployments: Deployments, router: Router, models: Models, folder: Path
+    ) -> None:
+        self._router = router
         self._deployments = deployments
         self._models = models
         self._folder = folder
@@ -58,21 +65,16 @@ class Planner:
             NotFoundError: no such target, model or version.
             MissingExtraError: a target's libraries are not there.
         """
-        targets = {one.metadata.name: one.spec.target for one in manifest.of(Deployment)}
+        beside = manifest.of(Deployment)
         found = []
         for loaded in manifest.documents:
             if isinstance(loaded.document, Deployment):
                 found.append(self._deployment(loaded, loaded.document))
             elif isinstance(loaded.document, Route):
-                names = {one.deployment for one in loaded.document.spec.backends}
-                known = [targets[name].type for name in sorted(names) if name in targets]
-                known += [self._target(name) for name in sorted(names) if name not in targets]
-                found.append(_route(loaded, loaded.document, known))
+                planned = self._router.plan(loaded.document, beside)
+                said = tuple(_placed(loaded, planned.answers))
+                found.append(replace(planned, answers=said))
         return Plan(tuple(found), manifest.environment)
-
-    def _target(self, deployment: str) -> str:
-        """Where a deployment of another manifest runs."""
-        return self._deployments.get(deployment).target
 
     def _deployment(self, loaded: Loaded, deployment: Deployment) -> Planned:
         kind = kind_of(deployment.spec.target.type)
@@ -91,7 +93,7 @@ class Planner:
         else:
             try:
                 with opened(kind, deployment.spec.target.settings, self._folder) as target:
-                    native = _native(
+                    native = diff(
                         target.render(goal_of(before, known))
                         if before and before.wanted in known
                         else (),
@@ -130,20 +132,6 @@ def _answers(kind: Target, deployment: Deployment) -> Iterator[Answer]:
     for name, value in metadata.items():
         yield answers.of_head(f"metadata.{name}", value, value in ({}, ""))
     yield from answers.of_deployment(kind, deployment.spec)
-
-
-def _route(loaded: Loaded, route: Route, targets: list[str]) -> Planned:
-    """A route: refused in whole where the target routes nothing, or where there are several."""
-    name = targets[0] if targets else ""
-    kind = kind_of(name)
-    said = list(answers.of_route(kind, route.spec))
-    if len(set(targets)) > 1:
-        why = f"its deployments run on {' and '.join(sorted(set(targets)))}: one target is wanted"
-        said = [Answer(one.path, one.value, Support.REFUSED, why, one.plain) for one in said]
-    refused = any(one.support is Support.REFUSED for one in said)
-    act = Act.REFUSED if refused else Act.CREATE
-    placed = tuple(_placed(loaded, said))
-    return Planned("Route", route.metadata.name, name, act, answers=placed)
 
 
 def _placed(loaded: Loaded, said: Any) -> Iterator[Answer]:
@@ -185,19 +173,10 @@ def _changes(
 ) -> Iterator[Change]:
     if before is None:
         return
-    yield from _differences("", before.document, asked.document)
+    yield from differences("", before.document, asked.document)
     revision = known.get(before.wanted)
     if revision is not None and revision.model.version != asked.model.version:
         yield Change("version", revision.model.version, asked.model.version)
-
-
-def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for key in dict.fromkeys([*before, *after]):
-            name = f"{path}.{key}" if path else str(key)
-            yield from _differences(name, before.get(key), after.get(key))
-    elif before != after:
-        yield Change(path, before, after)
 
 
 def _notes(before: Desired | None, deployment: Deployment, kind: Target) -> Iterator[str]:
@@ -211,19 +190,3 @@ def _notes(before: Desired | None, deployment: Deployment, kind: Target) -> Iter
         dict(target.settings),
     ):
         yield f"it runs on '{before.target}' and would have to be deleted there first"
-
-
-def _native(before: tuple[Rendered, ...], after: tuple[Rendered, ...]) -> str:
-    """A unified diff of the target's own objects."""
-    old = {one.path: one.text for one in before}
-    new = {one.path: one.text for one in after}
-    lines: list[str] = []
-    for path in sorted({*old, *new}):
-        left, right = old.get(path, ""), new.get(path, "")
-        lines += difflib.unified_diff(
-            left.splitlines(keepends=True),
-            right.splitlines(keepends=True),
-            f"a/{path}" if left else "/dev/null",
-            f"b/{path}" if right else "/dev/null",
-        )
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)

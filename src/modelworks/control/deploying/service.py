@@ -9,15 +9,18 @@ from modelworks.control.deploying.asking import Images, Models, Progress
 from modelworks.control.deploying.healing import Healer
 from modelworks.control.deploying.looking import Looker
 from modelworks.control.deploying.planning import Planner
+from modelworks.control.deploying.routing import Router
 from modelworks.control.deploying.targets import kind_of
 from modelworks.core.deployment import Capability
-from modelworks.core.desired import Audited, Kept, State
+from modelworks.core.desired import Audited, DesiredRoute, Kept, State, deployments_of
 from modelworks.core.errors import InvalidError, ModelworksError
 from modelworks.core.plans import Act, Applied, Exported, Plan, Status
+from modelworks.deploy.routes import Routes
 from modelworks.deploy.service import Deployments
 from modelworks.plugins import load
 from modelworks.protocol.manifest import load as read
 from modelworks.protocol.manifest.deployment import Deployment
+from modelworks.protocol.manifest.route import Route
 
 Files = Sequence[tuple[str, bytes]]
 """Name and content of each file of a manifest."""
@@ -49,16 +52,23 @@ class Deploying:
 
     Args:
         deployments: as they are asked for.
+        routes: the same.
         models: versions.
         images: made where a target runs them.
         folder: of all targets on this machine.
     """
 
     def __init__(
-        self, deployments: Deployments, models: Models, images: Images, folder: Path
+        self,
+        deployments: Deployments,
+        routes: Routes,
+        models: Models,
+        images: Images,
+        folder: Path,
     ) -> None:
         self._deployments = deployments
-        self._planner = Planner(deployments, models, folder)
+        self._router = Router(routes, deployments, folder)
+        self._planner = Planner(deployments, self._router, models, folder)
         self._applier = Applier(deployments, models, images, folder)
         self._looker = Looker(deployments, models, folder)
 
@@ -81,19 +91,39 @@ class Deploying:
         plan = self._planner.plan(manifest)
         if not plan.ok:
             raise refusal(plan)
-        return [self._apply(one, say) for one in manifest.of(Deployment)]
+        beside = manifest.of(Deployment)
+        done = [self._apply(one, say) for one in beside]
+        failed = {one.name for one in done if one.state is not State.READY and not one.serving}
+        return done + [self._route(one, beside, failed, say) for one in manifest.of(Route)]
 
     def roll_back(self, name: str, number: int, say: Progress) -> Applied:
         """Ask for an earlier revision again: see `Applier.roll_back`."""
         return self._applier.roll_back(name, number, say)
 
     def delete(self, name: str, say: Progress) -> Applied:
-        """End a deployment and leave nothing: see `Applier.delete`."""
+        """End a deployment and leave nothing: see `Applier.delete`.
+
+        Raises:
+            ConflictError: a route names it.
+        """
+        self._router.free(name)
         return self._applier.delete(name, say)
 
-    def names(self, files: Files, environment: str = "") -> list[str]:
-        """The deployments of a manifest."""
-        return [one.metadata.name for one in read(files, environment).of(Deployment)]
+    def delete_route(self, name: str) -> Applied:
+        """Take a route away: see `Router.delete`."""
+        return self._router.delete(name)
+
+    def names(self, files: Files, environment: str = "") -> tuple[list[str], list[str]]:
+        """The deployments and the routes of a manifest."""
+        manifest = read(files, environment)
+        return (
+            [one.metadata.name for one in manifest.of(Deployment)],
+            [one.metadata.name for one in manifest.of(Route)],
+        )
+
+    def routes(self) -> list[DesiredRoute]:
+        """Every route, by name."""
+        return self._router.all()
 
     def all(self) -> list[Status]:
         """Every deployment, by name."""
@@ -113,7 +143,9 @@ class Deploying:
         plan = self._planner.plan(manifest)
         if not plan.ok:
             raise refusal(plan)
-        return self._looker.export(manifest)
+        beside = manifest.of(Deployment)
+        routes = [self._router.export(one, beside) for one in manifest.of(Route)]
+        return [*self._looker.export(manifest), *routes]
 
     def exported(self, name: str) -> Exported:
         """The native objects of a deployment."""
@@ -133,6 +165,19 @@ class Deploying:
         except ModelworksError as error:
             name = deployment.metadata.name
             return Applied("Deployment", name, State.FAILED, message=error.message)
+
+    def _route(
+        self, route: Route, beside: Sequence[Deployment], failed: set[str], say: Progress
+    ) -> Applied:
+        name = route.metadata.name
+        missing = failed.intersection(deployments_of(route.spec.model_dump(mode="json")))
+        if missing:
+            why = f"nothing answers at deployment '{min(missing)}': the route stays as it is"
+            return Applied("Route", name, State.FAILED, message=why)
+        try:
+            return self._router.apply(route, beside, say)
+        except ModelworksError as error:
+            return Applied("Route", name, State.FAILED, message=error.message)
 
 
 def refusal(plan: Plan) -> ModelworksError:

@@ -77,7 +77,7 @@ def upgrade() -> None:
     op.create_table(
         "deployment_locks",
         _tenant(),
-        sa.Column("deployment", NAME, nullable=False),
+        sa.Column("deployment", sa.String(64), nullable=False),
         sa.Column("holder", sa.String(255), nullable=False),
         sa.Column("until_ns", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "deployment", name="pk_deployment_locks"),
