@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import yaml
 
 from kubernetes_fields import Managed
+from kubernetes_words import has, kubeconfig, right
 
 NAMESPACE = "models"
 MAKES = ("deployments", "pods")
@@ -35,6 +36,7 @@ class Cluster:
         self.asked = set()
         self.page = 500
         self.ready = True
+        self.drains = 0
         self.lock = threading.RLock()
         self._count = 0
 
@@ -133,15 +135,31 @@ class Cluster:
             wanted = options.get("preconditions", {}).get("uid")
             if wanted not in {None, kept.live["metadata"]["uid"]}:
                 return 409, _status(409, "Conflict", "the UID in the precondition differs", name)
+            if plural == "deployments" and self.drains:
+                kept.live["metadata"]["deletionTimestamp"] = "2026-11-22T00:00:00Z"
+                return 200, kept.shown()
+            self._ended(plural, name)
+            return 200, _status(200, "Success", "", name)
+
+    def _ended(self, plural, name):
+        """It is gone, and what it made."""
+        with self.lock:
             del self.objects[plural, name]
             if plural == "deployments":
                 for place in [key for key in self.objects if key[0] == "pods"]:
                     if place[1].startswith(f"{name}-"):
                         del self.objects[place]
-            return 200, _status(200, "Success", "", name)
 
     def listed(self, plural, query):
-        """One page."""
+        """One page. Pods that drain do so while somebody looks, so many times."""
+        if plural == "pods" and self.drains:
+            self.drains -= 1
+            for kind, name in list(self.objects) if not self.drains else ():
+                if (
+                    kind == "deployments"
+                    and "deletionTimestamp" in self.get(kind, name)["metadata"]
+                ):
+                    self._ended(kind, name)
         with self.lock:
             wanted = dict(
                 part.split("=") for part in query.get("labelSelector", "").split(",") if part
@@ -152,7 +170,7 @@ class Cluster:
             found = [
                 kept.shown()
                 for (kind, _), kept in sorted(self.objects.items())
-                if kind == plural and _has(kept.live, wanted, about)
+                if kind == plural and has(kept.live, wanted, about)
             ]
         begin = int(query.get("continue") or 0)
         end = begin + min(self.page, int(query.get("limit", self.page)))
@@ -163,15 +181,6 @@ class Cluster:
         return 200, {"items": found[begin:end], "metadata": {"continue": more}}
 
 
-def _has(live, labels, about):
-    there = live["metadata"].get("labels", {})
-    if any(there.get(key) != value for key, value in labels.items()):
-        return False
-    object_ = live.get("involvedObject", {})
-    name = about.get("involvedObject.name")
-    return name is None or name == object_.get("name")
-
-
 def _status(code, reason, message, name=""):
     return {
         "kind": "Status",
@@ -180,15 +189,6 @@ def _status(code, reason, message, name=""):
         "message": message,
         "details": {"name": name} if name else {},
     }
-
-
-def _right(words, rest, command):
-    """API group, resource and verb, as roles have them."""
-    group = words[1] if words[0] == "apis" else ""
-    resource = words[words.index("namespaces") + 2]
-    if command == "GET":
-        return group, "/".join([resource, *rest[1:]]), "get" if rest else "list"
-    return group, resource, command.lower()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -229,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 401, _status(401, "Unauthorized", "Unauthorized")
         words = parts.path.strip("/").split("/")
         namespace, plural, *rest = words[words.index("namespaces") + 1 :]
-        cluster.asked.add(_right(words, rest, self.command))
+        cluster.asked.add(right(words, rest, self.command))
         for place, (method, kind, status, said) in enumerate(cluster.answers):
             if method == self.command and kind in {None, plural}:
                 del cluster.answers[place]
@@ -280,14 +280,3 @@ def serving(folder):
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def kubeconfig(url):
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "test",
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-        "clusters": [{"name": "test", "cluster": {"server": url}}],
-        "users": [{"name": "test", "user": {"token": "open-sesame"}}],
-    }

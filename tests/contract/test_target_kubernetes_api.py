@@ -10,66 +10,18 @@ from dataclasses import replace
 
 import pytest
 
-from kubernetes_server import NAMESPACE, serving
-from kubernetes_specs import wanted
-from modelworks.core.errors import ConflictError, UnavailableError
-from modelworks.ext.targets.kubernetes import KubernetesTarget, kinds
-from modelworks.ext.targets.kubernetes.cluster import Cluster
-from modelworks.ext.targets.kubernetes.settings import read
-from modelworks.testing.target_fields import spec_of
+from kubernetes_place import USUAL, Place, emulated_place
+from modelworks.core.errors import ConflictError
 
 pytestmark = pytest.mark.contract
 REAL = "MODELWORKS_TEST_KUBECONFIG"
-USUAL = {
-    "serviceaccounts/fraud",
-    "networkpolicies/fraud",
-    "services/fraud",
-    "deployments/fraud",
-    "configmaps/modelworks.deployment.fraud",
-}
-
-
-class Place:
-    """A namespace, our target in it, and another hand."""
-
-    def __init__(self, settings, emulated=None):
-        self.settings = settings
-        self.opened = KubernetesTarget().open(settings, None)
-        self.other = Cluster(read(settings))
-        self.emulated = emulated
-
-    def goal(self, said=None, **more):
-        spec = spec_of("kubernetes", said or {})
-        return wanted(spec, **more)
-
-    def get(self, kind, name="fraud"):
-        return self.other.get(kinds.BY_NAME[kind], name)
-
-    def names(self):
-        """`plural/name` of what has our label."""
-        every = [*kinds.OWN, kinds.CONFIG_MAP]
-        return {
-            f"{kind.plural}/{one['metadata']['name']}"
-            for kind in every
-            for one in self.other.list(kind, labelSelector="modelworks.deployment=fraud")
-        }
-
-    def disturb(self, kind, spec, name="fraud"):
-        """Somebody says something else of the same fields."""
-        api = kinds.BY_NAME[kind].api
-        head = {"name": name, "namespace": self.settings["namespace"]}
-        said = {"apiVersion": api, "kind": kind, "metadata": head, "spec": spec}
-        self.other.apply(said, force=True, manager="kubectl")
-
-    def remove(self, kind, name="fraud"):
-        self.other.delete(self.get(kind, name))
 
 
 @pytest.fixture(params=["emulated", *(["real"] if REAL in os.environ else [])])
 def place(request, tmp_path):
     if request.param == "emulated":
-        with serving(tmp_path) as (cluster, file):
-            yield Place({"kubeconfig": str(file), "namespace": NAMESPACE}, cluster)
+        with emulated_place(tmp_path) as found:
+            yield found
         return
     namespace = os.environ.get("MODELWORKS_TEST_NAMESPACE", "modelworks-test")
     found = Place({"kubeconfig": os.environ[REAL], "namespace": namespace})
@@ -80,8 +32,8 @@ def place(request, tmp_path):
 
 @pytest.fixture
 def emulated(tmp_path):
-    with serving(tmp_path) as (cluster, file):
-        yield Place({"kubeconfig": str(file), "namespace": NAMESPACE}, cluster)
+    with emulated_place(tmp_path) as found:
+        yield found
 
 
 def test_it_is_applied_and_twice_changes_nothing(place):
@@ -176,62 +128,6 @@ def test_nothing_is_left_and_neighbours_stay(place):
         assert place.opened.observe("other") is not None
     finally:
         place.opened.delete("other")
-
-
-@pytest.mark.parametrize("first", [0, 1])
-def test_ended_after_any_step_it_completes(emulated, first):
-    """The connection is lost at each write in turn; `first`: onto nothing, or onto another goal."""
-    cluster = emulated.emulated
-    goal = emulated.goal({"autoscaling": {"min": 2, "max": 4}}, number=2)
-    steps = 0
-    while True:
-        emulated.opened.delete("fraud")
-        if first:
-            emulated.opened.apply(emulated.goal(replicas=3))
-        cluster.writes.clear()
-        cluster.dies_after = steps
-        try:
-            emulated.opened.apply(goal)
-        except UnavailableError:
-            cluster.dies_after = None
-            seen = emulated.opened.observe("fraud")
-            if steps:
-                assert not seen.settled
-                assert seen.changed == ()
-            emulated.opened.apply(goal)
-        else:
-            break
-        finally:
-            cluster.dies_after = None
-        assert emulated.names() == {
-            *USUAL,
-            "poddisruptionbudgets/fraud",
-            "horizontalpodautoscalers/fraud",
-        }
-        seen = emulated.opened.observe("fraud")
-        assert (seen.settled, seen.changed) == (True, ())
-        steps += 1
-    assert steps >= 8  # inventory, six objects, inventory
-
-
-def test_a_delete_that_was_ended_completes(emulated):
-    cluster = emulated.emulated
-    for steps in range(20):
-        emulated.opened.apply(emulated.goal(replicas=2))
-        cluster.writes.clear()
-        cluster.dies_after = steps
-        try:
-            emulated.opened.delete("fraud")
-        except UnavailableError:
-            cluster.dies_after = None
-            emulated.opened.delete("fraud")
-        else:
-            assert steps >= 6
-            return
-        finally:
-            cluster.dies_after = None
-        assert cluster.names() == []
-    pytest.fail("it never ended")
 
 
 def test_an_object_that_appears_in_between_is_not_taken_over(emulated):

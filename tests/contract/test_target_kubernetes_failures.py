@@ -4,8 +4,9 @@ import pytest
 import yaml
 from kubernetes import config
 
-from kubernetes_server import NAMESPACE, kubeconfig, serving
+from kubernetes_server import NAMESPACE, serving
 from kubernetes_specs import wanted
+from kubernetes_words import kubeconfig
 from modelworks.core.deployment import Phase
 from modelworks.core.errors import (
     ConflictError,
