@@ -15,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+import modelworks
 from certificates import Authority
 from modelworks.client.http import HttpTransport
 from modelworks.client.tls import ClientTls
@@ -22,6 +23,8 @@ from modelworks.control.service import Factory
 from modelworks.core.errors import ForbiddenError, UnauthenticatedError, UnavailableError
 from modelworks.core.key_file import KeyFile
 from modelworks.core.keys import Role
+from modelworks.core.tensor import Datatype, Layout, Signature, TensorSpec
+from modelworks.testing import onnx_models as models
 from modelworks.testing.candidates import candidate
 
 pytestmark = pytest.mark.real
@@ -136,6 +139,30 @@ def test_keys_and_tls(home, tmp_path, pair, file, authority):
     log = (tmp_path / "log").read_text()
     assert "the last ones stay" in log
     assert not [key for key in (ana, ops) if key in log]
+
+
+def test_a_model_inside_a_program_brings_the_key(
+    home, tmp_path, pair, file, authority, monkeypatch
+):
+    shop, ana = file.add("shop", Role.PREDICT), file.add("ana", Role.READ)
+    model = models.double(tmp_path / "double.onnx")
+    tensors = [(TensorSpec(name, Datatype.FP32, (None, 3)),) for name in "xy"]
+    signature = Signature(*tensors, Layout.MATRIX)
+    with Factory(home) as factory:
+        content = model.read_bytes()
+        factory.publish(candidate(tmp_path / "work", content, "double", signature=signature))
+    monkeypatch.setenv("MODELWORKS_CA", str(authority.certificate))
+    with control(home, tmp_path, pair) as url:
+
+        def loaded(key):
+            monkeypatch.setenv("MODELWORKS_KEY", key)
+            return modelworks.load("double", url=url, home=tmp_path / "elsewhere")
+
+        with loaded(ana) as session:
+            assert session.predict([[1, 2, 3]])[0]["outputs"] == {"y": [2.0, 4.0, 6.0]}
+        shutil.rmtree(tmp_path / "elsewhere")
+        with pytest.raises(ForbiddenError, match="predict"):
+            loaded(shop)
 
 
 @pytest.mark.parametrize(
