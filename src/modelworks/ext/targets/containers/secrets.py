@@ -5,61 +5,28 @@ restart, and that a remote engine takes as well; its files belong to the server'
 """
 
 import io
-import os
 import tarfile
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from docker.errors import NotFound
 
-from modelworks.core.errors import InvalidError
 from modelworks.ext.targets.containers import names
 from modelworks.ext.targets.containers.container import IDLE, USER, Container
 from modelworks.ext.targets.containers.engine import Engine, asked
-from modelworks.protocol.manifest.deployment import SecretSource
+from modelworks.ext.targets.sources import content
 from modelworks.protocol.manifest.server import SECRETS
 
 _USER: Final = int(USER.partition(":")[0])
-_LARGEST: Final = 1 << 20
-
-
-def content(path: str, source: SecretSource) -> bytes:
-    """A secret.
-
-    Args:
-        path: where it is to be, for messages.
-        source: a file of this machine, or a variable of this process.
-
-    Raises:
-        InvalidError: it is not there, or no secret.
-    """
-    name = PurePosixPath(path).name
-    if source.variable:
-        value = os.environ.get(source.variable)
-        if value is None:
-            raise InvalidError(
-                f"secret {name}: the reconciler's environment has no {source.variable}",
-                field="secrets",
-            )
-        return value.encode()
-    try:
-        data = Path(source.file).read_bytes()
-    except OSError as error:
-        raise InvalidError(
-            f"secret {name}: {source.file} cannot be read: {error.strerror}", field="secrets"
-        ) from None
-    if len(data) > _LARGEST:
-        raise InvalidError(
-            f"secret {name}: {source.file} has {len(data)} bytes, {_LARGEST} are the most",
-            field="secrets",
-        )
-    return data
 
 
 def contents(container: Container) -> dict[str, bytes]:
     """All secrets of a replica, by their path in it."""
-    return {path: content(path, source) for path, source in sorted(container.files.items())}
+    return {
+        path: content(PurePosixPath(path).name, source)
+        for path, source in sorted(container.files.items())
+    }
 
 
 def fill(engine: Engine, container: Container, existing: str | None) -> None:

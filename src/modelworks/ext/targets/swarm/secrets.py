@@ -9,13 +9,14 @@ import hashlib
 import hmac
 import secrets as random
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from modelworks.core.errors import ConflictError, InvalidError
 from modelworks.ext.targets.containers import names
 from modelworks.ext.targets.containers.container import Container
 from modelworks.ext.targets.containers.engine import Engine, asked
-from modelworks.ext.targets.containers.secrets import content
+from modelworks.ext.targets.sources import content
 from modelworks.ext.targets.swarm.render import secret_name
 
 _SEAL: Final = "modelworks.seal"
@@ -37,7 +38,7 @@ def have(engine: Engine, container: Container) -> dict[str, dict[str, str]]:
         if source.secret:
             found[path] = _named(engine, source.secret)
             continue
-        data = content(path, source)
+        data = content(PurePosixPath(path).name, source)
         if len(data) > _LARGEST:
             raise InvalidError(f"{path}: Swarm keeps {_LARGEST} bytes at most", field="secrets")
         made = next((one for one in own if _is(one["Spec"], path, data)), None)
