@@ -37,6 +37,7 @@ class Cluster:
         self.page = 500
         self.ready = True
         self.drains = 0
+        self.meanwhile = None
         self.lock = threading.RLock()
         self._count = 0
 
@@ -210,6 +211,9 @@ class _Handler(BaseHTTPRequestHandler):
         cluster = self.cluster
         if self.command != "GET":
             cluster.writes.append(f"{self.command} {urlsplit(self.path).path}")
+            meanwhile, cluster.meanwhile = cluster.meanwhile, None
+            if meanwhile is not None:
+                meanwhile()
             if cluster.dies_after is not None and len(cluster.writes) > cluster.dies_after:
                 self.close_connection = True
                 return

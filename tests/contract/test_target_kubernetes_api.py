@@ -133,10 +133,12 @@ def test_nothing_is_left_and_neighbours_stay(place):
 def test_an_object_that_appears_in_between_is_not_taken_over(emulated):
     """Nobody had a Service when we looked; somebody has when we apply ours."""
     cluster = emulated.emulated
-    said = {"kind": "Status", "message": 'conflict with "helm": .spec.ports'}
-    cluster.fail(409, said, plural="services")
+    spec = {"ports": [{"name": "http", "port": 80}]}
+    theirs = {"metadata": {"name": "fraud"}, "spec": spec}
+    cluster.meanwhile = lambda: cluster.add("services", theirs)
     with pytest.raises(ConflictError, match=r'service fraud: conflict with "helm"'):
         emulated.opened.apply(emulated.goal())
+    assert cluster.get("services")["spec"] == spec
 
 
 def test_what_controllers_make_from_ours_is_left_to_them(emulated):
@@ -186,3 +188,17 @@ def test_an_inventory_that_somebody_damaged_is_written_anew(emulated):
     assert not emulated.opened.observe("fraud").settled
     emulated.opened.apply(emulated.goal())
     assert emulated.opened.observe("fraud").settled
+
+
+def test_an_inventory_of_others_is_left_alone(emulated):
+    cluster = emulated.emulated
+    theirs = {"metadata": {"name": "modelworks.deployment.fraud"}, "data": {"a": "b"}}
+    cluster.add("configmaps", theirs)
+    for act in (
+        lambda: emulated.opened.apply(emulated.goal()),
+        lambda: emulated.opened.delete("fraud"),
+    ):
+        with pytest.raises(ConflictError, match="is there and is not ours"):
+            act()
+    assert cluster.names() == ["configmaps/modelworks.deployment.fraud"]
+    assert cluster.writes == []
