@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modelworks.cli import human
+from modelworks.cli.demo.deploying import deploy
 from modelworks.cli.demo.shell import Background, Shell
 from modelworks.cli.exits import Terminated
 from modelworks.cli.output import Output
@@ -81,6 +82,8 @@ def play(out: Output, *, keep: bool, port: int) -> dict[str, Any]:
         refused = _door(shell, folder)
         _registry(shell)
         lines = _live(shell, folder, imported, port)
+        shell.title(9, "Deploy: one manifest; a revision is ready before the one before goes")
+        deploy(shell, folder, _cancers(imported), _rows(folder, "cancer.csv")[0])
         _table(shell, lines, time.monotonic() - begin)
         result = {
             "seconds": round(time.monotonic() - begin, 1),
@@ -235,7 +238,7 @@ def _until_refused(url: str, body: bytes, seen: dict[str, int]) -> None:
 
 
 def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
-    shell.title(9, "The result")
+    shell.title(10, "The result")
     head = ["model", "from", "accuracy", "as original", "p50", "p99", "requests/s"]
     rows = [
         [
@@ -259,7 +262,7 @@ def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
 
 def _keep(out: Output, shell: Shell, port: int, result: dict[str, Any]) -> None:
     """The whole factory on the demo's registry, until Ctrl-C."""
-    shell.title(10, "Keep: console and server go on until Ctrl-C")
+    shell.title(11, "Keep: console and server go on until Ctrl-C")
     running = shell.serve("up", "--port", str(port), "--control-port", "0")
     try:
         shell.say(f"  console  {running.said['control']}")
@@ -271,6 +274,12 @@ def _keep(out: Output, shell: Shell, port: int, result: dict[str, Any]) -> None:
         shell.say("stopping both")
     finally:
         running.stop()
+
+
+def _cancers(imported: list[Imported]) -> tuple[str, str]:
+    """Its two versions, in their order."""
+    first, second = (item.ref for item in imported if item.ref.startswith("cancer:"))
+    return first, second
 
 
 def _json(line: Line) -> dict[str, Any]:
