@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
 from modelworks.core.errors import CorruptError, InvalidError, NotFoundError
+from modelworks.packaging.bytecode import WORK
 from modelworks.packaging.oci import Descriptor, Image, Layout, Registry, parse, read_image
 from modelworks.packaging.oci.descriptor import CONFIG, LAYER, MANIFEST, canonical
 from modelworks.packaging.oci.layout import BLOBS, INDEX_FILE
@@ -109,7 +110,7 @@ def _oci(
     tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], layout: Layout, path: Path
 ) -> Image:
     """By way of a layout beside ours, whose index is that of the file."""
-    aside = layout.folder / f"read-{path.stat().st_ino:x}"
+    aside = layout.folder / f"{WORK}{path.stat().st_ino:x}"
     shutil.rmtree(aside, ignore_errors=True)
     there = Layout.create(aside)
     try:

@@ -14,7 +14,9 @@ from modelworks.packaging.oci import Entry
 from modelworks.packaging.oci.layer import tree
 from modelworks.packaging.wheels import Wheel
 
-_SECONDS: Final = 300.0
+WORK: Final = ".work-"
+"""What the names of folders begin with that a killed process may leave."""
+_SECONDS: Final = 900.0  # a few on a machine that does nothing else
 
 
 def fits(python: tuple[int, int] | None) -> bool:
@@ -23,13 +25,18 @@ def fits(python: tuple[int, int] | None) -> bool:
 
 
 @contextmanager
-def compiled(wheels: Sequence[Wheel], site: str) -> Iterator[list[Entry]]:
+def compiled(wheels: Sequence[Wheel], site: str, within: Path) -> Iterator[list[Entry]]:
     """The compiled modules of some wheels below the folder `site` of an image.
+
+    Args:
+        wheels: whose.
+        site: of the image.
+        within: a folder to work in.
 
     Raises:
         CrashedError: the compiler failed.
     """
-    with tempfile.TemporaryDirectory(prefix="modelworks-") as folder:
+    with tempfile.TemporaryDirectory(prefix=WORK, dir=within) as folder:
         child = [sys.executable, "-I", "-S", bytecode_child.__file__, folder, site]
         try:
             done = subprocess.run(

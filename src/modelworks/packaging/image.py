@@ -98,7 +98,7 @@ def libraries(
         with ExitStack() as stack:
             every = stack.enter_context(unpacked(wheels, site))
             if made_with(python):
-                every = every + stack.enter_context(bytecode.compiled(wheels, site))
+                every = every + stack.enter_context(bytecode.compiled(wheels, site, layout.folder))
             yield every
 
     return layout.layer_once(key, entries)

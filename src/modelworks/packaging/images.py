@@ -6,6 +6,7 @@ killed one left half is removed.
 
 import fcntl
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from modelworks.core.digest import of_bytes
 from modelworks.core.errors import ModelworksError, NotFoundError, UnavailableError
 from modelworks.core.served import ServedModel
 from modelworks.packaging import base, bundle, wheelhouse
+from modelworks.packaging.bytecode import WORK
 from modelworks.packaging.image import FORM, About, build, made_with
 from modelworks.packaging.oci import Image, Layout, Platform, read_image
 from modelworks.packaging.oci.descriptor import canonical
@@ -149,6 +151,8 @@ class Images:
             with _locked(self._folder / "lock", say):
                 layout = Layout.create(self._folder / "oci")
                 clear(layout.blobs, 0.0)
+                for left in self._folder.glob(f"*/{WORK}*"):
+                    shutil.rmtree(left, ignore_errors=True)
                 yield layout
         except OSError as error:
             raise disk(error, self._folder) from error

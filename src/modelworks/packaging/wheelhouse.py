@@ -17,6 +17,7 @@ from typing import Final
 from modelworks.core.errors import InvalidError
 from modelworks.core.served import ServedModel
 from modelworks.packaging import own
+from modelworks.packaging.bytecode import WORK
 from modelworks.packaging.system import System
 from modelworks.packaging.wheels import Wheel, read_wheels
 from modelworks.sandbox.install import fetch
@@ -98,7 +99,7 @@ def gather(
         return _given(order, given, root)
     folder = root / order.key
     if not folder.is_dir():
-        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=root) as name:
+        with tempfile.TemporaryDirectory(prefix=WORK, dir=root) as name:
             into = Path(name) / "wheels"
             into.mkdir()
             lines = [*order.lines, f"{own.NAME}=={own.version()}"] if own.indexed() else order.lines

@@ -33,7 +33,7 @@ def test_an_image_comes_from_an_archive_of_ours(tmp_path, layout):
     archive(there, image, "registry.example.com/base:1", tmp_path / "base.tar")
     assert bring(str(tmp_path / "base.tar"), layout) == image
     verify(layout, image)
-    assert not list(layout.folder.glob("read-*"))
+    assert not list(layout.folder.glob(".work-*"))
 
 
 def saved(folder, there, image, **changed):

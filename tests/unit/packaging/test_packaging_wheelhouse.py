@@ -114,14 +114,14 @@ SOURCE = {"pack/__init__.py": b"", "pack/good.py": b"def f():\n    return 'said'
 
 
 def test_compiled_modules_are_taken_for_their_sources(tmp_path):
-    simple(tmp_path, "pack", files={**SOURCE, "pack/bad.py": b"def :"})
+    simple(tmp_path, "pack", files={**SOURCE, "pack/bad.py": b"def :", "pack/tests/a.py": b""})
     wheels = read_wheels(tmp_path)
     layers, site = tmp_path / "layers", tmp_path / "site"
     layers.mkdir()
-    with bytecode.compiled(wheels, str(site)) as entries:
+    with bytecode.compiled(wheels, str(site), tmp_path) as entries:
         first = write_layer(entries, layers)
         contents = {entry.path: entry.source.read_bytes() for entry in entries if entry.source}
-    with bytecode.compiled(wheels, str(site)) as entries:
+    with bytecode.compiled(wheels, str(site), tmp_path) as entries:
         assert write_layer(entries, layers).descriptor == first.descriptor
     tag = sys.implementation.cache_tag
     assert sorted(contents) == [
@@ -150,7 +150,7 @@ def test_a_compiler_that_fails_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(bytecode_child, "__file__", str(tmp_path / "gone.py"))
     with (
         pytest.raises(CrashedError, match="cannot be compiled"),
-        bytecode.compiled(wheels, "/site"),
+        bytecode.compiled(wheels, "/site", tmp_path),
     ):
         pass
 
