@@ -200,7 +200,7 @@ class Engine:
                         raise _refused(image, str(line["error"]))
                     if time.monotonic() > end:
                         raise UnavailableError(f"{image} was not pulled within {_PULL_S} s")
-        except (NotFoundError, ConflictError, InvalidError) as error:
+        except (NotFoundError, ConflictError, InvalidError, UnavailableError) as error:
             raise _refused(image, error.message) from None
 
     def _tls(self) -> TLSConfig | None:
