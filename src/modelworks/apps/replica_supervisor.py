@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 from modelworks.apps.replica import ReplicaProcess
@@ -217,16 +216,14 @@ class _Ports:
                 self.problem = error.message
 
 
-def folder_of(path: Path) -> Layout:
-    """The layout of a deployment's folder, with a private folder for sockets.
+def make_sockets(layout: Layout) -> None:
+    """Have the private folder of the replicas' sockets, which may lie where others write too.
 
     Raises:
-        InvalidError: the sockets' folder is somebody else's.
+        InvalidError: it is somebody else's.
     """
-    layout = Layout(path.absolute())
     sockets = layout.sockets
     sockets.mkdir(mode=0o700, exist_ok=True)
     found = sockets.lstat()
     if found.st_uid != os.getuid() or sockets.is_symlink():
         raise InvalidError(f"{sockets} is not ours: remove it")
-    return layout

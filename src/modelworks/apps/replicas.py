@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from modelworks.apps.replica_supervisor import Replicas, folder_of
+from modelworks.apps.replica_supervisor import Replicas, make_sockets
 from modelworks.core.errors import ModelworksError
+from modelworks.core.local_folder import Layout
 
 _log = logging.getLogger("modelworks.replicas")
 _TRIES: Final = 20
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     try:
-        layout = folder_of(told.folder)
+        layout = Layout(told.folder.absolute())
         with layout.lock.open("ab") as lock:
             if not _locked(lock.fileno()):
                 _log.info("another supervisor runs already")
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lock.truncate(0)
             lock.write(b"%d" % os.getpid())
             lock.flush()
+            make_sockets(layout)
             Replicas(layout, over).run()
     except (ModelworksError, OSError) as error:
         _log.error("%s", error)

@@ -14,6 +14,7 @@ from modelworks.apps import replica
 from modelworks.apps.last_words import last_words
 from modelworks.apps.replica import ReplicaProcess
 from modelworks.apps.replica_rules import Known, decide, wait_s
+from modelworks.apps.replica_supervisor import make_sockets
 from modelworks.apps.replicas import main
 from modelworks.core.deployment import Phase
 from modelworks.core.errors import InvalidError, UnavailableError
@@ -267,3 +268,20 @@ def test_a_folder_that_is_not_there_is_said_in_one_line(tmp_path, caplog):
     assert main(["--folder", str(tmp_path / "nowhere")]) == 4
     assert "nowhere" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_a_supervisor_that_comes_too_late_leaves_nothing(tmp_path):
+    folder = tmp_path / ("long" * 30)
+    assert main(["--folder", str(folder)]) == 4
+    assert not Layout(folder).sockets.exists()
+
+
+def test_a_folder_for_sockets_that_is_not_ours_is_refused(tmp_path):
+    layout = Layout(tmp_path / ("long" * 30))
+    assert not layout.sockets.is_relative_to(tmp_path)
+    layout.sockets.symlink_to(tmp_path)
+    try:
+        with pytest.raises(InvalidError, match="is not ours"):
+            make_sockets(layout)
+    finally:
+        layout.sockets.unlink()
