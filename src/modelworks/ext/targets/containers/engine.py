@@ -192,16 +192,23 @@ class Engine:
             return str(self.api.inspect_image(name)["Id"])
 
     def _pull(self, image: str) -> None:
-        end = time.monotonic() + _PULL_S
         try:
-            with asked(f"the image {image}"):
-                for line in self.api.pull(image, stream=True, decode=True):
-                    if "error" in line:
-                        raise _refused(image, str(line["error"]))
-                    if time.monotonic() > end:
-                        raise UnavailableError(f"{image} was not pulled within {_PULL_S} s")
+            said = self._pulled(image)
         except (NotFoundError, ConflictError, InvalidError, UnavailableError) as error:
-            raise _refused(image, error.message) from None
+            said = error.message
+        if said:
+            raise _refused(image, said)
+
+    def _pulled(self, image: str) -> str:
+        """Ask the registry for an image; why it does not come, "" = it is there."""
+        end = time.monotonic() + _PULL_S
+        with asked(f"the image {image}"):
+            for line in self.api.pull(image, stream=True, decode=True):
+                if "error" in line:
+                    return str(line["error"])
+                if time.monotonic() > end:
+                    return f"it was not here within {_PULL_S} s"
+        return ""
 
     def _tls(self) -> TLSConfig | None:
         if not self._certificates:
