@@ -182,6 +182,8 @@ def _changes(
 def _notes(before: Desired | None, deployment: Deployment, kind: Target) -> Iterator[str]:
     if kind.experimental:
         yield f"the target '{kind.name}' is experimental"
+    if kind.images and not deployment.spec.image.digest:
+        yield "its image is made by `apply`: another base or other libraries make a new revision"
     if before is not None and before.state is State.DELETING:
         yield "it is being deleted: `apply` waits for nothing and is refused meanwhile"
     target = deployment.spec.target
