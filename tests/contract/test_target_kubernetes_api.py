@@ -202,3 +202,21 @@ def test_an_inventory_of_others_is_left_alone(emulated):
             act()
     assert cluster.names() == ["configmaps/modelworks.deployment.fraud"]
     assert cluster.writes == []
+
+
+def test_what_was_replaced_by_another_of_its_name_is_not_deleted(emulated):
+    cluster = emulated.emulated
+    emulated.opened.apply(emulated.goal(replicas=2))
+    place = ("poddisruptionbudgets", "fraud")
+
+    def replaced():
+        del cluster.objects[place]
+        cluster.add(place[0], {"metadata": {"name": place[1]}, "spec": {}})
+
+    cluster.meanwhile = replaced
+    with pytest.raises(ConflictError, match="UID"):
+        emulated.opened.apply(emulated.goal(replicas=1))
+    assert place in cluster.objects
+    emulated.opened.apply(emulated.goal(replicas=1))
+    assert emulated.opened.observe("fraud").settled
+    assert place in cluster.objects
