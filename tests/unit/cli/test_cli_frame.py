@@ -92,10 +92,11 @@ def test_help_lists_every_command_and_every_exit_code(type_):
 
 
 def _commands() -> list[tuple[str, ...]]:
-    groups = {"alias", "environments", "keys", "manifest"}
+    groups = {"alias", "ci", "environments", "keys", "manifest"}
     return [(name,) for name in frame.COMMANDS if name not in groups] + [
         ("alias", "set"),
         ("alias", "remove"),
+        ("ci", "init"),
         ("environments", "list"),
         ("environments", "make"),
         ("environments", "remove"),

@@ -14,7 +14,10 @@ _USUAL = Holes()
 
 @click.group()
 def ci() -> None:
-    """Write pipelines for CI systems."""
+    """Write pipelines for CI systems.
+
+    Example: modelworks ci init github --print
+    """
 
 
 @ci.command()

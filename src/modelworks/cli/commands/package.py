@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from modelworks.apps.embed import local
-from modelworks.apps.registries import login_file
 from modelworks.cli import human
 from modelworks.cli.context import json_option, settings
 from modelworks.cli.output import Output
 from modelworks.core.errors import UnsupportedError
+from modelworks.packaging.logins import login_file
 
 if TYPE_CHECKING:
     from modelworks.control.package import Packaged

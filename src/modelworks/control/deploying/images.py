@@ -14,6 +14,7 @@ from modelworks.core.home import Home
 from modelworks.core.model import ModelVersion
 from modelworks.core.seams import OpenTarget, TakesImages
 from modelworks.core.served import ServedModel
+from modelworks.packaging.logins import login_file
 from modelworks.protocol.manifest.deployment import DeploymentSpec
 
 BASE: Final = "MODELWORKS_BASE"
@@ -58,6 +59,7 @@ class Maker:
         asked = Packaging(
             base=image.base or self._environ.get(BASE, "") or _SLIM,
             wheels=Path(wheels) if wheels else None,
+            login=login_file(self._environ),
         )
         version = self._show(f"{model.name}:{model.version}")
         if image.repository:
