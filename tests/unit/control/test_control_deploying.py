@@ -371,6 +371,11 @@ def test_export_is_what_would_run(verbs):
         verbs.export(manifest(resources={"gpu": 1}))
 
 
+def test_an_export_asks_nobody(verbs, monkeypatch):
+    monkeypatch.setattr(MemoryTarget, "observe", lambda *_: _away())
+    assert verbs.export(manifest())[0].files
+
+
 def test_a_route_where_nothing_routes_is_refused_field_by_field(verbs):
     route = {
         "kind": "Route",

@@ -58,8 +58,12 @@ class Planner:
         self._models = models
         self._folder = folder
 
-    def plan(self, manifest: Manifest) -> Plan:
+    def plan(self, manifest: Manifest, *, ask: bool = True) -> Plan:
         """Every document.
+
+        Args:
+            manifest: of them.
+            ask: the targets what runs there; otherwise nobody has to answer there.
 
         Raises:
             NotFoundError: no such target, model or version.
@@ -69,14 +73,14 @@ class Planner:
         found = []
         for loaded in manifest.documents:
             if isinstance(loaded.document, Deployment):
-                found.append(self._deployment(loaded, loaded.document))
+                found.append(self._deployment(loaded, loaded.document, ask=ask))
             elif isinstance(loaded.document, Route):
-                planned = self._router.plan(loaded.document, beside)
+                planned = self._router.plan(loaded.document, beside, ask=ask)
                 said = tuple(_placed(loaded, planned.answers))
                 found.append(replace(planned, answers=said))
         return Plan(tuple(found), manifest.environment)
 
-    def _deployment(self, loaded: Loaded, deployment: Deployment) -> Planned:
+    def _deployment(self, loaded: Loaded, deployment: Deployment, *, ask: bool) -> Planned:
         kind = kind_of(deployment.spec.target.type)
         said = tuple(_placed(loaded, _answers(kind, deployment)))
         before = self._deployments.find(deployment.metadata.name)
@@ -90,7 +94,7 @@ class Planner:
         native, act = "", _act(before, number, changes)
         if any(one.support is Support.REFUSED for one in said):
             act = Act.REFUSED
-        else:
+        elif ask:
             try:
                 with opened(kind, deployment.spec.target.settings, self._folder) as target:
                     native = diff(

@@ -38,12 +38,13 @@ class Router:
         self._deployments = deployments
         self._folder = folder
 
-    def plan(self, route: Route, beside: Sequence[Deployment]) -> Planned:
+    def plan(self, route: Route, beside: Sequence[Deployment], *, ask: bool = True) -> Planned:
         """What `apply` would do with a route.
 
         Args:
             route: of a manifest.
             beside: the deployments of the same manifest.
+            ask: the target what it has.
 
         Raises:
             NotFoundError: a deployment that nobody asked for.
@@ -68,7 +69,7 @@ class Router:
         text = ""
         if any(one.support is Support.REFUSED for one in said):
             act = Act.REFUSED
-        else:
+        elif ask:
             try:
                 with opened(kind, settings, self._folder) as found:
                     routing = _routing(found, target)

@@ -138,9 +138,9 @@ class Deploying:
         return self._deployments.revisions(name)
 
     def export(self, files: Files, environment: str = "") -> list[Exported]:
-        """The native objects that a manifest means."""
+        """The native objects that a manifest means; nobody has to answer on the targets."""
         manifest = read(files, environment)
-        plan = self._planner.plan(manifest)
+        plan = self._planner.plan(manifest, ask=False)
         if not plan.ok:
             raise refusal(plan)
         beside = manifest.of(Deployment)
