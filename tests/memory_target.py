@@ -60,6 +60,7 @@ class MemoryTarget:
     experimental = False
     images = False
     rolls = False
+    nearby = False
     settings = {"zone": "any word"}  # noqa: RUF012 - a class attribute of the seam
     routes: dict[str, Capability] = {}  # noqa: RUF012 - the same
     capabilities = {  # noqa: RUF012 - the same

@@ -1,6 +1,7 @@
 """The factory in one process: every verb of the control plane, on this machine's data folder."""
 
 import getpass
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +86,10 @@ class Factory:
         self._actor = actor or os_user()
         self._registry = Registry(scope, self._blobs, home.cache, self._actor, clock)
         self._resolver = Resolver(self._registry, self._blobs, home.cache, home.environments)
-        self._deployments = Deployments(scope, self._actor, clock)
+        # Nobody else has a database that lies in the data folder, however the machine is called.
+        shared = bool(stores.database)
+        machine = f"{socket.gethostname()}:{home.root.absolute()}"[:255] if shared else ""
+        self._deployments = Deployments(scope, self._actor, clock, machine)
         self._routes = Routes(scope, self._actor, clock)
 
     def close(self) -> None:

@@ -35,6 +35,7 @@ class Desired:
         since_ns: when `wanted` was asked for.
         created_ns: when it was first asked for.
         updated_ns: when anything of this changed.
+        machine: from where it was asked for: a target that is a machine's own is there.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Desired:
     since_ns: int = 0
     created_ns: int = 0
     updated_ns: int = 0
+    machine: str = ""
 
     @property
     def spec(self) -> Mapping[str, Any]:

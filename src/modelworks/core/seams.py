@@ -337,6 +337,7 @@ class Target(Protocol):
     experimental: ClassVar[bool]
     images: ClassVar[bool]  # runs container images; otherwise processes of this machine
     rolls: ClassVar[bool]  # replaces a revision by itself, ready first: `Wanted` then has one
+    nearby: ClassVar[bool]  # without a setting `host` it is the machine's own that reconciles
     settings: ClassVar[Mapping[str, str]]  # of `target.settings`: name -> meaning
     capabilities: ClassVar[Mapping[str, Capability]]  # leaf of a spec -> what is done; see `HOUSE`
     routes: ClassVar[Mapping[str, Capability]]  # the same of a Route's spec; empty = it has none

@@ -193,6 +193,7 @@ class DeploymentRow(TenantRow, DesiredRow, Base):
     wanted: Mapped[int]
     serving: Mapped[int]
     since_ns: Mapped[int] = mapped_column(BigInteger)  # when `wanted` was asked for
+    machine: Mapped[str]  # from where
 
 
 class RouteRow(TenantRow, DesiredRow, Base):

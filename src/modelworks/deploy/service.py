@@ -46,14 +46,20 @@ class Deployments:
         scope: the tenant's rows.
         actor: who acts, as recorded.
         clock: UTC nanoseconds.
+        machine: where we are, see `Desired.machine`.
     """
 
     def __init__(
-        self, scope: TenantScope, actor: str = "", clock: Callable[[], int] = now_ns
+        self,
+        scope: TenantScope,
+        actor: str = "",
+        clock: Callable[[], int] = now_ns,
+        machine: str = "",
     ) -> None:
         self._scope = scope
         self._actor = actor
         self._clock = clock
+        self.machine = machine
 
     # -- look ----------------------------------------------------------------------------------
 
@@ -211,11 +217,11 @@ class Deployments:
         with self._scope.write() as session:
             self._tell(session, name, message)
 
-    def gone(self, name: str) -> None:
-        """A deployment was ended: forget it."""
+    def gone(self, name: str, act: str = "deleted") -> None:
+        """A deployment was ended, or nobody reaches it any more: forget it."""
         with self._scope.write() as session:
             store.remove(session, name)
-            self._audit(session, "deleted", name, {})
+            self._audit(session, act, name, {})
 
     def _put(
         self,
@@ -240,6 +246,7 @@ class Deployments:
             since_ns=now,
             created_ns=before.created_ns if before else now,
             updated_ns=now,
+            machine=self.machine,
         )
         store.put(session, after)
         said = {"revision": number, "replicas": after.replicas, "generation": after.generation}

@@ -47,6 +47,7 @@ def put(session: TenantSession, desired: Desired) -> None:
     row.message, row.generation = desired.message, desired.generation
     row.wanted, row.serving = desired.wanted, desired.serving
     row.since_ns, row.updated_ns = desired.since_ns, desired.updated_ns
+    row.machine = desired.machine
     session.flush()
 
 
@@ -69,6 +70,7 @@ def _desired(row: DeploymentRow) -> Desired:
         wanted=row.wanted,
         serving=row.serving,
         since_ns=row.since_ns,
+        machine=row.machine,
         created_ns=row.created_ns,
         updated_ns=row.updated_ns,
     )

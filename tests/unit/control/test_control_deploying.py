@@ -399,6 +399,34 @@ def test_one_that_fails_does_not_keep_the_others(verbs, place):
     assert [one.state for one in done] == [State.FAILED, State.READY]
 
 
+def test_what_is_a_machines_own_is_left_alone_by_others(factory, verbs, place, monkeypatch):
+    monkeypatch.setattr(MemoryTarget, "nearby", True)
+    apply(verbs)
+    factory._deployments.machine = "another:/data"
+    place.running.clear()
+    verbs.healer().round()
+    assert place.running == {}  # not started once more
+    [one] = verbs.all()
+    assert "do this there" in one.unseen
+    assert "do this there" in act(verbs).notes[-1]
+    for refused in (apply(verbs).message, _refused(verbs.delete), _refused(verbs.roll_back, 1)):
+        assert "do this there" in refused
+    monkeypatch.setattr(MemoryTarget, "nearby", False)
+    verbs.delete("fraud", lambda _: None, forget=True)
+    assert verbs.audited("deployment/fraud")[0].act == "forgotten"
+    apply(verbs)
+    place.running.clear()
+    factory._deployments.machine = "a third:/data"
+    verbs.healer().round()  # reached from everywhere
+    assert len(place.running["fraud"]) == 1
+
+
+def _refused(verb, *more):
+    with pytest.raises(ConflictError) as found:
+        verb("fraud", *more, lambda _: None)
+    return found.value.message
+
+
 # -- routes
 
 

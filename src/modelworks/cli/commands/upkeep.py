@@ -51,6 +51,7 @@ def verify(ref: str | None, everything: bool, as_json: bool) -> int:
 @click.argument("ref", required=False)
 @click.option("--deployment", "deployments", multiple=True, metavar="NAME", help="End it.")
 @file_options
+@click.option("--forget", is_flag=True, help="Deployments whose target is gone for ever.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @json_option
 def delete(
@@ -58,6 +59,7 @@ def delete(
     deployments: tuple[str, ...],
     files: tuple[str, ...],
     environment: str,
+    forget: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -65,7 +67,7 @@ def delete(
 
     A version is refused while an alias points at it, another version names it as parent, or a
     deployment may run it. Its files stay until `modelworks collect`. A deployment that is ended
-    answers what it has first, and nothing of it stays.
+    answers what it has first, and nothing of it stays; with --forget its target is not asked.
 
     Examples: modelworks delete fraud:1.3.0; modelworks delete -f modelworks.yaml --yes
     """
@@ -73,7 +75,7 @@ def delete(
     if sum((ref is not None, bool(deployments), bool(files))) != 1:
         raise click.UsageError("give a reference such as fraud:1.3.0, --deployment NAME or -f FILE")
     if ref is None:
-        return _end(out, deployments, files, environment, yes=yes)
+        return _end(out, deployments, _read(files, environment), forget=forget, yes=yes)
     wanted = parse_ref(ref)
     with control() as transport:
         if not yes:
@@ -88,17 +90,20 @@ def delete(
     return out.note("its files go with: modelworks collect")
 
 
+def _read(files: tuple[str, ...], environment: str) -> tuple[list[tuple[str, bytes]], str]:
+    return contents(files) if files else [], environment
+
+
 def _end(
     out: Output,
     names: tuple[str, ...],
-    files: tuple[str, ...],
-    environment: str,
+    read: tuple[list[tuple[str, bytes]], str],
     *,
+    forget: bool,
     yes: bool,
 ) -> None:
-    read = contents(files) if files else []
     with deploying() as verbs:
-        deployments, routes = verbs.names(read, environment) if read else (list(names), [])
+        deployments, routes = verbs.names(*read) if read[0] else (list(names), [])
         doomed = [f"route {name}" for name in routes]
         doomed += [f"deployment {name}" for name in deployments]
         if not yes:
@@ -107,7 +112,7 @@ def _end(
             for name in routes:
                 verbs.delete_route(name)
             for name in deployments:
-                verbs.delete(name, say)
+                verbs.delete(name, say, forget=forget)
     if out.as_json:
         return out.document({"deleted": doomed})
     for name in doomed:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from modelworks.control.deploying.asking import Images, Models, Progress, document_of, model_of
-from modelworks.control.deploying.targets import kind_of, opened
+from modelworks.control.deploying.targets import elsewhere, kind_of, opened
 from modelworks.core.deployment import Observed, Revision
 from modelworks.core.desired import Desired, State
-from modelworks.core.errors import ModelworksError, NotFoundError
+from modelworks.core.errors import ConflictError, ModelworksError, NotFoundError
 from modelworks.core.plans import Applied
 from modelworks.core.seams import OpenTarget, Target
 from modelworks.deploy.locks import Lock
@@ -51,6 +51,9 @@ class Applier:
         name, spec = deployment.metadata.name, deployment.spec
         kind = kind_of(spec.target.type)
         with self._deployments.locked(name, WAIT_S) as lock:
+            before = self._deployments.find(name)
+            if before is not None and before.target == kind.name:
+                self._here(kind, before)
             asked = Asked(document_of(deployment), model_of(self._models, spec.model))
             with opened(kind, spec.target.settings, self._folder) as target:
                 if kind.images:
@@ -77,6 +80,7 @@ class Applier:
             before = self._deployments.get(name)
             number = number or _before(before, self._deployments.known(name))
             kind = kind_of(before.target)
+            self._here(kind, before)
             with opened(kind, before.settings, self._folder) as target:
                 desired = self._deployments.ask_again(name, number)
                 return self._roll(desired, kind, target, lock, say)
@@ -90,13 +94,27 @@ class Applier:
             UnavailableError: the target does not answer: it stays `deleting`, and is tried again.
         """
         with self._deployments.locked(name, WAIT_S):
+            before = self._deployments.get(name)
+            kind = kind_of(before.target)
+            self._here(kind, before)
             desired = self._deployments.delete(name)
-            kind = kind_of(desired.target)
             say(f"{name}: ending it")
             with opened(kind, desired.settings, self._folder) as target:
                 target.delete(name)
             self._deployments.gone(name)
         return Applied("Deployment", name, State.DELETING, message="deleted")
+
+    def forget(self, name: str) -> Applied:
+        """Forget a deployment whose target is gone for ever; what may still run there goes on.
+
+        Raises:
+            NotFoundError: no such deployment.
+            ConflictError: another process changes it.
+        """
+        with self._deployments.locked(name, WAIT_S):
+            self._deployments.get(name)
+            self._deployments.gone(name, "forgotten")
+        return Applied("Deployment", name, State.DELETING, message="forgotten")
 
     def tend(self, name: str) -> None:
         """Go on with what was begun, or put right what is not as it was asked for.
@@ -105,7 +123,9 @@ class Applier:
         """
         with self._deployments.locked(name) as lock:
             desired = self._deployments.find(name)
-            if desired is None:
+            if desired is None or elsewhere(
+                kind_of(desired.target), desired, self._deployments.machine
+            ):
                 return
             if desired.state is State.DELETING:
                 with opened(kind_of(desired.target), desired.settings, self._folder) as target:
@@ -121,6 +141,15 @@ class Applier:
                     goal = goal_of(desired, known)
                     if wrong := look(target, goal, known, rolls=kind.rolls):
                         self._deployments.tell(name, wrong)
+
+    def _here(self, kind: Target, desired: Desired) -> None:
+        """Refuse what runs on another machine.
+
+        Raises:
+            ConflictError: it does.
+        """
+        if why := elsewhere(kind, desired, self._deployments.machine):
+            raise ConflictError(why, field="name")
 
     def _roll(
         self, desired: Desired, kind: Target, target: OpenTarget, lock: Lock, say: Progress

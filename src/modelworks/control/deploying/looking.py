@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from modelworks.control.deploying.asking import Models, document_of, model_of, wanted_of
-from modelworks.control.deploying.targets import kind_of, opened
+from modelworks.control.deploying.targets import elsewhere, kind_of, opened
 from modelworks.core.deployment import Observed, Revision
 from modelworks.core.desired import Desired
 from modelworks.core.errors import ModelworksError
@@ -106,7 +106,10 @@ class Looker:
 
     def _seen(self, desired: Desired) -> tuple[Observed | None, str]:
         try:
-            with opened(kind_of(desired.target), desired.settings, self._folder) as target:
+            kind = kind_of(desired.target)
+            if why := elsewhere(kind, desired, self._deployments.machine):
+                return None, why
+            with opened(kind, desired.settings, self._folder) as target:
                 return target.observe(desired.name), ""
         except ModelworksError as error:
             return None, error.message

@@ -14,7 +14,7 @@ from modelworks.control.deploying.asking import (
     wanted_of,
 )
 from modelworks.control.deploying.routing import Router
-from modelworks.control.deploying.targets import kind_of, opened
+from modelworks.control.deploying.targets import elsewhere, kind_of, opened
 from modelworks.core.deployment import Observed, Revision, Support
 from modelworks.core.desired import Desired, State
 from modelworks.core.errors import (
@@ -92,9 +92,11 @@ class Planner:
         notes = list(_notes(before, deployment, kind))
         outside: tuple[str, ...] = ()
         native, act = "", _act(before, number, changes)
+        away = elsewhere(kind, before, self._deployments.machine) if before else ""
+        notes += [away] if away else []
         if any(one.support is Support.REFUSED for one in said):
             act = Act.REFUSED
-        elif ask:
+        elif ask and not away:
             try:
                 with opened(kind, deployment.spec.target.settings, self._folder) as target:
                     native = diff(

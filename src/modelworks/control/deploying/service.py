@@ -100,14 +100,19 @@ class Deploying:
         """Ask for an earlier revision again: see `Applier.roll_back`."""
         return self._applier.roll_back(name, number, say)
 
-    def delete(self, name: str, say: Progress) -> Applied:
+    def delete(self, name: str, say: Progress, *, forget: bool = False) -> Applied:
         """End a deployment and leave nothing: see `Applier.delete`.
+
+        Args:
+            name: of it.
+            say: gets what is waited for.
+            forget: do not ask its target, which is gone for ever: see `Applier.forget`.
 
         Raises:
             ConflictError: a route names it.
         """
         self._router.free(name)
-        return self._applier.delete(name, say)
+        return self._applier.forget(name) if forget else self._applier.delete(name, say)
 
     def delete_route(self, name: str) -> Applied:
         """Take a route away: see `Router.delete`."""

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from modelworks.core.desired import Desired
 from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.seams import OpenTarget, Target
 from modelworks.plugins import load
@@ -51,3 +52,18 @@ def opened(kind: Target, settings: Mapping[str, str], folder: Path) -> Iterator[
         close = getattr(target, "close", None)
         if close is not None:
             close()
+
+
+def elsewhere(kind: Target, desired: Desired, machine: str) -> str:
+    """Why a deployment cannot be reached from here; "" = it can.
+
+    A target that is a machine's own (its processes, its engine) is where it was asked for: another
+    one that shares the database would find nothing there, and start all of it once more.
+    """
+    if not kind.nearby or desired.settings.get("host") or desired.machine == machine:
+        return ""
+    host, _, home = desired.machine.partition(":")
+    return (
+        f"deployment '{desired.name}' runs on '{kind.name}' of {host} (data folder {home}): do "
+        "this there"
+    )

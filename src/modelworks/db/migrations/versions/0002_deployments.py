@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.Column("wanted", sa.Integer(), nullable=False),
         sa.Column("serving", sa.Integer(), nullable=False),
         sa.Column("since_ns", sa.BigInteger(), nullable=False),
+        sa.Column("machine", sa.String(255), nullable=False),
     )
     _desired("routes")
     op.create_table(

@@ -23,6 +23,7 @@ class ComposeTarget:
     experimental: ClassVar[bool] = True
     images: ClassVar[bool] = True
     rolls: ClassVar[bool] = False
+    nearby: ClassVar[bool] = True
     settings: ClassVar[Mapping[str, str]] = {
         **SETTINGS,
         "network": "bridge (a published port), or host: replicas listen on the machine itself",

@@ -18,6 +18,7 @@ class KubernetesTarget:
     experimental: ClassVar[bool] = True  # no cluster was at hand: see docs/kubernetes.md
     images: ClassVar[bool] = True
     rolls: ClassVar[bool] = True
+    nearby: ClassVar[bool] = False
     settings: ClassVar[Mapping[str, str]] = KNOWN
     capabilities: ClassVar[Mapping[str, Capability]] = FIELDS
     routes: ClassVar[Mapping[str, Capability]] = ROUTES

@@ -22,6 +22,7 @@ class LocalTarget:
     experimental: ClassVar[bool] = False
     images: ClassVar[bool] = False
     rolls: ClassVar[bool] = False
+    nearby: ClassVar[bool] = True
     settings: ClassVar[Mapping[str, str]] = {}
     capabilities: ClassVar[Mapping[str, Capability]] = TABLE
     routes: ClassVar[Mapping[str, Capability]] = {}

@@ -27,6 +27,7 @@ class SwarmTarget:
     experimental: ClassVar[bool] = True
     images: ClassVar[bool] = True
     rolls: ClassVar[bool] = True
+    nearby: ClassVar[bool] = True
     settings: ClassVar[Mapping[str, str]] = {
         **SETTINGS,
         "network": "host (replicas listen on their nodes), or ingress: the routing mesh publishes "
