@@ -14,13 +14,13 @@ from typing import Final
 from modelworks.apps.replica import ReplicaProcess
 from modelworks.apps.replica_rules import decide
 from modelworks.core.errors import ConflictError, InvalidError, ModelworksError, UnavailableError
+from modelworks.core.files import replace_text
 from modelworks.core.local import LocalShare, LocalStatus, LocalWanted
 from modelworks.core.local_folder import (
     BEAT_S,
     Layout,
     read_status,
     read_wanted,
-    replace_text,
     replicas_of,
 )
 from modelworks.core.lock import locked
@@ -169,7 +169,7 @@ class Replicas:
         if text != self._written:
             with contextlib.suppress(FileNotFoundError):  # the folder is being removed
                 if self._layout.folder.exists():
-                    replace_text(self._layout.status, text)
+                    replace_text(self._layout.status, text, 0o700)
             self._written, self._beat = text, now
         elif now >= self._beat + BEAT_S:
             self._beat = now

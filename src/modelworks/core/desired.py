@@ -61,8 +61,13 @@ class Desired:
     @property
     def replicas(self) -> int:
         """How many are asked for; with autoscaling the fewest."""
-        scaling = self.spec.get("autoscaling")
-        return int(scaling["min"] if scaling else self.spec["replicas"])
+        return replicas_of(self.spec)
+
+
+def replicas_of(spec: Mapping[str, Any]) -> int:
+    """How many a deployment's spec asks for; with autoscaling the fewest."""
+    scaling = spec.get("autoscaling")
+    return int(scaling["min"] if scaling else spec["replicas"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,21 +150,6 @@ def read_status(path: Path) -> LocalStatus | None:
         return None
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Replace a file as a whole, readable by its owner only; the folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def beating(path: Path) -> bool:
     """Whether who writes the status has touched it lately."""
     try:

@@ -5,8 +5,6 @@ The server never sees the registry. The list is JSON (core.codec), replaced by a
 """
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from modelworks.core import codec
 from modelworks.core.errors import InvalidError, NotFoundError
+from modelworks.core.files import replace_text
 from modelworks.core.native import NATIVE
 from modelworks.core.ragged import Ragged
 from modelworks.core.tensor import Signature
@@ -149,15 +148,4 @@ def read_served(path: Path) -> ServedList:
 
 def write_served(path: Path, served: ServedList) -> None:
     """Replace the list at `path` atomically: a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = json.dumps(codec.encode(served), indent=1)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    replace_text(path, json.dumps(codec.encode(served), indent=1))

@@ -8,10 +8,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from modelworks.core.deployment import Observed, Revision, Share, Wanted
-from modelworks.core.desired import Desired, State
+from modelworks.core.desired import Desired, State, replicas_of
 from modelworks.core.errors import InvalidError, ModelworksError, UnavailableError
 from modelworks.core.seams import OpenTarget
 from modelworks.deploy.rolling import Step, failure, next_step
@@ -69,10 +69,15 @@ def goal_of(desired: Desired, known: Mapping[int, Revision]) -> Wanted:
     number = desired.serving if failed else desired.wanted
     if number not in known:
         raise InvalidError(f"deployment '{desired.name}': revision {number} is not kept any more")
-    metadata, spec = desired.document["metadata"], desired.spec
+    return wanted(desired.document, known[number])
+
+
+def wanted(document: Mapping[str, Any], revision: Revision) -> Wanted:
+    """What a target is to run in the end for a document, in this revision."""
+    metadata, spec = document["metadata"], document["spec"]
     return Wanted(
-        desired.name,
-        (Share(known[number], desired.replicas),),
+        metadata["name"],
+        (Share(revision, replicas_of(spec)),),
         metadata["labels"],
         metadata["description"],
         spec["autoscaling"],

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from modelworks.core.deployment import Revision, Share, Wanted
+from modelworks.core.deployment import Revision
 from modelworks.core.seams import OpenTarget, Target
 from modelworks.core.served import ServedModel
 from modelworks.deploy.service import Asked
@@ -49,21 +49,6 @@ def document_of(deployment: Deployment) -> dict[str, Any]:
     """`metadata` and `spec`, defaults written out."""
     said = deployment.model_dump(mode="json")
     return {"metadata": said["metadata"], "spec": said["spec"]}
-
-
-def wanted_of(asked: Asked, number: int) -> Wanted:
-    """What the target would be asked for in the end."""
-    metadata, spec = asked.document["metadata"], asked.document["spec"]
-    scaling = spec["autoscaling"]
-    replicas = int(scaling["min"] if scaling else spec["replicas"])
-    return Wanted(
-        asked.name,
-        (Share(asked.revision(number), replicas),),
-        metadata["labels"],
-        metadata["description"],
-        scaling,
-        spec["strategy"],
-    )
 
 
 def image_if_known(kind: Target, asked: Asked, before: Revision | None) -> Asked:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from modelworks.control.deploying.asking import Models, document_of, model_of, wanted_of
+from modelworks.control.deploying.asking import Models, document_of, model_of
 from modelworks.control.deploying.targets import elsewhere, kind_of, opened
 from modelworks.core.deployment import Observed, Revision
 from modelworks.core.desired import Desired
 from modelworks.core.errors import ModelworksError
 from modelworks.core.plans import Exported, Status
-from modelworks.deploy.reconcile import goal_of
+from modelworks.deploy.reconcile import goal_of, wanted
 from modelworks.deploy.service import Asked, Deployments
 from modelworks.protocol.manifest import Manifest
 from modelworks.protocol.manifest.deployment import Deployment
@@ -77,7 +77,7 @@ class Looker:
                 asked = Asked(asked.document, asked.model, image)
             number = self._deployments.same(asked) or max(known, default=0) + 1
             with opened(kind, spec.target.settings, self._folder) as target:
-                files = target.render(wanted_of(asked, number))
+                files = target.render(wanted(asked.document, asked.revision(number)))
             yield Exported("Deployment", name, kind.name, files)
 
     def _status(self, desired: Desired, events: int = 0) -> Status:

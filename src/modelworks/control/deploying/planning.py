@@ -11,7 +11,6 @@ from modelworks.control.deploying.asking import (
     document_of,
     image_if_known,
     model_of,
-    wanted_of,
 )
 from modelworks.control.deploying.routing import Router
 from modelworks.control.deploying.targets import elsewhere, kind_of, opened
@@ -29,7 +28,7 @@ from modelworks.core.seams import Target
 from modelworks.deploy import answers
 from modelworks.deploy.differences import differences
 from modelworks.deploy.differences import native as diff
-from modelworks.deploy.reconcile import goal_of
+from modelworks.deploy.reconcile import goal_of, wanted
 from modelworks.deploy.rolling import next_step
 from modelworks.deploy.service import Asked, Deployments
 from modelworks.protocol.manifest import Manifest
@@ -97,13 +96,14 @@ class Planner:
         if any(one.support is Support.REFUSED for one in said):
             act = Act.REFUSED
         elif ask and not away:
+            coming = number or max(known, default=0) + 1
             try:
                 with opened(kind, deployment.spec.target.settings, self._folder) as target:
                     native = diff(
                         target.render(goal_of(before, known))
                         if before and before.wanted in known
                         else (),
-                        target.render(wanted_of(asked, number or max(known, default=0) + 1)),
+                        target.render(wanted(asked.document, asked.revision(coming))),
                     )
                     seen = target.observe(asked.name)
                     outside, act = _held_against(act, before, known, seen, rolls=kind.rolls)

@@ -8,13 +8,14 @@ from typing import Final
 
 from modelworks.core.deployment import Observed, Rendered, Wanted
 from modelworks.core.errors import InvalidError
+from modelworks.core.files import replace_text
 from modelworks.ext.targets.compose import render
 from modelworks.ext.targets.compose.run import run
 from modelworks.ext.targets.containers import names, secrets, seen
 from modelworks.ext.targets.containers.container import USER, Container, container_of
 from modelworks.ext.targets.containers.engine import Engine
 from modelworks.ext.targets.containers.fleet import Fleet
-from modelworks.ext.targets.containers.kept import Kept, locked, replace_text
+from modelworks.ext.targets.containers.kept import Kept, locked
 
 _STARTS_S: Final = 300
 _USER: Final = int(USER.partition(":")[0])

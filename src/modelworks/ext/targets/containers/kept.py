@@ -2,9 +2,7 @@
 
 import fcntl
 import json
-import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from modelworks.core.errors import UnavailableError
+from modelworks.core.files import replace_text
 
 _LOCKED_S: Final = 120
 _LOOK_S: Final = 0.05
@@ -52,15 +51,6 @@ class Kept:
 
     def _file(self, deployment: str) -> Path:
         return self.folder(deployment) / "applied.json"
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file anew; a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    Path(temporary).replace(path)
 
 
 @contextmanager

@@ -14,13 +14,13 @@ from typing import Final
 
 from modelworks.core.deployment import Observed, Phase, Rendered, Replica, Share, Wanted
 from modelworks.core.errors import ConflictError, InvalidError, UnavailableError
+from modelworks.core.files import replace_text
 from modelworks.core.local import LocalStatus
 from modelworks.core.local_folder import (
     Layout,
     beating,
     read_status,
     read_wanted,
-    replace_text,
     replicas_of,
 )
 from modelworks.core.lock import locked
@@ -184,7 +184,7 @@ def _write_secrets(folder: Path, files: dict[str, bytes]) -> None:
 def _keep(path: Path, text: str) -> None:
     """Have this text there; the same is not written again."""
     if not path.exists() or path.read_text(errors="replace") != text:
-        replace_text(path, text)
+        replace_text(path, text, 0o700)
 
 
 def _supervised(layout: Layout, digest: str) -> LocalStatus:
