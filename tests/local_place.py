@@ -34,6 +34,7 @@ def place(folder: Path, certificates: Path) -> TargetCase:
         settings={},
         folder=folder,
         port=free_port(),
+        second_port=free_port(),
         revise=lambda name, number, model, spec: Revision(name, number, spec, model),
         leftovers=leftovers,
         disturb=disturb,

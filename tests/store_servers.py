@@ -8,9 +8,11 @@ import contextlib
 import fcntl
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -25,6 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
+from typing import Final
 
 import psycopg
 import pytest
@@ -49,11 +52,32 @@ def missing(what: str, cure: str) -> None:
     pytest.skip(message)
 
 
+_PORTS: Final = range(20_000, 32_000)
+_WORKERS: Final = 8
+
+
+def _ports() -> Iterator[int]:
+    """Ports below those that the kernel gives to connections, so that none is taken meanwhile.
+
+    Every worker of a test run has its own, and begins somewhere else in each run.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+    each = (_PORTS.stop - _PORTS.start) // _WORKERS
+    mine = range(_PORTS.start + worker * each, _PORTS.start + (worker + 1) * each)
+    first = random.SystemRandom().randrange(each)
+    return itertools.cycle((*mine[first:], *mine[:first]))
+
+
+_candidates: Final = _ports()
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, and nobody else is told of."""
+    for port in itertools.islice(_candidates, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))
+            return port
+    raise OSError(f"no free port in {_PORTS}")
 
 
 def eventually(what: str, ready: Callable[[], bool], process: subprocess.Popen | None) -> None:

@@ -141,6 +141,7 @@ def case_on(
         {"host": engine.host, **settings},
         folder / "kept",
         free_port(),
+        free_port(),
         revise,
         leftovers,
         lambda name: disturb(of(name)),

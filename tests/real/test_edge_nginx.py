@@ -15,6 +15,7 @@ from exchanges import framing, table
 from exchanges.kinds import GET, SETTINGS, statuses
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server
+from store_servers import free_port
 
 pytestmark = pytest.mark.real
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -47,12 +48,6 @@ http {{
     }}
 }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 @contextlib.contextmanager

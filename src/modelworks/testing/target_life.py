@@ -33,6 +33,7 @@ class TargetCase:
         settings: of it.
         folder: for what it keeps; each `TargetCase` has its own.
         port: that nobody listens on, and where replicas may.
+        second_port: another one.
         revise: makes a revision of a deployment's name, a number, a model and a spec: builds an
             image where one is needed.
         leftovers: what is still there of a deployment, for people; empty = nothing.
@@ -47,6 +48,7 @@ class TargetCase:
     settings: Mapping[str, str]
     folder: Path
     port: int
+    second_port: int
     revise: Callable[[str, int, ServedModel, Mapping[str, Any]], Revision]
     leftovers: Callable[[str], Sequence[str]]
     disturb: Callable[[str], None]

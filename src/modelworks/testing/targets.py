@@ -142,7 +142,7 @@ class TargetContract:
         life.opened.delete(life.name)
 
     def test_two_live_side_by_side(self, life: Life) -> None:
-        other = Life(replace(life.case, port=life.case.port + 1), "mw-other", life.models)
+        other = Life(replace(life.case, port=life.case.second_port), "mw-other", life.models)
         life.settle(life.goal(1, 1))
         try:
             other.settle(other.goal(1, 2))
