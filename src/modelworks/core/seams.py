@@ -1,14 +1,16 @@
 """Where the house is open: one Protocol a seam, found by entry point, with a contract suite each.
 
 Entry-point groups: `modelworks.importers`, `modelworks.engines`, `modelworks.loaders`,
-`modelworks.steps`, `modelworks.targets`. The suites are in `modelworks.testing`.
+`modelworks.steps`, `modelworks.targets`, `modelworks.records`, `modelworks.sinks`,
+`modelworks.notifiers`, `modelworks.explainers`. The suites are in `modelworks.testing`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from modelworks.core.alerts import Notification
 from modelworks.core.deployment import (
     Capability,
     Observed,
@@ -19,6 +21,7 @@ from modelworks.core.deployment import (
 )
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.native import NativeModel
+from modelworks.core.records import Batch, Record, Scan
 from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import Signature, Tensors
 
@@ -352,5 +355,138 @@ class Target(Protocol):
         Raises:
             InvalidError: a setting that cannot be; `field` names it.
             UnavailableError: nobody answers there.
+        """
+        ...
+
+
+class RecordStore(Protocol):
+    """Where records lie for good. Every call has a deadline of its own; one writer a tenant."""
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Keep them: all or none, and on the disk (or in the bucket) when it returns.
+
+        Records that are there already (same tenant, model, id and time) are not kept twice.
+
+        Raises:
+            UnavailableError: no room, or nobody answers; nothing of them is kept.
+        """
+        ...
+
+    def scan(self, wanted: Scan, columns: Sequence[str] = ()) -> Iterator[Batch]:
+        """What is there, in the order of time; `columns` = only those, empty = all.
+
+        Raises:
+            UnavailableError: nobody answers.
+        """
+        ...
+
+    def expire(self, tenant: str, model: str, before_ns: int) -> int:
+        """Delete what is older; how many records went."""
+        ...
+
+    def erase(self, tenant: str, subjects: Sequence[str]) -> int:
+        """Rewrite without every record of these subjects, as written; how many records went."""
+        ...
+
+
+class RecordSink(Protocol):
+    """Somewhere else that records are sent on to: a broker, a webhook."""
+
+    name: ClassVar[str]
+    extra: ClassVar[str]  # the pip extra that brings its library; "" = none
+    experimental: ClassVar[bool]
+    settings: ClassVar[Mapping[str, str]]  # name -> meaning
+
+    def open(self, settings: Mapping[str, str]) -> "OpenSink":
+        """Reach it.
+
+        Raises:
+            InvalidError: a setting that cannot be; `field` names it.
+            UnavailableError: nobody answers there.
+        """
+        ...
+
+
+class OpenSink(Protocol):
+    """A sink, reached. Used by one thread at a time."""
+
+    def send(self, records: Sequence[Record]) -> None:
+        """Hand them over; it returns when they were taken, at least once.
+
+        Raises:
+            UnavailableError: they were not all taken within the deadline: the same ones come again.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of it; twice is quiet."""
+        ...
+
+
+class Notifier(Protocol):
+    """A way to tell somebody of alerts."""
+
+    name: ClassVar[str]
+    experimental: ClassVar[bool]
+    settings: ClassVar[Mapping[str, str]]  # name -> meaning; secrets are read where they are used
+
+    def send(self, told: Notification, settings: Mapping[str, str]) -> None:
+        """Tell it, within ten seconds.
+
+        Raises:
+            InvalidError: a setting that cannot be, or the receiver refuses what it was told and
+                would again; `field` names the setting.
+            UnavailableError: nobody took it: it may be told again later.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What each feature did to each answer.
+
+    Attributes:
+        features: names, in the order of the columns.
+        base: what the model says of the background on average; one a class, or one.
+        values: rows x features (x classes): additive to the answer less the base, where `additive`.
+        error: standard errors of `values`, same shape; None = exact.
+        additive: whether they sum up.
+        calls: rows that the model was asked.
+    """
+
+    features: tuple[str, ...]
+    base: Any
+    values: Any
+    error: Any = None
+    additive: bool = True
+    calls: int = 0
+
+
+class Explainer(Protocol):
+    """Says why a model answered as it did."""
+
+    name: ClassVar[str]
+    extra: ClassVar[str]
+    experimental: ClassVar[bool]
+
+    def explain(
+        self,
+        predict: Callable[[Any], Any],
+        rows: Any,
+        background: Any,
+        options: Mapping[str, Any],
+    ) -> Explanation:
+        """Explain rows.
+
+        Args:
+            predict: rows x features (float64) -> rows (x classes), in batches of any size.
+            rows: rows x features that are explained.
+            background: rows x features that stand for "not known".
+            options: `seed`, `samples` (calls a row at most), `artifact` (a path: explainers that
+                know a model's own form read it; they refuse what they do not know).
+
+        Raises:
+            InvalidError: rows or options that cannot be.
+            UnsupportedError: the model's form is not known to this explainer.
         """
         ...

@@ -1,0 +1,54 @@
+"""Numbers over time, as rules, reports and pictures read them.
+
+Names are words with underscores, a unit last (`latency_p99_ms`). Every series has the labels
+`model` and, where it is of one, `version` and `deployment`; further ones by name:
+
+| name | further labels | is |
+|---|---|---|
+| `requests`, `errors`, `rejected` | | count in the window; `errors` are our faults |
+| `latency_p50_ms`, `latency_p99_ms`, `latency_mean_ms`, `queue_p99_ms`, `compute_p99_ms` | | |
+| `drift` | `feature`, `method` | distance from the reference; feature `*` = of all together |
+| `drift_loss` | `feature` | estimated loss of quality that the drift costs |
+| `missing`, `out_of_range`, `new_category`, `wrong_type` | `feature` | share of values |
+| `quality` | `metric`, `slice`, `kind` | `kind` is `measured`, `estimated` or `inferred` |
+| `business` | `metric` | outcome by feedback: revenue a prediction |
+| `host_*`, `process_*`, `model_*` | `process` | of the machine, a process, a model |
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of samples.
+
+    Attributes:
+        name: what is measured.
+        labels: of what.
+        times: seconds since 1970, UTC, rising: ends of the windows.
+        values: one a time; NaN = nothing was there to measure.
+    """
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    times: Sequence[float] = ()
+    values: Sequence[float] = ()
+
+
+class SeriesSource(Protocol):
+    """Where series are read from."""
+
+    def select(
+        self, name: str, labels: Mapping[str, str], since: float, until: float
+    ) -> Iterable[Series]:
+        """Every series of that name that has those labels (others besides), in a stable order.
+
+        Args:
+            name: of the series.
+            labels: that are wanted; a value may be a pattern of `fnmatch`.
+            since: seconds since 1970, exclusive.
+            until: seconds since 1970, inclusive.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""What models do in use: windows of records become series, series become alerts."""
