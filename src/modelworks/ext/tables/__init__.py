@@ -1,0 +1,1 @@
+"""Tables in formats that need a library."""
