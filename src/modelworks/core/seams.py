@@ -380,12 +380,50 @@ class RecordStore(Protocol):
         """
         ...
 
+    def parts(self, wanted: Scan) -> Sequence[Part]:
+        """The hours in which something of it may lie, in the order of time; nothing is opened.
+
+        Raises:
+            UnavailableError: nobody answers.
+        """
+        ...
+
     def expire(self, tenant: str, model: str, before_ns: int) -> int:
         """Delete what is older; how many records went."""
         ...
 
     def erase(self, tenant: str, subjects: Sequence[str]) -> int:
         """Rewrite without every record of these subjects, as written; how many records went."""
+        ...
+
+
+class FeedbackStore(Protocol):
+    """Where feedback lies for good; as `RecordStore` (group `modelworks.feedback`)."""
+
+    def write(self, told: Sequence[Feedback]) -> None:
+        """Keep it: all or none, and on the disk (or in the bucket) when it returns.
+
+        What is there already (same tenant, model, id and `received_ns`) is not kept twice.
+
+        Raises:
+            UnavailableError: no room, or nobody answers; nothing of it is kept.
+        """
+        ...
+
+    def scan(self, wanted: Scan, columns: Sequence[str] = ()) -> Iterator[Batch]:
+        """What was received in that time, in that order: its fields, outcomes as `outcome.NAME`."""
+        ...
+
+    def parts(self, wanted: Scan) -> Sequence[Part]:
+        """The hours in which something of it was received."""
+        ...
+
+    def expire(self, tenant: str, model: str, before_ns: int) -> int:
+        """Delete what was received before; how much went."""
+        ...
+
+    def erase(self, tenant: str, predictions: Sequence[str], keys: Sequence[str]) -> int:
+        """Rewrite without what belongs to these predictions or keys; how much went."""
         ...
 
 
@@ -452,6 +490,8 @@ class Explanation:
         error: standard errors of `values`, same shape; None = exact.
         additive: whether they sum up.
         calls: rows that the model was asked.
+        link: of the answer, under which they sum up: empty = as it is, `logit` (log-odds), `log`,
+            `softmax` (scores before it, known up to a constant a row).
     """
 
     features: tuple[str, ...]
@@ -460,6 +500,7 @@ class Explanation:
     error: Any = None
     additive: bool = True
     calls: int = 0
+    link: str = ""
 
 
 class Explainer(Protocol):
@@ -482,8 +523,9 @@ class Explainer(Protocol):
             predict: rows x features (float64) -> rows (x classes), in batches of any size.
             rows: rows x features that are explained.
             background: rows x features that stand for "not known".
-            options: `seed`, `samples` (calls a row at most), `artifact` (a path: explainers that
-                know a model's own form read it; they refuse what they do not know).
+            options: `seed`, `samples` (calls a row at most), `features` (names of the columns),
+                `artifact` (a path: explainers that know a model's own form read it; they refuse
+                what they do not know).
 
         Raises:
             InvalidError: rows or options that cannot be.
