@@ -160,9 +160,60 @@ class Batch:
     Attributes:
         columns: `id`, `item` (0 is a request's first), `at_ns` and the other fields of `Record`,
             `in.NAME` and `out.NAME`, `header.NAME`; each an array of as many values (numpy: numbers
-            and truth values as they are, texts and lists as objects, None = not kept).
+            and truth values as they are, texts and lists as objects; not kept or missing is None,
+            and NaN in a column of numbers).
         count: of lines.
     """
 
     columns: Mapping[str, Any]
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An hour of a model in a store.
+
+    Attributes:
+        model: whose.
+        since_ns: UTC, its beginning; it ends an hour later.
+        mark: of what lies in it: another one where that changed.
+        count: of records.
+    """
+
+    model: str
+    since_ns: int
+    mark: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What became of a prediction, as somebody told it: the truth, or what it was worth.
+
+    It belongs to the predictions with that id, or with that business key. The last by `at_ns` wins,
+    for the truth and for each outcome; what comes again under the same id counts once.
+
+    Attributes:
+        id: of this feedback.
+        model: name.
+        at_ns: UTC, when it became known.
+        received_ns: UTC, when it reached us.
+        prediction: id of the request; empty = the key says which.
+        key: business key; empty = the id says which.
+        item: of the request, 0 is its first.
+        truth: what the model should have answered: a number, truth value, text, or a list of them
+            (labels); None = not known.
+        outcomes: what came of it, by name: `revenue`, `clicked`.
+        tenant: who owns it.
+    """
+
+    id: str
+    model: str
+    at_ns: int
+    received_ns: int
+    prediction: str = ""
+    key: str = ""
+    item: int = 0
+    truth: Any = None
+    outcomes: Mapping[str, float | bool] = field(default_factory=dict)
+    tenant: str = "default"

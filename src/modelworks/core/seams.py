@@ -21,7 +21,7 @@ from modelworks.core.deployment import (
 )
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.core.native import NativeModel
-from modelworks.core.records import Batch, Record, Scan
+from modelworks.core.records import Batch, Feedback, Part, Record, Scan
 from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import Signature, Tensors
 
