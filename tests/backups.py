@@ -5,7 +5,7 @@ import tarfile
 from io import BytesIO
 from pathlib import Path
 
-from sqlalchemy import JSON, BigInteger, Integer, insert
+from sqlalchemy import JSON, BigInteger, Integer, LargeBinary, insert
 
 from modelworks.control.backup.container import Writer
 from modelworks.control.backup.manifest import Manifest, TablePart, sum_of, to_bytes
@@ -34,7 +34,17 @@ def fill_rest(factory: Factory) -> None:
     with factory._database.writer.begin() as connection:
         for table in Base.metadata.sorted_tables:
             if connection.execute(table.select()).first() is None:
-                connection.execute(insert(table), [_row(table, tenant) for tenant in ("a", "b")])
+                connection.execute(insert(table), _rows(connection, table))
+
+
+def _rows(connection, table):
+    """One row each of two tenants, or one that belongs to a row of the table it refers to."""
+    rows = [_row(table, tenant) for tenant in ("a", "b")]
+    for key in table.foreign_key_constraints:
+        parent = connection.execute(key.referred_table.select()).mappings().first()
+        told = {element.parent.name: parent[element.column.name] for element in key.elements}
+        rows = [rows[0] | told]
+    return rows
 
 
 def _row(table, tenant):
@@ -44,6 +54,8 @@ def _row(table, tenant):
             row[column.name] = tenant
         elif isinstance(column.type, JSON):
             row[column.name] = {"a": [1, 2.5, None, True, ODD], "b": {}}
+        elif isinstance(column.type, LargeBinary):
+            row[column.name] = bytes(range(256))
         elif isinstance(column.type, BigInteger):
             row[column.name] = 2**62 + 1
         elif isinstance(column.type, Integer):

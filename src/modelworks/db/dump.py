@@ -1,9 +1,10 @@
 """Every row of a database as lines of JSON, and back into an empty database of any earlier schema.
 
-A line is the list of one row's values, in the order of the table's columns. The rows of what
-passes (leases, locks) are left out.
+A line is the list of one row's values, in the order of the table's columns; bytes are written in
+base64. The rows of what passes (leases, locks) are left out.
 """
 
+import base64
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from importlib import resources
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import JSON, Connection, MetaData, Table, func, insert, select, text
+from sqlalchemy import JSON, Connection, LargeBinary, MetaData, Table, func, insert, select, text
 
 from modelworks.core.errors import ConflictError, CorruptError, UnsupportedError
 from modelworks.db import schema
@@ -49,7 +50,7 @@ class Snapshot:
         statement = select(table).order_by(*table.primary_key.columns)
         options = {"yield_per": _BATCH}
         for row in self.connection.execute(statement, execution_options=options):
-            line = json.dumps(list(row), ensure_ascii=False, separators=(",", ":"))
+            line = json.dumps(list(row), default=_text, ensure_ascii=False, separators=(",", ":"))
             yield line.encode() + b"\n"
 
 
@@ -134,6 +135,12 @@ def filling(database: Database, revision: str) -> Iterator[Filling]:
             yield Filling(connection, session, database.where)
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, bytes):
+        raise TypeError(f"a row holds a {type(value).__name__}")
+    return base64.b64encode(value).decode()
+
+
 def _kept() -> list[Table]:
     return [table for table in Base.metadata.sorted_tables if table.name not in PASSING]
 
@@ -186,7 +193,16 @@ def _row(table: Table, columns: tuple[str, ...], line: bytes, at: int) -> dict[s
     row = dict(zip(columns, values, strict=True))
     for column in table.columns:
         value = row[column.name]
+        if isinstance(column.type, LargeBinary) and isinstance(value, str):
+            value = row[column.name] = _bytes(value, table.name, at)
         free = isinstance(column.type, JSON) or (value is None and column.nullable)
         if not free and type(value) is not column.type.python_type:
             raise CorruptError(f"row {at} of '{table.name}': '{column.name}' has a wrong value")
     return row
+
+
+def _bytes(text: str, table: str, at: int) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise CorruptError(f"row {at} of '{table}' cannot be read") from error

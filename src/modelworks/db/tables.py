@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -255,3 +256,54 @@ class AuditRow(TenantRow, Base):
     detail: Mapped[dict[str, Any]]
 
     __table_args__ = (Index(None, "tenant", "subject"),)
+
+
+class SeriesChunkRow(TenantRow, Base):
+    """Windows of some series that are written together; `monitor.series.chunk` knows `body`."""
+
+    __tablename__ = "series_chunks"
+
+    part: Mapped[str] = mapped_column(String(32), primary_key=True)
+    resolution: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # seconds
+    model: Mapped[str] = mapped_column(String(128), primary_key=True)  # "" = of none
+    start: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class DutyRow(TenantRow, Base):
+    """How far a duty of the watch has come; written with what it found, or not at all."""
+
+    __tablename__ = "watch_duties"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ran_ns: Mapped[int] = mapped_column(BigInteger)
+    took_ns: Mapped[int] = mapped_column(BigInteger)
+    failures: Mapped[int]  # in a row
+    error: Mapped[str] = mapped_column(Text)
+    state: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ReferenceRow(TenantRow, VersionNumber, Base):
+    """What a version's inputs and outputs looked like in training."""
+
+    __tablename__ = "model_references"
+
+    model: Mapped[str] = mapped_column(String(128), primary_key=True, sort_order=-50)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_ns: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str]
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant", "model", "major", "minor", "patch"],
+            [
+                "versions.tenant",
+                "versions.model",
+                "versions.major",
+                "versions.minor",
+                "versions.patch",
+            ],
+            ondelete="CASCADE",
+        ),
+    )
