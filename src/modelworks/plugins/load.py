@@ -6,7 +6,7 @@ from typing import Any
 
 from modelworks.core.errors import MissingExtraError, NotFoundError
 
-GROUPS = ("importers", "engines", "loaders", "steps", "targets")
+GROUPS = ("importers", "engines", "loaders", "steps", "targets", "explainers", "sinks")
 
 
 @cache
