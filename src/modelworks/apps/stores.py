@@ -11,6 +11,7 @@ from modelworks.core.home import Access, Stores
 
 DATABASE: Final = "MODELWORKS_DATABASE"
 ARTIFACTS: Final = "MODELWORKS_ARTIFACTS"
+RECORDS: Final = "MODELWORKS_RECORDS"
 HTTP: Final = "MODELWORKS_ARTIFACTS_HTTP"
 
 _DATABASES: Final = ("postgresql", "postgres", "postgresql+psycopg", "sqlite")
@@ -60,13 +61,21 @@ def stores_of(environ: Mapping[str, str], database: str = "", artifacts: str = "
     database = database or environ.get(DATABASE, "")
     artifacts = artifacts or environ.get(ARTIFACTS, "")
     _known(database, _DATABASES, DATABASE, "postgresql://user@host/database, or a SQLite file")
-    _known(artifacts, _BUCKETS, ARTIFACTS, "s3://, gs://, az://, abfss://, or a folder")
-    return Stores(_place(database), _place(artifacts), _access(artifacts, environ))
+    records = environ.get(RECORDS, "")
+    for place, variable in ((artifacts, ARTIFACTS), (records, RECORDS)):
+        _known(place, _BUCKETS, variable, "s3://, gs://, az://, abfss://, or a folder")
+    return Stores(
+        _place(database),
+        _place(artifacts),
+        _access(artifacts, environ, ARTIFACTS),
+        _place(records),
+        _access(records, environ, RECORDS),
+    )
 
 
 def environment_of(stores: Stores) -> dict[str, str]:
     """The variables that tell a child process of these stores, never its command line."""
-    return {DATABASE: stores.database, ARTIFACTS: stores.artifacts}
+    return {DATABASE: stores.database, ARTIFACTS: stores.artifacts, RECORDS: stores.records}
 
 
 def _known(text: str, schemes: tuple[str, ...], field: str, wanted: str) -> None:
@@ -85,8 +94,8 @@ def _place(text: str) -> str:
         raise InvalidError(f"{text}: no such user's home; name the path in full") from error
 
 
-def _access(artifacts: str, environ: Mapping[str, str]) -> Access:
-    scheme = artifacts.partition("://")[0] if "://" in artifacts else ""
+def _access(place: str, environ: Mapping[str, str], field: str) -> Access:
+    scheme = place.partition("://")[0] if "://" in place else ""
     config = {}
     for name, variables in _OF_SCHEME.get(scheme, {}).items():
         found = next((environ[v] for v in variables if environ.get(v)), "")
@@ -99,10 +108,10 @@ def _access(artifacts: str, environ: Mapping[str, str]) -> Access:
         config["base_url"] = host if "://" in host else f"http://{host}"
         config.setdefault("bearer_token", "emulator")
     endpoint = next((config[name] for name in _ENDPOINTS if name in config), "")
-    return Access(config, http=_plain(endpoint, allowed=environ.get(HTTP) == "1"))
+    return Access(config, http=_plain(endpoint, field, allowed=environ.get(HTTP) == "1"))
 
 
-def _plain(endpoint: str, *, allowed: bool) -> bool:
+def _plain(endpoint: str, field: str, *, allowed: bool) -> bool:
     """Whether the endpoint goes without TLS.
 
     Raises:
@@ -113,10 +122,10 @@ def _plain(endpoint: str, *, allowed: bool) -> bool:
         return False
     if not allowed and not _here(parts.hostname or ""):
         raise InvalidError(
-            f"the artifacts' endpoint http://{parts.hostname} is on another machine and without "
-            f"TLS: models and credentials could be read and changed on the way; use https, or "
-            f"say {HTTP}=1",
-            field=ARTIFACTS,
+            f"{field}: the endpoint http://{parts.hostname} is on another machine and without "
+            f"TLS: what lies there and credentials could be read and changed on the way; use "
+            f"https, or say {HTTP}=1",
+            field=field,
         )
     return True
 

@@ -30,11 +30,15 @@ class Stores:
         database: a URL, with its password; empty = a SQLite file in the data folder.
         artifacts: a URL or a folder; empty = a folder in the data folder.
         access: how the artifacts' bucket is reached.
+        records: a URL or a folder, for records and feedback; empty = a folder in the data folder.
+        records_access: how their bucket is reached.
     """
 
     database: str = field(default="", repr=False)
     artifacts: str = ""
     access: Access = field(default_factory=Access)
+    records: str = ""
+    records_access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True, slots=True)

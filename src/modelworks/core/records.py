@@ -215,5 +215,5 @@ class Feedback:
     key: str = ""
     item: int = 0
     truth: Any = None
-    outcomes: Mapping[str, float | bool] = field(default_factory=dict)
+    outcomes: dict[str, float | bool] = field(default_factory=dict)
     tenant: str = "default"

@@ -1,4 +1,4 @@
-"""The contract of `RecordStore`: what every store must do, wherever its bytes lie.
+"""The contracts of `RecordStore` and `FeedbackStore`: what every one of them must do.
 
 A plug-in's test file is a fixture:
 
@@ -14,10 +14,11 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from modelworks.core.records import Batch, Record, Scan
-from modelworks.core.seams import RecordStore
+from modelworks.core.records import Batch, Feedback, Record, Scan
+from modelworks.core.seams import FeedbackStore, RecordStore
 
 Opened = Callable[[], RecordStore]
+OpenedFeedback = Callable[[], FeedbackStore]
 
 HOUR: Final = 3_600_000_000_000
 START: Final = 500_000 * HOUR
@@ -185,3 +186,46 @@ class RecordStoreContract:
         assert after[0] == before[0]
         assert after[1].mark != before[1].mark
         assert store.parts(Scan(since_ns=START + HOUR)) == after[1:]
+
+
+def feedback(number: int, **more: Any) -> Feedback:
+    """Feedback: one a minute, to the record of that number."""
+    made = Feedback(
+        id=f"f{number:06d}",
+        model="fraud",
+        at_ns=START + number,
+        received_ns=record(number).at_ns,
+        prediction=record(number).id,
+        truth=number % 2,
+    )
+    return replace(made, **more)
+
+
+class FeedbackStoreContract:
+    """Inherit, and provide `opened`."""
+
+    def test_what_is_told_is_read_in_the_order_of_its_arrival(self, opened: OpenedFeedback) -> None:
+        some = [feedback(number, outcomes={"revenue": number / 4}) for number in range(70)]
+        opened().write(some[30:])
+        opened().write(some[:40])
+        columns = ["id", "truth", "outcome.revenue", "at_ns"]
+        found = lines(opened().scan(Scan(model="fraud"), columns), *columns)
+        assert found == [(f"f{n:06d}", n % 2, n / 4, START + n) for n in range(70)]
+        assert [part.count for part in opened().parts(Scan())] == [60, 10]
+
+    def test_truths_of_many_kinds(self, opened: OpenedFeedback) -> None:
+        truths = ["fraud", 1, None, [1, 0, 1], True, 0.5]
+        opened().write([feedback(n, truth=truth) for n, truth in enumerate(truths)])
+        found = [one for (one,) in lines(opened().scan(Scan(), ["truth"]), "truth")]
+        assert found == truths
+        assert [type(one) for one in found] == [type(one) for one in truths]
+
+    def test_it_is_erased_and_expires(self, opened: OpenedFeedback) -> None:
+        store = opened()
+        store.write([feedback(n) for n in range(70)])
+        store.write([feedback(n, id=f"k{n}", prediction="", key=f"person-{n}") for n in range(3)])
+        assert store.erase("default", ["r000005", "r000069", ""], ["person-1", ""]) == 3
+        assert store.erase("default", [], []) == 0
+        assert store.expire("default", "fraud", START + HOUR) == 61
+        left = [one for (one,) in lines(store.scan(Scan(), ["id"]), "id")]
+        assert left == [f"f{n:06d}" for n in range(60, 69)]

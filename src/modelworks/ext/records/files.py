@@ -157,7 +157,7 @@ class BucketFiles:
     def put(self, path: str, data: Any) -> None:
         """Write an object."""
         with self._told():
-            obstore.put(self._store, path, memoryview(data))
+            obstore.put(self._store, path, bytes(data))
 
     def delete(self, path: str) -> None:
         """Delete an object."""

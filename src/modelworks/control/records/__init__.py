@@ -1,0 +1,1 @@
+"""Records after the server: into a store, listed, exported, erased, expired; feedback to them."""

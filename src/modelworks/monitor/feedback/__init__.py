@@ -1,0 +1,1 @@
+"""What became of predictions: taken in, kept, and joined to the records."""
