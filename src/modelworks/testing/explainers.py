@@ -1,4 +1,4 @@
-"""Contract suite for explainers: subclass `ExplainerContract`, give it a model, run it by pytest."""
+"""Contract suite for explainers: subclass `ExplainerContract`, give it a model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class ExplainerContract:
         assert _explain(case, rows, background, features=names).features == names
 
     @pytest.mark.parametrize(
-        ["change", "field"],
+        ("change", "field"),
         [
             ({"rows": np.zeros((0, 5))}, "rows"),
             ({"rows": np.zeros(5)}, "rows"),
