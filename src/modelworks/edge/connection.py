@@ -20,7 +20,7 @@ from modelworks.edge.inflate import inflate
 from modelworks.edge.kernel import unread_bytes
 from modelworks.edge.pace import Outflow, body_is_late, idle_is_over
 from modelworks.edge.receiving import Receiving
-from modelworks.edge.request import Echoing, Request
+from modelworks.edge.request import Echoing, Request, Sampled
 
 _log = logging.getLogger(__name__)
 _LARGE = 64 * 1024  # a body above it is written beside its head, not copied behind it
@@ -137,6 +137,9 @@ class Connection:
                 # The hot path: one whole request, its head word for word as one before it.
                 self._dispatch(head, data[end:])
                 return
+            if head is not None and head.sampled and end + head.length == len(data):
+                self._dispatch(head, data[end:], Sampled)
+                return
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
@@ -178,7 +181,7 @@ class Connection:
         self._partial = False
         stop = end + head.length
         if end <= stop <= len(data):
-            self._dispatch(head, data[end:stop], Echoing if head.echo else Request)
+            self._dispatch(head, data[end:stop], _kind(head))
             return stop
         self._begin_body(head, waiting=end == len(data))
         return end
@@ -220,7 +223,7 @@ class Connection:
         body = self._receiving.take()
         if body is not None:
             self.state = State.HEAD
-            self._dispatch(self._head, body, Echoing if self._head.echo else Request)
+            self._dispatch(self._head, body, _kind(self._head))
         return position
 
     def _dispatch(self, head: Head, body: bytes, made: type[Request] = Request) -> None:
@@ -283,6 +286,15 @@ class Connection:
         if self._continue and not queue and self.state is not State.LAST:
             self._continue = False
             self._transport.write(CONTINUE)
+
+    def traced(self, request: Sampled, status: int) -> None:
+        """See `Answers`."""
+        tell = self._hub.traced
+        if tell is not None:
+            try:
+                tell(request, status)
+            except Exception:  # noqa: BLE001 - it is answered already
+                _log.exception("what was to be told of a traced request failed")
 
     def _send(
         self, request: Request, status: int, body: bytes, content_type: bytes, headers: Headers
@@ -395,3 +407,8 @@ class Connection:
     def cut(self) -> None:
         """End the connection at once."""
         self._transport.abort()
+
+
+def _kind(head: Head) -> type[Request]:
+    """What is made of a request that has this head."""
+    return Sampled if head.sampled else Echoing if head.echo else Request

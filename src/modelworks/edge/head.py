@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import httptools
 
 from modelworks.edge.limits import Limits
-from modelworks.edge.trace import request_id_of
+from modelworks.edge.trace import perhaps_sampled, request_id_of
 
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _SCHEME = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
@@ -60,6 +60,7 @@ class Head:
         expects: `Expect: 100-continue`.
         coding: `gzip`, `deflate`, or empty.
         echo: the answer repeats the request's `X-Request-Id`.
+        sampled: the caller keeps a trace of it, as far as its flags say.
         usual: the length of its body is known, and neither it nor its answer needs any thought.
     """
 
@@ -73,11 +74,13 @@ class Head:
     expects: bool
     coding: str
     echo: bool = False
+    sampled: bool = False
     usual: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Sum up."""
-        special = self.coding or self.echo or self.length < 0 or self.method == b"HEAD"
+        special = self.coding or self.echo or self.sampled or self.length < 0
+        special = special or self.method == b"HEAD"
         self.usual = self.modern and self.keep_alive and not special
 
     def with_values(self, headers: dict[bytes, bytes], length: int) -> "Head":
@@ -93,6 +96,7 @@ class Head:
         made.expects = self.expects
         made.coding = self.coding
         made.echo = self.echo
+        made.sampled = self.sampled
         made.usual = self.usual
         return made
 
@@ -227,6 +231,7 @@ def _build(method: bytes, modern: bool, collector: _Collector, limits: Limits) -
         expects=_expects(headers, modern=modern),
         coding=coding,
         echo=bool(request_id_of(headers)),
+        sampled=perhaps_sampled(headers),
     )
 
 

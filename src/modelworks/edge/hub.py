@@ -9,6 +9,7 @@ from modelworks.edge.answer import HeadWriter
 from modelworks.edge.exchange import Handler
 from modelworks.edge.head import Head, check_partial, parse_head
 from modelworks.edge.limits import Limits
+from modelworks.edge.request import Sampled
 from modelworks.edge.varying import Shapes
 
 _KNOWN_HEADS = 512
@@ -48,6 +49,7 @@ class Hub:
         drain_since: when draining began, on `now`'s clock; None = not draining.
         admit: looks at a head before its body is waited for, and raises a `Refusal`; None = all
             may send theirs.
+        traced: told of each answer to a request whose trace is kept; None = nobody is.
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Hub:
         "now",
         "reserved",
         "shapes",
+        "traced",
         "writer",
     )
 
@@ -78,6 +81,7 @@ class Hub:
         """Begin with no connection."""
         self.handler = handler
         self.admit = admit
+        self.traced: Callable[[Sampled, int], None] | None = None
         self.limits = limits
         self.loop = loop
         self.writer = HeadWriter()

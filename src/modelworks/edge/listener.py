@@ -19,6 +19,7 @@ from modelworks.edge.kernel import backlog, hold_off
 from modelworks.edge.key_gate import KeyGate
 from modelworks.edge.limits import Limits
 from modelworks.edge.logged import LoggedConnection
+from modelworks.edge.request import Sampled
 from modelworks.edge.sharing import Sharing
 from modelworks.edge.tls_channel import TlsChannel
 from modelworks.edge.tls_gate import TlsGate
@@ -84,6 +85,7 @@ class Listener:
         journal: where answers are noted; None = nowhere, at no cost.
         sharing: with other workers, of plain TCP connections; None = what is accepted is kept.
         keys: who is let through to the handler; None = everybody, at no cost.
+        traced: told of each answer to a request whose trace is kept; None = nobody is.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Listener:
         journal: Journal | None = None,
         sharing: Sharing | None = None,
         keys: KeyGate | None = None,
+        traced: Callable[[Sampled, int], None] | None = None,
     ) -> None:
         """Nothing is opened before `start`."""
         self._handler = handler if keys is None else keys.before(handler)
@@ -102,6 +105,7 @@ class Listener:
         self._tls = tls
         self._journal = journal
         self._sharing = sharing if tls is None else None
+        self._traced = traced
         self._hub: Hub | None = None
         self._servers: list[asyncio.Server] = []
         self._socks: tuple[socket.socket, ...] = ()
@@ -127,6 +131,7 @@ class Listener:
         """Listen; connections are served from here on. The sockets belong to the listener now."""
         loop = asyncio.get_running_loop()
         hub = Hub(self._handler, self._limits, loop, self._admit)
+        hub.traced = self._traced
         self._hub, self._socks = hub, socks
         plain = self._plain(hub)
         if self._sharing is not None:

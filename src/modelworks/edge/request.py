@@ -19,6 +19,10 @@ class Answers(Protocol):
         """Send it, or keep it until the earlier ones are sent."""
         ...
 
+    def traced(self, request: "Sampled", status: int) -> None:
+        """Tell whoever wants to know of answers to requests whose trace is kept."""
+        ...
+
 
 class Request:
     """Fulfils `exchange.Exchange`.
@@ -106,3 +110,27 @@ class Echoing(Request):
         """See `Request`."""
         name = (b"X-Request-Id", self.headers[REQUEST_ID])
         super().reply(status, body, content_type, (*headers, name))
+
+
+class Sampled(Request):
+    """A request whose caller keeps a trace of it: whoever follows traces is told of its answer.
+
+    Attributes:
+        call: the engine call that answered it, noted by the application: rows of the batch, and
+            when it was decoded, its batch begun, its inputs made and its engine done, on
+            `received_ns`'s clock; () = none did.
+    """
+
+    __slots__ = ("call",)
+
+    def __init__(self, connection: Answers, head: Head, body: bytes) -> None:
+        """See `Request`."""
+        super().__init__(connection, head, body)
+        self.call: tuple[int, ...] = ()
+
+    def reply(self, status: int, body: bytes, content_type: bytes, headers: Headers = ()) -> None:
+        """See `Request`; a request that named itself is answered with the name."""
+        if request_id_of(self.headers):
+            headers = (*headers, (b"X-Request-Id", self.headers[REQUEST_ID]))
+        super().reply(status, body, content_type, headers)
+        self._connection.traced(self, status)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 _PARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]*)?")
 _NO_TRACE, _NO_PARENT = b"0" * 32, b"0" * 16
 _SAMPLED = 0x01
+_FLAG = 54  # where the last digit of the flags stands
+_ODD = b"13579bdf"
 _KEY = rb"(?:[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
 _MEMBER = re.compile(_KEY + rb"=[ !-+\x2d-<>-~]{0,255}[!-+\x2d-<>-~]")
 _MOST_MEMBERS = 32
@@ -54,6 +56,12 @@ def trace_of(headers: dict[bytes, bytes]) -> TraceContext | None:
         bool(int(flags, 16) & _SAMPLED),
         _state(headers.get(TRACESTATE, b"")),
     )
+
+
+def perhaps_sampled(headers: dict[bytes, bytes]) -> bool:
+    """Whether the flags of a context say that its trace is kept; it may be broken all the same."""
+    flag = headers.get(TRACEPARENT, b"")[_FLAG : _FLAG + 1]
+    return bool(flag) and flag in _ODD
 
 
 def request_id_of(headers: dict[bytes, bytes]) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 
 from modelworks.edge.head import Head
 from modelworks.edge.limits import Limits
-from modelworks.edge.trace import REQUEST_ID, TRACEPARENT, TRACESTATE
+from modelworks.edge.trace import REQUEST_ID, TRACEPARENT, TRACESTATE, perhaps_sampled
 
 PER_REQUEST: Final = frozenset(
     {
@@ -34,11 +34,12 @@ _LONGEST: Final = 4096
 class _Shape:
     """One head, cut at its varying values: the bytes before the first, and behind each."""
 
-    __slots__ = ("_begin", "_head", "_parts")
+    __slots__ = ("_begin", "_head", "_parts", "_traced")
 
     def __init__(self, head: Head, fixed: tuple[bytes, ...], names: tuple[bytes, ...]) -> None:
         self._head = head
         self._begin = fixed[0]
+        self._traced = TRACEPARENT in names
         behind = fixed[1:]
         self._parts = [(n, b, len(b)) for n, b in zip(names, behind, strict=True)]
 
@@ -61,7 +62,12 @@ class _Shape:
                     return None
             headers[name] = value
             at = end + size
-        return head.with_values(headers, length) if at == len(raw) else None
+        if at != len(raw):
+            return None
+        made = head.with_values(headers, length)
+        if self._traced and perhaps_sampled(headers):
+            made.sampled, made.usual = True, False
+        return made
 
 
 class Shapes:
@@ -97,7 +103,7 @@ class Shapes:
         if len(self._lines) >= _LINES:
             self._lines.clear()
         shapes = self._lines.setdefault(raw[: raw.find(b"\r")], [])
-        shapes.insert(0, _Shape(replace(head, headers=dict(head.headers)), *cut))
+        shapes.insert(0, _Shape(replace(head, headers=dict(head.headers), sampled=False), *cut))
         del shapes[_SHAPES:]
         return True
 

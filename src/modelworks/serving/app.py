@@ -5,8 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import MethodType
-from typing import Final, TypeAlias
-from urllib.parse import unquote
+from typing import Final, TypeAlias, cast
+from urllib.parse import parse_qsl, unquote
 
 from modelworks.core.errors import (
     CrashedError,
@@ -20,12 +20,16 @@ from modelworks.core.keys import Role
 from modelworks.edge.exchange import Exchange
 from modelworks.edge.key_gate import AUTHORIZATION
 from modelworks.edge.key_ring import KeyRing
+from modelworks.edge.request import Sampled
+from modelworks.protocol import openmetrics
 from modelworks.protocol.oip import documents as oip
 from modelworks.protocol.problems import error_body
 from modelworks.serving import documents, metrics
 from modelworks.serving.block import Block
 from modelworks.serving.control import LOAD, UNLOAD, Control
+from modelworks.serving.dialects import dialect
 from modelworks.serving.entries import Entry
+from modelworks.serving.examples import Examples
 from modelworks.serving.infer import JSON, infer, refuse
 from modelworks.serving.latency import latency
 from modelworks.serving.live import Live
@@ -77,6 +81,7 @@ class App:
         self._control: Control | None = None
         self._waiting: Waiting | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._examples = Examples()
 
     def begin(self, table: ModelTable, control: Control) -> None:
         """Take the models that are served and whoever acts on them."""
@@ -213,8 +218,26 @@ class App:
         exchange.reply(200 if ready else 503, body, JSON)
 
     def _metrics(self, exchange: Exchange) -> None:
-        text = metrics.render(self._block, self._version, self._started)
-        exchange.reply(200, text, metrics.CONTENT_TYPE)
+        asked = dict(parse_qsl(exchange.query.decode("ascii", "replace"), keep_blank_values=True))
+        if "dialect" in asked:
+            told = dialect(asked["dialect"], metrics.numbers_of_models(self._block))
+            exchange.reply(200, openmetrics.write_text(told), openmetrics.TEXT)
+            return
+        found = self._examples.found
+        families = metrics.families(self._block, self._version, self._started, found)
+        accept = exchange.headers.get(b"accept", b"").decode("ascii", "replace")
+        if openmetrics.wants_openmetrics(accept):
+            text = openmetrics.write_openmetrics(families, self._started)
+            exchange.reply(200, text, openmetrics.OPENMETRICS)
+        else:
+            exchange.reply(200, openmetrics.write_text(families), openmetrics.TEXT)
+
+    def traced(self, request: Sampled, status: int) -> None:
+        """Told of every answer to a request whose trace is kept."""
+        answer = self._hot.get(request.path)
+        if status == 200 and isinstance(answer, MethodType):
+            live = cast("Live", answer.__self__)
+            self._examples.take(request, (live.name, live.version))
 
     # -- the repository
 

@@ -1,6 +1,7 @@
 """Where one worker is reached: its sockets, TLS, its access log; opened, drained, reopened."""
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelworks.edge.access_lines import Form
@@ -11,6 +12,7 @@ from modelworks.edge.key_gate import KeyGate
 from modelworks.edge.key_ring import KeyRing
 from modelworks.edge.limits import Limits
 from modelworks.edge.listener import Listener
+from modelworks.edge.request import Sampled
 from modelworks.edge.sharing import Sharing
 from modelworks.edge.tls import TlsFiles
 from modelworks.edge.tls_gate import TlsGate
@@ -47,12 +49,19 @@ class Doors:
         handler: of every request.
         limits: of the HTTP edge.
         openings: see there.
+        traced: told of each answer to a request whose trace is kept.
 
     Raises:
         InvalidError: a TLS file or the access log cannot be used; `field` says which.
     """
 
-    def __init__(self, handler: Handler, limits: Limits, openings: Openings) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        openings: Openings,
+        traced: Callable[[Sampled, int], None] | None = None,
+    ) -> None:
         self._openings = openings
         gate = None
         if openings.tls is not None:
@@ -67,7 +76,7 @@ class Doors:
             else None
         )
         known = KeyGate(keys) if keys is not None else None
-        self._listener = Listener(handler, limits, gate, journal, openings.sharing, known)
+        self._listener = Listener(handler, limits, gate, journal, openings.sharing, known, traced)
 
     @property
     def logs(self) -> bool:

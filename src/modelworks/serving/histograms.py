@@ -74,6 +74,11 @@ class Histogram:
             tuple(max(0, now - then) for now, then in pairs), max(0, self.sum_ns - before.sum_ns)
         )
 
+    def plus(self, other: "Histogram") -> "Histogram":
+        """Both together."""
+        pairs = zip(self.buckets, other.buckets, strict=True)
+        return Histogram(tuple(one + two for one, two in pairs), self.sum_ns + other.sum_ns)
+
     def below(self, bound_ns: int) -> int:
         """How many were shorter than one of the bounds."""
         return sum(self.buckets[: BOUNDS_NS.index(bound_ns) + 1])

@@ -1,10 +1,18 @@
-"""Prometheus text (exposition format 0.0.4) from the counters' block."""
+"""What `/metrics` tells of a server under its own names, from the counters' block."""
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
+from modelworks.protocol.openmetrics import (
+    Exemplar,
+    Family,
+    Kind,
+    bound,
+    write_text,
+)
+from modelworks.serving import recorded
 from modelworks.serving.block import SERVER, Block
 from modelworks.serving.histograms import Histogram
 from modelworks.serving.lifetimes import Lifetime, read_lifetime
@@ -13,110 +21,100 @@ from modelworks.serving.statistics import (
     Cell,
     Numbers,
     Outcome,
+    Stage,
     read,
 )
 
-CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-_BOUNDS: Final = tuple((2**bits, f"{2**bits / 1e9:.3g}") for bits in range(14, 35))
+BOUNDS: Final = tuple((2**bits, bound(2**bits / 1e9)) for bits in range(14, 35))
 """16 us to 17 s: every fourth bound of the histograms, for a scrape is not to grow by them all."""
 _BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
 
+Examples = Mapping[tuple[str, str], Mapping[str, Exemplar]]
+"""(model, version) -> upper bound -> a request that it counts."""
+Rows = list[tuple[dict[str, str], Numbers]]
 
-_LIFETIMES: Final[tuple[tuple[str, str, str, Callable[[Lifetime], float]], ...]] = (
-    ("modelworks_model_loads_total", "counter", "Loads that went well.", lambda f: f.loads),
-    ("modelworks_model_load_failures_total", "counter", "Loads refused.", lambda f: f.failures),
+_LIFETIMES: Final[tuple[tuple[str, Kind, str, Callable[[Lifetime], float]], ...]] = (
+    ("modelworks_model_loads", _COUNTER, "Loads that went well.", lambda f: f.loads),
+    ("modelworks_model_load_failures", _COUNTER, "Loads refused.", lambda f: f.failures),
     (
-        "modelworks_model_load_seconds_total",
-        "counter",
+        "modelworks_model_load_seconds",
+        _COUNTER,
         "Time that loads took, warm-up included.",
         lambda f: f.load_ns / 1e9,
     ),
     (
-        "modelworks_model_unloads_total",
-        "counter",
+        "modelworks_model_unloads",
+        _COUNTER,
         "Copies unloaded: on request, replaced, off the list, evicted.",
         lambda f: f.unloads,
     ),
     (
-        "modelworks_model_evictions_total",
-        "counter",
+        "modelworks_model_evictions",
+        _COUNTER,
         "Copies unloaded to make room for another model.",
         lambda f: f.evictions,
     ),
     (
         "modelworks_model_memory_bytes",
-        "gauge",
+        _GAUGE,
         "What the loaded copies took when they were loaded.",
         lambda f: f.footprint,
     ),
 )
 
 
-def escape(value: str) -> str:
-    """A label's value: backslash, quote and line feed escaped."""
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
-def labels(pairs: Mapping[str, str]) -> str:
-    """`{model="m",version="1"}`."""
-    return "{" + ",".join(f'{name}="{escape(value)}"' for name, value in pairs.items()) + "}"
-
-
-class _Text:
-    """Lines of the exposition, one metric after the other."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def metric(self, name: str, kind: str, text: str) -> None:
-        self.lines += (f"# HELP {name} {text}", f"# TYPE {name} {kind}")
-
-    def value(self, name: str, pairs: Mapping[str, str], value: float) -> None:
-        self.lines.append(f"{name}{labels(pairs) if pairs else ''} {value!r}")
-
-
 def render(block: Block, version: str, started: float) -> bytes:
-    """Everything that Prometheus may scrape, for all workers.
+    """Everything that Prometheus may scrape, for all workers, as plain text; see `families`."""
+    return write_text(families(block, version, started))
+
+
+def families(
+    block: Block, version: str, started: float, examples: Examples | None = None
+) -> list[Family]:
+    """Everything that may be scraped, for all workers.
 
     Args:
         block: the counters.
         version: of Modelworks.
         started: the server's start, seconds since the epoch.
+        examples: requests with a trace, shown where the format can.
     """
-    text = _Text()
-    _server(text, block, version, started)
-    models = [
-        ({"model": name, "version": of}, read(block, index), block.each(index)[:, Cell.READY])
+    models = numbers_of_models(block)
+    return [
+        *_server(block, version, started),
+        _ready(block),
+        *_counts(block, models),
+        *_lifetimes(block),
+        _cuts(models),
+        _durations(models, examples or {}),
+        _batches(models),
+        *recorded.families(block),
+    ]
+
+
+def numbers_of_models(block: Block) -> Rows:
+    """The labels and the numbers of every version, by name."""
+    return [
+        ({"model": name, "version": of}, read(block, index))
         for (name, of), index in sorted(block.models().items())
     ]
-    text.metric("modelworks_model_ready", "gauge", "Whether all workers serve this version (1).")
-    alive = [slot for slot, pid in enumerate(block.pids()) if pid]
-    for pairs, _, ready in models:
-        text.value("modelworks_model_ready", pairs, int(all(ready[slot] for slot in alive)))
-    numbers = [(pairs, found) for pairs, found, _ in models]
-    _counts(text, [({"model": "", "version": ""}, read(block, SERVER)), *numbers], numbers)
-    _lifetimes(text, block)
-    _cuts(text, numbers)
-    _histograms(text, numbers)
-    text.lines.append("")
-    return "\n".join(text.lines).encode()
 
 
-def _server(text: _Text, block: Block, version: str, started: float) -> None:
-    text.metric("modelworks_build_info", "gauge", "Always 1; the labels say what runs.")
-    build = {"version": version, "python": platform.python_version()}
-    text.value("modelworks_build_info", build, 1)
-    text.metric("modelworks_start_time_seconds", "gauge", "Start of the server, Unix time.")
-    text.value("modelworks_start_time_seconds", {}, started)
-    text.metric("modelworks_workers", "gauge", "Worker processes on the port.")
-    text.value("modelworks_workers", {}, block.workers)
-    text.metric("modelworks_worker_resident_memory_bytes", "gauge", "Resident memory by worker.")
+def _server(block: Block, version: str, started: float) -> list[Family]:
+    build = Family("modelworks_build", Kind.INFO, "Always 1; the labels say what runs.")
+    build.add(1, {"version": version, "python": platform.python_version()})
+    begun = Family("modelworks_start_time_seconds", _GAUGE, "Start of the server, Unix time.")
+    begun.add(started)
+    workers = Family("modelworks_workers", _GAUGE, "Worker processes on the port.")
+    workers.add(block.workers)
+    name = "modelworks_worker_resident_memory_bytes"
+    memory = Family(name, _GAUGE, "Resident memory by worker.")
     for slot, pid in enumerate(block.pids()):
-        size = resident_bytes(pid)
-        if size:
-            name = "modelworks_worker_resident_memory_bytes"
-            text.value(name, {"worker": str(slot)}, size)
+        if size := resident_bytes(pid):
+            memory.add(size, {"worker": str(slot)})
+    return [build, begun, workers, memory]
 
 
 def resident_bytes(pid: int) -> int:
@@ -128,75 +126,94 @@ def resident_bytes(pid: int) -> int:
         return 0
 
 
-_Rows = list[tuple[dict[str, str], Numbers]]
+def _ready(block: Block) -> Family:
+    family = Family("modelworks_model_ready", _GAUGE, "Whether all workers serve it (1).")
+    alive = [slot for slot, pid in enumerate(block.pids()) if pid]
+    for (name, of), index in sorted(block.models().items()):
+        ready = block.each(index)[:, Cell.READY]
+        family.add(int(all(ready[slot] for slot in alive)), {"model": name, "version": of})
+    return family
 
 
-def _counts(text: _Text, everything: _Rows, models: _Rows) -> None:
-    name = "modelworks_requests_total"
-    text.metric(name, "counter", "Inference requests by outcome; no model = it was not found.")
-    for pairs, numbers in everything:
+def _counts(block: Block, models: Rows) -> list[Family]:
+    text = "Inference requests by outcome; no model = it was not found."
+    requests = Family("modelworks_requests", _COUNTER, text)
+    nobody = ({"model": "", "version": ""}, read(block, SERVER))
+    for pairs, numbers in (nobody, *models):
         for outcome, count in numbers.outcomes.items():
             if count or outcome is Outcome.SUCCESS:
                 extra = {"outcome": outcome.value, "code": CODES[outcome]}
-                text.value(name, pairs | extra, count)
-    text.metric("modelworks_items_total", "counter", "Rows predicted.")
+                requests.add(count, pairs | extra)
+    items = Family("modelworks_items", _COUNTER, "Rows predicted.")
+    queue = Family("modelworks_queue_items", _GAUGE, "Rows that wait for the engine.")
     for pairs, numbers in models:
-        text.value("modelworks_items_total", pairs, numbers.items)
-    text.metric("modelworks_queue_items", "gauge", "Rows that wait for the engine.")
-    for pairs, numbers in models:
-        text.value("modelworks_queue_items", pairs, numbers.waiting)
+        items.add(numbers.items, pairs)
+        queue.add(numbers.waiting, pairs)
+    return [requests, items, queue]
 
 
-def _lifetimes(text: _Text, block: Block) -> None:
+def _lifetimes(block: Block) -> list[Family]:
     found = [
         ({"model": name, "version": of}, read_lifetime(block, index))
         for (name, of), index in sorted(block.models().items())
     ]
+    told = []
     for name, kind, words, value in _LIFETIMES:
-        text.metric(name, kind, words)
+        family = Family(name, kind, words)
         for pairs, lifetime in found:
-            text.value(name, pairs, value(lifetime))
+            family.add(value(lifetime), pairs)
+        told.append(family)
+    return told
 
 
-def _cuts(text: _Text, models: _Rows) -> None:
-    name = "modelworks_batch_cuts_total"
-    text.metric(name, "counter", "Engine calls, by why their batch was not larger.")
+def _cuts(models: Rows) -> Family:
+    text = "Engine calls, by why their batch was not larger."
+    family = Family("modelworks_batch_cuts", _COUNTER, text)
     for pairs, numbers in models:
         for cut, count in numbers.cuts.items():
             if count:
-                text.value(name, pairs | {"reason": cut.value}, count)
+                family.add(count, pairs | {"reason": cut.value})
+    return family
 
 
-def _histograms(text: _Text, models: _Rows) -> None:
-    name = "modelworks_request_duration_seconds"
-    text.metric(name, "histogram", "Time of answered requests, by stage; total is all stages.")
+def _durations(models: Rows, examples: Examples) -> Family:
+    text = "Time of answered requests, by stage; total is all stages."
+    family = Family("modelworks_request_duration_seconds", Kind.HISTOGRAM, text)
     for pairs, numbers in models:
+        mine = examples.get((pairs["model"], pairs["version"]), {})
         for stage, histogram in numbers.stages.items():
-            _histogram(text, name, pairs | {"stage": stage.value}, histogram)
-    name = "modelworks_batch_items"
-    text.metric(name, "histogram", "Rows of each engine call.")
+            shown = _counted(histogram, mine) if stage is Stage.TOTAL else {}
+            spread(family, pairs | {"stage": stage.value}, histogram, shown)
+    return family
+
+
+def _counted(found: Histogram, examples: Mapping[str, Exemplar]) -> dict[str, Exemplar]:
+    """The examples of buckets that count something: what was noted may not be counted yet."""
+    shown, before = {}, 0
+    for at, label in (*BOUNDS, (0, "+Inf")):
+        below = found.below(at) if at else found.count
+        if below > before and label in examples:
+            shown[label] = examples[label]
+        before = below
+    return shown
+
+
+def _batches(models: Rows) -> Family:
+    family = Family("modelworks_batch_items", Kind.HISTOGRAM, "Rows of each engine call.")
     for pairs, numbers in models:
         sizes = [(row.size, row.calls) for row in numbers.batches]
-        bounds = [(str(b), sum(c for size, c in sizes if size <= b)) for b in _BATCH_BOUNDS]
+        bounds = [(bound(b), sum(c for size, c in sizes if size <= b)) for b in _BATCH_BOUNDS]
         count = sum(calls for _, calls in sizes)
-        _write(text, name, pairs, bounds, count, sum(size * calls for size, calls in sizes))
+        family.spread(pairs, bounds, count, sum(size * calls for size, calls in sizes))
+    return family
 
 
-def _histogram(text: _Text, name: str, pairs: Mapping[str, str], found: Histogram) -> None:
-    bounds = [(label, found.below(bound)) for bound, label in _BOUNDS]
-    _write(text, name, pairs, bounds, found.count, found.sum_ns / 1e9)
-
-
-def _write(
-    text: _Text,
-    name: str,
+def spread(
+    family: Family,
     pairs: Mapping[str, str],
-    bounds: Iterable[tuple[str, int]],
-    count: int,
-    total: float,
+    found: Histogram,
+    examples: Mapping[str, Exemplar] | None = None,
 ) -> None:
-    base = dict(pairs)
-    for bound, cumulated in (*bounds, ("+Inf", count)):
-        text.value(f"{name}_bucket", base | {"le": bound}, cumulated)
-    text.value(f"{name}_sum", base, total)
-    text.value(f"{name}_count", base, count)
+    """Add a histogram of durations, in seconds."""
+    bounds = [(label, found.below(at)) for at, label in BOUNDS]
+    family.spread(pairs, bounds, found.count, found.sum_ns / 1e9, examples)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from modelworks.core.errors import InvalidError
+from modelworks.protocol import openmetrics
 from modelworks.serving import metrics
 from modelworks.serving.batcher import Member
 from modelworks.serving.block import SERVER, Block
@@ -199,7 +200,7 @@ def test_metrics_are_well_formed_and_add_up():
 
 
 def test_label_values_are_escaped():
-    assert metrics.labels({"a": 'b"c\\d\ne'}) == '{a="b\\"c\\\\d\\ne"}'
+    assert openmetrics.labels({"a": 'b"c\\d\ne'}) == '{a="b\\"c\\\\d\\ne"}'
 
 
 def test_a_process_that_is_gone_has_no_memory():
