@@ -1,0 +1,1 @@
+"""Series over a year in little room: chunks of windows in the database. See docs/watch.md."""

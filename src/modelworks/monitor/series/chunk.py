@@ -1,0 +1,192 @@
+"""How windows lie in a chunk: one matrix, series by windows, as compressed planes of bytes.
+
+Whole numbers (counts) are exact, as differences from window to window; others are rounded to
+`KEPT_BITS` binary digits. A byte of each number lies beside the same byte of its neighbours, so
+what does not change costs nearly nothing.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from modelworks.core.errors import CorruptError
+
+WINDOWS: Final = 240
+"""Of one chunk: four hours of minutes, ten days of hours."""
+KEPT_BITS: Final = 12
+"""Of a number that is not whole: it is right to 1 in 8,192."""
+MOST: Final = 5_000
+"""Series in one chunk: whatever makes more labels than that is no label."""
+_LEVEL: Final = 6
+_NUMBERS: Final = b"\x01"
+_BYTES: Final = b"\x02"
+_WHOLE: Final = 2.0**53
+
+Key = tuple[str, tuple[tuple[str, str], ...]]
+"""Name of a series and its labels but the model."""
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Windows of some series.
+
+    Attributes:
+        rows: a value a window; NaN = nothing was there to measure.
+    """
+
+    rows: dict[Key, Any] = field(default_factory=dict)
+
+    def put(self, key: Key, places: Any, values: Any) -> bool:
+        """Set windows of a series, in place of what was there; False = there is no room for it.
+
+        Args:
+            key: of the series.
+            places: numbers of the windows.
+            values: one a place.
+        """
+        row = self.rows.get(key)
+        if row is None:
+            if len(self.rows) >= MOST:
+                return False
+            row = self.rows[key] = np.full(WINDOWS, np.nan)
+        row[places] = values
+        return True
+
+
+def span(resolution: int) -> int:
+    """Seconds that a chunk covers."""
+    return WINDOWS * resolution
+
+
+def start_of(time: Any, resolution: int) -> Any:
+    """Where the chunk begins whose windows have this end among them."""
+    return (time - 1) // span(resolution) * span(resolution)
+
+
+def pack(chunk: Chunk) -> bytes:
+    """A chunk as bytes."""
+    keys = sorted(chunk.rows)
+    whole: list[Key] = []
+    other: list[Key] = []
+    for key in keys:
+        row = chunk.rows[key]
+        known = row[~np.isnan(row)]
+        exact = bool((np.abs(known) < _WHOLE).all() and (known == np.floor(known)).all())
+        (whole if exact else other).append(key)
+    head = json.dumps([whole, other], ensure_ascii=False, separators=(",", ":")).encode()
+    matrix = np.array([chunk.rows[key] for key in whole + other]).reshape(len(keys), WINDOWS)
+    mask = np.isnan(matrix)
+    filled = _carried(matrix, mask)
+    counts = filled[: len(whole)].astype(np.int64)
+    steps = np.diff(counts, axis=1, prepend=0)
+    zigzag = (steps << 1 ^ steps >> 63).view(np.uint64)
+    floats = _rounded(filled[len(whole) :])
+    body = b"".join(
+        (
+            len(head).to_bytes(4, "little"),
+            head,
+            np.packbits(mask, axis=1).tobytes(),
+            _planes(zigzag),
+            _planes(floats),
+        )
+    )
+    return _NUMBERS + zlib.compress(body, _LEVEL)
+
+
+def unpack(body: bytes, where: str) -> Chunk:
+    """A chunk from bytes.
+
+    Raises:
+        CorruptError: they are none; the message begins with `where`.
+    """
+    data = _opened(body, _NUMBERS, where)
+    try:
+        size = int.from_bytes(data[:4], "little")
+        whole, other = json.loads(data[4 : 4 + size])
+        at, count = 4 + size, len(whole) + len(other)
+        packed = np.frombuffer(data, np.uint8, count * WINDOWS // 8, at)
+        mask = np.unpackbits(packed.reshape(count, WINDOWS // 8), axis=1).astype(bool)
+        at += packed.size
+        zigzag = _from_planes(data, at, (len(whole), WINDOWS), np.uint64)
+        floats = _from_planes(data, at + zigzag.nbytes, (len(other), WINDOWS), np.uint32)
+        steps = (zigzag >> np.uint64(1)).view(np.int64) ^ -(zigzag & np.uint64(1)).view(np.int64)
+        counts = np.cumsum(steps, axis=1).astype(np.float64)
+        matrix = np.concatenate([counts, floats.view(np.float32).astype(np.float64)])
+        matrix[mask] = np.nan
+        keys = [(name, tuple((k, v) for k, v in labels)) for name, labels in whole + other]
+    except (ValueError, TypeError, KeyError) as error:
+        raise CorruptError(f"{where}: a chunk of series cannot be read: {error}") from error
+    return Chunk(dict(zip(keys, matrix, strict=True)))
+
+
+def pack_bytes(found: Mapping[Key, Mapping[int, bytes]]) -> bytes:
+    """Sketches as bytes: by series, then by window, for neighbours are alike."""
+    keys = sorted(found)
+    places = [[[place, len(found[key][place])] for place in sorted(found[key])] for key in keys]
+    head = json.dumps([keys, places], ensure_ascii=False, separators=(",", ":")).encode()
+    data = b"".join(found[key][place] for key in keys for place in sorted(found[key]))
+    return _BYTES + zlib.compress(len(head).to_bytes(4, "little") + head + data, _LEVEL)
+
+
+def unpack_bytes(body: bytes, where: str) -> dict[Key, dict[int, bytes]]:
+    """Sketches from bytes.
+
+    Raises:
+        CorruptError: they are none.
+    """
+    data = _opened(body, _BYTES, where)
+    found: dict[Key, dict[int, bytes]] = {}
+    try:
+        size = int.from_bytes(data[:4], "little")
+        keys, places = json.loads(data[4 : 4 + size])
+        at = 4 + size
+        for (name, labels), row in zip(keys, places, strict=True):
+            one = found[name, tuple((k, v) for k, v in labels)] = {}
+            for place, length in row:
+                one[place] = data[at : at + length]
+                at += length
+    except (ValueError, TypeError, KeyError) as error:
+        raise CorruptError(f"{where}: a chunk of sketches cannot be read: {error}") from error
+    return found
+
+
+def _opened(body: bytes, kind: bytes, where: str) -> bytes:
+    if body[:1] != kind:
+        raise CorruptError(f"{where}: a chunk of another kind, or of a newer Modelworks")
+    try:
+        return zlib.decompress(body[1:])
+    except zlib.error as error:
+        raise CorruptError(f"{where}: a chunk of series is damaged: {error}") from error
+
+
+def _carried(matrix: Any, mask: Any) -> Any:
+    """Gaps filled with the value before them: they then cost nothing."""
+    places = np.where(mask, 0, np.arange(matrix.shape[1]))
+    np.maximum.accumulate(places, axis=1, out=places)
+    filled = np.take_along_axis(matrix, places, axis=1)
+    return np.nan_to_num(filled, nan=0.0, posinf=3e38, neginf=-3e38)
+
+
+def _rounded(values: Any) -> Any:
+    """Floats of 32 bits whose mantissa ends in zeros; uint32."""
+    with np.errstate(over="ignore"):
+        bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    drop = 23 - KEPT_BITS
+    return (bits + np.uint32(1 << drop - 1)) & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)
+
+
+def _planes(values: Any) -> bytes:
+    """The first bytes of all, then the second ones of all; fewer where the rest are zeros."""
+    octets = values.reshape(-1, 1).view(np.uint8)
+    return bytes(np.ascontiguousarray(octets.T).tobytes())
+
+
+def _from_planes(data: bytes, at: int, shape: tuple[int, int], kind: Any) -> Any:
+    size = np.dtype(kind).itemsize
+    count = shape[0] * shape[1]
+    octets = np.frombuffer(data, np.uint8, count * size, at).reshape(size, count)
+    return np.ascontiguousarray(octets.T).reshape(-1).view(kind).reshape(shape)
