@@ -307,3 +307,62 @@ class ReferenceRow(TenantRow, VersionNumber, Base):
             ondelete="CASCADE",
         ),
     )
+
+
+class AlertDocumentRow(TenantRow, Base):
+    """Rules, or who is told, as they were applied last."""
+
+    __tablename__ = "alert_documents"
+
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    document: Mapped[dict[str, Any]]
+    updated_ns: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str]
+
+
+class AlertRow(TenantRow, Base):
+    """An alert that is pending, fires, or ended lately; `id` is of its rule and labels."""
+
+    __tablename__ = "alerts"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    rule: Mapped[str] = mapped_column(String(80))
+    state: Mapped[str] = mapped_column(String(16))
+    document: Mapped[dict[str, Any]]
+
+
+class AlertGroupRow(TenantRow, Base):
+    """What a notifier was told of alerts that belong together."""
+
+    __tablename__ = "alert_groups"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    document: Mapped[dict[str, Any]]
+
+
+class AlertSilenceRow(TenantRow, Base):
+    """For a time, nobody is told of some alerts."""
+
+    __tablename__ = "alert_silences"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    match: Mapped[dict[str, Any]]
+    since_ns: Mapped[int] = mapped_column(BigInteger)
+    until_ns: Mapped[int] = mapped_column(BigInteger)
+    author: Mapped[str]
+    comment: Mapped[str] = mapped_column(Text)
+
+
+class AlertCallRow(TenantRow, Base):
+    """An action that an alert called; `id` is of the alert, when it fired, and the action."""
+
+    __tablename__ = "alert_calls"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    action: Mapped[str] = mapped_column(String(40))
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int]
+    next_ns: Mapped[int] = mapped_column(BigInteger)
+    message: Mapped[str] = mapped_column(Text)
+    alert: Mapped[dict[str, Any]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from modelworks.protocol.manifest.deployment import Deployment
 from modelworks.protocol.manifest.fields import API_VERSION, Part
@@ -150,7 +151,7 @@ def _kind(source: Document, kinds: Kinds, problems: list[Problem]) -> type[Part]
     if name is None:
         words = f"no kind: one of {', '.join(known)} is wanted"
     else:
-        words = f"'{name}' is no kind{_nearest(str(name), known)}"
+        words = f"'{name}' is no kind{nearest(str(name), known)}"
     problems.append(Problem(source.mark(("kind",)), "kind", words))
     return None
 
@@ -182,13 +183,13 @@ def _put_on(
         words = f"nothing is said of the environment '{environment}': {has}"
         start = next(iter(bases.values())).start if bases else None
         if start is not None:
-            problems.append(Problem(start, "", words + _nearest(environment, known)))
+            problems.append(Problem(start, "", words + nearest(environment, known)))
     for overlay, source in overlays:
         patched = overlay.spec.of
         base = bases.get((patched.kind, patched.name))
         if base is None:
             names = [name for kind, name in bases if kind == patched.kind]
-            words = f"there is no {patched.kind} '{patched.name}'{_nearest(patched.name, names)}"
+            words = f"there is no {patched.kind} '{patched.name}'{nearest(patched.name, names)}"
             problems.append(Problem(source.mark(("spec", "of")), "spec.of", words))
         elif overlay.spec.environment == environment:
             merge(base, source)
@@ -208,7 +209,7 @@ def _problem(kind: type[Part], source: Document, error: Any) -> Problem:
     code, value = error["type"], error["input"]
     if code == "extra_forbidden":
         known = _fields(kind, path[:-1])
-        message = f"there is no such key{_nearest(str(path[-1]), known)}"
+        message = f"there is no such key{nearest(str(path[-1]), known)}"
     elif code == "missing":
         message = "is missing"
     elif code == _OWN:
@@ -251,10 +252,15 @@ def _fields(kind: type[BaseModel], path: Path) -> list[str]:
         models = list(_models(found))
         if isinstance(part, int):
             continue
-        fields = {name: field for model in models for name, field in model.model_fields.items()}
+        fields = {key: field for model in models for key, field in _keys(model).items()}
         if part in fields:
             found = fields[part].annotation
-    return [name for model in _models(found) for name in model.model_fields]
+    return [key for model in _models(found) for key in _keys(model)]
+
+
+def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """As they are written: `for` is no name in Python."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -280,7 +286,8 @@ def _dangling(manifest: Manifest) -> Iterator[Problem]:
                 yield Problem(loaded.source.mark(path), spelt(path), words)
 
 
-def _nearest(word: str, known: Any) -> str:
+def nearest(word: str, known: Any) -> str:
+    """What was meant most likely, or what there is: the end of a message."""
     names = list(known)
     simple = {name.replace("_", "").lower(): name for name in names}
     plain = word.replace("_", "").lower()
