@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from modelworks.apps.server_batching import said_of_batching
+from modelworks.apps.server_records import RecordSettings, record_policy_of
 from modelworks.core.errors import InvalidError
 from modelworks.core.reference import model_name
 from modelworks.core.served import Isolation
@@ -17,7 +18,7 @@ _LEAST: Final = 64 << 20
 _NAME: Final = "footprints.json"
 
 
-class ModelSettings(Protocol):
+class ModelSettings(RecordSettings, Protocol):
     """Those settings of a server that are about its models."""
 
     @property
@@ -65,6 +66,7 @@ def policy_of(settings: ModelSettings) -> Policy:
         pinned=frozenset(model_name(name) for name in names),
         isolation=isolation,
         batching=tuple(said_of_batching(settings).items()),
+        records=record_policy_of(settings),
         footprints=Path(settings.served).absolute().parent / _NAME if settings.served else None,
     )
 

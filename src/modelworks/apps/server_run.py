@@ -14,6 +14,7 @@ import uvloop
 from modelworks.apps.server_announce import announce, warn_if_open
 from modelworks.apps.server_doors import open_unix, with_files
 from modelworks.apps.server_models import policy_of
+from modelworks.apps.server_records import LAST_RECORDS_S, logger_of
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
 from modelworks.edge.key_ring import KeyRing
@@ -47,17 +48,22 @@ def serve(settings: ServerSettings, sizing: Sizing) -> int:
     if warning := warn_if_open(settings):
         _log.warning("%s", warning)
     openings = _openings(settings, sock, unix.sock if unix else None, unix)
+    logger = logger_of(settings)
 
     async def run() -> None:
-        options = _options(settings, sizing)
+        options = _options(settings, sizing, logger.door if logger is not None else None)
         ready = partial(announce, settings, sock, unix, sizing)
         await Worker(options, Block(), openings, ready).run()
 
+    if logger is not None:
+        logger.start()
     try:
         uvloop.run(run())
     finally:
         if unix is not None:
             unix.remove()
+        if logger is not None:
+            logger.close(LAST_RECORDS_S)
     return 0
 
 
@@ -69,7 +75,8 @@ def _serve_worker(settings: ServerSettings) -> int:
     unix = socket.socket(fileno=told["unix"]) if told["unix"] is not None else None
     openings = replace(_openings(settings, sock, unix), sharing=_sharing(settings, told))
     sizing = codec.decode(Sizing, told["sizing"], "sizing")
-    options = _options(settings, sizing, patient=told["patient"], alone=False)
+    door = socket.socket(fileno=told["door"]) if told["door"] is not None else None
+    options = _options(settings, sizing, door, patient=told["patient"], alone=False)
 
     async def run() -> None:
         worker = Worker(options, block, openings, lambda: None, link)
@@ -107,7 +114,12 @@ def _openings(
 
 
 def _options(
-    settings: ServerSettings, sizing: Sizing, *, patient: bool = False, alone: bool = True
+    settings: ServerSettings,
+    sizing: Sizing,
+    door: socket.socket | None,
+    *,
+    patient: bool = False,
+    alone: bool = True,
 ) -> WorkerOptions:
     return WorkerOptions(
         version=version("modelworks"),
@@ -121,4 +133,5 @@ def _options(
         patient=patient or settings.share_port,
         policy=policy_of(settings),
         sizing=sizing,
+        door=door,
     )

@@ -62,6 +62,10 @@ class ServerSettings(EdgeSettings):
         priority_levels: as there.
         timeout_ms: as there.
         latency_goal_ms: as there.
+        records: folder that the logger writes records to; "" = nothing is recorded.
+        record: share of the requests of models whose line of the list says nothing of records;
+            None = as `record_policy` says.
+        record_policy: file (JSON) of their policy, see `core.records`; "" = the default one.
         worker: `slot:link:block:patient`, given by the supervisor to its workers; "" = none.
     """
 
@@ -87,6 +91,9 @@ class ServerSettings(EdgeSettings):
     priority_levels: int | None = None
     timeout_ms: float | None = None
     latency_goal_ms: float | None = None
+    records: str = ""
+    record: float | None = None
+    record_policy: str = ""
     worker: str = ""
 
     @classmethod
@@ -156,6 +163,7 @@ def _name_of(path: Path) -> str:
 def _from_environment(base: ServerSettings, environ: Mapping[str, str]) -> ServerSettings:
     kinds = {field.name: type(getattr(base, field.name)) for field in fields(base)}
     kinds |= {name: type(default) for name, default in defaults()}
+    kinds["record"] = float
     del kinds["worker"]
     values: dict[str, Any] = {}
     for key, text in environ.items():
@@ -209,5 +217,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--pin", metavar="NAMES", help="models that are never evicted, with commas between")
     add("--lazy", action="store_true", default=None, help="load models when they are asked for")
     add("--isolation", metavar="KIND", help="thread or process, for every model")
+    add("--records", metavar="FOLDER", help="record requests there, as policies say")
+    add("--record", type=float, metavar="SHARE", help="of the requests, 0 to 1")
+    add("--record-policy", metavar="FILE", help="what is recorded and how, JSON")
     add("--worker", help=argparse.SUPPRESS)
     return parser

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from modelworks.apps.server_announce import announce, warn_if_open
 from modelworks.apps.server_doors import open_unix
+from modelworks.apps.server_records import LAST_RECORDS_S, logger_of
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
 from modelworks.core.key_file import parse_file
@@ -41,6 +42,7 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
     unix = open_unix(settings)
     block = shared_file(settings.workers)
     shared = _Shared(settings.workers)
+    logger = logger_of(settings)
     if warning := warn_if_open(settings):
         _log.warning("%s", warning)
 
@@ -51,6 +53,7 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
             "block": block,
             "sharing": shared.told(start.slot),
             "unix": unix.sock.fileno() if unix is not None else None,
+            "door": logger.door.fileno() if logger is not None else None,
             "patient": start.patient,
             "overrides": start.overrides,
             "sizing": codec.encode(sizing),
@@ -59,10 +62,11 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
         chosen = ["--workers", str(sizing.workers), "--threads", str(sizing.threads)]
         return [*module, *arguments, *chosen, "--port", str(port), "--worker", json.dumps(told)]
 
+    beside = [part.fileno() for part in (unix and unix.sock, logger and logger.door) if part]
     supervisor = Supervisor(
         settings.workers,
         command,
-        (block, *shared.fds, *(() if unix is None else (unix.sock.fileno(),))),
+        (block, *shared.fds, *beside),
         settings.drain_seconds,
         partial(announce, settings, sock, unix, sizing),
         parent=settings.with_parent,
@@ -70,7 +74,13 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
         ended=shared.ended,
         leaving=unix.remove if unix is not None else lambda: None,
     )
-    return supervisor.run()
+    if logger is None:
+        return supervisor.run()
+    logger.start()
+    try:
+        return supervisor.run()
+    finally:
+        logger.close(LAST_RECORDS_S)
 
 
 class _Shared:

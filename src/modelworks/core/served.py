@@ -15,6 +15,7 @@ from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.files import replace_text
 from modelworks.core.native import NATIVE
 from modelworks.core.ragged import Ragged
+from modelworks.core.records import RecordPolicy
 from modelworks.core.tensor import Signature
 
 ENGINES = {"onnx": "onnxruntime", "tflite": "litert", "openvino-ir": "openvino", NATIVE: "native"}
@@ -101,6 +102,11 @@ class ServedModel:
         isolation: where its engine runs; a native model always has a process of its own.
         pinned: never unloaded to make room for another model.
         ragged: the axis along which requests differ in length; None = as the signature says.
+        records: which of its requests are recorded, where the server keeps records; None = as the
+            server's own settings say.
+        revision: of the deployment, `fraud/3`; empty = it is served without one.
+        variant: which form of the version it is; empty = the source form.
+        tenant: who owns it.
     """
 
     name: str
@@ -119,6 +125,10 @@ class ServedModel:
     isolation: Isolation = Isolation.THREAD
     pinned: bool = False
     ragged: Ragged | None = None
+    records: RecordPolicy | None = None
+    revision: str = ""
+    variant: str = ""
+    tenant: str = "default"
 
 
 @dataclass(frozen=True, slots=True)

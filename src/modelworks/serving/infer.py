@@ -22,6 +22,7 @@ from modelworks.serving.execute import joined
 from modelworks.serving.live import Live
 from modelworks.serving.outlook import LateError
 from modelworks.serving.statistics import Outcome, Recorder
+from modelworks.serving.tap import Tap
 
 _log = logging.getLogger("modelworks.serving")
 JSON: Final = b"application/json"
@@ -37,8 +38,10 @@ def outcome_of(error: Exception) -> Outcome:
     return Outcome.FAILED if status_of(error) == 500 else Outcome.INVALID
 
 
-def refuse(exchange: Exchange, error: Exception, recorder: Recorder) -> None:
-    """Answer with an error and count it."""
+def refuse(
+    exchange: Exchange, error: Exception, recorder: Recorder, tap: Tap | None = None
+) -> None:
+    """Answer with an error, count it, and note it for the records where there are any."""
     if type(error) is LateError:  # it is written once for many, and keeps none of them
         status, body, headers = error.answer = error.answer or problem(error)
         error.__traceback__ = None
@@ -48,6 +51,8 @@ def refuse(exchange: Exchange, error: Exception, recorder: Recorder) -> None:
         outcome = outcome_of(error)
     recorder.ended(outcome, perf_counter_ns() - exchange.received_ns)
     exchange.reply(status, body, JSON, headers)
+    if tap is not None:
+        tap.refused(exchange, body, status)
 
 
 class Answering(Member):
@@ -72,7 +77,7 @@ class Answering(Member):
 
     def fail(self, error: ModelworksError) -> None:
         """See `Member.fail`."""
-        refuse(self.exchange, error, self.live.recorder)
+        refuse(self.exchange, error, self.live.recorder, self.live.tap)
 
     def left(self) -> None:
         """The client is gone: leave the queue alone, harm no neighbour."""
@@ -149,6 +154,8 @@ class InferMember(Answering):
             live.name, live.version, self.request, outputs, live.signature
         )
         self.exchange.reply(200, body, kind, headers)
+        if live.tap is not None:
+            live.tap.one(self, body, headers, 200)
 
 
 def infer(live: Live, exchange: Exchange) -> None:
@@ -170,7 +177,7 @@ def infer(live: Live, exchange: Exchange) -> None:
             )
         live.batcher.submit(member)
     except (ModelworksError, RecursionError) as error:
-        refuse(exchange, readable(error), live.recorder)
+        refuse(exchange, readable(error), live.recorder, live.tap)
     else:
         exchange.on_gone = member.left
 
@@ -208,15 +215,17 @@ def answer(live: Live, call: Call) -> None:
     form = members[0].form if len(members) == len(call.members) else None
     rows = [member.request.rows for member in members if member.form is form]
     if form is None or len(rows) != len(members):
-        answer_each(call)
+        _answer_each(live, call)
         return
     written = live.writer.write(form, call.results, rows)
     if written is None:
-        answer_each(call)
+        _answer_each(live, call)
         return
     bodies, kind, headers = written
     for member, body, extra in zip(members, bodies, headers or repeat(()), strict=False):
         _reply(member, body, kind, extra)
+    if live.tap is not None:
+        live.tap.answered(call, members, bodies, headers)
 
 
 def _answer_one(live: Live, call: Call, member: Member) -> None:
@@ -225,8 +234,18 @@ def _answer_one(live: Live, call: Call, member: Member) -> None:
         written = live.writer.write_one(member.form, call.results, member.request.rows)
         if written is not None:
             _reply(member, *written)
+            if live.tap is not None:
+                body, _, extra = written
+                live.tap.answered(call, call.members, (body,), (extra,) if extra else ())
             return
-    answer_each(call)
+    _answer_each(live, call)
+
+
+def _answer_each(live: Live, call: Call) -> None:
+    if live.tap is not None:
+        live.tap.within(answer_each, call)
+    else:
+        answer_each(call)
 
 
 def _reply(member: InferMember, body: bytes, kind: bytes, headers: Headers) -> None:

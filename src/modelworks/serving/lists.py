@@ -30,6 +30,8 @@ def check(served: ServedList) -> None:
                 raise InvalidError(f"{where}: alias {name} is there twice", field=where)
             aliases.add(name)
         model.batching.check(f"{where}.batching")
+        if model.records is not None:
+            model.records.check(f"{where}.records")
     wrong = [name for name, count in defaults.items() if count != 1]
     if wrong:
         raise InvalidError(f"model '{wrong[0]}' has {defaults[wrong[0]]} defaults, wanted is one")
@@ -37,4 +39,5 @@ def check(served: ServedList) -> None:
 
 def essence(model: ServedModel) -> ServedModel:
     """What makes a reload necessary when it changes."""
-    return replace(model, default=True, aliases=(), autoload=True, pinned=False)
+    said = replace(model, default=True, aliases=(), autoload=True, pinned=False)
+    return replace(said, records=None, revision="", variant="", tenant="default")

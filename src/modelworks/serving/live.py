@@ -22,6 +22,7 @@ from modelworks.serving.learning import Learning
 from modelworks.serving.loading import Loaded
 from modelworks.serving.shapes import ShapeOf, TextLengths, shape_of, text_inputs
 from modelworks.serving.statistics import Cell, Recorder
+from modelworks.serving.tap import Tap
 
 _log = logging.getLogger("modelworks.serving")
 
@@ -49,6 +50,7 @@ class Live:
         reader: decodes its requests, and holds them against the rules.
         rows: the same for plain rows.
         writer: writes the plain answers of a batch.
+        tap: notes its requests for the records; None = it has none.
     """
 
     __slots__ = (
@@ -74,6 +76,7 @@ class Live:
             "outputs",
             "rows",
             "shape_of",
+            "tap",
             "unpadded",
             "version",
             "writer",
@@ -89,6 +92,7 @@ class Live:
         gather: Callable[[list[Member]], Tensors],
     ) -> None:
         self.name = served.name
+        self.tap: Tap | None = None
         self.version = served.version
         self.served = served
         self.signature: Signature = loaded.session.signature
@@ -104,6 +108,7 @@ class Live:
             self.shape_of = loaded.padder.shape_of
             gather = loaded.padder.gather
             answering = partial(loaded.padder.answer, plain=answering)
+            answering = partial(self._answer_padded, answering)
         self.outputs = len(self.signature.outputs)
         self.batching = loaded.batching
         self.loaded = loaded
@@ -203,6 +208,12 @@ class Live:
         _log.warning("%s %s: a call outlived its deadline", self.name, self.version)
         if isinstance(self._session, Watchable):  # it runs elsewhere, and is ended with its process
             await asyncio.to_thread(self._session.close)
+
+    def _answer_padded(self, answer: Callable[[Call], None], call: Call) -> None:
+        if self.tap is not None:
+            self.tap.within(answer, call)
+        else:
+            answer(call)
 
     def _called(self, call: Call) -> None:
         self.recorder.call(call)

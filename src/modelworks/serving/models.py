@@ -15,10 +15,12 @@ from modelworks.serving.infer import answer, gather
 from modelworks.serving.lifetimes import Lifetimes
 from modelworks.serving.lists import check, essence
 from modelworks.serving.live import Live
+from modelworks.serving.outbox import Outbox
 from modelworks.serving.policy import Policy
 from modelworks.serving.residence import Residence
 from modelworks.serving.room import NoRoomError
 from modelworks.serving.statistics import Recorder
+from modelworks.serving.tap import Tap
 
 _log = logging.getLogger("modelworks.serving")
 _DRAIN_S: Final = 30.0
@@ -38,6 +40,7 @@ class ModelTable:
         threads: engine threads a model.
         changed: called after every change of what is served and under which names.
         policy: about memory, and about loading on demand.
+        outbox: where what is recorded goes; None = nothing is.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class ModelTable:
         threads: int,
         changed: Callable[[], None],
         policy: Policy = _POLICY,
+        outbox: Outbox | None = None,
     ) -> None:
+        self._outbox = outbox
         self.generation = -1
         self.problem = ""  # why the newest served list is not in force
         self._block = block
@@ -230,6 +235,9 @@ class ModelTable:
                 entry.reason = _ASLEEP if entry.dormant else "it is loaded on request only"
             return entry.starts
         old, entry.served = entry.served, model
+        if entry.held is not None and essence(old) == essence(model):
+            entry.held.served = model
+            entry.held.tap = self._tap(entry.held)
         before, entry.starts = entry.starts, entry.starts or self._starts(model)
         if entry.dormant:
             return False  # the next request loads it as it is then
@@ -270,6 +278,7 @@ class ModelTable:
         patient = model.batching.max_delay_ms > 0 or model.batching.latency_goal_ms > 0
         recorder = Recorder.of_model(self._block, *entry.key, patient=patient)
         live = Live(model, loaded, recorder, answer, gather)
+        live.tap = self._tap(live)
         entry.live, entry.fallen, entry.dormant = live, None, False
         entry.footprint, entry.born = footprint, time()
         if entry.state is not State.READY:
@@ -283,6 +292,9 @@ class ModelTable:
             await old.close(_DRAIN_S)
             lifetimes.unloaded(evicted=False, gone=False)
         return None
+
+    def _tap(self, live: Live) -> Tap | None:
+        return self._outbox.tap(live.served, live.signature) if self._outbox is not None else None
 
     def _unborn(self, entry: Entry, old: Live | None, error: ModelworksError) -> None:
         """It was not loaded: what serves in its place, or who may try again."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from modelworks.core.records import RecordPolicy
 from modelworks.core.served import Isolation, ServedModel
 
 
@@ -19,6 +20,8 @@ class Policy:
         isolation: where engines run, whatever the list says; None = as it says.
         batching: of every model, whatever the list says: pairs of a field and its value.
         footprints: file that remembers what models take; None = nothing is remembered.
+        records: of models whose line of the list has no policy of its own; None = those are not
+            recorded.
     """
 
     limited: bool = False
@@ -28,6 +31,7 @@ class Policy:
     isolation: Isolation | None = None
     batching: tuple[tuple[str, float], ...] = ()
     footprints: Path | None = None
+    records: RecordPolicy | None = None
 
     def line(self, served: ServedModel) -> ServedModel:
         """A line of the list as this server takes it."""
@@ -37,4 +41,5 @@ class Policy:
             pinned=served.pinned or served.name in self.pinned,
             isolation=self.isolation or served.isolation,
             batching=replace(served.batching, **said),
+            records=self.records if served.records is None else served.records,
         )

@@ -9,6 +9,7 @@ from modelworks.protocol.predictions import encode_predictions
 from modelworks.protocol.rows import PlainRows
 from modelworks.serving.infer import JSON, Answering, readable, refuse
 from modelworks.serving.live import Live
+from modelworks.serving.tap import ROWS
 
 
 class PredictMember(Answering):
@@ -26,6 +27,8 @@ class PredictMember(Answering):
         live = self.live
         body = encode_predictions(live.name, live.version, live.signature, outputs, self.warnings)
         self.exchange.reply(200, body, JSON)
+        if live.tap is not None:
+            live.tap.one(self, body, (), ROWS)
 
 
 def predict(live: Live, exchange: Exchange) -> None:
@@ -34,6 +37,6 @@ def predict(live: Live, exchange: Exchange) -> None:
         member = PredictMember(exchange, live, live.rows(exchange.body))
         live.batcher.submit(member)
     except (ModelworksError, RecursionError) as error:
-        refuse(exchange, readable(error), live.recorder)
+        refuse(exchange, readable(error), live.recorder, live.tap)
     else:
         exchange.on_gone = member.left

@@ -64,6 +64,7 @@ class Cell(IntEnum):
     DELAY_US = 10
     OUTCOMES = 16
     LIFETIMES = 24  # to 29: see `lifetimes`
+    RECORDS = 11  # to 14: see `recorded`
     CUTS = 32
     HISTOGRAMS = 64
     BATCHES = 816

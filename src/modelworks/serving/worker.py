@@ -21,6 +21,7 @@ from modelworks.serving.block import Block
 from modelworks.serving.control import Link, LocalControl, act_here
 from modelworks.serving.doors import Doors, Openings
 from modelworks.serving.models import ModelTable
+from modelworks.serving.outbox import Outbox
 from modelworks.serving.policy import Policy
 from modelworks.serving.sizing import Sizing, as_set
 from modelworks.serving.watch import ListWatch
@@ -52,6 +53,7 @@ class WorkerOptions:
         policy: about memory, and about loading on demand.
         patient: listen only when the models are loaded: others serve the port meanwhile.
         sizing: how many workers and threads there are, and why.
+        door: to the logger of records; None = nothing is recorded.
     """
 
     version: str
@@ -65,6 +67,7 @@ class WorkerOptions:
     patient: bool = False
     policy: Policy = _POLICY
     sizing: Sizing = _ALONE
+    door: socket.socket | None = None
 
 
 class Worker:
@@ -92,8 +95,11 @@ class Worker:
         self._ready = ready
         self._over = asyncio.Event()
         self._app = App(block, options.version, time.time(), options.sizing, openings.keys)
-        self._table = ModelTable(block, options.threads, self._app.refresh, options.policy)
-        self._doors = Doors(self._app, options.limits, openings)
+        self._outbox = Outbox(options.door, block) if options.door is not None else None
+        self._table = ModelTable(
+            block, options.threads, self._app.refresh, options.policy, self._outbox
+        )
+        self._doors = Doors(self._app, options.limits, openings, self._app.traced)
         self._watch: ListWatch | None = None
         self._newest: ServedList | None = None
         self._applying: asyncio.Task[None] | None = None
@@ -186,6 +192,8 @@ class Worker:
         await self._doors.drain(self._options.drain_s)
         left = self._options.drain_s - (time.monotonic() - began)
         await self._table.close(max(0.5, left))
+        if self._outbox is not None:
+            await self._outbox.close()
         _log.info("drained in %.2f s", time.monotonic() - began)
 
     def _changed(self, served: ServedList) -> None:

@@ -1,0 +1,202 @@
+"""The logger's loop: connections come through the door, messages through them; records go out."""
+
+import array
+import logging
+import selectors
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from modelworks.core.errors import ModelworksError, UnavailableError
+from modelworks.edge.key_gate import AUTHORIZATION
+from modelworks.protocol.records.calls import CALLS, DONE, HEAD, TALLY, Told, unpack_calls
+from modelworks.protocol.records.making import RecordMaker
+from modelworks.protocol.records.segments import SegmentWriter, recover
+from modelworks.protocol.records.vault import Vault
+
+SEGMENTS: Final = "segments"
+"""Folder of the segments, in that of the records."""
+_log = logging.getLogger("modelworks.logger")
+_TICK_S: Final = 0.5
+_RECOVER_S: Final = 60.0
+_TELL_S: Final = 60.0
+_READ: Final = 1 << 20
+_FRAME: Final = 2000  # records at most
+_ANSWER_S: Final = 5.0  # a worker that does not read its tallies for so long is gone
+NameOf = Callable[[dict[bytes, bytes]], str]
+
+
+@dataclass(slots=True)
+class _Connection:
+    sock: socket.socket
+    heard: bytearray = field(default_factory=bytearray)
+    makers: dict[int, RecordMaker] = field(default_factory=dict)
+
+
+class LoggerLoop:
+    """Runs until the door and every connection are closed at their other ends.
+
+    Args:
+        door: workers send connections through it.
+        folder: of the records.
+        writer: of its segments.
+        key: of hashes.
+        name_of: the name of a request's API key; None = keys are not asked for.
+    """
+
+    def __init__(
+        self,
+        door: socket.socket,
+        folder: Path,
+        writer: SegmentWriter,
+        key: bytes,
+        name_of: NameOf | None = None,
+    ) -> None:
+        self._door = door
+        self._folder = folder
+        self._writer = writer
+        self._key = key
+        self._names = name_of
+        self._vault: Vault | None = None
+        self._selector = selectors.DefaultSelector()
+        self._connections = 0
+        self._open = True
+        self._last_word = -_TELL_S
+        self._recovered = time.monotonic()
+
+    def run(self) -> None:
+        """See the class."""
+        self._door.setblocking(False)  # noqa: FBT003 - the library's signature
+        self._selector.register(self._door, selectors.EVENT_READ, None)
+        while self._open or self._connections:
+            for key, _ in self._selector.select(_TICK_S):
+                if key.data is None:
+                    self._enter()
+                else:
+                    self._hear(key.data)
+            self._mind()
+        if self._vault is not None:
+            self._vault.close()
+
+    # -- connections
+
+    def _enter(self) -> None:
+        rights = array.array("i")
+        try:
+            data, found, _, _ = self._door.recvmsg(64, socket.CMSG_SPACE(4 * rights.itemsize))
+        except BlockingIOError:
+            return
+        for level, kind, sent in found:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                rights.frombytes(sent[: len(sent) - len(sent) % rights.itemsize])
+        for fd in rights:
+            sock = socket.socket(fileno=fd)
+            sock.settimeout(_ANSWER_S)
+            self._selector.register(sock, selectors.EVENT_READ, _Connection(sock))
+            self._connections += 1
+        if not data:
+            self._selector.unregister(self._door)
+            self._open = False
+
+    def _hear(self, connection: _Connection) -> None:
+        try:
+            data = connection.sock.recv(_READ)
+        except OSError:
+            data = b""
+        if not data:
+            self._leave(connection)
+            return
+        connection.heard += data
+        try:
+            for kind, calls, requests, utc, rest in _messages(connection.heard):
+                if kind == CALLS:
+                    self._take(connection, unpack_calls(rest, calls, requests), utc)
+                else:
+                    connection.makers[calls] = RecordMaker(
+                        rest, self._key, self._the_vault, self._name_of
+                    )
+                connection.sock.sendall(TALLY.pack(DONE, 0, 0, 0))
+        except (ModelworksError, ValueError, KeyError) as error:
+            _log.exception("a worker is not understood: %s", error)
+            self._leave(connection)
+        except OSError:  # it is gone: what it sent is written
+            self._leave(connection)
+
+    def _leave(self, connection: _Connection) -> None:
+        self._selector.unregister(connection.sock)
+        connection.sock.close()
+        self._connections -= 1
+
+    # -- records
+
+    def _take(self, connection: _Connection, told: Iterable[Told], utc_ns: int) -> None:
+        """Write the records of a message, and say how many."""
+        kept: Counter[int] = Counter()
+        lost: Counter[int] = Counter()
+        unreadable: Counter[int] = Counter()
+        for some in _chunks(told, _FRAME):
+            numbers = Counter(one.model for one in some)
+            try:
+                made = [connection.makers[one.model].make(one, utc_ns) for one in some]
+                self._writer.write([one.record for one in made])
+            except (UnavailableError, ValueError) as error:
+                lost += numbers
+                self._tell(f"{error}; {len(some)} records are lost")
+            else:
+                kept += numbers
+                unreadable += Counter(
+                    one.model for one, whole in zip(some, made, strict=True) if not whole.readable
+                )
+        tallies = [
+            TALLY.pack(number, kept[number], lost[number], unreadable[number])
+            for number in kept.keys() | lost.keys()
+        ]
+        connection.sock.sendall(b"".join(tallies))
+
+    def _the_vault(self) -> Vault:
+        if self._vault is None:
+            self._vault = Vault(self._folder)
+        return self._vault
+
+    def _name_of(self, authorization: bytes) -> str:
+        return self._names({AUTHORIZATION: authorization}) if self._names is not None else ""
+
+    def _mind(self) -> None:
+        """Close segments that are old enough, and those that others left behind."""
+        try:
+            self._writer.rotate()
+            now = time.monotonic()
+            if now - self._recovered >= _RECOVER_S:
+                self._recovered = now
+                recover(self._folder / SEGMENTS)
+        except OSError as error:
+            self._tell(f"{self._folder}: {error.strerror}")
+
+    def _tell(self, message: str) -> None:
+        now = time.monotonic()
+        if now - self._last_word >= _TELL_S:
+            self._last_word = now
+            _log.warning("%s; requests are answered all the same", message)
+
+
+def _chunks(told: Iterable[Told], most: int) -> Iterator[list[Told]]:
+    each = iter(told)
+    while some := list(islice(each, most)):
+        yield some
+
+
+def _messages(heard: bytearray) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """The whole messages in what was heard, which are taken out of it."""
+    while len(heard) >= HEAD.size:
+        kind, length, calls, requests, utc = HEAD.unpack_from(heard)
+        end = HEAD.size + length
+        if len(heard) < end:
+            return
+        rest = bytes(memoryview(heard)[HEAD.size : end])
+        del heard[:end]
+        yield kind, calls, requests, utc, rest
