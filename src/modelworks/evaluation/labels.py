@@ -29,7 +29,8 @@ def confusion(given: Predictions) -> Floats:
     """Weights of rows by [true class, predicted class]; binary: [negative, positive]."""
     size = max(2, len(given.classes))
     cells = given.truth * size + given.labels
-    return np.bincount(cells, given.weights, size * size).reshape(size, size)
+    found = np.bincount(cells, given.weights, size * size).astype(np.float64)
+    return found.reshape(size, size)
 
 
 def binary_rates(truth: Any, said: Any, weights: Floats, level: float = LEVEL) -> list[Measured]:

@@ -5,7 +5,7 @@ logarithms of base 2; equal scores share the mean of their places' discounts (Mc
 ECIR 2008). In all other metrics equal scores count against the model: the relevant item comes last.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -46,7 +46,8 @@ def of_ranks(given: Predictions, level: float = LEVEL, top: int = TOP) -> list[M
     precision = (running - before[query]) / (rank + 1)
 
     def per_query(values: Floats) -> Floats:
-        return np.bincount(query, values, count)
+        found: Floats = np.bincount(query, values, count).astype(np.float64)
+        return found
 
     with np.errstate(all="ignore"):
         ndcg = per_query(gain * _shared(query, score, rank, top)) / _ideal(given, top)
@@ -66,8 +67,12 @@ def of_ranks(given: Predictions, level: float = LEVEL, top: int = TOP) -> list[M
         named(f"map@{top}", mean),
         named("mrr", reciprocal),
         named(f"recall@{top}", found),
-        proportion(f"hit_rate@{top}", some * (first < top) * 1.0, some * 1.0, level),
+        proportion(f"hit_rate@{top}", _ones(some & (first < top)), _ones(some), level),
     ]
+
+
+def _ones(mask: Any) -> Floats:
+    return np.asarray(mask, np.float64)
 
 
 def _discounts(places: Floats, top: int) -> Floats:
@@ -89,4 +94,4 @@ def _ideal(given: Predictions, top: int) -> Floats:
     query, gain = given.queries[order], given.truth[order]
     starts = np.searchsorted(query, np.arange(int(query.max()) + 1))
     rank = np.arange(len(query)) - starts[query]
-    return np.bincount(query, gain * _discounts(rank, top))
+    return np.bincount(query, gain * _discounts(rank, top)).astype(np.float64)

@@ -252,7 +252,7 @@ def fit_temperature(logits: Any, truth: Any) -> float:
     for _ in range(_STEPS):
         middle = (low * high) ** 0.5
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return 1 / (low * high) ** 0.5
+    return 1 / float((low * high) ** 0.5)
 
 
 def _expit(values: Floats) -> Floats:
