@@ -46,6 +46,7 @@ from modelworks.sandbox.limits import Limits
 
 if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
+    from modelworks.control.records.service import Records
 
 _AT_HOME = Stores()
 _LIMITS = Limits()
@@ -79,6 +80,9 @@ class Factory:
         limits: Limits = _LIMITS,
     ) -> None:
         self._limits = limits
+        self._stores = stores
+        self._tenant = tenant
+        self._clock = clock
         self.home = home.create()
         self._blobs = BlobStore(stores.artifacts or home.blobs, stores.access)
         self._database: Database = open_database(stores.database or home.database)
@@ -229,6 +233,14 @@ class Factory:
 
         images = Maker(self.home, self.show)
         return Deploying(self._deployments, self._routes, self._resolver, images, self.home.targets)
+
+    @property
+    def records(self) -> "Records":
+        """The verbs of records and feedback."""
+        from modelworks.control.records.service import Records  # noqa: PLC0415 - numpy
+
+        note = self._deployments.note_act
+        return Records(self.home, self._stores, self._tenant, note, self._clock)
 
     # -- serving -------------------------------------------------------------------------------
 

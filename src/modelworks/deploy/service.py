@@ -108,6 +108,11 @@ class Deployments:
         with self._scope.read() as session:
             return store.events(session, name, limit)
 
+    def note_act(self, act: str, subject: str, detail: Mapping[str, Any]) -> None:
+        """Note what was done to something that is no deployment."""
+        with self._scope.write() as session:
+            store.audit(session, Audited(self._clock(), self._actor, act, subject, detail))
+
     def audited(self, subject: str = "", limit: int = 1000) -> list[Audited]:
         """Who did what, newest first."""
         with self._scope.read() as session:

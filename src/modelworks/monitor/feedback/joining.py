@@ -1,7 +1,7 @@
 """Joins feedback to the records it belongs to, hour by hour, and only where something changed."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +49,7 @@ class Join:
         folder: what it remembers; without it everything is joined once more.
         tenant: whose.
         window_ns: how long after a prediction a business key reaches it.
+        alike: of keys as records have them, the form that feedback has; None = the same.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class Join:
         folder: Path,
         tenant: str = "default",
         window_ns: int = WINDOW_NS,
+        alike: Callable[[list[str]], Mapping[str, str]] | None = None,
     ) -> None:
         self._records = records
         self._feedback = feedback
         self._tenant = tenant
         self._window_ns = window_ns
+        self._alike = alike or (lambda keys: {key: key for key in keys})
         self._state = folder / f"{tenant}.json"
         self._of_records = Index(folder / f"{tenant}-records", self._hash_records)
         self._of_feedback = Index(folder / f"{tenant}-feedback", self._hash_feedback)
@@ -124,7 +127,9 @@ class Join:
             if meet(hashes, self._of_feedback.of(other)[0])
             for one in self._told(other)
         ]
-        more = columns_of(told, batch.columns, batch.count, self._window_ns)
+        keys = self._keys(batch)
+        lines = {**batch.columns, "key": [keys.get(key, "") for key in batch.columns["key"]]}
+        more = columns_of(told, lines, batch.count, self._window_ns)
         return Joined(part.model, since, until, Batch({**batch.columns, **more}, batch.count))
 
     def _told(self, part: Part) -> Iterator[Told]:
@@ -150,8 +155,12 @@ class Join:
         found = set()
         for batch in self._records.scan(_hour(self._tenant, part), ["id", "key"]):
             found |= {hashed(ID, one) for one in set(batch.columns["id"])}
-            found |= {hashed(KEY, one) for one in set(batch.columns["key"]) if one}
+            found |= {hashed(KEY, one) for one in self._keys(batch).values()}
         return np.array(sorted(found), np.uint64)
+
+    def _keys(self, batch: Batch) -> Mapping[str, str]:
+        """The business keys of records, each with the form that feedback has."""
+        return self._alike(sorted({key for key in batch.columns["key"] if key}))
 
     def _hash_feedback(self, part: Part) -> Any:
         """What it belongs to, and below it which feedback it is."""
