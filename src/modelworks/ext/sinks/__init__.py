@@ -1,0 +1,1 @@
+"""Where records are sent on to: webhooks that take CloudEvents, and brokers."""

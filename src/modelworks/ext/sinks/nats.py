@@ -1,0 +1,151 @@
+"""Records into NATS JetStream, each acknowledged; a stream knows repetitions by their id."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeVar
+
+import nats
+from nats.errors import Error as NatsError
+from nats.js.errors import APIError, NoStreamResponseError
+
+from modelworks.core.errors import InvalidError, UnavailableError
+from modelworks.core.records import Record
+from modelworks.ext.sinks import events
+
+R = TypeVar("R")
+_SECONDS: Final = 30.0
+_AT_ONCE: Final = 256  # messages under way
+_CLOSE_S: Final = 5.0
+
+
+class NatsSink:
+    """See `core.seams.RecordSink`."""
+
+    name: ClassVar[str] = "nats"
+    extra: ClassVar[str] = "nats"
+    experimental: ClassVar[bool] = False
+    settings: ClassVar[Mapping[str, str]] = {
+        "url": "of the server, nats://HOST:PORT; several with commas",
+        "subject": "that a stream listens to; {model} and {tenant} are put in",
+        "credentials": "a .creds file",
+        "ca": "authorities (PEM) of a tls:// server",
+        "timeout": "seconds for one handing over, all tries together",
+    }
+
+    def open(self, settings: Mapping[str, str]) -> "OpenNats":
+        """See `RecordSink.open`."""
+        events.checked(settings, self.settings, ("url", "subject"))
+        return OpenNats(settings)
+
+
+class OpenNats:
+    """See `core.seams.OpenSink`: a connection that lives on a thread of its own."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self._subject = settings["subject"]
+        self._seconds = events.seconds_of(settings, "timeout", _SECONDS)
+        self._servers = settings["url"].split(",")
+        self._shown = ", ".join(url.rpartition("@")[2] for url in self._servers)
+        self._files = {}
+        for name in ("credentials", "ca"):
+            if settings.get(name) and not Path(settings[name]).is_file():
+                raise InvalidError(f"{name}: no file {settings[name]}", field=name)
+            self._files[name] = settings.get(name) or None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="nats", daemon=True)
+        self._thread.start()
+        try:
+            self._client = self._wait(self._connect(), self._seconds + 1)
+        except BaseException:
+            self._stop()
+            raise
+
+    def send(self, records: Sequence[Record]) -> None:
+        """See `OpenSink.send`.
+
+        Raises:
+            InvalidError: no stream listens to the subject, or it refuses them.
+            UnavailableError: as in `OpenSink.send`.
+        """
+        self._wait(self._publish(records), self._seconds + 1)
+
+    def close(self) -> None:
+        """See `OpenSink.close`."""
+        if self._thread.is_alive():
+            with suppress(UnavailableError):
+                self._wait(self._client.close(), _CLOSE_S)
+            self._stop()
+
+    async def _connect(self) -> Any:
+        context = None
+        if self._files["ca"]:
+            import ssl  # noqa: PLC0415 - where it is wanted
+
+            context = ssl.create_default_context(cafile=self._files["ca"])
+        return await nats.connect(
+            self._servers,
+            user_credentials=self._files["credentials"],
+            tls=context,
+            connect_timeout=max(1, round(self._seconds)),
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.2,
+            error_cb=_quiet,
+            name="modelworks",
+        )
+
+    async def _publish(self, records: Sequence[Record]) -> None:
+        stream = self._client.jetstream(timeout=self._seconds)
+        async with asyncio.timeout(self._seconds):
+            for at in range(0, len(records), _AT_ONCE):
+                sent = [
+                    stream.publish(
+                        self._subject.format(model=_token(record.model), tenant=record.tenant),
+                        events.structured(record),
+                        headers={
+                            "Nats-Msg-Id": events.identity(record),
+                            "Content-Type": "application/cloudevents+json",
+                        },
+                    )
+                    for record in records[at : at + _AT_ONCE]
+                ]
+                await asyncio.gather(*sent)
+
+    def _wait(self, work: Coroutine[Any, Any, R], seconds: float) -> R:
+        """The result of `work` on the connection's thread."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(seconds)
+        except NoStreamResponseError as error:
+            raise InvalidError(
+                f"no stream of {self._shown} listens to '{self._subject}': make one with the nats "
+                "command, or name another subject",
+                field="subject",
+            ) from error
+        except APIError as error:
+            if error.code is not None and 400 <= error.code < 500:
+                raise InvalidError(f"{self._shown} refuses the records: {error}") from error
+            raise UnavailableError(f"{self._shown} did not take the records: {error}") from error
+        except (NatsError, OSError, TimeoutError, FutureTimeoutError) as error:
+            future.cancel()
+            why = str(error) or type(error).__name__
+            raise UnavailableError(f"{self._shown} did not take the records: {why}") from error
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_CLOSE_S)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+
+async def _quiet(_error: Exception) -> None:
+    """What goes wrong between two calls is told by the next one."""
+
+
+def _token(name: str) -> str:
+    """A name as one part of a subject."""
+    return name.translate(str.maketrans(". *>\t", "_____"))
