@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 _LINE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)\{(?P<labels>[^\n]*)\} (?P<value>\S+)")
@@ -82,7 +82,7 @@ def read(text: str) -> dict[Key, Counts]:
         ValueError: a value or a bound that no count can have.
     """
     found: dict[Key, Counts] = {}
-    for name, labels, value in _lines(text):
+    for name, labels, value in values(text, {REQUESTS, BUCKETS}):
         if not labels.get("model"):
             continue  # the request named none that exists
         if labels.get("stage", "total") != "total":
@@ -99,10 +99,16 @@ def read(text: str) -> dict[Key, Counts]:
     return found
 
 
-def _lines(text: str) -> Iterable[tuple[str, Mapping[str, str], float]]:
+def values(text: str, names: Collection[str]) -> Iterator[tuple[str, Mapping[str, str], float]]:
+    """(name, labels, value) of each line of these metrics; all of them are counts, or sums.
+
+    Raises:
+        ValueError: a value that no count can have.
+    """
+    heads = tuple(names)
     for line in text.splitlines():
-        match = _LINE.match(line) if line.startswith((REQUESTS, BUCKETS)) else None
-        if match is None or match["name"] not in {REQUESTS, BUCKETS}:
+        match = _LINE.match(line) if line.startswith(heads) else None
+        if match is None or match["name"] not in names:
             continue
         value = float(match["value"])
         if not 0 <= value < _MOST:  # NaN is neither

@@ -5,7 +5,7 @@ Names are words with underscores, a unit last (`latency_p99_ms`). Every series h
 
 | name | further labels | is |
 |---|---|---|
-| `requests`, `errors`, `rejected` | | count in the window; `errors` are our faults |
+| `requests`, `errors`, `rejected`, `invalid` | | count in the window; `errors` are our faults |
 | `latency_p50_ms`, `latency_p99_ms`, `latency_mean_ms`, `queue_p99_ms`, `compute_p99_ms` | | |
 | `drift` | `feature`, `method` | distance from the reference; feature `*` = of all together |
 | `drift_loss` | `feature` | estimated loss of quality that the drift costs |

@@ -9,7 +9,7 @@ DAY: Final = 86_400
 RESOLUTIONS: Final = (MINUTE, HOUR, DAY)
 """Seconds of a window; each is rolled up from the one before."""
 
-_TRAFFIC: Final = frozenset({"requests", "errors", "rejected"})
+_TRAFFIC: Final = frozenset({"requests", "errors", "rejected", "invalid"})
 _COUNTS: Final = _TRAFFIC | {"predictions", "records", "feedback"}
 _DATA: Final = frozenset({"missing", "out_of_range", "new_category", "wrong_type"})
 STAGES: Final = ("latency", "queue", "compute")

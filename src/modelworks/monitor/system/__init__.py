@@ -1,0 +1,1 @@
+"""The machine and its processes, looked at: CPU, memory, disk, network, files, accelerators."""
