@@ -43,6 +43,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "serve": ("serve", "serve", "Serve models over HTTP on this machine."),
     "predict": ("predict", "predict", "Ask a running server for predictions."),
     "bench": ("bench", "bench", "Put load on an endpoint: throughput, latency, a comparison."),
+    "evaluate": ("evaluate", "evaluate", "Measure predictions whose truth is known, by slice."),
+    "tensorboard": ("evaluate", "tensorboard", "Write training curves for TensorBoard."),
     "explain-latency": (
         "explain_latency",
         "explain_latency",
@@ -60,6 +62,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "targets": ("deployments", "targets", "List where deployments can run."),
     "audit": ("deployments", "audit", "Show who did what."),
     "ci": ("ci", "ci", "Write pipelines for CI systems."),
+    "observability": (
+        "observability",
+        "observability",
+        "Write configuration for Prometheus, Grafana, Elastic and others.",
+    ),
+    "logs": ("logs", "logs", "Search the logs of this installation."),
     "up": ("up", "up", "Run the whole factory here: console, registry, server."),
     "doctor": ("doctor", "doctor", "Say what is installed, what can run, and the cures."),
     "demo": ("demo", "demo", "Train small models and take them through the whole line."),
