@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from modelworks.api import problems, wire
+from modelworks.api.feedback import FeedbackRoutes
 from modelworks.api.guard import Guard, TooLargeError, too_large
 from modelworks.api.key_guard import KeyGuard
 from modelworks.api.routes import Routes
@@ -67,6 +68,7 @@ def create_app(
     app.add_exception_handler(TooLargeError, _too_large)
     app.include_router(Routes(factory, watch).router())
     app.include_router(Uploads(factory, limits).router())
+    app.include_router(FeedbackRoutes(factory).router())
     if access is not None:
         app.guarded = True
         app.add_middleware(KeyGuard, access=access)

@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from modelworks.api import problems
+from modelworks.api.feedback import FEEDBACK
 from modelworks.control.access import COOKIE, Access
 from modelworks.core.errors import ModelworksError, UnauthenticatedError
 from modelworks.core.keys import Role
@@ -22,8 +23,9 @@ _LONGEST: Final = 4096  # bytes of a Cookie header that is looked at
 class KeyGuard:
     """ASGI middleware behind `Guard`.
 
-    Looking takes a key of the role `read`, changing something one of the role `admin`. A browser
-    that has neither key nor session is shown where to sign in.
+    Looking takes a key of the role `read`, changing something one of the role `admin`; who may ask
+    for predictions (`predict`) may tell what became of them. A browser that has neither key nor
+    session is shown where to sign in.
 
     Args:
         app: what is guarded.
@@ -46,6 +48,7 @@ class KeyGuard:
         headers = Headers(scope=scope)
         given = headers.getlist("authorization")
         role = Role.READ if method in _SAFE else Role.ADMIN
+        role = Role.PREDICT if path == FEEDBACK else role
         try:
             self._access.require(
                 ", ".join(given).encode("latin-1") if given else None, session_of(headers), role
