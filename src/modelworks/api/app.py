@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from modelworks.api import problems, wire
+from modelworks.api import metrics, problems, wire
 from modelworks.api.feedback import FeedbackRoutes
 from modelworks.api.guard import Guard, TooLargeError, too_large
 from modelworks.api.key_guard import KeyGuard
@@ -14,7 +14,9 @@ from modelworks.api.routes import Routes
 from modelworks.api.uploads import Limits, Uploads
 from modelworks.control.access import Access
 from modelworks.control.endpoints import Watch
+from modelworks.control.observability.told import Told
 from modelworks.control.service import Factory
+from modelworks.core.series import SeriesSource
 
 BODY_BYTES = 1 << 20
 IMPORTS = "/api/v1/imports"
@@ -45,6 +47,7 @@ def create_app(
     hosts: Collection[str] = (),
     limits: Limits = Limits(),  # noqa: B008 - frozen
     access: Access | None = None,
+    series: SeriesSource | None = None,
 ) -> FastAPI:
     """The API over one factory.
 
@@ -54,6 +57,7 @@ def create_app(
         hosts: names under which the control plane is known, besides this machine's own.
         limits: of uploads.
         access: who may use it; None = everybody who reaches it.
+        series: what the watch has seen, for `/metrics`; None = nothing is watched.
     """
     app = _App(
         title="Modelworks control plane",
@@ -69,6 +73,7 @@ def create_app(
     app.include_router(Routes(factory, watch).router())
     app.include_router(Uploads(factory, limits).router())
     app.include_router(FeedbackRoutes(factory).router())
+    app.include_router(metrics.router(Told(watch, series)))
     if access is not None:
         app.guarded = True
         app.add_middleware(KeyGuard, access=access)

@@ -25,6 +25,7 @@ from modelworks.control.access import Access
 from modelworks.control.endpoints import Watch
 from modelworks.control.reconcile import Reconciler
 from modelworks.control.service import Factory
+from modelworks.core.ecs import set_up_logs
 from modelworks.core.errors import ConflictError, InvalidError, ModelworksError
 from modelworks.core.home import Home, Stores
 from modelworks.edge.key_ring import KeyRing
@@ -169,7 +170,8 @@ def _tls(settings: ControlSettings, stack: ExitStack) -> FollowedTls | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and run; the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    form = "%(levelname)s %(name)s: %(message)s"
+    set_up_logs("modelworks-control", os.environ, form, logging.WARNING)
     logging.getLogger("modelworks").setLevel(logging.INFO)
     try:
         run(_settings(arguments))

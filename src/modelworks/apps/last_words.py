@@ -1,5 +1,7 @@
 """The last words of a process that ended, from its log."""
 
+import contextlib
+import json
 import os
 import re
 from pathlib import Path
@@ -23,5 +25,8 @@ def last_words(log: Path) -> str:
 
 
 def plain(line: str) -> str:
-    """A logged line without what the log put before it."""
+    """A logged line without what the log put before it; of a JSON line, the message."""
+    if line.startswith("{"):
+        with contextlib.suppress(ValueError, AttributeError):
+            line = str(json.loads(line).get("message", line))
     return _LOGGED.sub("", line).removeprefix("error: ")[:_LONGEST]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from modelworks.apps.replica_supervisor import Replicas, make_sockets
+from modelworks.core.ecs import set_up_logs
 from modelworks.core.errors import ModelworksError
 from modelworks.core.local_folder import Layout
 
@@ -35,9 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = parser.parse_args(arguments)
     if told.detach and os.fork():
         return 0
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(process)d %(name)s %(message)s", level=logging.INFO
-    )
+    form = "%(asctime)s %(levelname)s %(process)d %(name)s %(message)s"
+    set_up_logs("modelworks-replicas", os.environ, form)
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from modelworks.apps.server_calibrate import calibrate
 from modelworks.apps.server_settings import AUTO, ServerSettings
+from modelworks.core.ecs import set_up_logs
 from modelworks.core.errors import ConflictError, InvalidError, ModelworksError
 from modelworks.serving.sizing import as_set
 
@@ -21,9 +22,8 @@ _log = logging.getLogger("modelworks.server")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal; the exit code."""
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(process)d %(name)s %(message)s", level=logging.INFO
-    )
+    form = "%(asctime)s %(levelname)s %(process)d %(name)s %(message)s"
+    set_up_logs("modelworks-server", os.environ, form)
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         settings = ServerSettings.read(given, os.environ)

@@ -30,7 +30,7 @@ class EdgeSettings:
         unix_mode: its rights, octal.
         unix_only: no TCP port beside it.
         access_log: file to which a line a request is appended; `-` = standard output, "" = none.
-        access_log_format: `json` or `combined`.
+        access_log_format: `json`, `combined` or `ecs`.
         max_body: bytes of a request's body.
         max_inflated: bytes of a compressed one, when decoded.
         max_connections: open at once, a worker.
@@ -148,7 +148,7 @@ HELP: Final = {
     "unix_mode": ("MODE", "Rights of the Unix socket (0600)"),
     "unix_only": ("", "No TCP port beside the Unix socket"),
     "access_log": ("FILE|-", "Append a line a request"),
-    "access_log_format": ("FORM", "Of the access log: json or combined (json)"),
+    "access_log_format": ("FORM", "Of the access log: json, combined or ecs (json)"),
     "max_body": ("BYTES", "Of a request (67108864)"),
     "max_inflated": ("BYTES", "Of a compressed body when decoded (16777216)"),
     "max_connections": ("N", "Open at once, a worker (4096)"),

@@ -1,4 +1,4 @@
-"""Entries of a journal as lines: JSON, or the combined format of web servers.
+"""Entries of a journal as lines: JSON, the combined format of web servers, or ECS.
 
 Never a body, never a query: both may hold what is nobody's business.
 """
@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
+from modelworks.core.ecs import VERSION
 from modelworks.edge.journal import Entry
 from modelworks.edge.trace import REQUEST_ID, TRACEPARENT, request_id_of, trace_of
 
@@ -27,6 +28,7 @@ class Form(StrEnum):
 
     JSON = "json"
     COMBINED = "combined"
+    ECS = "ecs"  # Elastic Common Schema
 
 
 NameOf: TypeAlias = Callable[[dict[bytes, bytes]], str]
@@ -42,7 +44,7 @@ class Lines:
     """
 
     def __init__(self, form: Form, name_of: NameOf | None = None) -> None:
-        self._one = _json if form is Form.JSON else _combined
+        self._one = {Form.JSON: _json, Form.COMBINED: _combined, Form.ECS: _ecs}[form]
         self._form = form
         self._name_of = name_of
 
@@ -61,6 +63,10 @@ class Lines:
         now = time.time_ns()
         if self._form is Form.JSON:
             return orjson.dumps({"time": _iso(now), "dropped": count}) + b"\n"
+        if self._form is Form.ECS:
+            told = {"@timestamp": _iso(now), "log.level": "warning", **_EVENT}
+            told |= {"message": f"{count} requests are missing here"}
+            return orjson.dumps(told | {"labels.dropped": str(count)}) + b"\n"
         return f'- - - [{_clf(now // 10**9)}] "- dropped={count}" 000 0 "-" "-"\n'.encode()
 
 
@@ -129,6 +135,49 @@ def _combined(entry: Entry, at_ns: int, name: str = "") -> bytes:
         f'{entry.client} - {name or "-"} [{_clf(at_ns // 10**9)}] "{line}" {entry.status} '
         f'{entry.given} "{referrer}" "{agent}"\n'
     ).encode()
+
+
+_EVENT: Final = {
+    "ecs.version": VERSION,
+    "service.name": "modelworks-server",
+    "event.dataset": "modelworks-server.access",
+    "event.kind": "event",
+}
+
+
+def _ecs(entry: Entry, at_ns: int, name: str = "") -> bytes:
+    path, method = _text(entry.path), _text(entry.method)
+    failed = entry.status >= 500
+    told: dict[str, object] = {
+        "@timestamp": _iso(at_ns),
+        "log.level": "error" if failed else "info",
+        "message": f"{method} {path} {entry.status}",
+        **_EVENT,
+        "event.category": ["web"],
+        "event.type": ["access", "error"] if failed else ["access"],
+        "event.outcome": "failure" if entry.status >= 400 else "success",
+        "event.duration": entry.answered_ns - entry.received_ns,
+        "http.version": "1.1" if entry.modern else "1.0",
+        "http.request.method": method,
+        "http.request.body.bytes": entry.taken,
+        "http.response.status_code": entry.status,
+        "http.response.body.bytes": entry.given,
+        "url.path": path,
+        "client.address": entry.client,
+    }
+    headers = entry.headers
+    further = {
+        "client.ip": "" if entry.client == "unix" else entry.client,
+        "http.request.referrer": _text(headers.get(b"referer", b"").partition(b"?")[0]),
+        "user_agent.original": _text(headers.get(b"user-agent", b"")),
+        "http.request.id": request_id_of(headers),
+        "user.name": name,
+        "labels.model": model_of(entry.path),
+    }
+    trace = trace_of(headers)
+    if trace is not None:
+        further |= {"trace.id": trace.trace_id, "span.id": trace.parent_id}
+    return orjson.dumps(told | {k: v for k, v in further.items() if v}) + b"\n"
 
 
 def _quoted(raw: bytes) -> str:

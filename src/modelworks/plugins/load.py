@@ -6,7 +6,17 @@ from typing import Any
 
 from modelworks.core.errors import MissingExtraError, NotFoundError
 
-GROUPS = ("importers", "engines", "loaders", "steps", "targets", "explainers", "sinks")
+GROUPS = (
+    "importers",
+    "engines",
+    "loaders",
+    "steps",
+    "targets",
+    "explainers",
+    "sinks",
+    "dashboards",
+    "telemetry",
+)
 
 
 @cache
