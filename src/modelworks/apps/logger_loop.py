@@ -5,7 +5,6 @@ import logging
 import selectors
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,7 +13,16 @@ from typing import Final
 
 from modelworks.core.errors import ModelworksError, UnavailableError
 from modelworks.edge.key_gate import AUTHORIZATION
-from modelworks.protocol.records.calls import CALLS, DONE, HEAD, TALLY, Told, unpack_calls
+from modelworks.protocol.records.calls import (
+    CALLS,
+    DONE,
+    HEAD,
+    TALLY,
+    Head,
+    Told,
+    read_head,
+    unpack_calls,
+)
 from modelworks.protocol.records.making import RecordMaker
 from modelworks.protocol.records.segments import SegmentWriter, recover
 from modelworks.protocol.records.vault import Vault
@@ -113,11 +121,12 @@ class LoggerLoop:
             return
         connection.heard += data
         try:
-            for kind, calls, requests, utc, rest in _messages(connection.heard):
-                if kind == CALLS:
-                    self._take(connection, unpack_calls(rest, calls, requests), utc)
+            for head, rest in _messages(connection.heard):
+                if head.kind == CALLS:
+                    maker = connection.makers[head.model]
+                    self._take(connection, maker, head, unpack_calls(head, rest))
                 else:
-                    connection.makers[calls] = RecordMaker(
+                    connection.makers[head.model] = RecordMaker(
                         rest, self._key, self._the_vault, self._name_of
                     )
                 connection.sock.sendall(TALLY.pack(DONE, 0, 0, 0))
@@ -134,29 +143,22 @@ class LoggerLoop:
 
     # -- records
 
-    def _take(self, connection: _Connection, told: Iterable[Told], utc_ns: int) -> None:
+    def _take(
+        self, connection: _Connection, maker: RecordMaker, head: Head, told: Iterable[Told]
+    ) -> None:
         """Write the records of a message, and say how many."""
-        kept: Counter[int] = Counter()
-        lost: Counter[int] = Counter()
-        unreadable: Counter[int] = Counter()
+        kept = lost = unreadable = 0
         for some in _chunks(told, _FRAME):
-            numbers = Counter(one.model for one in some)
             try:
-                made = [connection.makers[one.model].make(one, utc_ns) for one in some]
+                made = [maker.make(one, head.utc_ns) for one in some]
                 self._writer.write([one.record for one in made])
             except (UnavailableError, ValueError) as error:
-                lost += numbers
+                lost += len(some)
                 self._tell(f"{error}; {len(some)} records are lost")
             else:
-                kept += numbers
-                unreadable += Counter(
-                    one.model for one, whole in zip(some, made, strict=True) if not whole.readable
-                )
-        tallies = [
-            TALLY.pack(number, kept[number], lost[number], unreadable[number])
-            for number in kept.keys() | lost.keys()
-        ]
-        connection.sock.sendall(b"".join(tallies))
+                kept += len(some)
+                unreadable += sum(not one.readable for one in made)
+        connection.sock.sendall(TALLY.pack(head.model, kept, lost, unreadable))
 
     def _the_vault(self) -> Vault:
         if self._vault is None:
@@ -190,13 +192,13 @@ def _chunks(told: Iterable[Told], most: int) -> Iterator[list[Told]]:
         yield some
 
 
-def _messages(heard: bytearray) -> Iterator[tuple[int, int, int, int, bytes]]:
+def _messages(heard: bytearray) -> Iterator[tuple[Head, bytes]]:
     """The whole messages in what was heard, which are taken out of it."""
     while len(heard) >= HEAD.size:
-        kind, length, calls, requests, utc = HEAD.unpack_from(heard)
-        end = HEAD.size + length
+        head = read_head(heard)
+        end = HEAD.size + head.length
         if len(heard) < end:
             return
         rest = bytes(memoryview(heard)[HEAD.size : end])
         del heard[:end]
-        yield kind, calls, requests, utc, rest
+        yield head, rest

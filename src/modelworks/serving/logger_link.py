@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,7 +29,8 @@ Tallied = Callable[[int, int, int, int], None]
 @dataclass(slots=True)
 class _Message:
     data: bytes
-    counts: Mapping[int, int]  # requests in it, by number of their model
+    model: int  # number of it
+    count: int  # requests in it; 0 = it tells of the model
 
 
 class LoggerLink:
@@ -64,11 +65,11 @@ class LoggerLink:
         """Tell every logger this before all else, the present one now."""
         self._first.append(data)
         if self._sock is not None:
-            self.send(data, {})
+            self.send(data, 0, 0)
 
-    def send(self, data: bytes, counts: Mapping[int, int]) -> None:
-        """Send a message, soon."""
-        self._queue.append(_Message(data, counts))
+    def send(self, data: bytes, model: int, count: int) -> None:
+        """Send a message, soon: of so many requests of a model by number."""
+        self._queue.append(_Message(data, model, count))
         self._size += len(data)
         if not self._writing:
             self._go_on()
@@ -82,8 +83,8 @@ class LoggerLink:
                 self._connect()
             await asyncio.sleep(_LOOK_S)
         for message in self._queue:
-            for number, count in message.counts.items():
-                self._tallied(number, 0, count, 0)
+            if message.count:
+                self._tallied(message.model, 0, message.count, 0)
         self._queue.clear()
         self._hang_up()
 
@@ -111,9 +112,9 @@ class LoggerLink:
 
     def _begin(self) -> None:
         """The first messages, then what the one before has not answered."""
-        left = [message for message in self._queue if message.counts]
+        left = [message for message in self._queue if message.count]
         self._queue.clear()
-        self._queue.extend(_Message(data, {}) for data in self._first)
+        self._queue.extend(_Message(data, 0, 0) for data in self._first)
         self._queue.extend(left)
         self._size = sum(len(message.data) for message in self._queue)
         self._sent = self._at = 0

@@ -20,7 +20,7 @@ from modelworks.protocol.records.fields import headers_of, problem_of
 from modelworks.serving.block import Block
 from modelworks.serving.logger_link import LoggerLink
 from modelworks.serving.recorded import DROPPED, LOST, RECORDED, UNREADABLE
-from modelworks.serving.tap import Notes, Tap, pack
+from modelworks.serving.tap import Tap
 
 _log = logging.getLogger("modelworks.serving")
 PERIOD_S: Final = 0.02
@@ -38,7 +38,6 @@ class Outbox:
     def __init__(self, door: socket.socket, block: Block) -> None:
         self._block = block
         self._link = LoggerLink(door, self._tally)
-        self._notes = Notes(self._due)
         self._models: list[tuple[Tap, memoryview]] = []
         self._known: dict[bytes, Tap] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -56,7 +55,7 @@ class Outbox:
             return known
         number = len(self._models)
         names = [name.encode() for name in headers_of(policy)]
-        tap = self._known[text] = Tap(self._notes, number, policy.sample, policy.max_bytes, names)
+        tap = self._known[text] = Tap(self._due, number, policy.sample, policy.max_bytes, names)
         self._models.append((tap, self._block.region(model.name, model.version)))
         self._link.begin_with(pack_model(number, text))
         return tap
@@ -69,15 +68,15 @@ class Outbox:
         await self._link.close(_CLOSE_S)
 
     def _due(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(PERIOD_S, self._flush)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PERIOD_S, self._flush)
 
     def _flush(self) -> None:
-        notes = self._notes.take()
-        if notes:
-            message, counts = pack(notes, self._link.room)
-            if message:
-                self._link.send(message, counts)
+        self._timer = None
         for tap, cells in self._models:
+            message, count = tap.pack(self._link.room)
+            if message:
+                self._link.send(message, tap.number, count)
             if tap.lost:
                 cells[DROPPED] += tap.lost
                 tap.lost = 0
