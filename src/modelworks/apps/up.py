@@ -1,4 +1,4 @@
-"""Composition root of `modelworks up`: control plane and model server, started and watched."""
+"""Composition root of `modelworks up`: control plane, model server and worker, looked after."""
 
 import fcntl
 import json
@@ -41,6 +41,8 @@ class UpSettings:
         keys: file of API keys that both ask for; empty = none.
         tls_cert: certificate (PEM) of both; empty = plain HTTP.
         tls_key: its key; empty = in the same file.
+        watch: whether a worker watches what the models do.
+        window_s: of its windows of drift.
     """
 
     home: Home
@@ -53,6 +55,8 @@ class UpSettings:
     keys: str = ""
     tls_cert: str = ""
     tls_key: str = ""
+    watch: bool = True
+    window_s: int = 3600
 
     @property
     def guard(self) -> list[str]:
@@ -86,14 +90,23 @@ def wait_before(failures: int) -> float:
 
 
 class Part:
-    """One supervised child; restarted with a growing wait when it ends by itself."""
+    """One supervised child; restarted with a growing wait when it ends by itself.
+
+    Args:
+        what: how messages call it.
+        module: `modelworks.apps.server`.
+        arguments: its command line; its port is added.
+        port: 0 = a free one; None = it listens nowhere.
+        log: file of its output.
+        environ: variables on top of ours.
+    """
 
     def __init__(
         self,
         what: str,
         module: str,
         arguments: list[str],
-        port: int,
+        port: int | None,
         log: Path,
         environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
@@ -117,6 +130,10 @@ class Part:
         """Start it and wait until it is ready; the port stays the same from then on."""
         announced = self._launch(asked=True).wait_ready()
         self.url, self._port = announced.url, announced.port
+
+    def begin(self) -> None:
+        """Start it; nobody waits for it."""
+        self._launch(asked=False)
 
     def tend(self, say: Callable[[str], None]) -> None:
         """Restart it where it has ended and its wait is over. Never blocks."""
@@ -147,7 +164,8 @@ class Part:
             child.stop()
 
     def _launch(self, *, asked: bool) -> Child:
-        arguments = [*self._arguments, "--port", str(self._port)]
+        told = [] if self._port is None else ["--port", str(self._port)]
+        arguments = [*self._arguments, *told]
         self._child = Child(
             self.what, self._module, arguments, self._log, asked=asked, environ=self._environ
         )
@@ -183,25 +201,27 @@ def run(
         parts = _parts(settings)
         stack.enter_context(_signals(stopping, parts))
         stack.callback(_end, parts)
+        control, server, *others = parts
         try:
-            for part in parts:
+            for part in (control, server):
                 part.start()
         except ModelworksError:
             if stopping.is_set():
                 return  # a signal came before both were ready
             raise
-        control, server = parts
         running = Running(control=control.url, server=server.url)
         note(running)
         entry = endpoints.register(home, "up", server.url, "up", ())
         stack.callback(entry.unlink, missing_ok=True)
         ready(running)
+        for part in others:
+            part.begin()
         while not stopping.wait(_POLL):
             for part in parts:
                 part.tend(say)
 
 
-def _parts(settings: UpSettings) -> tuple[Part, Part]:
+def _parts(settings: UpSettings) -> tuple[Part, ...]:
     """The control plane first: it writes the list that the server serves."""
     home = settings.home
     served = str(home.run / "served.json")
@@ -222,11 +242,19 @@ def _parts(settings: UpSettings) -> tuple[Part, Part]:
         settings.port,
         home.logs / "server.log",
     )
-    return control, server
+    worker = Part(
+        "worker",
+        "modelworks.apps.worker",
+        ["--home", str(home.root), "--with-parent", "--window", str(settings.window_s)],
+        None,
+        home.logs / "worker.log",
+        environment_of(settings.stores),
+    )
+    return (control, server, worker) if settings.watch else (control, server)
 
 
-def _end(parts: tuple[Part, Part]) -> None:
-    """Both drain at the same time."""
+def _end(parts: tuple[Part, ...]) -> None:
+    """All drain at the same time."""
     for part in parts:
         part.drain()
     for part in parts:
@@ -270,7 +298,7 @@ def _holder(path: Path) -> str:
 
 
 @contextmanager
-def _signals(stopping: threading.Event, parts: tuple[Part, Part]) -> Iterator[None]:
+def _signals(stopping: threading.Event, parts: tuple[Part, ...]) -> Iterator[None]:
     """On SIGTERM and SIGINT: set `stopping`, and let what is still starting end at once."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:

@@ -47,6 +47,7 @@ from modelworks.sandbox.limits import Limits
 if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
     from modelworks.control.records.service import Records
+    from modelworks.control.watching.service import Parts, Watching
 
 _AT_HOME = Stores()
 _LIMITS = Limits()
@@ -86,7 +87,7 @@ class Factory:
         self.home = home.create()
         self._blobs = BlobStore(stores.artifacts or home.blobs, stores.access)
         self._database: Database = open_database(stores.database or home.database)
-        scope = self._database.tenant(tenant)
+        scope = self._scope = self._database.tenant(tenant)
         self._actor = actor or os_user()
         self._registry = Registry(scope, self._blobs, home.cache, self._actor, clock)
         self._resolver = Resolver(self._registry, self._blobs, home.cache, home.environments)
@@ -241,6 +242,21 @@ class Factory:
 
         note = self._deployments.note_act
         return Records(self.home, self._stores, self._tenant, note, self._clock)
+
+    @property
+    def watching(self) -> "Watching":
+        """The verbs of the watch."""
+        from modelworks.control.watching.service import Watching  # noqa: PLC0415 - numpy
+
+        return Watching(self._scope, self.show, self._actor, self._clock)
+
+    @property
+    def watched(self) -> "Parts":
+        """What a worker's duties work on."""
+        from modelworks.control.watching.service import Parts  # noqa: PLC0415 - numpy
+
+        shared = bool(self._stores.database)
+        return Parts(self.home, self.deploying, lambda: self.records, self.desired, shared)
 
     # -- serving -------------------------------------------------------------------------------
 

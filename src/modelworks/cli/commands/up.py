@@ -28,6 +28,15 @@ from modelworks.core.errors import InvalidError
 @click.option("--tls-key", default="", metavar="PEM", help="Its key (in the same file).")
 @click.option("--database", default="", metavar="URL", help="Instead of MODELWORKS_DATABASE.")
 @click.option("--artifacts", default="", metavar="URL", help="Instead of MODELWORKS_ARTIFACTS.")
+@click.option("--watch/--no-watch", "watch", default=True, help="A worker that watches (it does).")
+@click.option(
+    "--window",
+    default=3600,
+    show_default=True,
+    type=click.IntRange(60, 3600),
+    metavar="S",
+    help="Windows of drift, seconds; a divisor of 3600.",
+)
 @json_option
 def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     host: str,
@@ -40,6 +49,8 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     tls_key: str,
     database: str,
     artifacts: str,
+    watch: bool,
+    window: int,
     as_json: bool,
 ) -> None:
     """Run control plane, console and model server here until Ctrl-C or SIGTERM.
@@ -56,6 +67,9 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     The registry is in the data folder unless --database and --artifacts name a PostgreSQL server
     and a bucket. A password is better kept in MODELWORKS_DATABASE: others may see a command line.
 
+    Beside them a worker watches: requests and latencies, drift, alerts, the machine. See
+    modelworks watch.
+
     Example: modelworks up --port 8000 --control-port 8080
     """
     from modelworks.apps.exposure import exposure
@@ -65,6 +79,10 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     out = Output(as_json=as_json)
     for name in allowed:
         _check(name)
+    if 3600 % window:
+        raise InvalidError(
+            f"--window {window}: an hour is no whole number of these", field="window"
+        )
 
     def ready(running: Running) -> None:
         if as_json:
@@ -76,7 +94,10 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
 
     stores = stores_of(os.environ, database, artifacts)
     guard = (keys, tls_cert, tls_key)
-    wanted = UpSettings(settings().home, host, control_port, port, workers, allowed, stores, *guard)
+    home = settings().home
+    wanted = UpSettings(
+        home, host, control_port, port, workers, allowed, stores, *guard, watch, window
+    )
     harm = "change the registry, use and unload the models"
     if warning := exposure(host, harm, keys=bool(keys), tls=bool(tls_cert)):
         out.note(warning)

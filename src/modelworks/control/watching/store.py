@@ -1,16 +1,42 @@
-"""All SQL of duties. Functions work inside the caller's transaction and never commit."""
+"""All SQL of duties and references. Functions work in the caller's transaction and never commit."""
 
 import json
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from modelworks.control.watching.duty import DutyState
 from modelworks.core.errors import CorruptError
+from modelworks.core.semver import Semver
 from modelworks.db.session import TenantSession
-from modelworks.db.tables import DutyRow
+from modelworks.db.tables import DutyRow, ReferenceRow
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReference:
+    """Which reference a version has.
+
+    Attributes:
+        model: name.
+        version: of it.
+        digest: of the file.
+        size: bytes.
+        created_ns: when it was set, UTC.
+        actor: by whom.
+    """
+
+    model: str
+    version: str
+    digest: str
+    size: int
+    created_ns: int
+    actor: str
+
+
+# -- duties ------------------------------------------------------------------------------------
 
 
 def get(session: TenantSession, name: str) -> tuple[DutyState, dict[str, Any]]:
@@ -56,3 +82,56 @@ def put(session: TenantSession, state: DutyState, left: Mapping[str, Any] | None
 
 def _state(row: DutyRow) -> DutyState:
     return DutyState(row.name, row.ran_ns, row.took_ns, row.failures, row.error)
+
+
+# -- references --------------------------------------------------------------------------------
+
+
+def reference(session: TenantSession, model: str, version: Semver) -> bytes | None:
+    """The file of a version; None = it has none."""
+    row = session.get(ReferenceRow, _key(session, model, version))
+    return None if row is None else row.body
+
+
+def references(session: TenantSession) -> list[KeptReference]:
+    """Those of all versions, without their content."""
+    row = ReferenceRow
+    columns = (row.model, row.major, row.minor, row.patch, row.digest, row.created_ns, row.actor)
+    statement = select(*columns, func.length(row.body)).order_by(*columns[:4])
+    return [
+        KeptReference(model, f"{major}.{minor}.{patch}", digest, size, created, actor)
+        for model, major, minor, patch, digest, created, actor, size in session.execute(statement)
+    ]
+
+
+def put_reference(session: TenantSession, kept: KeptReference, body: bytes) -> None:
+    """Give a version a reference, in place of another."""
+    number = Semver.parse(kept.version)
+    row = session.get(ReferenceRow, _key(session, kept.model, number))
+    if row is None:
+        row = ReferenceRow(
+            model=kept.model, major=number.major, minor=number.minor, patch=number.patch
+        )
+        session.add(row)
+    row.digest, row.body = kept.digest, body
+    row.created_ns, row.actor = kept.created_ns, kept.actor
+    session.flush()
+
+
+def remove_reference(session: TenantSession, model: str, version: Semver) -> bool:
+    """Take it away; whether there was one."""
+    row = session.get(ReferenceRow, _key(session, model, version))
+    if row is not None:
+        session.delete(row)
+        session.flush()
+    return row is not None
+
+
+def _key(session: TenantSession, model: str, version: Semver) -> dict[str, Any]:
+    return {
+        "tenant": session.tenant,
+        "model": model,
+        "major": version.major,
+        "minor": version.minor,
+        "patch": version.patch,
+    }

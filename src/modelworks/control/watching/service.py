@@ -1,0 +1,118 @@
+"""The watch of one tenant: its duties, what they found, and what they compare with."""
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modelworks.control.watching import store
+from modelworks.control.watching.asking import Servers
+from modelworks.control.watching.duty import Duty, DutyState
+from modelworks.control.watching.machine import System
+from modelworks.control.watching.references import References
+from modelworks.control.watching.requests import Requests
+from modelworks.control.watching.runner import Runner
+from modelworks.control.watching.upkeep import Compaction, Retention, Settling
+from modelworks.core.home import Home
+from modelworks.core.ids import now_ns
+from modelworks.core.model import ModelVersion
+from modelworks.core.served import ServedList
+from modelworks.db.engine import TenantScope
+from modelworks.monitor.series.names import HOUR
+from modelworks.monitor.series.service import SeriesStore
+from modelworks.monitor.series.sketches import SketchStore
+
+if TYPE_CHECKING:
+    from modelworks.control.deploying.service import Deploying
+    from modelworks.control.records.service import Records
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the duties work on.
+
+    Attributes:
+        home: the data folder.
+        deploying: the verbs of deployments.
+        records: those of records; called when they are needed.
+        desired: the list of models that is served.
+        shared: the database is other machines' too.
+    """
+
+    home: Home
+    deploying: "Deploying"
+    records: Callable[[], "Records"]
+    desired: Callable[[], ServedList]
+    shared: bool = False
+
+
+class Watching:
+    """Series, duties and references.
+
+    Args:
+        scope: the tenant's rows.
+        show: finds a version.
+        actor: who acts.
+        clock: UTC nanoseconds.
+    """
+
+    def __init__(
+        self,
+        scope: TenantScope,
+        show: Callable[[str], ModelVersion],
+        actor: str = "",
+        clock: Callable[[], int] = now_ns,
+    ) -> None:
+        self._scope = scope
+        self._actor = actor
+        self._clock = clock
+        self.series = SeriesStore(scope, clock)
+        self.references = References(scope, show, actor, clock)
+
+    def duties(self) -> list[DutyState]:
+        """How every duty that ever ran does, by name."""
+        with self._scope.read() as session:
+            return store.every(session)
+
+    def runner(self, parts: Parts, window_s: int = HOUR) -> Runner:
+        """The loop of a worker.
+
+        Args:
+            parts: that the duties work on.
+            window_s: windows of drift.
+        """
+        return Runner(self._scope, self._all(parts, window_s), self._clock)
+
+    def _all(self, parts: Parts, window_s: int) -> Sequence[Duty]:
+        from modelworks.control.watching.alerting import Alerting  # noqa: PLC0415 - pydantic
+        from modelworks.control.watching.drifting import Drift  # noqa: PLC0415 - scipy
+        from modelworks.monitor.alerts.service import Alerts  # noqa: PLC0415 - pydantic
+
+        machine = socket.gethostname()[:32] if parts.shared else ""
+        servers = Servers(parts.home, parts.deploying)
+        alerts = Alerts(self._scope, self.series, actor=self._actor, clock=self._clock)
+        drift = Drift(
+            lambda: parts.records().store,
+            self.references.find,
+            SketchStore(self._scope),
+            self._scope.tenant,
+            window_s,
+        )
+        return [
+            Requests(servers.metrics, machine),
+            System(parts.home, machine),
+            Compaction(parts.records),
+            drift,
+            Alerting(alerts),
+            Settling(self.series),
+            Retention(parts.records, lambda: _days(parts.desired())),
+        ]
+
+
+def _days(served: ServedList) -> Mapping[str, int]:
+    """For how long records of each served model are kept."""
+    return {
+        model.name: model.records.retention_days
+        for model in served.models
+        if model.records is not None
+    }
