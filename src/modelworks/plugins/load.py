@@ -14,8 +14,9 @@ GROUPS = (
     "targets",
     "explainers",
     "sinks",
+    "notifiers",
     "dashboards",
-    "telemetry",
+    "exporters",
 )
 
 

@@ -1,0 +1,1 @@
+"""Rules become alerts, and alerts are told."""
