@@ -97,6 +97,11 @@ class Embedded:
         return self._open().front.live.signature
 
     @property
+    def served(self) -> ServedModel:
+        """The version that answers now, and where its files lie."""
+        return self._open().front.live.served
+
+    @property
     def problem(self) -> str:
         """Why what the reference points at now does not answer; empty = it does."""
         return self._open().problem

@@ -50,6 +50,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "explain_latency",
         "Say where a served model's time goes, and what would help.",
     ),
+    "explain": ("explain", "explain", "Say what each feature did to a model's answers."),
+    "fairness": ("fairness", "fairness", "Compare a model's decisions between groups; a gate."),
+    "robustness": ("robustness", "robustness", "Spoil rows, and say how a model's answers hold."),
     "manifest": ("manifest", "manifest", "Check manifests; print their schema for editors."),
     "keys": ("keys", "keys", "Make, list and revoke API keys."),
     "plan": ("deploying", "plan", "Say what apply would do with a manifest, field by field."),
@@ -60,6 +63,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "revisions": ("deployments", "revisions", "List a deployment's revisions."),
     "export": ("deploying", "export", "Write a target's own objects, for git."),
     "targets": ("deployments", "targets", "List where deployments can run."),
+    "records": ("records", "records", "List, export, erase what was recorded."),
+    "feedback": ("feedback", "feedback", "Tell what became of predictions, from files."),
     "audit": ("deployments", "audit", "Show who did what."),
     "ci": ("ci", "ci", "Write pipelines for CI systems."),
     "observability": (

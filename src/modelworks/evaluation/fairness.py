@@ -237,7 +237,9 @@ def _gap(name: str, parts: Sequence[_Part], rates: Sequence[str], level: float) 
     for rate in rates:
         estimates = {part.name: part.rate(rate, each) for part in parts}
         for one, two in pairs:
-            pair = sorted((one.name, two.name), key=lambda n, of=estimates: -of[n].value)
+            pair = [one.name, two.name]
+            if estimates[two.name].value > estimates[one.name].value:
+                pair.reverse()
             gap = difference(estimates[pair[0]], estimates[pair[1]])
             if not math.isnan(gap.value) and not math.isnan(gap.low):
                 found.append((gap, tuple(pair)))

@@ -255,7 +255,7 @@ def test_caches_are_told_whom_they_forget(tmp_path):
     verbs = Records(Home(tmp_path), clock=lambda: NOW, caches=(cache,))
     recorded(verbs, [record(1, subject="7"), record(2)])
     receipt = verbs.erase("7")
-    assert receipt.caches == {"answers": 7}
+    assert receipt.caches == {"answers": 7, "forward": 0}
     assert cache.told[0] == ["r000001"]
     assert "7" in cache.told[1]
 

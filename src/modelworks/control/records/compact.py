@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from modelworks.control.forwarding.spools import Spools
 from modelworks.core.records import Record
 from modelworks.core.seams import FeedbackStore, RecordStore
 from modelworks.monitor.feedback.inbox import Inbox
@@ -15,6 +16,8 @@ from modelworks.protocol.records.segments import recover
 _log = logging.getLogger("modelworks.records")
 MOST: Final = 50_000
 """Records in memory at once, and of one file of the store."""
+FORWARD: Final = "forward"
+"""Beside the folder of segments: what is to be sent on."""
 _TOLD: Final = 200
 """Files of the inbox that are taken together."""
 
@@ -48,7 +51,7 @@ def compact(
         UnavailableError: a store does not take more; what it does not have stays where it is.
     """
     recover(segments)  # what dead loggers left open
-    moved = _Mover(store, most).move(sealed_segments(segments))
+    moved = _Mover(store, most, Spools(segments.parent / FORWARD)).move(sealed_segments(segments))
     told = 0
     while paths := inbox.waiting(_TOLD):
         found = inbox.read(paths)
@@ -61,9 +64,10 @@ def compact(
 class _Mover:
     """Moves segments, several into one file of the store."""
 
-    def __init__(self, store: RecordStore, most: int) -> None:
+    def __init__(self, store: RecordStore, most: int, spools: Spools) -> None:
         self._store = store
         self._most = most
+        self._spools = spools
         self._pending: list[Record] = []
         self._read: list[Path] = []
         self._segments = self._records = self._damaged = 0
@@ -91,6 +95,7 @@ class _Mover:
     def _forget(self) -> None:
         """Delete segments all of whose records are in the store."""
         for path in self._read:
+            self._spools.take(path)  # who still has to send it on
             path.unlink(missing_ok=True)
             self._segments += 1
         self._read = []

@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from modelworks.control.records.compact import Compacted, compact
+from modelworks.control.forwarding.spools import Spools
+from modelworks.control.records.compact import FORWARD, Compacted, compact
 from modelworks.control.records.erase import Erasable, Eraser, Progress, Receipt
 from modelworks.control.records.export import FORMATS, Exported, Exports, export
 from modelworks.control.records.forms import Forms
@@ -73,7 +74,7 @@ class Records:
         self._tenant = tenant
         self._note = note
         self._clock = clock
-        self._caches = caches
+        self._caches = (*caches, Spools(self.rooms.root / FORWARD))
         self._inbox = Inbox(self.rooms.inbox)
         self._forms = Forms(self.rooms.root)
         self.intake = Intake(self._inbox, self._forms, tenant, clock)

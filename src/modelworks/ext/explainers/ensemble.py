@@ -56,11 +56,11 @@ class Ensemble:
     """
 
     def __init__(self, node: Node) -> None:
-        get = node.attributes.get
+        get, known = node.attributes.get, node.attributes
         self._features = np.asarray(get("nodes_featureids"), np.int64)
         values = get("nodes_values_as_tensor")
         self._values = np.asarray(get("nodes_values") if values is None else values, np.float64)
-        self._modes = np.array([_text(mode) for mode in get("nodes_modes")])
+        self._modes = np.array([_text(mode) for mode in known["nodes_modes"]])
         strange = sorted(set(self._modes.tolist()) - {*_TESTS, _LEAF})
         if strange:
             raise UnsupportedError(f"a tree's test {strange[0]} is not known", field="artifact")
@@ -114,13 +114,13 @@ class Ensemble:
 
     def _leaf_scores(self, node: Node) -> Any:
         """Nodes x scores."""
-        get = node.attributes.get
+        get, known = node.attributes.get, node.attributes
         word = "class" if node.kind == "TreeEnsembleClassifier" else "target"
         ids = np.asarray(get(f"{word}_ids"), np.int64)
         weights = get(f"{word}_weights_as_tensor")
         weights = np.asarray(get(f"{word}_weights") if weights is None else weights, np.float64)
         how = _text(get("aggregate_function") or "SUM")
-        trees = len(set(get("nodes_treeids")))
+        trees = len(set(known["nodes_treeids"]))
         if how == "AVERAGE":
             weights = weights / trees
         elif how != "SUM":
@@ -132,7 +132,7 @@ class Ensemble:
             count = 1 if len(labels) == 2 and len(set(ids.tolist())) == 1 else len(labels)
         places = self._places(node)
         scores = np.zeros((len(places), count))
-        where = zip(get(f"{word}_treeids"), get(f"{word}_nodeids"), strict=True)
+        where = zip(known[f"{word}_treeids"], known[f"{word}_nodeids"], strict=True)
         at = np.array([places[pair] for pair in where], np.int64)
         np.add.at(scores, (at, ids if count > 1 else np.zeros_like(ids)), weights)
         return scores

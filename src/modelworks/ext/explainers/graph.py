@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +104,7 @@ class _Chain:
             maker = self._made.get(name)
             if maker is not None and maker.op_type == "Concat" and self._joins(maker):
                 columns = [self._given[item] for item in maker.input]
-                acts.append(lambda rows, columns=columns: rows[:, columns])
+                acts.append(partial(_chosen, columns))
                 name = maker.input[0]
                 break
             if maker is None or maker.op_type not in _PLAIN:
@@ -171,6 +172,10 @@ class _Chain:
                 value = self._array(value)
             found[item.name] = value
         return found
+
+
+def _chosen(columns: list[int], rows: Any) -> Any:
+    return rows[:, columns]
 
 
 def _imputer(attributes: Mapping[str, Any]) -> _Act:

@@ -122,7 +122,7 @@ class OpenKafka:
 
 
 def _security(settings: Mapping[str, str]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     if settings.get("ca"):
         if not Path(settings["ca"]).is_file():
             raise InvalidError(f"ca: no file {settings['ca']}", field="ca")

@@ -1,0 +1,1 @@
+"""Sends records on to other systems, at least once, from the segments that loggers closed."""

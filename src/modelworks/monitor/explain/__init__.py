@@ -1,0 +1,1 @@
+"""What features do over a window, and what changed in it."""
