@@ -13,6 +13,7 @@ from modelworks.core.errors import MissingExtraError, UnsupportedError
 
 if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
+    from modelworks.control.records.service import Records
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,6 +61,27 @@ def deploying() -> Iterator["Deploying"]:
         with platform("a manifest"):
             verbs = factory.deploying
         yield verbs
+    finally:
+        factory.close()
+
+
+@contextmanager
+def recorded() -> Iterator["Records"]:
+    """The verbs of records and feedback, on this machine.
+
+    Raises:
+        UnsupportedError: `MODELWORKS_URL` names a control plane elsewhere.
+        MissingExtraError: libraries are not installed.
+    """
+    found = settings()
+    if found.url:
+        raise UnsupportedError(
+            "records are read where they lie: run this command on the machine of "
+            f"{found.url}, without MODELWORKS_URL"
+        )
+    factory = local(found.home, found.stores, found.limits)
+    try:
+        yield factory.records
     finally:
         factory.close()
 

@@ -65,6 +65,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "targets": ("deployments", "targets", "List where deployments can run."),
     "records": ("records", "records", "List, export, erase what was recorded."),
     "feedback": ("feedback", "feedback", "Tell what became of predictions, from files."),
+    "records": ("records", "records", "List, export, erase what was recorded."),
+    "feedback": ("feedback", "feedback", "Tell what became of predictions, from files."),
     "audit": ("deployments", "audit", "Show who did what."),
     "ci": ("ci", "ci", "Write pipelines for CI systems."),
     "observability": (

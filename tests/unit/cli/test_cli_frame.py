@@ -92,7 +92,7 @@ def test_help_lists_every_command_and_every_exit_code(type_):
 
 
 def _commands() -> list[tuple[str, ...]]:
-    groups = {"alias", "ci", "environments", "keys", "manifest"}
+    groups = {"alias", "ci", "environments", "keys", "manifest", "records", "feedback"}
     return [(name,) for name in frame.COMMANDS if name not in groups] + [
         ("alias", "set"),
         ("alias", "remove"),
@@ -103,6 +103,12 @@ def _commands() -> list[tuple[str, ...]]:
         ("keys", "add"),
         ("keys", "list"),
         ("keys", "revoke"),
+        ("feedback", "import"),
+        ("records", "list"),
+        ("records", "show"),
+        ("records", "export"),
+        ("records", "erase"),
+        ("records", "compact"),
         ("manifest", "lint"),
         ("manifest", "schema"),
     ]
