@@ -43,6 +43,7 @@ class UpSettings:
         tls_key: its key; empty = in the same file.
         watch: whether a worker watches what the models do.
         window_s: of its windows of drift.
+        recording: further arguments of the model server: what it records, and where.
     """
 
     home: Home
@@ -57,6 +58,7 @@ class UpSettings:
     tls_key: str = ""
     watch: bool = True
     window_s: int = 3600
+    recording: tuple[str, ...] = ()
 
     @property
     def guard(self) -> list[str]:
@@ -238,7 +240,7 @@ def _parts(settings: UpSettings) -> tuple[Part, ...]:
     server = Part(
         "model server",
         "modelworks.apps.server",
-        ["--served", served, "--workers", settings.workers, *common],
+        ["--served", served, "--workers", settings.workers, *common, *settings.recording],
         settings.port,
         home.logs / "server.log",
     )

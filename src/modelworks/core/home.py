@@ -83,6 +83,11 @@ class Home:
         return self.root / "targets"
 
     @property
+    def records(self) -> Path:
+        """Of predictions, and the feedback on them."""
+        return self.root / "records"
+
+    @property
     def environments(self) -> Path:
         """Python environments of their own for importers and native models."""
         return self.root / "environments"

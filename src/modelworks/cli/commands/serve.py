@@ -17,6 +17,7 @@ from modelworks.cli.edge import edge_flags
 from modelworks.cli.exits import Exit
 from modelworks.cli.memory import memory_options
 from modelworks.cli.output import Output
+from modelworks.cli.recording import Recording, recording_options
 from modelworks.cli.workers import THREADS_HELP, WORKERS, WORKERS_HELP
 from modelworks.client import endpoints
 from modelworks.core.errors import CrashedError, ModelworksError, NotFoundError, UnsupportedError
@@ -43,6 +44,7 @@ from modelworks.core.served import Batching, write_served
 )
 @batching_options
 @memory_options
+@recording_options
 @edge_flags
 @json_option
 def serve(  # noqa: PLR0913, PLR0917 - click's parameters
@@ -57,6 +59,7 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     as_json: bool,
     batching: Batching,
     memory: tuple[str, ...],
+    recording: Recording,
     edge: tuple[str, ...],
 ) -> int:
     """Serve models over HTTP until Ctrl-C or SIGTERM; requests under way are finished first.
@@ -80,6 +83,8 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     listen = ["--host", host, "--port", str(port), "--workers", workers, "--with-parent"]
     listen += ["--threads", threads]
     listen += [*memory, *edge]
+    if recording.wanted:
+        listen += recording.arguments(home.records)
     if file is not None:
         if file == Path() or not file.exists():  # an empty variable of a script is no folder
             raise NotFoundError(f"no file {file}", field="file")

@@ -7,6 +7,7 @@ import click
 
 from modelworks.cli.context import json_option, settings
 from modelworks.cli.output import Output
+from modelworks.cli.recording import Recording, recording_options
 from modelworks.cli.workers import WORKERS, WORKERS_HELP
 from modelworks.core.errors import InvalidError
 
@@ -37,6 +38,7 @@ from modelworks.core.errors import InvalidError
     metavar="S",
     help="Windows of drift, seconds; a divisor of 3600.",
 )
+@recording_options
 @json_option
 def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     host: str,
@@ -51,6 +53,7 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     artifacts: str,
     watch: bool,
     window: int,
+    recording: Recording,
     as_json: bool,
 ) -> None:
     """Run control plane, console and model server here until Ctrl-C or SIGTERM.
@@ -66,6 +69,9 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
 
     The registry is in the data folder unless --database and --artifacts name a PostgreSQL server
     and a bucket. A password is better kept in MODELWORKS_DATABASE: others may see a command line.
+
+    Requests are recorded as --record, --record-policy and the models' own policies say; see
+    modelworks records.
 
     Beside them a worker watches: requests and latencies, drift, alerts, the machine. See
     modelworks watch.
@@ -96,7 +102,17 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     guard = (keys, tls_cert, tls_key)
     home = settings().home
     wanted = UpSettings(
-        home, host, control_port, port, workers, allowed, stores, *guard, watch, window
+        home,
+        host,
+        control_port,
+        port,
+        workers,
+        allowed,
+        stores,
+        *guard,
+        watch,
+        window,
+        tuple(recording.arguments(home.records)),
     )
     harm = "change the registry, use and unload the models"
     if warning := exposure(host, harm, keys=bool(keys), tls=bool(tls_cert)):
