@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 from modelworks.core.alerts import Notification
 from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.ext.notifiers.given import checked, here, secret
+from modelworks.ext.notifiers.posting import context_of
 from modelworks.ext.notifiers.words import cut, facts, sign, title
 
 _SECONDS: Final = 10.0
@@ -112,7 +113,7 @@ def _connected(settings: Mapping[str, str]) -> Iterator[smtplib.SMTP]:
     port = settings.get("port") or str(_PORTS[security])
     if not port.isdecimal() or not 0 < int(port[:6]) < 65_536:
         raise InvalidError("port: 1 to 65535 is wanted", field="port")
-    context = _context(settings.get("ca", ""))
+    context = context_of(settings.get("ca", ""))
     if security == "tls":
         server: smtplib.SMTP = smtplib.SMTP_SSL(host, int(port), timeout=5, context=context)
     else:
@@ -137,13 +138,6 @@ def _cut_off(server: smtplib.SMTP) -> None:
     if sock is not None:
         with suppress(OSError):
             sock.shutdown(2)
-
-
-def _context(ca: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca or None)
-    except OSError as error:
-        raise InvalidError(f"ca: {ca}: {error.strerror or 'no PEM'}", field="ca") from None
 
 
 def _address(text: str, field: str) -> str:

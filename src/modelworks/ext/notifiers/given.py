@@ -82,7 +82,8 @@ def address(url: str, field: str, *, plain: bool = False) -> str:
         _ = parts.port
     except ValueError:
         host, parts = "", urlsplit("")
-    if parts.scheme not in {"http", "https"} or not host or any(c.isspace() for c in url):
+    clean = url.isascii() and url.isprintable() and " " not in url
+    if parts.scheme not in {"http", "https"} or not host or not clean:
         raise InvalidError(f"{field}: no URL: https://HOST/... is wanted", field=field)
     if parts.scheme == "http" and not plain and not here(host):
         words = f"{field}: http:// to another machine shows the secret in it; use https://"

@@ -1,13 +1,14 @@
 """One message over HTTP: a deadline, few retries, and nothing secret in an error."""
 
+import http.client
 import json
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
-
-import urllib3
+from urllib.parse import urlsplit
 
 from modelworks.core.errors import InvalidError, UnavailableError
 
@@ -71,28 +72,27 @@ def post(
     sent = {"Content-Type": "application/json; charset=utf-8", **(headers or {})}
     hidden = _hidden(url, secrets)
     end = time.monotonic() + SECONDS
-    with urllib3.PoolManager(
-        num_pools=1, retries=False, ca_certs=ca or None, cert_reqs="CERT_REQUIRED"
-    ) as pool:
-        for attempt in range(1, _ATTEMPTS + 1):
-            wait = min(_PAUSE * attempt, _LONGEST_WAIT)
-            try:
-                answer, asked = _once(pool, url, data, sent, end)
-            except urllib3.exceptions.HTTPError as error:
-                words = f"{what} did not answer: {type(error).__name__}"
-                retry = 1
-            else:
-                if answer.status < 300:
-                    return answer
-                words = f"{what} answered {answer.status}{_said(answer, hidden)}"
-                if answer.status < 500 and answer.status not in _AGAIN:
-                    raise InvalidError(words, field="url")
-                retry = max(1, asked)
-                wait = max(wait, asked)
-            if attempt == _ATTEMPTS or time.monotonic() + wait >= end:
-                raise UnavailableError(words, retry_after=min(retry, _LONGEST_WAIT))
-            time.sleep(wait)
-    raise AssertionError  # the last attempt returned or raised
+    for attempt in range(1, _ATTEMPTS + 1):
+        wait = _PAUSE * attempt
+        try:
+            answer, asked = _once(url, data, sent, end, ca)
+        except ssl.SSLCertVerificationError as error:
+            words = f"the certificate of {what}: {error.verify_message}"
+            raise InvalidError(words, field="url") from None
+        except (OSError, http.client.HTTPException) as error:
+            words, retry = f"{what} did not answer: {type(error).__name__}", 1
+        else:
+            if answer.status < 300:
+                return answer
+            words = f"{what} answered {answer.status}{_said(answer, hidden)}"
+            if answer.status < 500 and answer.status not in _AGAIN:
+                raise InvalidError(words, field="url")
+            retry = max(1, asked)
+            wait = max(wait, float(asked))
+        if attempt == _ATTEMPTS or time.monotonic() + wait >= end:
+            raise UnavailableError(words, retry_after=min(retry, _LONGEST_WAIT)) from None
+        time.sleep(wait)
+    raise UnavailableError(f"{what} did not answer")  # not reached: the last attempt ends it
 
 
 def refused(what: str, code: Any, message: Any, hidden: Sequence[str] = ()) -> InvalidError:
@@ -110,28 +110,45 @@ def shown(text: str, hidden: Sequence[str]) -> str:
 
 
 def _once(
-    pool: urllib3.PoolManager, url: str, data: bytes, headers: Mapping[str, str], end: float
+    url: str, data: bytes, headers: Mapping[str, str], end: float, ca: str
 ) -> tuple[Answer, int]:
-    """One try; the answer, and the seconds that it asks to wait."""
-    left = max(0.1, end - time.monotonic())
-    response = pool.request(
-        "POST",
-        url,
-        body=data,
-        headers=headers,
-        timeout=urllib3.Timeout(total=left),
-        redirect=False,
-        preload_content=False,
-    )
+    """One try; the answer, and the seconds that it asks to wait.
+
+    By the standard library: urllib3 writes every URL, and the secret in it, to its log.
+    """
+    parts = urlsplit(url)
+    host, left = parts.hostname or "", max(0.1, end - time.monotonic())
+    if parts.scheme == "https":
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            host, parts.port, timeout=left, context=context_of(ca)
+        )
+    else:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=left)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
+        connection.request("POST", target, body=data, headers=dict(headers))
+        response = connection.getresponse()
         body = b""
-        while len(body) < _READ and (part := response.read(_READ - len(body), decode_content=True)):
+        while len(body) < _READ and (part := response.read1(_READ - len(body))):
             body += part
             if time.monotonic() > end:
-                raise urllib3.exceptions.ReadTimeoutError(pool, url, "too slow")  # type: ignore[arg-type]
+                raise TimeoutError
         return Answer(response.status, body), _asked(response.headers.get("Retry-After", ""))
     finally:
-        response.close()
+        connection.close()
+
+
+def context_of(ca: str) -> ssl.SSLContext:
+    """TLS, by a file of authorities or by the system's.
+
+    Raises:
+        InvalidError: no such file.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca or None)
+    except OSError as error:
+        words = f"ca: {ca}: {error.strerror or 'no PEM'}"
+        raise InvalidError(words, field="ca") from None
 
 
 def _asked(text: str) -> int:
