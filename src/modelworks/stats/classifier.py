@@ -1,7 +1,7 @@
 """Two samples of vectors against each other: whether a classifier can tell them apart."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,26 @@ class Separation:
         p_value: of no difference, one-sided.
         weights: by column: the classifier's coefficients, of the column and of its square together.
         rows: that it was tested on.
+        centre: of the columns it was trained on.
+        scale: of them.
+        coefficients: of one, the columns, and their squares.
     """
 
     auc: float
     p_value: float
     weights: Array
     rows: int
+    centre: Array
+    scale: Array
+    coefficients: Array
+
+    def odds(self, rows: Any) -> Array:
+        """How much likelier each row is in the second sample than in the first, up to a factor."""
+        given = _design(np.asarray(rows, np.float64), self.centre, self.scale)
+        return np.asarray(np.exp(np.clip(given @ self.coefficients, -20.0, 20.0)))
 
 
-def separate(first: Array, second: Array, seed: int = 0, most: int = MOST_ROWS) -> Separation:
+def separate(first: Any, second: Any, seed: int = 0, most: int = MOST_ROWS) -> Separation:
     """Train a classifier on half of the rows and test it on the other half.
 
     A logistic regression on standardised columns and their squares, so that shifts of place and of
@@ -61,7 +72,7 @@ def separate(first: Array, second: Array, seed: int = 0, most: int = MOST_ROWS) 
     auc, p_value = rank_test(scores[:split], scores[split:])
     columns = first.shape[1]
     together = np.hypot(coefficients[1 : columns + 1], coefficients[columns + 1 :])
-    return Separation(auc, p_value, together, len(test))
+    return Separation(auc, p_value, together, len(test), centre, scale, coefficients)
 
 
 def rank_test(first: Array, second: Array) -> tuple[float, float]:
@@ -86,7 +97,7 @@ def rank_test(first: Array, second: Array) -> tuple[float, float]:
     return float(above / (sizes[0] * sizes[1])), float(ndtr(-deviation))
 
 
-def _chosen(rows: Array, most: int, rng: np.random.Generator) -> Array:
+def _chosen(rows: Any, most: int, rng: np.random.Generator) -> Array:
     order = rng.permutation(len(rows))[:most]
     return np.asarray(rows[order], np.float64)
 

@@ -71,12 +71,21 @@ def log_evidence(counts: ArrayLike, reference: ArrayLike, radius: ArrayLike) -> 
     return np.asarray(np.where(total > 0, _mixture(given, shares) - bound, 0.0))
 
 
-def log_ceiling(counts: ArrayLike, reference: ArrayLike) -> Array:
-    """A number that `log_evidence` never exceeds, at a fraction of its cost."""
+def log_ceiling(counts: ArrayLike, reference: ArrayLike, radius: ArrayLike) -> Array:
+    """A number that `log_evidence` never exceeds, at a fraction of its cost.
+
+    No mixture makes the counts likelier than their own shares do. Where those lie within the ball
+    there is none; else exp(-radius) of the reference and the rest of their own shares does.
+    """
     given = np.asarray(counts, np.float64)
     total = given.sum(-1)
+    shares = np.asarray(reference, np.float64)
+    kept = np.exp(-np.asarray(radius, np.float64))[..., None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(total > 0, total * kl(given / total[..., None], reference), 0.0))
+        measured = given / total[..., None]
+        far = (kl(shares, measured) > radius) & (total > 0)
+        near = kept * shares + (1 - kept) * measured
+        return np.asarray(np.where(far, total * kl(measured, near), 0.0))
 
 
 def _nearest(counts: Array, shares: Array, radius: Array) -> Array:
