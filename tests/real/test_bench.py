@@ -224,8 +224,9 @@ def test_a_picture(tiny, tmp_path):
 
 
 def test_ctrl_c_prints_what_was_measured(server):
+    command = bench("double", "--url", server.url, "-c", "2", "-s", "60", "--warm", "0", "--json")
     with subprocess.Popen(
-        bench("double", "--url", server.url, "-c", "2", "-s", "60", "--warm", "0", "--json"),
+        ["env", "--default-signal=INT", *command],  # a shell's background jobs ignore it
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
