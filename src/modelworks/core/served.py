@@ -107,6 +107,8 @@ class ServedModel:
         revision: of the deployment, `fraud/3`; empty = it is served without one.
         variant: which form of the version it is; empty = the source form.
         tenant: who owns it.
+        background: a file of plain rows (JSON) that requests are explained against; empty = none
+            are explained.
     """
 
     name: str
@@ -129,6 +131,7 @@ class ServedModel:
     revision: str = ""
     variant: str = ""
     tenant: str = "default"
+    background: str = ""
 
 
 @dataclass(frozen=True, slots=True)

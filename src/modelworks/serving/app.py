@@ -29,6 +29,7 @@ from modelworks.serving.block import Block
 from modelworks.serving.control import LOAD, UNLOAD, Control
 from modelworks.serving.dialects import dialect
 from modelworks.serving.entries import Entry
+from modelworks.serving.explaining import Desk, of_v1, of_v2
 from modelworks.serving.examples import Examples
 from modelworks.serving.infer import JSON, infer, refuse
 from modelworks.serving.latency import latency
@@ -44,6 +45,7 @@ Answer: TypeAlias = Callable[[Exchange], None]
 Methods: TypeAlias = dict[bytes, Answer]
 _POST: Final = b"POST"
 _ALONE: Final = as_set(1, 1)
+_EXPLAIN: Final = ":explain"
 
 
 class App:
@@ -81,6 +83,9 @@ class App:
         self._control: Control | None = None
         self._waiting: Waiting | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        desk = Desk()
+        self._explain_v2: Act = partial(desk.take, of_v2)
+        self._explain_v1: Act = partial(desk.take, of_v1)
         self._examples = Examples()
 
     def begin(self, table: ModelTable, control: Control) -> None:
@@ -159,13 +164,16 @@ class App:
                 return self._repository(rest)
             case ["v2", "systemsharedmemory" | "cudasharedmemory" as kind, *rest]:
                 return _shared_memory(kind, rest)
+            case ["v1", "models", name] if name.endswith(_EXPLAIN):
+                model = name.removesuffix(_EXPLAIN)
+                return {_POST: partial(self._asked, model, None, self._explain_v1)}
             case ["predict", name]:
                 return {_POST: partial(self._predict, name)}
             case ["metrics"]:
                 return {b"GET": self._metrics}
         raise NotFoundError(f"there is nothing at /{'/'.join(path)}"[:200])
 
-    def _model(self, name: str, version: str | None, rest: list[str]) -> Methods:
+    def _model(self, name: str, version: str | None, rest: list[str]) -> Methods:  # noqa: PLR0911 - a table, one line a path
         table = self._models
         match rest:
             case []:
@@ -174,6 +182,8 @@ class App:
                 return {b"GET": partial(self._model_ready, name, version)}
             case ["infer"]:
                 return {_POST: partial(self._asked, name, version, infer)}
+            case ["explain"]:
+                return {_POST: partial(self._asked, name, version, self._explain_v2)}
             case ["stats"]:
                 return _get(lambda: documents.statistics(self._block, self._of(name, version)))
             case ["latency"]:

@@ -1,15 +1,19 @@
 """explain, fairness, robustness and forward as they are typed."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from modelworks.cli.commands.serve import _explained
 from modelworks.cli.exits import Exit
 from modelworks.control.service import Factory
+from modelworks.core.errors import InvalidError
 from modelworks.core.model import Lineage
+from modelworks.core.served import ServedList, ServedModel, read_served, write_served
 from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
 from modelworks.registry.publish import Publication
 
@@ -188,3 +192,15 @@ def test_forward_needs_a_receiver_that_is_one(type_, home):
     assert found.code == Exit.INVALID
     found = type_("records", "forward", "--to", "http://127.0.0.1:9/x", "--once", "--json")
     assert json.loads(found.out) == {"sent": 0, "sent_ever": 0, "dropped": 0}
+
+
+def test_serve_takes_a_background_that_fits_its_one_model(type_, home, tmp_path, rows):
+    listed, known = tmp_path / "served.json", tmp_path / "known"
+    model = ServedModel("house", "1.0.0", "/x", "sha256:0", signature=SIGNATURE)
+    write_served(listed, ServedList(1, (model,)))
+    _explained(listed, Path(rows["before"]), known)
+    assert read_served(listed).models[0].background == str(known)
+    assert len(json.loads(known.read_text())["rows"]) == 40
+    with pytest.raises(InvalidError, match="income"):
+        _explained(listed, Path(table(tmp_path / "w.csv", [[1, 2]], "age,shoe")), known)
+    assert type_("serve", "a", "b", "--background", rows["now"]).code == Exit.USAGE

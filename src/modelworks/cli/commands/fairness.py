@@ -63,7 +63,7 @@ def fairness(  # noqa: PLR0913, PLR0917 - click's parameters
     scores = _numbers(table, score) if score else None
     known = _column(table, truth) if truth else None
     yes = _positive(positive, [said if label else None, known])
-    chosen = _is(said, yes) if label else scores >= threshold
+    chosen = _is(said, yes) if scores is None or label else scores >= threshold
     found = rules.fairness(
         group,
         _column(table, group).tolist(),

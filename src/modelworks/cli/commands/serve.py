@@ -1,5 +1,6 @@
 """`serve`: models from the registry, or one ONNX file, behind HTTP in the foreground."""
 
+import json
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,14 +19,18 @@ from modelworks.cli.exits import Exit
 from modelworks.cli.memory import memory_options
 from modelworks.cli.output import Output
 from modelworks.cli.recording import Recording, recording_options
+from modelworks.cli.rows import read_csv
 from modelworks.cli.workers import THREADS_HELP, WORKERS, WORKERS_HELP
 from modelworks.client import endpoints
 from modelworks.core.errors import CrashedError, ModelworksError, NotFoundError, UnsupportedError
+from modelworks.core.files import replace_text
 from modelworks.core.home import Home
 from modelworks.core.ids import uuid7
 from modelworks.core.ragged import parse_ragged
 from modelworks.core.reference import model_name, parse_ref
-from modelworks.core.served import Batching, write_served
+from modelworks.core.served import Batching, read_served, write_served
+
+_BACKGROUND = 200  # rows: more change nothing but the time
 
 
 @click.command()
@@ -42,6 +47,12 @@ from modelworks.core.served import Batching, write_served
     metavar="MASK[:AXIS][,INPUT=VALUE]",
     help="With --file: requests of different lengths share calls, behind this mask input.",
 )
+@click.option(
+    "--background",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="Rows to explain one model's answers against; without it none are explained.",
+)
 @batching_options
 @memory_options
 @recording_options
@@ -56,6 +67,7 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     workers: str,
     threads: str,
     ragged: str,
+    background: Path | None,
     as_json: bool,
     batching: Batching,
     memory: tuple[str, ...],
@@ -71,12 +83,7 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     modelworks serve --file model.onnx --name fraud
     modelworks serve fraud --tls-cert cert.pem --tls-key key.pem --access-log access.log
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
-    if bool(models) == (file is not None):
-        raise click.UsageError("give model references, or --file with one ONNX file")
-    if name and file is None:
-        raise click.UsageError("--name goes with --file")
-    if parse_ragged(ragged) and file is None:
-        raise click.UsageError("--ragged goes with --file; otherwise it is said at import")
+    _check(models, file, name, ragged, background)
     home, out = settings().home, Output(as_json=as_json)
     if "--unix-only" not in edge:
         free(host, port)
@@ -96,11 +103,51 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
         parse_ref(ref)
     home.create()
     path = home.run / f"serve-{uuid7()}.json"
+    known = path.with_suffix(".background") if background is not None else None
     try:
         _resolve(models, path, out, batching)
+        if background is not None and known is not None:
+            _explained(path, background, known)
         return _foreground(out, home, ["--served", str(path), *listen], models)
     finally:
         path.unlink(missing_ok=True)
+        if known is not None:
+            known.unlink(missing_ok=True)
+
+
+def _check(
+    models: tuple[str, ...], file: Path | None, name: str, ragged: str, background: Path | None
+) -> None:
+    """Whether the words go together."""
+    if bool(models) == (file is not None):
+        raise click.UsageError("give model references, or --file with one ONNX file")
+    if name and file is None:
+        raise click.UsageError("--name goes with --file")
+    if parse_ragged(ragged) and file is None:
+        raise click.UsageError("--ragged goes with --file; otherwise it is said at import")
+    if background is not None and len(models) != 1:
+        raise click.UsageError("--background goes with one model of the registry")
+
+
+def _explained(served: Path, table: Path, known: Path) -> None:
+    """Put the rows beside the served list, as the server reads them.
+
+    Raises:
+        NotFoundError: no such file.
+        InvalidError: a row that the model does not take.
+    """
+    from modelworks.protocol.rows import read_rows
+
+    listed = read_served(served)
+    (model,) = listed.models
+    if model.signature is None:
+        raise UnsupportedError("the version has no signature: import it again", field="background")
+    texts = {spec.name for spec in model.signature.inputs if spec.datatype == "BYTES"}
+    rows = read_csv(table, texts)[:_BACKGROUND]
+    read_rows(rows, model.signature)
+    replace_text(known, json.dumps({"rows": rows}))
+    lines = (replace(model, background=str(known)),)
+    write_served(served, replace(listed, models=lines))
 
 
 def _resolve(models: tuple[str, ...], path: Path, out: Output, batching: Batching) -> None:

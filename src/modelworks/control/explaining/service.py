@@ -9,18 +9,15 @@ from typing import Any, Final
 import numpy as np
 
 from modelworks.control.explaining.cache import Cache, key_of
-from modelworks.core.errors import MissingExtraError, UnsupportedError
-from modelworks.core.seams import Explainer, Explanation
+from modelworks.core.seams import Explanation
 from modelworks.core.tensor import Signature, Tensors
-from modelworks.plugins.load import available, load
+from modelworks.plugins.explaining import AUTO, explain_by
+from modelworks.plugins.load import available
 from modelworks.protocol.features import Features, answer_of, answers
 from modelworks.protocol.rows import read_rows
 
-AUTO: Final = "auto"
 LARGEST: Final = 100_000
 """Rows that are read at most."""
-_KNOWING: Final = ("linear", "trees")  # read the model's own form; any other needs none
-_ANY: Final = "permutation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,26 +201,15 @@ class _Work:
         )
 
     def _fresh(self, table: Any) -> Explanation:
-        names = [*_KNOWING, _ANY] if self._how.explainer == AUTO else [self._how.explainer]
-        for name in names[:-1]:
-            try:
-                return self._by(name, table)
-            except (UnsupportedError, MissingExtraError) as error:
-                self.passed_over[name] = error.message
-        return self._by(names[-1], table)
-
-    def _by(self, name: str, table: Any) -> Explanation:
-        explainer: Explainer = load("explainers", name)()
         options: dict[str, Any] = {"seed": self._how.seed, "features": self._features.names}
         if self._how.samples:
             options["samples"] = self._how.samples
         subject = self._subject
-        if subject.signature.steps and name in _KNOWING:
-            raise UnsupportedError("steps stand before the model: its own form tells too little")
-        if subject.artifact is not None:
-            options["artifact"] = subject.artifact
-        found = explainer.explain(self._predict, table, self._background, options)
-        self.used = name
+        if subject.artifact is not None and not subject.signature.steps:
+            options["artifact"] = subject.artifact  # behind steps its inputs are others
+        found, self.used, self.passed_over = explain_by(
+            self._how.explainer, self._predict, (table, self._background), options
+        )
         return found
 
 
