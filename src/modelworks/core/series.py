@@ -10,8 +10,10 @@ Names are words with underscores, a unit last (`latency_p99_ms`). Every series h
 | `drift` | `feature`, `method` | distance from the reference; feature `*` = of all together |
 | `drift_loss` | `feature` | estimated loss of quality that the drift costs |
 | `missing`, `out_of_range`, `new_category`, `wrong_type` | `feature` | share of values |
-| `quality` | `metric`, `slice`, `kind` | `kind` is `measured`, `estimated` or `inferred` |
-| `business` | `metric` | outcome by feedback: revenue a prediction |
+| `quality` | `metric`, `slice`, `kind` | `measured`, `estimated` or `inferred`; slice `*` = all |
+| `business` | `metric` | outcome by feedback: `revenue_mean` |
+| `quality_low`, `quality_high`, `business_low`, `business_high` | the same | the interval |
+| `quality_rows`, `business_rows` | the same | rows that the figure is of |
 | `host_*`, `process_*`, `model_*` | `process` | of the machine, a process, a model |
 """
 

@@ -50,7 +50,8 @@ class Boosted:
                 column, last = splits[node, 0], splits[node, 1]
                 node = 2 * node + 1 + (cells[every, column] > last)
             found += leaves[node - (2**_DEPTH - 1)]
-        return np.clip(found, self.low, self.high)
+        kept: Floats = np.clip(found, self.low, self.high)
+        return kept
 
 
 def fit_boosted(rows: Any, target: Any, trees: int = _TREES) -> Boosted:

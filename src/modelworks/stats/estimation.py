@@ -97,7 +97,8 @@ def expected_confusion(shares: Floats, labels: Any) -> Floats:
         labels: predicted class, a row each.
     """
     size = shares.shape[1]
-    return (np.eye(size)[labels].T @ shares).T
+    found: Floats = (np.eye(size)[labels].T @ shares).T
+    return found
 
 
 def rates(confusion: Floats) -> dict[str, Floats]:
@@ -168,7 +169,7 @@ def estimate(
     shares = calibration.apply(scores)
     values = _expected(scores, shares, labels)
     generator = np.random.default_rng(seed)
-    few = slice(None)
+    few: Any = slice(None)
     if len(labels) > _MOST_ROWS:
         few = generator.choice(len(labels), _MOST_ROWS, replace=False)
     narrow = (min(1.0, _MOST_ROWS / len(labels))) ** 0.5

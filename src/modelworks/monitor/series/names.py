@@ -10,7 +10,7 @@ RESOLUTIONS: Final = (MINUTE, HOUR, DAY)
 """Seconds of a window; each is rolled up from the one before."""
 
 _TRAFFIC: Final = frozenset({"requests", "errors", "rejected", "invalid"})
-_COUNTS: Final = _TRAFFIC | {"predictions", "records", "feedback"}
+_COUNTS: Final = _TRAFFIC | {"predictions", "records", "feedback", "quality_rows", "business_rows"}
 _DATA: Final = frozenset({"missing", "out_of_range", "new_category", "wrong_type"})
 STAGES: Final = ("latency", "queue", "compute")
 """Each has `STAGE_bucket` (label `le`, seconds) and `STAGE_sum`, from which its figures come."""
@@ -47,8 +47,9 @@ def part_of(name: str) -> str:
         return "drift"
     if name in _DATA:
         return "data"
-    if name in {"quality", "business"}:
-        return name
+    first = name.partition("_")[0]
+    if first in {"quality", "business"}:
+        return first
     return "system" if name.startswith(("host_", "process_", "model_")) else "other"
 
 

@@ -1,0 +1,1 @@
+"""Records and feedback become windows of quality (measured, estimated, inferred) and business."""
