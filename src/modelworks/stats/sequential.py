@@ -80,10 +80,11 @@ def log_ceiling(counts: ArrayLike, reference: ArrayLike, radius: ArrayLike) -> A
     given = np.asarray(counts, np.float64)
     total = given.sum(-1)
     shares = np.asarray(reference, np.float64)
-    kept = np.exp(-np.asarray(radius, np.float64))[..., None]
+    limit = np.asarray(radius, np.float64)
+    kept = np.exp(-limit)[..., None]
     with np.errstate(divide="ignore", invalid="ignore"):
         measured = given / total[..., None]
-        far = (kl(shares, measured) > radius) & (total > 0)
+        far = (kl(shares, measured) > limit) & (total > 0)
         near = kept * shares + (1 - kept) * measured
         return np.asarray(np.where(far, total * kl(measured, near), 0.0))
 

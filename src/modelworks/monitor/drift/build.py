@@ -1,6 +1,6 @@
 """Makes a reference from a table of columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -188,7 +188,7 @@ class _Maker:
                 columns,
                 mapped,
                 mapped.means(used),
-                np.linalg.eigvalsh(mapped.covariance(used)),
+                np.asarray(np.linalg.eigvalsh(mapped.covariance(used)), np.float64),
                 len(used),
                 rows[chosen],
                 self._loss.values[chosen] if self._loss else np.zeros(0),
@@ -220,7 +220,7 @@ def _number_places(cells: Cells, column: Any) -> NDArray[np.int64]:
     return found
 
 
-def _category_places(cells: Cells, column: Sequence[Any]) -> NDArray[np.int64]:
+def _category_places(cells: Cells, column: Any) -> NDArray[np.int64]:
     known = {name: place for place, name in enumerate(cells.names)}
     known |= dict.fromkeys(cells.others, len(cells.names))
     found = [

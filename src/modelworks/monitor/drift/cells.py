@@ -1,7 +1,7 @@
 """Into which cell a value falls: quantiles and categories of the reference, and what is neither."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -94,7 +94,7 @@ def category_cells(counts: Mapping[str, int]) -> Cells:
     return Cells(Form.CATEGORY, names=tuple(shown), others=tuple(ordered[len(shown) :]))
 
 
-def count_numbers(cells: Cells, values: Sequence[float], missing: int, wrong: int) -> list[int]:
+def count_numbers(cells: Cells, values: Array, missing: int, wrong: int) -> list[int]:
     """Counts of sorted values; infinite ones are below or above all others."""
     edges = np.asarray(cells.edges)
     starts = np.searchsorted(values, edges[:-1], "left")
