@@ -128,21 +128,23 @@ class Burn(OfSeries):
         return super().wants() if self._bad is None else [*super().wants(), self._bad]
 
     def judge(self, row: Row, samples: Samples) -> Finding | None:
-        """The worst pair of windows."""
+        """The first pair of windows that is true, or the one that is next to it."""
         bad, count = self._counted(row, samples)
-        now, seen = samples.now, False
-        worst, said, bound = -1.0, 0.0, self._pairs[0][2]
+        now = samples.now
+        first: tuple[float, float] | None = None
+        worst = -1.0
         for long, short, burn in self._pairs:
             slow = self._burnt(bad, count, now - long, now)
             fast = self._burnt(bad, count, now - short, now)
             if slow is None:
                 continue
-            seen = True
             ratio = min(slow, fast if fast is not None else 0.0) / burn
-            if ratio > worst:
-                worst, said, bound = ratio, slow, burn
-        if not seen:
+            if first is None or (worst <= 1 and ratio > worst):
+                first = slow, burn
+                worst = ratio
+        if first is None:
             return None
+        said, bound = first
         return Finding(row.labels, said, worst > 1, worst > 1, {"bound": bound})
 
     def _counted(self, row: Row, samples: Samples) -> tuple[Row | None, Row | None]:
