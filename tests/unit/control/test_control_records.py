@@ -254,8 +254,12 @@ def test_caches_are_told_whom_they_forget(tmp_path):
     cache = Cache()
     verbs = Records(Home(tmp_path), clock=lambda: NOW, caches=(cache,))
     recorded(verbs, [record(1, subject="7"), record(2)])
+    explained = tmp_path / "cache" / "explanations" / "ab" / "abc.npy"
+    explained.parent.mkdir(parents=True)
+    explained.write_bytes(b"of whom, nobody knows")
     receipt = verbs.erase("7")
-    assert receipt.caches == {"answers": 7, "forward": 0}
+    assert not explained.exists()
+    assert receipt.caches == {"answers": 7, "forward": 0, "explanations": 1}
     assert cache.told[0] == ["r000001"]
     assert "7" in cache.told[1]
 

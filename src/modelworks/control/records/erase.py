@@ -40,6 +40,26 @@ class Erasable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Derived:
+    """A cache of what was made of rows. Nobody knows of whose, and it is made again: all goes.
+
+    Attributes:
+        name: of it.
+        folder: of its files.
+    """
+
+    name: str
+    folder: Path
+
+    def erase(self, predictions: Sequence[str], forms: Sequence[str]) -> int:
+        """Delete all of it; how many files went."""
+        del predictions, forms
+        count = sum(1 for path in self.folder.rglob("*") if path.is_file())
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return count
+
+
+@dataclass(frozen=True, slots=True)
 class Rewritten:
     """An hour of a store, before and after; the marks say what lay in it."""
 

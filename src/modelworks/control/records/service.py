@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from modelworks.control.forwarding.spools import Spools
 from modelworks.control.records.compact import FORWARD, Compacted, compact
-from modelworks.control.records.erase import Erasable, Eraser, Progress, Receipt
+from modelworks.control.records.erase import Derived, Erasable, Eraser, Progress, Receipt
 from modelworks.control.records.export import FORMATS, Exported, Exports, export
 from modelworks.control.records.forms import Forms
 from modelworks.control.records.intake import Intake
@@ -74,7 +74,8 @@ class Records:
         self._tenant = tenant
         self._note = note
         self._clock = clock
-        self._caches = (*caches, Spools(self.rooms.root / FORWARD))
+        explanations = Derived("explanations", home.cache / "explanations")
+        self._caches = (*caches, Spools(self.rooms.root / FORWARD), explanations)
         self._inbox = Inbox(self.rooms.inbox)
         self._forms = Forms(self.rooms.root)
         self.intake = Intake(self._inbox, self._forms, tenant, clock)
