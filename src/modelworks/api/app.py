@@ -12,6 +12,7 @@ from modelworks.api.guard import Guard, TooLargeError, too_large
 from modelworks.api.key_guard import KeyGuard
 from modelworks.api.routes import Routes
 from modelworks.api.uploads import Limits, Uploads
+from modelworks.api.watching import WatchRoutes
 from modelworks.control.access import Access
 from modelworks.control.endpoints import Watch
 from modelworks.control.observability.told import Told
@@ -73,6 +74,7 @@ def create_app(
     app.include_router(Routes(factory, watch).router())
     app.include_router(Uploads(factory, limits).router())
     app.include_router(FeedbackRoutes(factory).router())
+    app.include_router(WatchRoutes(factory).router())
     app.include_router(metrics.router(Told(watch, series)))
     if access is not None:
         app.guarded = True

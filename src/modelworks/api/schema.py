@@ -2,6 +2,7 @@
 
 import dataclasses
 import types
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -48,9 +49,9 @@ def _generic(kind: Any, known: dict[str, Any]) -> dict[str, Any]:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in {Union, types.UnionType}:
         return {"anyOf": [schema_of(argument, known) for argument in arguments]}
-    if origin is dict:
+    if origin in {dict, Mapping}:
         return {"type": "object", "additionalProperties": schema_of(arguments[1], known)}
-    if origin is list or arguments[1:] == (...,):
+    if origin in {list, Sequence} or arguments[1:] == (...,):
         return {"type": "array", "items": schema_of(arguments[0], known)}
     if origin is tuple:
         return {

@@ -14,6 +14,7 @@ from modelworks.core.errors import MissingExtraError, UnsupportedError
 if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
     from modelworks.control.records.service import Records
+    from modelworks.control.watching.service import Watching
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,6 +83,29 @@ def recorded() -> Iterator["Records"]:
     factory = local(found.home, found.stores, found.limits)
     try:
         yield factory.records
+    finally:
+        factory.close()
+
+
+@contextmanager
+def watching() -> Iterator["Watching"]:
+    """The verbs of the watch, on this machine.
+
+    Raises:
+        UnsupportedError: `MODELWORKS_URL` names a control plane elsewhere.
+        MissingExtraError: the registry's libraries are not installed.
+    """
+    found = settings()
+    if found.url:
+        raise UnsupportedError(
+            "what was watched lies where the registry is: run this command on the machine of "
+            f"{found.url}, without MODELWORKS_URL, or open its console"
+        )
+    factory = local(found.home, found.stores, found.limits)
+    try:
+        with platform("the watch"):
+            verbs = factory.watching
+        yield verbs
     finally:
         factory.close()
 

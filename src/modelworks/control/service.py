@@ -248,7 +248,7 @@ class Factory:
         """The verbs of the watch."""
         from modelworks.control.watching.service import Watching  # noqa: PLC0415 - numpy
 
-        return Watching(self._scope, self.show, self._actor, self._clock)
+        return Watching(self._scope, self, self._deployments, self._actor, self._clock)
 
     @property
     def watched(self) -> "Parts":

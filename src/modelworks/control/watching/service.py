@@ -3,16 +3,19 @@
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from modelworks.control.watching import store
 from modelworks.control.watching.asking import Servers
+from modelworks.control.watching.board import Board, board
+from modelworks.control.watching.diagnosis.asking import Diagnosis, History, Registry, ask
 from modelworks.control.watching.duty import Duty, DutyState
 from modelworks.control.watching.machine import System
 from modelworks.control.watching.references import References
 from modelworks.control.watching.requests import Requests
 from modelworks.control.watching.runner import Runner
 from modelworks.control.watching.upkeep import Compaction, Retention, Settling
+from modelworks.core.alerts import Alert
 from modelworks.core.home import Home
 from modelworks.core.ids import now_ns
 from modelworks.core.model import ModelVersion
@@ -25,6 +28,14 @@ from modelworks.monitor.series.sketches import SketchStore
 if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
     from modelworks.control.records.service import Records
+
+
+class Models(Registry, Protocol):
+    """Who knows the models."""
+
+    def show(self, ref: str) -> ModelVersion:
+        """One version."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,8 @@ class Watching:
 
     Args:
         scope: the tenant's rows.
-        show: finds a version.
+        registry: of the models.
+        history: of deployments.
         actor: who acts.
         clock: UTC nanoseconds.
     """
@@ -59,7 +71,8 @@ class Watching:
     def __init__(
         self,
         scope: TenantScope,
-        show: Callable[[str], ModelVersion],
+        registry: Models,
+        history: History,
         actor: str = "",
         clock: Callable[[], int] = now_ns,
     ) -> None:
@@ -67,12 +80,32 @@ class Watching:
         self._actor = actor
         self._clock = clock
         self.series = SeriesStore(scope, clock)
-        self.references = References(scope, show, actor, clock)
+        self.references = References(scope, registry.show, actor, clock)
+        self._registry = registry
+        self._history = history
 
     def duties(self) -> list[DutyState]:
         """How every duty that ever ran does, by name."""
         with self._scope.read() as session:
             return store.every(session)
+
+    def board(self, model: str, since: float, until: float) -> Board:
+        """How models do; see `control.watching.board`."""
+        return board(self.series, model, since, until, self.alerts(), self.duties())
+
+    def alerts(self) -> list[Alert]:
+        """Alerts that are pending, fire, or ended within a day."""
+        from modelworks.monitor.alerts.service import Alerts  # noqa: PLC0415 - pydantic
+
+        return [one.held.alert for one in Alerts(self._scope, clock=self._clock).every()]
+
+    def diagnose(self, name: str, since: float, until: float) -> Diagnosis:
+        """What may have changed about a deployment or a model.
+
+        Raises:
+            NotFoundError: there is neither of that name.
+        """
+        return ask(name, self.series, self._history, self._registry, self.alerts(), since, until)
 
     def runner(self, parts: Parts, window_s: int = HOUR) -> Runner:
         """The loop of a worker.

@@ -1,0 +1,239 @@
+"""How models do, at a glance: figures and curves of a span of time, from series."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+from modelworks.control.watching.duty import DutyState
+from modelworks.core.alerts import Alert, AlertState
+from modelworks.core.errors import InvalidError
+from modelworks.core.series import Series, SeriesSource
+from modelworks.measure.charts import Chart, Curve
+
+_MOST: Final = 8
+_DISTANCE: Final = "js"
+"""The distance that is shown: between 0 and 1, whatever the feature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One version of a model, where it runs.
+
+    Attributes:
+        model: name.
+        version: of it.
+        deployment: empty = it runs without one.
+        requests: in the span, whatever their outcome.
+        errors: of them, our faults.
+        rejected: of them.
+        invalid: of them, the callers' faults.
+        rate: requests a second in the last window.
+        p50_ms: of the last window with requests; None = there was none.
+        p99_ms: the same.
+        drifted: the feature that is farthest from the reference; empty = none is compared.
+        drift: its distance (Jensen-Shannon, 0 to 1).
+        loss: estimated loss of quality that the costliest feature's drift costs.
+        quality: metric and kind -> last value, over all rows.
+    """
+
+    model: str
+    version: str
+    deployment: str = ""
+    requests: float = 0.0
+    errors: float = 0.0
+    rejected: float = 0.0
+    invalid: float = 0.0
+    rate: float = 0.0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    drifted: str = ""
+    drift: float | None = None
+    loss: float | None = None
+    quality: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What the watch knows.
+
+    Attributes:
+        since: seconds since 1970, UTC.
+        until: the same.
+        lines: a line a version.
+        alerts: that fire or are pending.
+        machine: name of a series -> last value, of the host.
+        duties: of the watch.
+    """
+
+    since: float
+    until: float
+    lines: tuple[Line, ...]
+    alerts: tuple[Alert, ...] = ()
+    machine: Mapping[str, float] = field(default_factory=dict)
+    duties: tuple[DutyState, ...] = ()
+
+
+_HOST: Final = ("host_cpu_share", "host_memory_share", "host_disk_share", "host_load")
+Key = tuple[str, str, str]
+
+
+def board(
+    source: SeriesSource,
+    model: str,
+    since: float,
+    until: float,
+    alerts: Iterable[Alert] = (),
+    duties: Iterable[DutyState] = (),
+) -> Board:
+    """Gather it.
+
+    Args:
+        source: of the series.
+        model: one, or a pattern; empty = all.
+        since: seconds since 1970.
+        until: the same.
+        alerts: all that are known.
+        duties: of the watch.
+    """
+    lines = _lines(source, {"model": model or "?*"}, since, until)
+    machine = {
+        name: last
+        for name in _HOST
+        for one in source.select(name, {}, until - 600, until)
+        if (last := _last(one)) is not None and not one.labels.get("machine")
+    }
+    open_ = {AlertState.FIRING, AlertState.PENDING}
+    shown = tuple(
+        one
+        for one in alerts
+        if one.state in open_ and (not model or one.labels.get("model", model) == model)
+    )
+    return Board(since, until, lines, shown, machine, tuple(duties))
+
+
+def _lines(
+    source: SeriesSource, wanted: Mapping[str, str], since: float, until: float
+) -> tuple[Line, ...]:
+    found = _Rows()
+    for name in ("requests", "errors", "rejected", "invalid"):
+        for one in source.select(name, wanted, since, until):
+            found.add(one, name, sum(_known(one)))
+            if name == "requests" and _known(one):
+                found.add(one, "rate", _known(one)[-1] / _width(one))
+    for name, of in (("p50_ms", "latency_p50_ms"), ("p99_ms", "latency_p99_ms")):
+        for one in source.select(of, wanted, since, until):
+            found.raise_to(one, name, _last(one))
+    for one in source.select("drift", {**wanted, "method": _DISTANCE}, since, until):
+        if found.raise_to(one, "drift", _last(one)):
+            found.of(one)["drifted"] = one.labels.get("feature", "")
+    for one in source.select("drift_loss", wanted, since, until):
+        found.raise_to(one, "loss", _last(one))
+    _add_quality(found, source.select("quality", wanted, since, until))
+    return tuple(Line(*key, **values) for key, values in sorted(found.rows.items()))
+
+
+class _Rows:
+    """Figures by model, version and deployment."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Key, dict[str, Any]] = {}
+
+    def of(self, one: Series) -> dict[str, Any]:
+        """The row that a series belongs to."""
+        key = tuple(one.labels.get(name, "") for name in ("model", "version", "deployment"))
+        return self.rows.setdefault((key[0], key[1], key[2]), {})
+
+    def add(self, one: Series, name: str, value: float) -> None:
+        """Add to a figure: several series may be one row's, as those of machines."""
+        row = self.of(one)
+        row[name] = row.get(name, 0.0) + value
+
+    def raise_to(self, one: Series, name: str, value: float | None) -> bool:
+        """Keep the largest; whether it is this one."""
+        row = self.of(one)
+        if value is None or (name in row and row[name] >= value):
+            return False
+        row[name] = value
+        return True
+
+
+def _add_quality(found: _Rows, told: Iterable[Series]) -> None:
+    """The last value of each metric over all rows."""
+    for one in told:
+        last = _last(one)
+        if one.labels.get("slice", "") in {"", "*", "all"} and last is not None:
+            name = f"{one.labels.get('metric', '')} {one.labels.get('kind', '')}".strip()
+            found.of(one).setdefault("quality", {})[name] = last
+
+
+def charts(source: SeriesSource, model: str, since: float, until: float) -> list[Chart]:
+    """The curves of a page: requests, latency, errors, drift, quality; hours back on the x axis."""
+    wanted = {"model": model or "?*"}
+    unit, per = ("minutes", 60.0) if until - since <= 3 * 3600 else ("hours", 3600.0)
+    x = f"{unit} from the end"
+    found = []
+    for title, name, y, more in (
+        ("Requests", "requests", "a window", {}),
+        ("Latency, 99th percentile", "latency_p99_ms", "ms", {}),
+        ("Latency, median", "latency_p50_ms", "ms", {}),
+        ("Errors", "errors", "a window", {}),
+        ("Requests that were wrong", "invalid", "a window", {}),
+        ("Drift from the reference", "drift", "Jensen-Shannon", {"method": _DISTANCE}),
+        ("Estimated loss by drift", "drift_loss", "loss", {}),
+        ("Quality", "quality", "", {}),
+    ):
+        all_ = list(source.select(name, {**wanted, **more}, since, until))
+        chosen = sorted(all_, key=lambda one: -max(map(abs, _known(one)), default=0.0))[:_MOST]
+        curves = tuple(
+            Curve(_named(one), tuple(_points(one, until, per))) for one in chosen if _known(one)
+        )
+        if curves:
+            found.append(Chart(title, x, y, curves))
+    return found
+
+
+def seconds_of(text: str) -> float:
+    """`90s`, `30m`, `6h`, `7d`, `2w` as seconds.
+
+    Raises:
+        InvalidError: no such length, or none that is kept.
+    """
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+    number, unit = text[:-1], text[-1:]
+    try:
+        seconds = float(number) * units[unit]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 60 <= seconds <= 3650 * 86_400:
+        raise InvalidError(
+            f"'{text[:20]}' is no length of time: 30m, 6h, 7d (from a minute to ten years)",
+            field="since",
+        )
+    return seconds
+
+
+def _points(one: Series, until: float, per: float) -> list[tuple[float, float]]:
+    pairs = zip(one.times, one.values, strict=True)
+    return [((time - until) / per, value) for time, value in pairs if not math.isnan(value)]
+
+
+def _named(one: Series) -> str:
+    shown = {k: v for k, v in one.labels.items() if k not in {"method", "le"}}
+    model = ":".join(shown.pop(k) for k in ("model", "version") if k in shown)
+    return " ".join([model, *(f"{v}" for _, v in sorted(shown.items()))]).strip()
+
+
+def _known(one: Series) -> list[float]:
+    return [value for value in one.values if not math.isnan(value)]
+
+
+def _last(one: Series) -> float | None:
+    known = _known(one)
+    return known[-1] if known else None
+
+
+def _width(one: Series) -> float:
+    """Length of the windows of a series: the shortest step, or a minute."""
+    return min((later - time for time, later in pairwise(one.times)), default=60.0)

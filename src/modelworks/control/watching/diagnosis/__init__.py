@@ -1,0 +1,1 @@
+"""What changed when a model went wrong: hypotheses, each with its evidence and a score."""
