@@ -35,7 +35,7 @@ def explain_by(
         NotFoundError: no such explainer.
         ModelworksError: as `Explainer.explain`.
     """
-    passed_over = {}
+    passed_over: dict[str, str] = {}
     names = [*KNOWING, ANY] if explainer == AUTO else [explainer]
     for name in names[:-1]:
         found: Explainer = load("explainers", name)()

@@ -6,6 +6,8 @@ nobody else does.
 
 import asyncio
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -38,6 +40,8 @@ MOST_ROWS: Final = 64
 _SECONDS: Final = 30.0
 _SAMPLES: Final = 1024
 _BACKGROUND: Final = 50
+_SWITCH_S: Final = 0.0002  # how long the loop waits for the interpreter while one is under way
+_NICE: Final = 19
 _LENGTH: Final = b"inference-header-content-length"
 
 
@@ -120,8 +124,12 @@ class Desk:
         exchange.on_gone = asking.leave
         self._busy = True
 
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_S)
+
         def settle(body: bytes | None, error: Exception | None) -> None:
             self._busy = False
+            sys.setswitchinterval(interval)
             if body is not None:
                 exchange.reply(200, body, JSON)
             elif error is not None:
@@ -129,6 +137,7 @@ class Desk:
 
         def work() -> None:
             body, problem = None, None
+            _step_back()
             try:
                 body = self._explain(live, wanted, asking)
             except ModelworksError as error:
@@ -173,6 +182,12 @@ class Desk:
                 self._backgrounds.clear()
             self._backgrounds[key] = found
         return found
+
+
+def _step_back() -> None:
+    """This thread goes behind the others of the process, where the system knows threads."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _v2(live: Live, wanted: Wanted, made: Explanation, by: str) -> bytes:

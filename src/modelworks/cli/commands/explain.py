@@ -91,7 +91,8 @@ def explain(  # noqa: PLR0913, PLR0917 - click's parameters
         *([] if changed is None else [explaining.of_changes(changed, top)]),
     ]
     notes = [explaining.how_made(found)]
-    notes += [f"not by {name}: {why}" for name, why in found.passed_over.items()]
+    if found.errors is not None:  # what would have been exact, and why it was not
+        notes += [f"not by {name}: {why}" for name, why in found.passed_over.items()]
     if html is not None:
         from modelworks.measure.page import page
 

@@ -18,7 +18,7 @@ from modelworks.ext.explainers.asked import Asked, Counted, shaped
 
 _WIDEST: Final = 16  # features that are enumerated at most
 _MOST: Final = 100  # rows of the background at most
-_AT_ONCE: Final = 1 << 21  # numbers of rows that are asked together
+_AT_ONCE: Final = 1 << 16  # numbers that are mixed together: a server's loop waits meanwhile
 
 
 class PermutationExplainer:
