@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from modelworks.core.errors import InvalidError
 from modelworks.edge.access_lines import Form
@@ -31,6 +32,8 @@ class EdgeSettings:
         unix_only: no TCP port beside it.
         access_log: file to which a line a request is appended; `-` = standard output, "" = none.
         access_log_format: `json`, `combined` or `ecs`.
+        otlp: URL of a collector that gets traces and metrics by OTLP over HTTP; "" = none.
+        otlp_seconds: between two tellings of the metrics.
         max_body: bytes of a request's body.
         max_inflated: bytes of a compressed one, when decoded.
         max_connections: open at once, a worker.
@@ -48,6 +51,8 @@ class EdgeSettings:
     unix_only: bool = False
     access_log: str = ""
     access_log_format: str = "json"
+    otlp: str = ""
+    otlp_seconds: float = 15.0
     max_body: int = _LIMITS.max_body_bytes
     max_inflated: int = _LIMITS.max_inflated_bytes
     max_connections: int = _LIMITS.max_connections
@@ -79,6 +84,11 @@ class EdgeSettings:
             raise InvalidError(
                 f"access_log_format: '{self.access_log_format}' is none of {', '.join(Form)}",
                 field="access_log_format",
+            )
+        if self.otlp and urlsplit(self.otlp).scheme not in {"http", "https"}:
+            raise InvalidError(
+                f"otlp: '{self.otlp[:120]}' is no URL of a collector: http://HOST:4318 is wanted",
+                field="otlp",
             )
         _ = self.mode
 
@@ -133,6 +143,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "max_body": _BYTES,
     "max_inflated": _BYTES,
     "max_connections": (1, 1_000_000),
+    "otlp_seconds": _SECONDS,
     "header_seconds": _SECONDS,
     "body_seconds": _SECONDS,
     "idle_seconds": _SECONDS,
@@ -149,6 +160,8 @@ HELP: Final = {
     "unix_only": ("", "No TCP port beside the Unix socket"),
     "access_log": ("FILE|-", "Append a line a request"),
     "access_log_format": ("FORM", "Of the access log: json, combined or ecs (json)"),
+    "otlp": ("URL", "Send traces and metrics to this collector (OTLP over HTTP)"),
+    "otlp_seconds": ("S", "Between two tellings of the metrics (15)"),
     "max_body": ("BYTES", "Of a request (67108864)"),
     "max_inflated": ("BYTES", "Of a compressed body when decoded (16777216)"),
     "max_connections": ("N", "Open at once, a worker (4096)"),

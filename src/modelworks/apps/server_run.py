@@ -13,6 +13,7 @@ import uvloop
 
 from modelworks.apps.server_announce import announce, warn_if_open
 from modelworks.apps.server_doors import open_unix, with_files
+from modelworks.apps.server_export import exporter_of
 from modelworks.apps.server_models import policy_of
 from modelworks.apps.server_records import LAST_RECORDS_S, logger_of
 from modelworks.apps.server_settings import ServerSettings
@@ -134,4 +135,6 @@ def _options(
         policy=policy_of(settings),
         sizing=sizing,
         door=door,
+        exporter=exporter_of(settings),
+        export_seconds=settings.otlp_seconds,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Protocol
+from typing import Any, Protocol
 
 from modelworks.core.ids import uuid7
 from modelworks.edge.exchange import Headers
@@ -116,17 +116,15 @@ class Sampled(Request):
     """A request whose caller keeps a trace of it: whoever follows traces is told of its answer.
 
     Attributes:
-        call: the engine call that answered it, noted by the application: rows of the batch, and
-            when it was decoded, its batch begun, its inputs made and its engine done, on
-            `received_ns`'s clock; () = none did.
+        noted: what whoever follows traces keeps of it, and adds to later; None = nobody does.
     """
 
-    __slots__ = ("call",)
+    __slots__ = ("noted",)
 
     def __init__(self, connection: Answers, head: Head, body: bytes) -> None:
         """See `Request`."""
         super().__init__(connection, head, body)
-        self.call: tuple[int, ...] = ()
+        self.noted: Any = None
 
     def reply(self, status: int, body: bytes, content_type: bytes, headers: Headers = ()) -> None:
         """See `Request`; a request that named itself is answered with the name."""

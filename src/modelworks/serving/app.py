@@ -23,14 +23,15 @@ from modelworks.edge.key_ring import KeyRing
 from modelworks.edge.request import Sampled
 from modelworks.protocol import openmetrics
 from modelworks.protocol.oip import documents as oip
+from modelworks.protocol.openmetrics import Family
 from modelworks.protocol.problems import error_body
 from modelworks.serving import documents, metrics
 from modelworks.serving.block import Block
 from modelworks.serving.control import LOAD, UNLOAD, Control
 from modelworks.serving.dialects import dialect
 from modelworks.serving.entries import Entry
-from modelworks.serving.explaining import Desk, of_v1, of_v2
 from modelworks.serving.examples import Examples
+from modelworks.serving.explaining import Desk, of_v1, of_v2
 from modelworks.serving.infer import JSON, infer, refuse
 from modelworks.serving.latency import latency
 from modelworks.serving.live import Live
@@ -38,6 +39,7 @@ from modelworks.serving.models import ModelTable
 from modelworks.serving.predict import predict
 from modelworks.serving.sizing import Sizing, as_set
 from modelworks.serving.statistics import Recorder
+from modelworks.serving.traces import Traces
 from modelworks.serving.waiting import Act, Waiting
 
 _log = logging.getLogger("modelworks.serving")
@@ -87,6 +89,16 @@ class App:
         self._explain_v2: Act = partial(desk.take, of_v2)
         self._explain_v1: Act = partial(desk.take, of_v1)
         self._examples = Examples()
+        self._traces: Traces | None = None
+
+    def export(self, traces: Traces) -> None:
+        """Tell it of every answer to a request whose trace is kept."""
+        self._traces = traces
+
+    def families(self) -> list[Family]:
+        """What `/metrics` tells."""
+        found = self._examples.found
+        return metrics.families(self._block, self._version, self._started, found)
 
     def begin(self, table: ModelTable, control: Control) -> None:
         """Take the models that are served and whoever acts on them."""
@@ -99,6 +111,10 @@ class App:
         """Note what answers now, by whole path; called whenever that changes."""
         table = self._models
         hot: dict[bytes, Answer] = {}
+        if self._traces is not None:
+            for entry in table.entries():
+                if entry.live is not None:
+                    entry.live.follow(self._traces)
         for name, live in table.names():
             for written in {name, name.replace("@", "%40")}:
                 hot[f"/v2/models/{written}/infer".encode()] = MethodType(infer, live)
@@ -233,8 +249,7 @@ class App:
             told = dialect(asked["dialect"], metrics.numbers_of_models(self._block))
             exchange.reply(200, openmetrics.write_text(told), openmetrics.TEXT)
             return
-        found = self._examples.found
-        families = metrics.families(self._block, self._version, self._started, found)
+        families = self.families()
         accept = exchange.headers.get(b"accept", b"").decode("ascii", "replace")
         if openmetrics.wants_openmetrics(accept):
             text = openmetrics.write_openmetrics(families, self._started)
@@ -245,9 +260,12 @@ class App:
     def traced(self, request: Sampled, status: int) -> None:
         """Told of every answer to a request whose trace is kept."""
         answer = self._hot.get(request.path)
-        if status == 200 and isinstance(answer, MethodType):
-            live = cast("Live", answer.__self__)
-            self._examples.take(request, (live.name, live.version))
+        live = cast("Live", answer.__self__) if isinstance(answer, MethodType) else None
+        model = (live.name, live.version) if live is not None else ("", "")
+        if status == 200 and live is not None:
+            self._examples.take(request, model)
+        if self._traces is not None:
+            self._traces.note(request, status, *model)
 
     # -- the repository
 

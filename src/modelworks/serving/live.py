@@ -9,6 +9,7 @@ from functools import partial
 from modelworks.core.seams import Elsewhere, Reusable, Session, Watchable
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Signature, Tensors
+from modelworks.plugins.opening import SteppedSession
 from modelworks.protocol.checks import checks_of
 from modelworks.protocol.oip.answers import AnswerWriter
 from modelworks.protocol.oip.templates import RequestReader
@@ -23,6 +24,7 @@ from modelworks.serving.loading import Loaded
 from modelworks.serving.shapes import ShapeOf, TextLengths, shape_of, text_inputs
 from modelworks.serving.statistics import Cell, Recorder
 from modelworks.serving.tap import Tap
+from modelworks.serving.traces import Traces
 
 _log = logging.getLogger("modelworks.serving")
 
@@ -51,6 +53,7 @@ class Live:
         rows: the same for plain rows.
         writer: writes the plain answers of a batch.
         tap: notes its requests for the records; None = it has none.
+        traces: is told of its engine calls; None = nobody exports them.
     """
 
     __slots__ = (
@@ -77,6 +80,7 @@ class Live:
             "rows",
             "shape_of",
             "tap",
+            "traces",
             "unpadded",
             "version",
             "writer",
@@ -93,6 +97,7 @@ class Live:
     ) -> None:
         self.name = served.name
         self.tap: Tap | None = None
+        self.traces: Traces | None = None
         self.version = served.version
         self.served = served
         self.signature: Signature = loaded.session.signature
@@ -208,6 +213,15 @@ class Live:
         _log.warning("%s %s: a call outlived its deadline", self.name, self.version)
         if isinstance(self._session, Watchable):  # it runs elsewhere, and is ended with its process
             await asyncio.to_thread(self._session.close)
+
+    def follow(self, traces: Traces) -> None:
+        """Tell it of every engine call from now on; twice is quiet."""
+        if self.traces is not None:
+            return
+        self.traces = traces
+        if isinstance(self._session, SteppedSession):
+            self._session.laps = []
+        self.batcher.follow(partial(traces.follow, self._session))
 
     def _answer_padded(self, answer: Callable[[Call], None], call: Call) -> None:
         if self.tap is not None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,18 +17,22 @@ from typing import Final
 from modelworks.core.errors import ModelworksError
 from modelworks.core.served import ServedList
 from modelworks.edge.limits import Limits
+from modelworks.protocol.openmetrics import Family
 from modelworks.serving.app import App
 from modelworks.serving.block import Block
 from modelworks.serving.control import Link, LocalControl, act_here
 from modelworks.serving.doors import Doors, Openings
+from modelworks.serving.export import Export
 from modelworks.serving.models import ModelTable
 from modelworks.serving.outbox import Outbox
 from modelworks.serving.policy import Policy
 from modelworks.serving.sizing import Sizing, as_set
+from modelworks.serving.traces import Traces
 from modelworks.serving.watch import ListWatch
 
 _log = logging.getLogger("modelworks.serving")
 _PARENT_PERIOD_S: Final = 0.25
+_FAMILIES_S: Final = 2.0
 _LIMITS: Final = Limits()
 # A request leaves no cycle behind. With Python's own 700, of every eight microseconds of a request
 # one goes into looking for what is not there.
@@ -54,6 +59,8 @@ class WorkerOptions:
         patient: listen only when the models are loaded: others serve the port meanwhile.
         sizing: how many workers and threads there are, and why.
         door: to the logger of records; None = nothing is recorded.
+        exporter: command of the process that traces and metrics are told to; () = there is none.
+        export_seconds: between two tellings of the metrics.
     """
 
     version: str
@@ -68,6 +75,8 @@ class WorkerOptions:
     policy: Policy = _POLICY
     sizing: Sizing = _ALONE
     door: socket.socket | None = None
+    exporter: tuple[str, ...] = ()
+    export_seconds: float = 15.0
 
 
 class Worker:
@@ -99,10 +108,12 @@ class Worker:
         self._table = ModelTable(
             block, options.threads, self._app.refresh, options.policy, self._outbox
         )
+        self._export = self._exporting(block, "http" if openings.tls is None else "https")
         self._doors = Doors(self._app, options.limits, openings, self._app.traced)
         self._watch: ListWatch | None = None
         self._newest: ServedList | None = None
         self._applying: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, overrides: tuple[tuple[str, str], ...] = ()) -> None:
         """Serve, then drain.
@@ -113,7 +124,9 @@ class Worker:
         Raises:
             ModelworksError: the list, or with `strict` a model, cannot be served.
         """
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        if self._export is not None:
+            self._export.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         # Without an access log to open anew it is the end, as everywhere.
@@ -138,6 +151,37 @@ class Worker:
             if minding is not None:
                 minding.cancel()
             await self._drain()
+
+    def _exporting(self, block: Block, scheme: str) -> Export | None:
+        """What tells the exporter, where there is one; one worker tells it the metrics of all."""
+        options = self._options
+        if not options.exporter:
+            return None
+        traces = Traces(scheme)
+        self._app.export(traces)
+        families = self._on_loop if block.slot == 0 else None
+        command, seconds = options.exporter, options.export_seconds
+        return Export(command, traces, families, time.time(), seconds)
+
+    def _on_loop(self) -> list[Family]:
+        """The metrics, for another thread: counters are read on the loop's own.
+
+        Raises:
+            TimeoutError: the loop is too busy, or has ended.
+        """
+        told: Future[list[Family]] = Future()
+
+        def read() -> None:
+            if not told.cancelled():
+                told.set_result(self._app.families())
+
+        assert self._loop is not None  # noqa: S101 - it runs
+        self._loop.call_soon_threadsafe(read)
+        try:
+            return told.result(_FAMILIES_S)
+        except TimeoutError:
+            told.cancel()
+            raise
 
     def stop(self) -> None:
         """Begin to drain."""
@@ -194,6 +238,8 @@ class Worker:
         await self._table.close(max(0.5, left))
         if self._outbox is not None:
             await self._outbox.close()
+        if self._export is not None:
+            await asyncio.to_thread(self._export.close)
         _log.info("drained in %.2f s", time.monotonic() - began)
 
     def _changed(self, served: ServedList) -> None:

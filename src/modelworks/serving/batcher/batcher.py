@@ -110,6 +110,16 @@ class Batcher:
             self._limit(changed)
             self._wake()
 
+    def follow(self, told: Callable[[Call], None]) -> None:
+        """Tell somebody else of every engine call too, after whoever is told already."""
+        first = self._on_call
+
+        def both(call: Call) -> None:
+            first(call)
+            told(call)
+
+        self._on_call = both
+
     def _limit(self, limits: Batching) -> None:
         """Choose what these limits need, and nothing more."""
         self._silence()
