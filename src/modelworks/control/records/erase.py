@@ -32,7 +32,10 @@ _LOOK_S: Final = 0.1
 class Erasable(Protocol):
     """Somewhere else where something of a prediction may lie: a cache."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As receipts say it."""
+        ...
 
     def erase(self, predictions: Sequence[str], forms: Sequence[str]) -> int:
         """Delete what belongs to these predictions, or to a person by any form of its name."""

@@ -64,7 +64,7 @@ class Rooms:
 
 def rooms_of(home: Home, stores: Stores) -> Rooms:
     """The rooms of a data folder."""
-    return Rooms(home.root / "records", stores.records)
+    return Rooms(home.records, stores.records)
 
 
 def open_records(rooms: Rooms, stores: Stores) -> RecordStore:

@@ -75,7 +75,11 @@ class Records:
         self._note = note
         self._clock = clock
         explanations = Derived("explanations", home.cache / "explanations")
-        self._caches = (*caches, Spools(self.rooms.root / FORWARD), explanations)
+        self._caches: tuple[Erasable, ...] = (
+            *caches,
+            Spools(self.rooms.root / FORWARD),
+            explanations,
+        )
         self._inbox = Inbox(self.rooms.inbox)
         self._forms = Forms(self.rooms.root)
         self.intake = Intake(self._inbox, self._forms, tenant, clock)
