@@ -67,7 +67,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "diagnose": ("diagnose", "diagnose", "Say what changed when a model went wrong."),
     "records": ("records", "records", "List, export, erase what was recorded."),
     "feedback": ("feedback", "feedback", "Tell what became of predictions, from files."),
+    "drift": ("drift", "drift", "Compare data with what a model was trained on."),
+    "reference": ("drift", "reference", "Make references for drift, give them to versions."),
     "audit": ("deployments", "audit", "Show who did what."),
+    "alerts": ("alerts", "alerts", "Show, silence, acknowledge alerts; test and apply rules."),
     "ci": ("ci", "ci", "Write pipelines for CI systems."),
     "observability": (
         "observability",

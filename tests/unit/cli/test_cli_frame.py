@@ -92,11 +92,15 @@ def test_help_lists_every_command_and_every_exit_code(type_):
 
 
 def _commands() -> list[tuple[str, ...]]:
-    groups = {"alias", "ci", "environments", "keys", "manifest", "records", "feedback"}
+    groups = {"alias", "ci", "environments", "keys", "manifest", "records", "feedback", "reference"}
+    groups |= {"alerts"}
     return [(name,) for name in frame.COMMANDS if name not in groups] + [
         ("alias", "set"),
         ("alias", "remove"),
         ("ci", "init"),
+        *(("alerts", name) for name in ("lint", "test", "list", "show", "ack")),
+        *(("alerts", "silence", name) for name in ("add", "list", "expire")),
+        *(("alerts", "rules", name) for name in ("apply", "list", "remove", "export")),
         ("environments", "list"),
         ("environments", "make"),
         ("environments", "remove"),
@@ -109,8 +113,13 @@ def _commands() -> list[tuple[str, ...]]:
         ("records", "export"),
         ("records", "erase"),
         ("records", "compact"),
+        ("records", "forward"),
         ("manifest", "lint"),
         ("manifest", "schema"),
+        ("reference", "build"),
+        ("reference", "set"),
+        ("reference", "list"),
+        ("reference", "remove"),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from modelworks.monitor.drift import window as windows
 from modelworks.monitor.drift.cells import Form
 from modelworks.monitor.drift.measured import FeatureDrift, measure
-from modelworks.monitor.drift.reference import Feature, Reference
+from modelworks.monitor.drift.reference import Feature, Reference, Role
 from modelworks.monitor.drift.together import BlockDrift, compare
 from modelworks.monitor.drift.window import Window
 from modelworks.stats import multiple, tables
@@ -59,8 +59,8 @@ class DriftReport:
     Attributes:
         rows: of the window.
         reference_rows: of the reference.
-        features: by estimated impact where the reference has a loss, else by distance; those that
-            drifted first.
+        features: those that drifted first; of them features before predictions, which follow from
+            them; by estimated impact where the reference has a loss, else by distance.
         together: features that are looked at together, and vectors.
         findings: about the data.
         loss: what loss means; empty = the reference has none, the impact is unknown.
@@ -161,10 +161,10 @@ def _report(
     )
 
 
-def _rank(drift: FeatureDrift) -> tuple[bool, float, float]:
-    """Drifted ones first, by what they cost, then by how far they moved."""
+def _rank(drift: FeatureDrift) -> tuple[bool, bool, float, float]:
+    """Drifted ones first, causes before predictions, by their cost, then by how far they moved."""
     cost = drift.impact.change if drift.impact is not None else 0.0
-    return not drift.drifted, -cost, -drift.js
+    return not drift.drifted, drift.role is Role.PREDICTION, -cost, -drift.js
 
 
 def _findings(reference: Reference, window: Window, limits: Limits) -> list[Finding]:
