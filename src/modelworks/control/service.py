@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
     from modelworks.control.records.service import Records
     from modelworks.control.watching.service import Parts, Watching
+    from modelworks.monitor.alerts.service import Alerts
 
 _AT_HOME = Stores()
 _LIMITS = Limits()
@@ -249,6 +250,13 @@ class Factory:
         from modelworks.control.watching.service import Watching  # noqa: PLC0415 - numpy
 
         return Watching(self._scope, self, self._deployments, self._actor, self._clock)
+
+    @property
+    def alerting(self) -> "Alerts":
+        """The verbs of alerts; who evaluates them is `watching`."""
+        from modelworks.monitor.alerts.service import Alerts  # noqa: PLC0415 - pydantic
+
+        return Alerts(self._scope, actor=self._actor, clock=self._clock)
 
     @property
     def watched(self) -> "Parts":

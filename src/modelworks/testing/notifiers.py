@@ -228,6 +228,7 @@ class NotifierContract:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         caplog.set_level(logging.DEBUG)
+        good: tuple[int, Mapping[str, str], bytes, float]
         good = (case.good[0], {}, case.good[1], 0.0)
         service.answers = [(429, {"Retry-After": "1"}, b"", 0.0), good]
         notifier.send(told(), settings)

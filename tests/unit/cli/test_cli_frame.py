@@ -113,6 +113,7 @@ def _commands() -> list[tuple[str, ...]]:
         ("records", "export"),
         ("records", "erase"),
         ("records", "compact"),
+        ("records", "query"),
         ("records", "forward"),
         ("manifest", "lint"),
         ("manifest", "schema"),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from modelworks.protocol.manifest import ManifestError, schema
 from modelworks.protocol.manifest.alerts import KINDS, AlertRules, load_alerts
-from modelworks.protocol.manifest.alerts.fields import _seconds, spelt_duration
+from modelworks.protocol.manifest.alerts.fields import seconds_of, spelt_duration
 
 pytestmark = pytest.mark.unit
 
@@ -33,7 +33,7 @@ def rule(lines):
 
 @given(st.integers(0, 400 * 86_400))
 def test_a_duration_is_read_as_it_is_written(seconds):
-    assert _seconds(spelt_duration(seconds)) == seconds
+    assert seconds_of(spelt_duration(seconds)) == seconds
 
 
 def test_what_was_read_is_written_so_that_it_reads_the_same():

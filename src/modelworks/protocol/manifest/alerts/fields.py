@@ -13,7 +13,12 @@ _FORMAT: Final = re.compile(r"(,?(\.\d{1,2})?[fge%]?|,)")
 _HOLE: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-def _seconds(value: Any) -> Any:
+def seconds_of(value: Any) -> Any:
+    """Of a duration as it is written.
+
+    Raises:
+        ValueError: it is none.
+    """
     if not isinstance(value, str):
         raise ValueError(_WANTED)  # noqa: TRY004 - pydantic's word for it
     found = _DURATION.fullmatch(value)
@@ -65,7 +70,7 @@ def _template(text: str) -> str:
 
 Duration = Annotated[
     int,
-    BeforeValidator(_seconds, json_schema_input_type=str),
+    BeforeValidator(seconds_of, json_schema_input_type=str),
     PlainSerializer(spelt_duration, return_type=str),
     Field(ge=0, le=400 * 86_400),
 ]
