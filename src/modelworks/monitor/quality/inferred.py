@@ -34,8 +34,8 @@ def infer(estimator: Estimator, rows: Rows, plan: Plan) -> dict[str, Estimate]:
         off = np.abs(rows.labels - rows.truth)[known]
         mae = powered_mean(off, size[known], size[~known], level=level)
         mean = powered_mean(np.square(off), square[known], square[~known], level=level)
-        ends = (max(0.0, end) ** 0.5 for end in (mean.value, mean.low, mean.high))
-        return {"mae": mae, "rmse": Estimate(*ends, mean.method)}
+        value, low, high = (max(0.0, end) ** 0.5 for end in (mean.value, mean.low, mean.high))
+        return {"mae": mae, "rmse": Estimate(value, low, high, mean.method)}
     if estimator.calibration is None or rows.scores is None:
         return {}
     shares = estimator.calibration.apply(rows.scores)
