@@ -16,7 +16,7 @@ from modelworks.ext.explainers.trees import TreesExplainer
 KNOWN = json.loads(Path("tests/data/explainers/shap.json").read_text())["cases"]
 
 
-def save(path, trees, *, offset=0.0, width=9, extra=(), **attributes):
+def save(path, trees, *, offset=0.0, width=9, extra=(), inputs=("x",), **attributes):
     """Trees of arrays (feature, threshold, left, right, value) as a TreeEnsembleRegressor."""
     found = {key: [] for key in ("tree", "node", "feature", "value", "mode", "yes", "no")}
     leaf = {key: [] for key in ("tree", "node", "weight")}
@@ -57,13 +57,21 @@ def save(path, trees, *, offset=0.0, width=9, extra=(), **attributes):
     graph = helper.make_graph(
         [*extra, node],
         "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, width])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, width // len(inputs)])
+            for name in inputs
+        ],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
     session = onnxruntime.InferenceSession(path)
-    return lambda rows: session.run(None, {"x": np.asarray(rows, np.float32)})[0][:, 0]
+
+    def predict(rows):
+        parts = np.split(np.asarray(rows, np.float32), len(inputs), axis=1)
+        return session.run(None, dict(zip(inputs, parts, strict=True)))[0][:, 0]
+
+    return predict
 
 
 def grown(rng, depth, width, mode="BRANCH_LEQ"):
@@ -189,3 +197,25 @@ def test_another_graph_is_refused_with_its_reason(tmp_path):
     path.write_bytes(b"no model")
     with pytest.raises(InvalidError, match="no ONNX model"):
         TreesExplainer().explain(predict, rows, rows, {"artifact": path})
+
+
+def test_trees_behind_columns_in_another_order(tmp_path):
+    rng = np.random.default_rng(8)
+    path = tmp_path / "model.onnx"
+    tree = grown(rng, 4, 3)
+    names = ("a", "b", "c")
+    concat = helper.make_node("Concat", ["c", "a", "b"], ["scaled"], axis=1)
+    predict = save(path, [tree], width=3, extra=(concat,), inputs=names)
+    rows, background = rng.normal(size=(6, 3)), rng.normal(size=(9, 3))
+    found = TreesExplainer().explain(predict, rows, background, {"artifact": path})
+    assert found.values == pytest.approx(exact(predict, rows, background).values, abs=1e-5)
+    assert np.abs(found.values).max() > 0.01
+
+
+def test_a_tree_that_asks_beyond_the_features_is_refused(tmp_path):
+    rng = np.random.default_rng(9)
+    path = tmp_path / "model.onnx"
+    save(path, [grown(rng, 4, 9)], width=9)
+    rows = rng.normal(size=(4, 3))
+    with pytest.raises(UnsupportedError, match="features"):
+        TreesExplainer().explain(lambda x: x[:, 0], rows, rows, {"artifact": path})

@@ -92,6 +92,11 @@ class Ensemble:
                     yield self._group(leaves[at : at + _LEAVES])
 
     @property
+    def widest(self) -> int:
+        """Features that there have to be."""
+        return int(self._features.max()) + 1
+
+    @property
     def bare(self) -> Any:
         """What leaves add that ask nothing: of trees that are one leaf."""
         alone = [leaf for leaf, way in self._ways.items() if not way]

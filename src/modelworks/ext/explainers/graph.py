@@ -31,12 +31,20 @@ class Node:
         attributes: by name; tensors as arrays, texts as `str`.
         constants: its other inputs, in their order.
         before: from rows x features, float64, to what the node sees.
+        columns: which feature each column that the node sees is of; None = they are in order.
     """
 
     kind: str
     attributes: Mapping[str, Any]
     constants: tuple[Any, ...]
     before: Callable[[Any], Any]
+    columns: tuple[int, ...] | None = None
+
+    def ordered(self, values: Any) -> Any:
+        """Values by the node's columns (the second axis) as values by features."""
+        if self.columns is None:
+            return values
+        return values[:, np.argsort(self.columns)]
 
 
 def deciding(artifact: Path | None, kinds: frozenset[str]) -> Node:
@@ -99,6 +107,7 @@ class _Chain:
     def to(self, node: Any) -> Node:
         """The node, and what stands before it."""
         acts: list[_Act] = []
+        columns: list[int] | None = None
         name = node.input[0]
         while name not in self._given:
             maker = self._made.get(name)
@@ -126,10 +135,11 @@ class _Chain:
             return rows
 
         rest = tuple(self._constants.get(item) for item in node.input[1:])
-        return Node(node.op_type, self._attributes(node), rest, before)
+        seen = None if columns is None else tuple(columns)
+        return Node(node.op_type, self._attributes(node), rest, before, seen)
 
     def _joins(self, node: Any) -> bool:
-        return len(node.input) == len(self._given) and all(n in self._given for n in node.input)
+        return len(node.input) == len(self._given) and set(node.input) == set(self._given)
 
     def _act(self, node: Any) -> tuple[_Act, str]:
         """What a node does a feature, and to which tensor."""

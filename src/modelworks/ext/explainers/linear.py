@@ -47,7 +47,7 @@ class LinearExplainer:
         return Explanation(
             asked.features,
             shaped(link.base(base), flat=model.flat),
-            shaped(link.values(values), flat=model.flat),
+            shaped(link.values(node.ordered(values)), flat=model.flat),
             calls=model.calls,
             link=link.name,
         )

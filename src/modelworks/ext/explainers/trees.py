@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
+from modelworks.core.errors import UnsupportedError
 from modelworks.core.seams import Explanation
 from modelworks.ext.explainers.asked import Asked, Counted, shaped
 from modelworks.ext.explainers.ensemble import KINDS, Ensemble, Leaves
@@ -42,6 +43,8 @@ class TreesExplainer:
         asked, model = Asked.of(rows, background, options), Counted(predict)
         node = deciding(asked.artifact, KINDS)
         ensemble = Ensemble(node)
+        if ensemble.widest > asked.rows.shape[1]:
+            raise UnsupportedError("the trees ask more features than there are", field="artifact")
         answers = np.concatenate([model(asked.rows), model(asked.background)])
         held = ensemble.tests(node.before(np.concatenate([asked.rows, asked.background])))
         count, width = asked.rows.shape
@@ -56,7 +59,7 @@ class TreesExplainer:
         return Explanation(
             asked.features,
             shaped(link.base(scores[count:].mean(axis=0)), flat=model.flat),
-            shaped(link.values(values), flat=model.flat),
+            shaped(link.values(node.ordered(values)), flat=model.flat),
             calls=model.calls,
             link=link.name,
         )
