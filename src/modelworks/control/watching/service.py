@@ -119,6 +119,7 @@ class Watching:
     def _all(self, parts: Parts, window_s: int) -> Sequence[Duty]:
         from modelworks.control.watching.alerting import Alerting  # noqa: PLC0415 - pydantic
         from modelworks.control.watching.drifting import Drift  # noqa: PLC0415 - scipy
+        from modelworks.control.watching.quality import Quality  # noqa: PLC0415 - the same
         from modelworks.monitor.alerts.service import Alerts  # noqa: PLC0415 - pydantic
 
         machine = socket.gethostname()[:32] if parts.shared else ""
@@ -131,11 +132,18 @@ class Watching:
             self._scope.tenant,
             window_s,
         )
+        quality = Quality(
+            lambda: parts.records().joining(),
+            lambda ref: self._registry.show(ref).signature,
+            parts.home.root / "quality",
+            self._scope.tenant,
+        )
         return [
             Requests(servers.metrics, machine),
             System(parts.home, machine),
             Compaction(parts.records),
             drift,
+            quality,
             Alerting(alerts),
             Settling(self.series),
             Retention(parts.records, lambda: _days(parts.desired())),
