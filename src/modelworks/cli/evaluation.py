@@ -9,6 +9,7 @@ import numpy as np
 
 from modelworks.core.errors import InvalidError
 from modelworks.evaluation import predictions as made
+from modelworks.evaluation.columns import classes_of, name_of
 from modelworks.evaluation.curves import pr_points, roc_points
 from modelworks.evaluation.predictions import Predictions, Task
 from modelworks.evaluation.report import Evaluation, Figure, Gap, Sign
@@ -92,7 +93,7 @@ def predictions_of(columns: Mapping[str, Any], named: Named) -> Predictions:
             raise InvalidError("a regression wants its prediction as --label", field="label")
         return made.regression(truth, predicted, weights=weights)
     if label is not None and task is not Task.MULTILABEL:
-        seen, said = ({made.name_of(v) for v in c.tolist()} for c in (truth, label))
+        seen, said = ({name_of(v) for v in c.tolist()} for c in (truth, label))
         if not seen & said:
             raise InvalidError(
                 f"no value of '{named.label}' is a class of '{named.truth[0]}': predicted classes "
@@ -126,7 +127,7 @@ def _task(columns: Mapping[str, Any], named: Named) -> Task:
         return Task.MULTILABEL if len(named.truth) > 1 else Task.MULTICLASS
     truth = columns[named.truth[0]]
     both = [truth] + ([columns[named.label]] if named.label else [])
-    seen = made.classes_of(*both)
+    seen = classes_of(*both)
     if len(seen) <= 2:
         return Task.BINARY
     broken = truth.dtype.kind == "f" and not np.array_equal(truth, np.floor(truth))

@@ -1,6 +1,5 @@
 """What is evaluated: predictions beside the truth, as arrays."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -9,6 +8,16 @@ from typing import Any
 import numpy as np
 
 from modelworks.core.errors import InvalidError
+from modelworks.evaluation.columns import (
+    classes_of,
+    flags,
+    indices,
+    known,
+    mass,
+    name_of,
+    numbers,
+    probabilities,
+)
 from modelworks.stats.intervals import Floats
 
 
@@ -168,9 +177,9 @@ def multilabel(
     Raises:
         InvalidError: shapes that do not fit, values that are not 0 or 1.
     """
-    wanted = _flags(truth, "truth")
+    wanted = flags(truth, "truth")
     given = None if scores is None else probabilities(scores, len(wanted), wanted.shape[1])
-    said = None if labels is None else _flags(labels, "label")
+    said = None if labels is None else flags(labels, "label")
     if said is None and given is not None:
         said = (given >= threshold).astype(np.int64)
     names = tuple(name_of(one) for one in classes or range(wanted.shape[1]))
@@ -202,117 +211,6 @@ def ranking(relevance: Any, scores: Any, queries: Any) -> Predictions:
     return _checked(Predictions(Task.RANKING, wanted, None, said, ones, (), place))
 
 
-def name_of(value: Any) -> str:
-    """A class as text: 1, 1.0 and "1" are one."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    return str(value)
-
-
-def classes_of(*columns: Any) -> list[Any]:
-    """What occurs in columns of classes, sorted: numbers by size, texts by letters."""
-    seen: dict[str, Any] = {}
-    for column in columns:
-        for value in dict.fromkeys(np.asarray(column).tolist()):
-            seen.setdefault(name_of(value), value)
-    try:
-        return sorted(seen.values())
-    except TypeError:
-        return [seen[name] for name in sorted(seen)]
-
-
-def known(values: Any, field: str) -> Any:
-    """A column without gaps.
-
-    Raises:
-        InvalidError: a value is missing, or there are no rows.
-    """
-    found = np.asarray(values)
-    if not len(found):
-        raise InvalidError(f"{field}: no rows", field=field)
-    gaps = [i for i, v in enumerate(found.tolist()) if v is None or (_is_nan(v))]
-    if gaps:
-        raise InvalidError(
-            f"{field}: row {gaps[0]} (and {len(gaps) - 1} more) has no value", field=field
-        )
-    return found
-
-
-def indices(values: Any, names: Sequence[str], field: str) -> Any:
-    """Class names as indices.
-
-    Raises:
-        InvalidError: a class that is not known.
-    """
-    places = {name: place for place, name in enumerate(names)}
-    try:
-        return np.array([places[name_of(v)] for v in np.asarray(values).tolist()], np.int64)
-    except KeyError as error:
-        listed = ", ".join(names[:10])
-        raise InvalidError(f"{field}: {error} is no class (they are {listed})") from None
-
-
-def numbers(values: Any, field: str) -> Floats:
-    """A column of finite numbers.
-
-    Raises:
-        InvalidError: it is not.
-    """
-    try:
-        found = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        raise InvalidError(f"{field}: numbers are wanted", field=field) from None
-    if found.ndim != 1 or not np.isfinite(found).all():
-        raise InvalidError(f"{field}: one finite number a row is wanted", field=field)
-    return found
-
-
-def probabilities(values: Any, rows: int, width: int = 0) -> Floats:
-    """Scores from 0 to 1: [rows], or [rows, width].
-
-    Raises:
-        InvalidError: they are not.
-    """
-    try:
-        found = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        raise InvalidError("score: numbers are wanted", field="score") from None
-    shape = (rows, width) if width else (rows,)
-    if found.shape != shape:
-        raise InvalidError(
-            f"score: {list(found.shape)} where {list(shape)} is wanted", field="score"
-        )
-    if not ((found >= -1e-9) & (found <= 1 + 1e-9)).all():  # NaN is in no bounds
-        raise InvalidError("score: probabilities from 0 to 1 are wanted", field="score")
-    return np.clip(found, 0.0, 1.0)
-
-
-def mass(weights: Any, rows: int) -> Floats:
-    """Weights, 1 each where there are none.
-
-    Raises:
-        InvalidError: below 0, or not finite.
-    """
-    if weights is None:
-        return np.ones(rows)
-    found = numbers(weights, "weight")
-    if (found < 0).any():
-        raise InvalidError("weight: below 0", field="weight")
-    return found
-
-
-def _flags(values: Any, field: str) -> Any:
-    try:
-        found = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        raise InvalidError(f"{field}: 0 and 1 are wanted", field=field) from None
-    if found.ndim != 2 or not np.isin(found, (0, 1)).all():
-        raise InvalidError(f"{field}: 0 and 1 in [rows, labels] are wanted", field=field)
-    return found.astype(np.int64)
-
-
 def _checked(made: Predictions) -> Predictions:
     rows = len(made.truth)
     if rows == 0:
@@ -325,7 +223,3 @@ def _checked(made: Predictions) -> Predictions:
             field = name.removesuffix("s")
             raise InvalidError(f"{field}: {len(array)} rows beside {rows} of truth", field=field)
     return made
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)

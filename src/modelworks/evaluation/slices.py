@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from modelworks.core.errors import InvalidError
-from modelworks.evaluation.predictions import name_of
+from modelworks.evaluation.columns import name_of
 
 FEWEST: Final = 30
 """A slice of fewer rows is named and not measured."""

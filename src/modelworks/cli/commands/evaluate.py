@@ -196,7 +196,7 @@ def _baseline(
 
 
 def _places(columns: dict[str, Any], key: str) -> dict[str, int]:
-    from modelworks.evaluation.predictions import name_of
+    from modelworks.evaluation.columns import name_of
 
     if key not in columns:
         raise InvalidError(f"no column '{key}'", field="key")

@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Final
 
 from modelworks.core.tensor import Datatype, Role, Signature
-from modelworks.evaluation.predictions import Task, name_of
+from modelworks.evaluation.columns import name_of
+from modelworks.evaluation.predictions import Task
 from modelworks.evaluation.slices import FEWEST
 from modelworks.stats.intervals import LEVEL
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from modelworks.evaluation import predictions as made
-from modelworks.evaluation.predictions import Predictions, Task, name_of
+from modelworks.evaluation.columns import name_of
+from modelworks.evaluation.predictions import Predictions, Task
 from modelworks.monitor.quality.plan import Plan
 from modelworks.stats.intervals import Floats
 
