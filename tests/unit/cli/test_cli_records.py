@@ -57,6 +57,42 @@ def test_from_a_segment_to_an_erasure(type_, written, tmp_path):
     assert '"subject": "ana"' not in Path(made["path"]).read_text()
 
 
+def test_sql_over_records(type_, written):
+    type_("records", "compact")
+    counted = 'SELECT subject, count(*) AS n, avg("in.age") AS age FROM records GROUP BY ALL'
+    found = type_("records", "query", f"{counted} ORDER BY n DESC LIMIT 1", "--json").json
+    assert found == [{"subject": "ana", "n": 10, "age": 45.0}]
+    assert "SUBJECT" in type_("records", "query", counted, "--model", "fraud").out
+    odd = "SELECT DATE '2026-01-01' AS day, 1.5::DECIMAL(4, 1) AS n, 'nan'::DOUBLE AS gap, [1] AS l"
+    found = type_("records", "query", f"{odd} FROM records LIMIT 1", "--json").json
+    assert found == [{"day": "2026-01-01", "n": "1.5", "gap": None, "l": [1]}]
+    assert len(type_("records", "query", "FROM records", "--most", "7", "--json").json) == 7
+    assert type_("records", "query", "FROM records", "--since", "2027-02-01").code == Exit.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELEKT 1",
+        "",
+        "SELECT 1; SELECT 2",
+        "DROP VIEW records",
+        "SET enable_external_access=true",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM glob('/*')",
+        "COPY records TO '/tmp/stolen.csv'",
+        "ATTACH '/tmp/x.db'",
+        "INSTALL httpfs",
+        "SELECT * FROM nowhere",
+    ],
+)
+def test_sql_reaches_records_alone(type_, written, sql):
+    type_("records", "compact")
+    done = type_("records", "query", sql, "--json")
+    assert (done.code, done.json["field"]) == (Exit.INVALID, "sql"), done.out
+
+
 def test_an_erasure_is_asked_for_in_so_many_words(type_, written):
     done = type_("records", "erase", "ana", "--json")
     assert (done.code, done.json["field"]) == (Exit.INVALID, "--yes")

@@ -120,6 +120,27 @@ def export(  # noqa: PLR0913, PLR0917 - one an option
 
 
 @records.command()
+@click.argument("sql")
+@click.option("--model", default="", help="Of this model (all, where their columns go together).")
+@click.option("--since", default="", metavar="TIME", help="From: 7d, 2h, 2026-10-03T14:00.")
+@click.option("--most", type=click.IntRange(1, 100_000), default=1000, help="Rows (1000).")
+@json_option
+def query(sql: str, model: str, since: str, most: int, as_json: bool) -> None:
+    """Run one SELECT over the table `records`, with DuckDB; it can read nothing else.
+
+    Example: modelworks records query 'SELECT status, count(*) AS n FROM records GROUP BY status'
+    """
+    out, now = Output(as_json=as_json), now_ns()
+    first = moment(since, now, "--since") if since else 0
+    with recorded() as verbs:
+        rows = verbs.query(Scan("default", model, since_ns=first), sql, most)
+    if as_json:
+        return out.document(rows)
+    names = list(rows[0]) if rows else []
+    return out.table(names, [[_short(row[name]) for name in names] for row in rows], "no rows")
+
+
+@records.command()
 @click.argument("subject")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option

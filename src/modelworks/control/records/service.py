@@ -15,7 +15,13 @@ from modelworks.control.records.forms import Forms
 from modelworks.control.records.intake import Intake
 from modelworks.control.records.retention import expire, remembered
 from modelworks.control.records.rooms import Rooms, open_feedback, open_records, rooms_of
-from modelworks.core.errors import InvalidError, NotFoundError, UnavailableError
+from modelworks.core.errors import (
+    InvalidError,
+    MissingExtraError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
 from modelworks.core.home import Home, Stores
 from modelworks.core.ids import now_ns
 from modelworks.core.lock import locked
@@ -23,10 +29,12 @@ from modelworks.core.records import Batch, Scan
 from modelworks.core.seams import FeedbackStore, RecordStore
 from modelworks.monitor.feedback.inbox import Inbox
 from modelworks.monitor.feedback.joining import HOUR_NS, WINDOW_NS, Join
+from modelworks.plugins.load import load
 
 Note = Callable[[str, str, Mapping[str, Any]], None]
 _AT_HOME: Final = Stores()
 _LOCK_S: Final = 300.0
+_QUERY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +164,25 @@ class Records:
             field="id",
         )
 
+    def query(self, wanted: Scan, sql: str, most: int = 1000) -> list[dict[str, Any]]:
+        """Rows of one SELECT over the table `records`; see `ext.records.query`.
+
+        Raises:
+            UnsupportedError: the store is a bucket.
+        """
+        where = self.rooms.store("store")
+        if "://" in where:
+            raise UnsupportedError(
+                "records are queried in a folder, and these lie in a bucket: export them, or let "
+                "DuckDB read the bucket itself"
+            )
+        try:
+            run = load("tables", "sql")
+        except MissingExtraError as error:
+            raise MissingExtraError("a query", "monitor", error.missing) from error
+        names, rows = run(Path(where), wanted, sql, most, _QUERY_S)
+        return [dict(zip(names, map(_json, row), strict=True)) for row in rows]
+
     def joining(self, window_ns: int = WINDOW_NS) -> Join:
         """The join of records and feedback."""
         return Join(
@@ -211,7 +238,12 @@ def lines_of(batch: Batch) -> Iterator[dict[str, Any]]:
     columns = {name: values.tolist() for name, values in batch.columns.items()}
     for line in range(batch.count):
         values = {name: column[line] for name, column in columns.items()}
-        yield {
-            name: None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN
-            for name, value in values.items()
-        }
+        yield {name: _json(value) for name, value in values.items()}
+
+
+def _json(value: Any) -> Any:
+    """A value as JSON has it: None for NaN, dates and decimals as texts."""
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN
+        return None
+    plain = value is None or isinstance(value, str | int | float | list | dict)
+    return value if plain else str(value)
