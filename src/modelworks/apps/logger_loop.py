@@ -1,6 +1,7 @@
 """The logger's loop: connections come through the door, messages through them; records go out."""
 
 import array
+import contextlib
 import logging
 import selectors
 import socket
@@ -129,11 +130,9 @@ class LoggerLoop:
                     connection.makers[head.model] = RecordMaker(
                         rest, self._key, self._the_vault, self._name_of
                     )
-                connection.sock.sendall(TALLY.pack(DONE, 0, 0, 0))
+                self._answer(connection, DONE)
         except (ModelworksError, ValueError, KeyError) as error:
             _log.exception("a worker is not understood: %s", error)
-            self._leave(connection)
-        except OSError:  # it is gone: what it sent is written
             self._leave(connection)
 
     def _leave(self, connection: _Connection) -> None:
@@ -158,7 +157,14 @@ class LoggerLoop:
             else:
                 kept += len(some)
                 unreadable += sum(not one.readable for one in made)
-        connection.sock.sendall(TALLY.pack(head.model, kept, lost, unreadable))
+        self._answer(connection, head.model, kept, lost, unreadable)
+
+    def _answer(
+        self, connection: _Connection, number: int, kept: int = 0, lost: int = 0, bad: int = 0
+    ) -> None:
+        """Tell a worker; of one that is gone what it sent is written all the same."""
+        with contextlib.suppress(OSError):
+            connection.sock.sendall(TALLY.pack(number, kept, lost, bad))
 
     def _the_vault(self) -> Vault:
         if self._vault is None:

@@ -64,7 +64,8 @@ def logger_of(settings: RecordSettings) -> LoggerProcess | None:
     if settings.keys:
         told += ["--keys", settings.keys]
     module = [sys.executable, "-m", "modelworks.apps.logger", *told]
-    return LoggerProcess(lambda door: [*module, "--door", str(door)])
+    at_once = record_policy_of(settings) is not None
+    return LoggerProcess(lambda door: [*module, "--door", str(door)], at_once=at_once)
 
 
 def _read(path: Path) -> RecordPolicy:

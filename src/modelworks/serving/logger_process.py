@@ -16,18 +16,20 @@ _HEALTHY_S: Final = 10.0  # one that lived so long starts again at once
 
 
 class LoggerProcess:
-    """Keeps a logger alive; a thread of its own waits for it.
+    """Keeps a logger alive while it is wanted; a thread of its own waits for it.
 
     Args:
         command: its command line, given the descriptor of its end of the door.
+        at_once: the first one is started before anybody wants it: it takes half a second to begin.
 
     Attributes:
         door: where workers hand it their connections; what waits there waits for the next logger
             when one ends.
     """
 
-    def __init__(self, command: Callable[[int], list[str]]) -> None:
+    def __init__(self, command: Callable[[int], list[str]], *, at_once: bool = False) -> None:
         self._command = command
+        self._at_once = at_once
         self.door, self._theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         self._over = threading.Event()
         self._wake, self._wakened = socket.socketpair()
@@ -55,7 +57,8 @@ class LoggerProcess:
 
     def _run(self) -> None:
         wait = _FIRST_WAIT_S
-        while self._knocked():
+        while self._at_once or self._knocked():
+            self._at_once = False
             born = time.monotonic()
             code = self._live()
             if self._over.is_set():
