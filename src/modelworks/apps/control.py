@@ -127,7 +127,9 @@ def run(settings: ControlSettings) -> None:
         healer = factory.deploying.healer()
         healer.start()
         stack.callback(healer.close)
-        app = create_app(factory, watch, hosts=(settings.host, *settings.hosts), access=access)
+        names = (settings.host, *settings.hosts)
+        series = factory.watching.series
+        app = create_app(factory, watch, hosts=names, access=access, series=series)
         install(app, factory, watch, access)
         watch.start()
         config = uvicorn.Config(

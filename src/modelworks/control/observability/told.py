@@ -1,5 +1,6 @@
 """What the control plane's own `/metrics` tells: servers, and the watch's newest numbers."""
 
+import logging
 import math
 import os
 import platform
@@ -9,9 +10,11 @@ from importlib.metadata import version
 from typing import Final
 
 from modelworks.control.endpoints import Watch
-from modelworks.core.series import SeriesSource
+from modelworks.core.errors import ModelworksError
+from modelworks.core.series import Series, SeriesSource
 from modelworks.protocol.openmetrics import Family, Kind
 
+_log = logging.getLogger(__name__)
 SERIES: Final = {
     "drift": "Distance from the reference; feature `*` is all together.",
     "drift_loss": "Estimated loss of quality that the drift costs.",
@@ -76,10 +79,19 @@ class Told:
         until = self._now()
         for name, text in SERIES.items():
             family = Family(f"modelworks_{name}", Kind.GAUGE, text)
-            if self._source is not None:
-                for series in self._source.select(name, {}, until - _RECENT_S, until):
-                    values = [value for value in series.values if not math.isnan(value)]
-                    if values and len(family.groups) < _MOST:
-                        family.add(float(values[-1]), dict(sorted(series.labels.items())))
+            for series in self._select(name, until):
+                values = [value for value in series.values if not math.isnan(value)]
+                if values and len(family.groups) < _MOST:
+                    family.add(float(values[-1]), dict(sorted(series.labels.items())))
             families.append(family)
         return families
+
+    def _select(self, name: str, until: float) -> list[Series]:
+        """The series of that name; none where they cannot be read: the others are told."""
+        if self._source is None:
+            return []
+        try:
+            return list(self._source.select(name, {}, until - _RECENT_S, until))
+        except ModelworksError as error:
+            _log.warning("%s is missing in /metrics: %s", name, error.message)
+            return []
