@@ -1,6 +1,7 @@
 """`evaluate` and `tensorboard` as typed: files in, tables, JSON, pages and event files out."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ def test_a_table_a_slice_a_page_and_files(type_, table, tmp_path):
     words = ["--predictions", path, "--truth", "y", "--score", "p", "--slice", "where"]
     html, board, tfma = tmp_path / "p.html", tmp_path / "board", tmp_path / "tfma"
     words += ["--html", str(html), "--tensorboard", str(board), "--tfma", str(tfma)]
+    words += ["--step", "7"]
     done = type_("evaluate", *words)
     assert done.code == Exit.OK, done.err
     assert "10 rows have no truth yet" in done.err
@@ -46,6 +48,14 @@ def test_a_table_a_slice_a_page_and_files(type_, table, tmp_path):
     assert "<svg" in html.read_text()
     assert "where=moon" in html.read_text()
     assert sorted(p.name for p in board.iterdir()) == ["all", "where=eu", "where=moon"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(board / "where=moon"))
+        events.Reload()
+    (scalar,) = events.Scalars("accuracy/value")
+    assert (scalar.step, 0.4 < scalar.value < 0.7) == (7, True)
     keys = [one["sliceKey"] for one in json.loads((tfma / JSON).read_text())]
     assert len(keys) == 3
     assert (tfma / RECORDS).stat().st_size > 1000
