@@ -121,9 +121,9 @@ def told(verbs):
     return sorted(str(one) for batch in found for one in batch.columns["prediction"])
 
 
-def each_step(forker, verb, template, work, most=400):
+def each_step(forker, verb, template, work, stride=STRIDE):
     """A home for each step at which a verb was killed, one after another."""
-    for step in range(1, most, STRIDE):
+    for step in range(1, 1000, stride):
         shutil.copytree(template, work)
         if not forker(verb, work, step):
             shutil.rmtree(work)
@@ -153,7 +153,7 @@ def test_a_compaction_loses_and_doubles_nothing(forker, filled, tmp_path):
 
 def test_an_erasure_is_ended_by_the_next(forker, filled, tmp_path):
     rest = [record(n).id for n in range(130) if n % 5]
-    for verbs in each_step(forker, "erase", filled, tmp_path / "work"):
+    for verbs in each_step(forker, "erase", filled, tmp_path / "work", 5 * STRIDE):
         found = ids(verbs)
         assert len(set(found)) == len(found)
         assert verbs.erase("ana").left == 0
