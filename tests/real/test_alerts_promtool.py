@@ -133,7 +133,7 @@ def _evaluated(rules, test, folder):
     """What our engine says of every minute and rule, as promtool's expectations."""
     source, held, cases, fired = source_of(test, folder), {}, [], set()
     for minute in range(MINUTES):
-        held = rules.evaluate(source, held, minute * 60 * SECOND).held
+        held = rules.evaluate(source, held, (test.start + minute * 60) * SECOND).held
         for rule in rules.rules:
             firing = [
                 one.alert

@@ -87,8 +87,12 @@ def thinned(
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if len(xs) <= most:
         return xs, ys
-    parts = np.array_split(np.arange(len(xs)), most)
-    return (
-        np.array([np.median(xs[part]) for part in parts]),
-        np.array([np.median(ys[part]) for part in parts]),
-    )
+    size = -(-len(xs) // most)
+    rest = len(xs) % size
+    return _medians(xs, rest, size), _medians(ys, rest, size)
+
+
+def _medians(values: NDArray[np.float64], rest: int, size: int) -> NDArray[np.float64]:
+    """Of blocks of a size; the first one has what is left over."""
+    found = np.median(values[rest:].reshape(-1, size), axis=1)
+    return np.concatenate([[np.median(values[:rest])], found]) if rest else found

@@ -363,9 +363,12 @@ def test_recorded_series_are_read_and_a_bad_line_is_named(tmp_path):
     test = """
 - name: t
   recorded: found.jsonl
+  start: 604800
   expect: [{at: 2m, alerts: [{rule: Slow, labels: {model: a}}]}]
 """
-    line = '{"name": "x", "labels": {"model": "a"}, "times": [0, 60, 120], "values": [0, null, 5]}'
+    times = "604800, 604860, 604920"
+    series = f'"times": [{times}], "values": [0, null, 5]'
+    line = f'{{"name": "x", "labels": {{"model": "a"}}, {series}}}'
     (tmp_path / "found.jsonl").write_text(line + "\n")
     assert failures(rules, test, tmp_path) == []
     (tmp_path / "found.jsonl").write_text(line + '\n{"name": "x", "times": [1, 0], "values": [1]}')

@@ -149,7 +149,8 @@ def _true(
     )
     since = before.alert.since_ns if before is not None and went_on else now
     fired = before.alert.fired_ns if before is not None and went_on else 0
-    firing = fired or now - since >= rule.for_ * SECOND
+    fires = went_on and before is not None and before.alert.state is AlertState.FIRING
+    firing = fires or now - since >= rule.for_ * SECOND
     alert = Alert(
         rule=rule.name,
         labels=labels,
@@ -158,11 +159,11 @@ def _true(
         value=finding.value,
         summary=filled(rule.summary or said, words),
         since_ns=since,
-        fired_ns=fired or (now if firing else 0),
+        fired_ns=fired if fires else (now if firing else 0),
         annotations={name: filled(text, words) for name, text in rule.annotations.items()},
         runbook=rule.runbook,
     )
-    if firing and not fired:
+    if firing and not fires:
         events.append(Event(Happened.FIRING, alert))
     elif not went_on:
         events.append(Event(Happened.PENDING, alert))

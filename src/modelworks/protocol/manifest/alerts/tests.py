@@ -103,8 +103,8 @@ class AlertTest(Part):
     """Between samples of `series`."""
     every: Window = 60
     """Between evaluations."""
-    start: Annotated[int, Field(ge=0, le=4_000_000_000)] = 0
-    """Seconds since 1970: hours of the week begin somewhere (0 is a Thursday)."""
+    start: Annotated[int, Field(ge=604_800, le=4_000_000_000)] = 1_693_440_000
+    """Seconds since 1970, UTC: hours of the week begin somewhere (unset: a Thursday's midnight)."""
     series: Annotated[list[InputSeries], Field(max_length=1000)] = Field(default_factory=list)
     """Written ones."""
     recorded: Annotated[str, Field(max_length=1000)] = ""
