@@ -26,6 +26,7 @@ from modelworks.testing.servers import Server, serve_list
 pytestmark = pytest.mark.real
 PATH = "/v2/models/double/infer"
 LOSS_S = 0.1
+LAG_S = 0.5  # that a logger which shares its core with a test run may be behind
 
 
 def body(name, values=(1, 2, 3)):
@@ -208,7 +209,9 @@ def test_a_killed_server_loses_what_it_answered_in_its_last_tenth_of_a_second(do
         load.stop()
         until(lambda: gone(logger))
     found = {one.id for one in records(folder)}
-    before = {name for name, at in load.answered.items() if at < killed - LOSS_S}
+    before = {
+        name for name, at in load.answered.items() if at < killed - (LAG_S if both else LOSS_S)
+    }
     assert len(before) > 50
     assert not before - found
 

@@ -7,9 +7,7 @@ Exit codes: 0 all is written, 2 wrong use, 4 the folder cannot be used.
 """
 
 import argparse
-import contextlib
 import logging
-import os
 import signal
 import socket
 import sys
@@ -24,7 +22,6 @@ from modelworks.protocol.records.fields import hash_key
 from modelworks.protocol.records.segments import SegmentWriter, recover
 
 _log = logging.getLogger("modelworks.logger")
-_NICE: Final = 5  # requests go first
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,8 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(OSError):
-        os.nice(_NICE)
     folder = Path(given.folder)
     try:
         door = socket.socket(fileno=given.door)

@@ -36,7 +36,8 @@ _RECOVER_S: Final = 60.0
 _TELL_S: Final = 60.0
 _READ: Final = 1 << 20
 _FRAME: Final = 2000  # records at most
-_ANSWER_S: Final = 5.0  # a worker that does not read its tallies for so long is gone
+_ANSWER_S: Final = 0.1  # between two answers
+_GONE_S: Final = 5.0  # a worker that does not read its answers for so long is gone
 NameOf = Callable[[dict[bytes, bytes]], str]
 
 
@@ -45,6 +46,7 @@ class _Connection:
     sock: socket.socket
     heard: bytearray = field(default_factory=bytearray)
     makers: dict[int, RecordMaker] = field(default_factory=dict)
+    answers: bytearray = field(default_factory=bytearray)
 
 
 class LoggerLoop:
@@ -75,6 +77,8 @@ class LoggerLoop:
         self._selector = selectors.DefaultSelector()
         self._connections = 0
         self._open = True
+        self._telling: dict[int, _Connection] = {}
+        self._told_at = 0.0
         self._last_word = -_TELL_S
         self._recovered = time.monotonic()
 
@@ -83,11 +87,13 @@ class LoggerLoop:
         self._door.setblocking(False)  # noqa: FBT003 - the library's signature
         self._selector.register(self._door, selectors.EVENT_READ, None)
         while self._open or self._connections:
-            for key, _ in self._selector.select(_TICK_S):
+            for key, _ in self._selector.select(_ANSWER_S if self._telling else _TICK_S):
                 if key.data is None:
                     self._enter()
                 else:
                     self._hear(key.data)
+            if self._telling and time.monotonic() - self._told_at >= _ANSWER_S:
+                self._tell_all()
             self._mind()
         if self._vault is not None:
             self._vault.close()
@@ -105,7 +111,7 @@ class LoggerLoop:
                 rights.frombytes(sent[: len(sent) - len(sent) % rights.itemsize])
         for fd in rights:
             sock = socket.socket(fileno=fd)
-            sock.settimeout(_ANSWER_S)
+            sock.settimeout(_GONE_S)
             self._selector.register(sock, selectors.EVENT_READ, _Connection(sock))
             self._connections += 1
         if not data:
@@ -162,9 +168,18 @@ class LoggerLoop:
     def _answer(
         self, connection: _Connection, number: int, kept: int = 0, lost: int = 0, bad: int = 0
     ) -> None:
-        """Tell a worker; of one that is gone what it sent is written all the same."""
-        with contextlib.suppress(OSError):
-            connection.sock.sendall(TALLY.pack(number, kept, lost, bad))
+        """Tell a worker, soon: each time it listens costs it more than a request does."""
+        connection.answers += TALLY.pack(number, kept, lost, bad)
+        self._telling[id(connection)] = connection
+
+    def _tell_all(self) -> None:
+        """Of a worker that is gone what it sent is written all the same."""
+        self._told_at = time.monotonic()
+        for connection in self._telling.values():
+            with contextlib.suppress(OSError):
+                connection.sock.sendall(connection.answers)
+            connection.answers.clear()
+        self._telling.clear()
 
     def _the_vault(self) -> Vault:
         if self._vault is None:
