@@ -1,7 +1,7 @@
 """Dashboards as data: what is asked, and how it is shown. Plug-ins write them for one system."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,9 @@ class Board:
 
 class BoardWriter(Protocol):
     """Writes dashboards for one system; entry points `modelworks.dashboards`."""
+
+    extra: ClassVar[str]
+    experimental: ClassVar[bool]
 
     def write(self, board: Board) -> str:
         """The file that the system imports."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,9 @@ class Measured:
 
 class Exporter(Protocol):
     """Sends to a collector; entry points `modelworks.exporters`. Used by one thread."""
+
+    extra: ClassVar[str]
+    experimental: ClassVar[bool]
 
     def open(self, endpoint: str, resource: Mapping[str, str], seconds: float) -> None:
         """Where to send to, as whom, and how long one sending may take.

@@ -177,6 +177,9 @@ def test_a_process_that_ends_is_started_again_later():
 
 
 class Taking:
+    extra = ""
+    experimental = False
+
     def __init__(self, takes):
         self.takes, self.seen, self.measured = takes, [], []
 

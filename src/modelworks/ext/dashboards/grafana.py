@@ -1,6 +1,6 @@
 """Dashboards for Grafana, built with its own library, so that every field is one it knows."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from grafana_foundation_sdk.builders import dashboard as dashboards
 from grafana_foundation_sdk.builders import prometheus, timeseries
@@ -16,6 +16,9 @@ _HEIGHT: Final = 8
 
 class GrafanaBoards:
     """See `core.boards.BoardWriter`. Import into Grafana 10 and later."""
+
+    extra: ClassVar[str] = "grafana"
+    experimental: ClassVar[bool] = True  # no Grafana was at hand
 
     def write(self, board: Board) -> str:
         """The dashboard as JSON, the same every time."""

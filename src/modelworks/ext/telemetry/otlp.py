@@ -6,7 +6,7 @@ Attributes follow the semantic conventions 1.37 for HTTP servers; what they have
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -42,6 +42,9 @@ _IDS: Final = random.SystemRandom()
 
 class OtlpExporter:
     """See `core.spans.Exporter`."""
+
+    extra: ClassVar[str] = "otel"
+    experimental: ClassVar[bool] = False
 
     def open(self, endpoint: str, resource: Mapping[str, str], seconds: float) -> None:
         """See `core.spans.Exporter.open`; `endpoint` is a collector's, `http://127.0.0.1:4318`."""
