@@ -13,7 +13,6 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from modelworks.apps.logger_loop import SEGMENTS, LoggerLoop
 from modelworks.core.errors import ModelworksError
