@@ -1,6 +1,8 @@
 """Records sent on at least once: killed at every step, refused, erased, dropped."""
 
 import json
+import os
+import shutil
 
 import pytest
 
@@ -120,6 +122,33 @@ def test_compaction_leaves_nothing_behind_that_is_still_to_be_sent(tmp_path, seg
     verbs = Records(Home(tmp_path))
     assert verbs.compact().records == 30
     assert sealed_segments(segments) == []
+    sink = Sink()
+    assert Forwarder(spool, segments, sink).run() == 30
+    assert sink.taken == EVERY
+
+
+def test_without_links_segments_are_copied(tmp_path, segments, spool, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    Records(Home(tmp_path)).compact()
+    sink = Sink()
+    assert Forwarder(spool, segments, sink).run() == 30
+    assert sink.taken == EVERY
+
+
+def test_a_full_disk_keeps_the_segments_where_they_are(tmp_path, segments, spool, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "link", full)
+        disk.setattr(shutil, "copyfile", full)
+        with pytest.raises(UnavailableError, match="No space left"):
+            Records(Home(tmp_path)).compact()
+    assert len(sealed_segments(segments)) == 3
+    Records(Home(tmp_path)).compact()
     sink = Sink()
     assert Forwarder(spool, segments, sink).run() == 30
     assert sink.taken == EVERY

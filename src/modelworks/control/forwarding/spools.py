@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelworks.core import codec
-from modelworks.core.errors import ModelworksError
+from modelworks.core.errors import ModelworksError, UnavailableError
 from modelworks.core.files import replace_text
 from modelworks.core.records import Record
 from modelworks.core.reference import model_name
@@ -78,12 +79,23 @@ class Spool:
         replace_text(self.folder / _STATE, json.dumps(codec.encode(state)), 0o700)
 
     def take(self, path: Path) -> None:
-        """Link a closed segment, unless it was sent already; twice is quiet."""
-        if path.name in self.state().done:
+        """Link a closed segment, unless it was sent already; twice is quiet.
+
+        Raises:
+            UnavailableError: the disk takes no more.
+        """
+        mine = self.folder / path.name
+        if mine.exists() or path.name in self.state().done:
             return
-        with suppress(FileExistsError, FileNotFoundError):
-            os.link(path, self.folder / path.name)
-            self._mind()
+        try:
+            _link(path, mine)
+        except FileNotFoundError:  # it was compacted meanwhile, and taken by who did
+            return
+        except OSError as error:
+            raise UnavailableError(
+                f"{mine}: a segment that is to be sent on cannot be kept: {error.strerror}"
+            ) from error
+        self._mind()
 
     def erase(self, gone: frozenset[str], forms: frozenset[str]) -> int:
         """Rewrite without some records, by id or subject; how many went."""
@@ -152,6 +164,22 @@ class Spools:
             for folder in sorted(self._root.iterdir()):
                 if folder.is_dir():
                     yield Spool(folder)
+
+
+def _link(path: Path, to: Path) -> None:
+    """A link, or a copy where the file system has none."""
+    try:
+        os.link(path, to)
+    except (FileExistsError, FileNotFoundError):
+        if not to.exists():
+            raise
+    except OSError:
+        temporary = to.with_suffix(".tmp")
+        try:
+            shutil.copyfile(path, temporary)
+            temporary.replace(to)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _replace(path: Path, records: Iterable[Record]) -> None:
