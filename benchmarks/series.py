@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from modelworks.core import codec
+from modelworks.core.errors import InvalidError
 from modelworks.db.engine import open_database
 from modelworks.monitor.series import store
 from modelworks.monitor.series.chunk import WINDOWS, Chunk, pack, pack_bytes
@@ -130,11 +131,25 @@ def sketch_of(random, counts):
     return sketches.encode(sketches.Sketch(tuple(counts), first, int(1000 * step**2 * 1.02)))
 
 
+def copy(scope, made):
+    """The traffic of the other models: that of the first, under other names."""
+    with scope.read() as session:
+        kept = [
+            (step, start, body)
+            for step in (HOUR, DAY)
+            for _, start, body in store.bodies(session, "traffic", step, "model_000", 0, END)
+        ]
+    for number in range(made, ALL):
+        with scope.write() as session:
+            for step, start, body in kept:
+                store.add(session, "traffic", step, f"model_{number:03d}", start, body)
+
+
 def asked(series):
     """(question, seconds, points, bytes of the answer) of the longest that are allowed."""
     questions = {
         "requests, all 500 models, a year": ("requests", {}, YEAR, 0),
-        "latency_p99_ms, all 500 models, a year": ("latency_p99_ms", {}, YEAR, 0),
+        "latency_p99_ms, all 500 models, 290 days": ("latency_p99_ms", {}, 290 * DAY, 0),
         "requests, all 500 models, a day": ("requests", {}, DAY, 0),
         "requests, 50 models by pattern, two days of minutes": (
             "requests",
@@ -171,7 +186,10 @@ def asked(series):
         took = []
         for _ in range(5):
             began = time.perf_counter()
-            _, found = series.read(of, labels, END - length, END, step)
+            try:
+                _, found = series.read(of, labels, END - length, END, step)
+            except InvalidError:
+                found = []
             body = json.dumps(codec.encode(found)).encode()
             took.append(time.perf_counter() - began)
         points = sum(len(one.times) for one in found)
@@ -180,6 +198,7 @@ def asked(series):
             "first_ms": round(took[0] * 1e3, 1),
             "median_ms": round(sorted(took)[2] * 1e3, 1),
             "points": points,
+            "refused": not found,
             "bytes": len(body),
         }
 
@@ -218,11 +237,8 @@ def main():
         size = path.stat().st_size - empty
         database = open_database(path)
         scope = database.tenant("default")
-        for number in range(given.models, ALL):
-            with scope.write() as session:
-                model = f"model_{number:03d}"
-                fill(session, random, model, ("traffic",), HOUR, END - YEAR)
-                fill(session, random, model, ("traffic",), DAY, END - YEAR)
+        print(f"filled in {filled_s:.0f} s: {size} bytes", flush=True)
+        copy(scope, given.models)
         series = SeriesStore(scope, lambda: END * 10**9)
         answers = list(asked(series))
         database.close()
