@@ -53,6 +53,8 @@ WITH_INPUT = [
     "delete",
     "import_model",
     "feedback",
+    "series",
+    "watch",
 ]
 
 
