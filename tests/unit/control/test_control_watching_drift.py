@@ -88,11 +88,11 @@ def test_the_feature_that_moved_is_the_farthest(duty):
     drift, store = duty
     store.met(T, rows(400))
     store.met(T + HOUR, rows(400, shift=10, seed=3))
-    calm = drift.run(T + 61, {})
+    calm = drift.run(T + 181, {})
     found = told(calm)
     assert found["records", "", "", T] == 400
     assert found["drift", "age", "js", T] < 0.15
-    moved = told(drift.run(T + HOUR + 61, calm.state))
+    moved = told(drift.run(T + HOUR + 181, calm.state))
     assert moved["drift", "age", "js", T + HOUR] > 0.3
     assert moved["drift", "income", "js", T + HOUR] < 0.15
     assert moved["drift", "age", "evidence", T + HOUR] > 0
@@ -104,8 +104,8 @@ def test_a_window_is_looked_at_when_it_is_over_and_repeated_after_a_kill(duty):
     store.met(T, rows(300))
     early = drift.run(T + 59, {})
     assert not told(early)
-    one = drift.run(T + 61, early.state)
-    assert told(one) == told(drift.run(T + 61, early.state))
+    one = drift.run(T + 181, early.state)
+    assert told(one) == told(drift.run(T + 181, early.state))
     assert not told(drift.run(T + 120, one.state))
 
 
@@ -113,7 +113,7 @@ def test_few_rows_say_nothing_and_no_reference_is_quiet(duty):
     drift, store = duty
     store.met(T, rows(10))
     store.met(T, rows(500), version="2.0.0")
-    found = told(drift.run(T + 61, {}))
+    found = told(drift.run(T + 181, {}))
     assert ("drift", "age", "js", T) not in found
     assert found["records", "", "", T] == 10
 
@@ -121,7 +121,7 @@ def test_few_rows_say_nothing_and_no_reference_is_quiet(duty):
 def test_sketches_of_the_hour_are_kept(duty, factory):
     drift, store = duty
     store.met(T, rows(500))
-    drift.run(T + 61, {})
+    drift.run(T + 181, {})
     ((end, kept),) = SketchStore(factory._scope).read("fraud", T - HOUR, T)
     assert end == T
     assert {dict(labels)["feature"] for _, labels in kept} == {"age", "income"}
@@ -131,8 +131,8 @@ def test_what_was_missed_is_made_up_for(duty):
     drift, store = duty
     for hour in range(1, 4):
         store.met(T + hour * HOUR, rows(200, seed=hour))
-    state = drift.run(T + 61, {}).state
-    found = told(drift.run(T + 3 * HOUR + 61, state))
+    state = drift.run(T + 181, {}).state
+    found = told(drift.run(T + 3 * HOUR + 181, state))
     assert {at for name, _, _, at in found if name == "records"} == {
         T + hour * HOUR for hour in range(1, 4)
     }

@@ -21,7 +21,7 @@ SIGNATURE = Signature(
     ),
     classes=(0, 1),
 )
-NOW = (START // HOUR * HOUR + HOUR) / 1e9 + 61
+NOW = (START // HOUR * HOUR + HOUR) / 1e9 + 181
 """A minute after the end of the first hour."""
 
 

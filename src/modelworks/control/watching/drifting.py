@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from modelworks.control.watching.duty import Done
+from modelworks.control.watching.duty import LATE_S, Done
 from modelworks.core.errors import CorruptError
 from modelworks.core.records import Batch, Scan
 from modelworks.core.seams import RecordStore
@@ -65,8 +65,8 @@ class Drift:
         self.every_s = float(min(window_s, 5 * MINUTE))
 
     def run(self, now: float, state: Mapping[str, Any]) -> Done:
-        """See `Duty`. Records come in late: a window is looked at a minute after its end."""
-        last = int(now - MINUTE) // self._window * self._window
+        """See `Duty`. Records come in late: a window is looked at `LATE_S` after its end."""
+        last = int(now - LATE_S) // self._window * self._window
         since = max(int(state.get("until", 0)), last - BEHIND * self._window)
         if not state:
             since = last - self._window

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from modelworks.control.watching.duty import Done
+from modelworks.control.watching.duty import LATE_S, Done
 from modelworks.core.errors import InvalidError, NotFoundError, UnsupportedError
 from modelworks.core.files import replace_text
 from modelworks.core.records import Scan
@@ -20,7 +20,7 @@ from modelworks.monitor.quality.estimator import Estimator, document, fit, resto
 from modelworks.monitor.quality.plan import Plan, plan_of
 from modelworks.monitor.quality.rows import TRUTH, rows_of
 from modelworks.monitor.quality.window import windows
-from modelworks.monitor.series.names import HOUR, MINUTE
+from modelworks.monitor.series.names import HOUR
 
 LEARN_ROWS: Final = 500
 """Rows of a version with their truth from which it is learnt what its answers are worth."""
@@ -38,7 +38,7 @@ Hour = tuple[str, int]
 class Quality:
     """Quality and outcomes of every model whose outputs are recorded.
 
-    An hour is looked at a minute after its end, and again whenever feedback changes it. What was
+    An hour is looked at `LATE_S` after its end, and again whenever feedback changes it. What was
     changed is noted in a file before the join forgets it, and struck out when the windows are kept:
     a run that is killed loses none.
 
@@ -74,7 +74,7 @@ class Quality:
 
     def run(self, now: float, state: Mapping[str, Any]) -> Done:
         """See `Duty`."""
-        last = int(now - MINUTE) // HOUR * HOUR
+        last = int(now - LATE_S) // HOUR * HOUR
         since = max(int(state.get("until", last - HOUR)), last - BEHIND * HOUR)
         number = int(state.get("run", 0)) + 1
         join, began = self._join(), time.monotonic()
