@@ -7,7 +7,6 @@ from typing import Any, Final, Protocol
 from modelworks.core.series import Series
 from modelworks.monitor.series.names import MINUTE
 
-
 LATE_S: Final = 180
 """How long after its end a window of records is looked at: a logger closes its segment after ten
 seconds, and what it closed is in the store a minute later, or two where a compaction is slow."""
