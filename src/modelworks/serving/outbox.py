@@ -24,7 +24,7 @@ from modelworks.serving.tap import Tap
 
 _log = logging.getLogger("modelworks.serving")
 PERIOD_S: Final = 0.04
-"""Less than half of what a killed server may lose; each time costs as much as dozens of requests."""
+"""Less than half of what a killed server may lose; each time costs as dozens of requests do."""
 _CLOSE_S: Final = 2.0
 
 

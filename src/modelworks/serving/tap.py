@@ -1,8 +1,8 @@
 """What a model's requests leave for the records: noted after each engine call, packed later.
 
-Nothing is decoded or copied while a request is answered: a note holds on to the members and the
-bodies that were sent, for some milliseconds. Packing goes over all of them together, column by
-column: docs/decisions/0025-records.md says what that saves. This module may be compiled.
+Nothing is decoded or copied while a request is answered: a note holds on to the two bodies for some
+milliseconds, and to nothing else of the request: its memory is used again while it is warm. All
+notes are packed together, column by column. See docs/decisions/0025-records.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,16 +21,6 @@ _ANSWERED: Final = 200
 _CALL: Final = 6  # numbers of a call
 
 
-class Refused:
-    """A request that never became a member, or left the queue without an answer."""
-
-    __slots__ = ("exchange", "queued_ns")
-
-    def __init__(self, exchange: Exchange, queued_ns: int) -> None:
-        self.exchange = exchange
-        self.queued_ns = queued_ns
-
-
 class Tap:
     """Of one loaded model; used on the loop's thread only.
 
@@ -47,8 +37,8 @@ class Tap:
     """
 
     __slots__ = (
-        *("_begin", "_binary", "_bodies", "_call", "_calls", "_headers", "_max_bytes", "_members"),
-        *("_sample", "lost", "number"),
+        *("_begin", "_binary", "_bodies", "_call", "_calls", "_headers", "_heads", "_max_bytes"),
+        *("_queued", "_received", "_sample", "_sent", "lost", "number"),
     )
 
     def __init__(
@@ -72,8 +62,7 @@ class Tap:
         self, call: Any, members: Sequence[Any], bodies: Sequence[bytes], headers: Sequence[Headers]
     ) -> None:
         """A call's members were answered with these bodies; no headers = all is JSON."""
-        noted = self._members
-        place = len(noted)
+        place = len(self._bodies)
         count = len(bodies)
         if place + count > BOUND:
             self.lost += count
@@ -84,7 +73,11 @@ class Tap:
             self._binary.append((place, headers))
         now = perf_counter_ns()
         self._calls += (call.started, call.joined, call.inferred, now, _ANSWERED, count)
-        noted += members
+        exchanges = [member.exchange for member in members]
+        self._received += [exchange.received_ns for exchange in exchanges]
+        self._queued += [member.queued_ns for member in members]
+        self._heads += [exchange.headers for exchange in exchanges]
+        self._sent += [exchange.body for exchange in exchanges]
         self._bodies += bodies
 
     def within(self, answer: Callable[[Any], None], call: Any) -> None:
@@ -95,26 +88,22 @@ class Tap:
 
     def one(self, member: Any, body: bytes, headers: Headers, status: int) -> None:
         """A member was answered alone, within a call where there is one."""
-        place = len(self._members)
+        place = len(self._bodies)
         if place >= BOUND:
             self.lost += 1
             return
         if headers:
             self._binary.append((place, (headers,)))
         call = self._call
-        if call is None:
-            self._note(member, body, (0, 0, 0, perf_counter_ns(), status, 1))
-        else:
-            times = (call.started, call.joined, call.inferred)
-            self._note(member, body, (*times, perf_counter_ns(), status, 1))
+        times = (0, 0, 0) if call is None else (call.started, call.joined, call.inferred)
+        self._note(member.exchange, member.queued_ns, body, times, status)
 
     def refused(self, exchange: Exchange, body: bytes, status: int) -> None:
         """A request was refused; refusals take half of the room at most."""
-        if 2 * len(self._members) >= BOUND:
+        if 2 * len(self._bodies) >= BOUND:
             self.lost += 1
             return
-        now = perf_counter_ns()
-        self._note(Refused(exchange, now), body, (0, 0, 0, now, status, 1))
+        self._note(exchange, perf_counter_ns(), body, (0, 0, 0), status)
 
     def pack(self, room: int) -> tuple[bytes, int]:
         """What was noted as one message, and begin anew.
@@ -125,24 +114,21 @@ class Tap:
         Returns:
             The message, empty where there is nothing in it; how many requests are.
         """
-        members, bodies, calls = self._members, self._bodies, self._calls
-        binary = self._binary
+        received, queued, heads = self._received, self._queued, self._heads
+        parts, bodies, calls, binary = self._sent, self._bodies, self._calls, self._binary
         self._clear()
-        if not members:
-            return b"", 0
-        exchanges = [member.exchange for member in members]
-        queued = [member.queued_ns for member in members]
-        lengths = _json_lengths(binary, len(members)) if binary else None
+        lengths = _json_lengths(binary, len(bodies)) if binary else None
         if self._sample < 1.0:
             kept = _chosen(calls, self._sample)
-            exchanges = [exchanges[place] for place in kept]
+            received = [received[place] for place in kept]
             queued = [queued[place] for place in kept]
+            heads = [heads[place] for place in kept]
+            parts = [parts[place] for place in kept]
             bodies = [bodies[place] for place in kept]
             lengths = [lengths[place] for place in kept] if lengths else None
         count = len(bodies)
         if not count:
             return b"", 0
-        parts = [exchange.body for exchange in exchanges]
         parts += bodies
         sizes = [*map(len, parts)]
         if max(sizes) > self._max_bytes:
@@ -151,33 +137,40 @@ class Tap:
         if sum(sizes) > room:
             self.lost += count
             return b"", 0
-        heads = [exchange.headers for exchange in exchanges]
         first = heads[0]
         # Connections that send the same headers share one dictionary: mostly this is all.
         if heads.count(first) == count:
             texts, places = [self._text(first)], None
         else:
             texts, places = self._texts(heads)
-        columns = (
-            [exchange.received_ns for exchange in exchanges],
-            queued,
-            places or [0] * count,
-            lengths or [0] * count,
-        )
+        columns = (received, queued, places or [0] * count, lengths or [0] * count)
         return pack_calls(self.number, calls, columns, sizes, parts, texts), count
 
     def _clear(self) -> None:
-        self._members: list[Any] = []
+        self._received: list[int] = []
+        self._queued: list[int] = []
+        self._heads: list[dict[bytes, bytes]] = []
+        self._sent: list[bytes] = []
         self._bodies: list[bytes] = []
         self._calls: list[int] = []
         self._binary: list[tuple[int, Sequence[Headers]]] = []
 
-    def _note(self, member: Any, body: bytes, numbers: tuple[int, ...]) -> None:
-        if not self._members:
+    def _note(
+        self,
+        exchange: Exchange,
+        queued_ns: int,
+        body: bytes,
+        times: tuple[int, int, int],
+        status: int,
+    ) -> None:
+        if not self._bodies:
             self._begin()
-        self._members.append(member)
+        self._received.append(exchange.received_ns)
+        self._queued.append(queued_ns)
+        self._heads.append(exchange.headers)
+        self._sent.append(exchange.body)
         self._bodies.append(body)
-        self._calls += numbers
+        self._calls += (*times, perf_counter_ns(), status, 1)
 
     def _text(self, given: dict[bytes, bytes]) -> bytes:
         return b"\0".join([given.get(name, b"") for name in self._headers])
