@@ -241,3 +241,24 @@ spec:
     found = {one.held.alert.rule: one.held.alert for one in alerts.every()}
     assert found["Inf"].value == float("inf")
     assert found["Lost"].labels == {"model": "x"}
+
+
+def test_a_source_that_gives_no_more_at_once_is_asked_rule_by_rule(scope):
+    text = b"""
+kind: AlertRules
+metadata: {name: r}
+spec:
+  rules:
+    - {name: One, threshold: {series: slow, where: {model: a}, above: 0, over: 1m}}
+    - {name: All, threshold: {series: slow, above: 0, over: 1m}}
+"""
+
+    class Small(WrittenSource):
+        def select(self, name, labels, since, until):
+            if "model" not in labels:
+                raise InvalidError("too many points")
+            return super().select(name, labels, since, until)
+
+    alerts = Alerts(scope, Small([Series("slow", {"model": "a"}, [60.0], [1.0])]), send=Told())
+    alerts.apply(load_alerts([("a.yaml", text)]))
+    assert alerts.tick(MINUTE).firing == 1

@@ -1,5 +1,6 @@
 """All rules of one tenant: one evaluation of them, in an order that composites can rely on."""
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from modelworks.monitor.alerts.step import SECOND, AlertKey, Event, Held, Steppe
 from modelworks.protocol.manifest.alerts.check import ordered
 from modelworks.protocol.manifest.alerts.rules import AlertRules, Rule
 
+_log = logging.getLogger(__name__)
 HeldByRule = Mapping[str, Mapping[AlertKey, Held]]
 
 
@@ -91,7 +93,12 @@ class Ruleset:
         events: list[Event] = []
         firing = Firing()
         for one in self._rules:
-            stepped = self._step(one, samples, firing, held.get(one.rule.name, {}), now)
+            before = held.get(one.rule.name, {})
+            try:
+                stepped = self._step(one, samples, firing, before, now)
+            except InvalidError as error:  # its own fault: the others go on, and it stays as it was
+                _log.warning("rule '%s' is not evaluated: %s", one.rule.name, error.message)
+                stepped = Stepped(before, ())
             _noted(one.rule.name, stepped, after, events, firing)
         names = {one.rule.name for one in self._rules}
         for name in sorted(held.keys() - names):

@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Final
 
+from modelworks.core.errors import InvalidError
 from modelworks.core.series import Series, SeriesSource
 from modelworks.protocol.manifest.alerts.fields import pattern
 
@@ -148,6 +149,8 @@ class Samples:
         self._source = source
         self.now = now
         self._read: dict[tuple[str, int], _Read] = {}
+        self._apart: dict[tuple[str, Key, int], _Read] = {}
+        self._large: set[tuple[str, int]] = set()
         shared: dict[tuple[str, int], tuple[int, dict[str, str]]] = {}
         for want in wants:
             group = want.name, _shared_span(want.span)
@@ -169,16 +172,32 @@ class Samples:
 
     def _reading(self, want: Want) -> _Read:
         group = want.name, _shared_span(want.span)
-        read = self._read.get(group)
-        if read is None:
+        read = self._read.get(group) or self._apart.get((want.name, _key(want.where), want.span))
+        if read is not None:
+            return read
+        if group not in self._large:
             span, common = self._shared[group]
-            found = self._source.select(want.name, common, self.now - span, self.now)
-            read = self._read[group] = _Read([Row(series) for series in found])
+            try:
+                read = self._read[group] = self._select(want.name, common, span)
+            except InvalidError:  # more than the source gives at once: each rule for itself
+                self._large.add(group)
+            else:
+                return read
+        read = self._select(want.name, want.where, want.span)
+        self._apart[want.name, _key(want.where), want.span] = read
         return read
+
+    def _select(self, name: str, where: Where, span: int) -> _Read:
+        found = self._source.select(name, where, self.now - span, self.now)
+        return _Read([Row(series) for series in found])
 
     def past(self, name: str, where: Where, since: float, until: float) -> Sequence[Row]:
         """Series of another time; what is read so is kept by who asks."""
         return [Row(series) for series in self._source.select(name, where, since, until)]
+
+
+def _key(where: Where) -> Key:
+    return tuple(sorted(where.items()))
 
 
 def _shared_span(span: int) -> int:
