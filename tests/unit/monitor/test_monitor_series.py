@@ -99,6 +99,16 @@ def test_counts_are_exact_and_cheap():
     assert len(body) < 200
 
 
+def test_distances_are_kept_to_fewer_digits_and_take_less_room():
+    row = np.random.default_rng(0).random(WINDOWS)
+    bodies = {name: chunk.pack(Chunk({(name, ()): row})) for name in ("drift", "quality")}
+    for name, error in (("drift", 2.0**-8), ("quality", 2.0**-13)):
+        back = chunk.unpack(bodies[name], "x").rows[name, ()]
+        np.testing.assert_allclose(back, row, rtol=error)
+        assert np.abs(back / row - 1).max() > error / 8
+    assert len(bodies["drift"]) < 0.8 * len(bodies["quality"])
+
+
 @pytest.mark.parametrize("cut", [0, 1, 5, 40])
 def test_a_damaged_chunk_is_said(cut):
     body = chunk.pack(Chunk({("requests", ()): np.ones(WINDOWS)}))

@@ -1,8 +1,8 @@
 """How windows lie in a chunk: one matrix, series by windows, as compressed planes of bytes.
 
 Whole numbers (counts) are exact, as differences from window to window; others are rounded to
-`KEPT_BITS` binary digits. A byte of each number lies beside the same byte of its neighbours, so
-what does not change costs nearly nothing.
+`KEPT_BITS` binary digits, distances to `DRIFT_BITS`: they are most of a year. A byte of each number
+lies beside the same byte of its neighbours, so what does not change costs nearly nothing.
 """
 
 import json
@@ -19,6 +19,8 @@ WINDOWS: Final = 240
 """Of one chunk: four hours of minutes, ten days of hours."""
 KEPT_BITS: Final = 12
 """Of a number that is not whole: it is right to 1 in 8,192."""
+DRIFT_BITS: Final = 7
+"""Of a distance: it is right to 1 in 256, far less than chance moves it from hour to hour."""
 MOST: Final = 5_000
 """Series in one chunk: whatever makes more labels than that is no label."""
 _LEVEL: Final = 6
@@ -84,7 +86,8 @@ def pack(chunk: Chunk) -> bytes:
     counts = filled[: len(whole)].astype(np.int64)
     steps = np.diff(counts, axis=1, prepend=0)
     zigzag = (steps << 1 ^ steps >> 63).view(np.uint64)
-    floats = _rounded(filled[len(whole) :])
+    kept = [DRIFT_BITS if name.startswith("drift") else KEPT_BITS for name, _ in other]
+    floats = _rounded(filled[len(whole) :], np.array(kept, np.uint32))
     body = b"".join(
         (
             len(head).to_bytes(4, "little"),
@@ -171,12 +174,13 @@ def _carried(matrix: Any, mask: Any) -> Any:
     return np.nan_to_num(filled, nan=0.0, posinf=3e38, neginf=-3e38)
 
 
-def _rounded(values: Any) -> Any:
-    """Floats of 32 bits whose mantissa ends in zeros; uint32."""
+def _rounded(values: Any, kept: Any) -> Any:
+    """Floats of 32 bits whose mantissa ends in zeros; uint32. `kept`: binary digits, a row each."""
     with np.errstate(over="ignore"):
         bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    drop = 23 - KEPT_BITS
-    return (bits + np.uint32(1 << drop - 1)) & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)
+    drop = (np.uint32(23) - kept)[:, None]
+    one = np.uint32(1)
+    return (bits + (one << (drop - one))) & (np.uint32(0xFFFFFFFF) << drop)
 
 
 def _planes(values: Any) -> bytes:
