@@ -19,7 +19,17 @@ Names are words with underscores, a unit last (`latency_p99_ms`). Every series h
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
+
+HOURLY: Final = frozenset(
+    {"drift", "quality", "business", "missing", "out_of_range", "new_category", "wrong_type"}
+)
+"""First words, or names, of series that have a value an hour, some minutes after its end."""
+
+
+def hourly(name: str) -> bool:
+    """Whether a series has a value an hour; others have one a minute."""
+    return name in HOURLY or name.partition("_")[0] in HOURLY
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,3 +138,19 @@ def test_the_schema_holds_every_kind():
     found = schema(KINDS)
     assert {"AlertRules", "AlertRouting", "AlertTests"} <= found["$defs"].keys()
     assert "for" in found["$defs"]["Rule"]["properties"]
+
+
+@pytest.mark.parametrize(
+    ("series", "said", "wanted"),
+    [
+        ("latency_p99_ms", "", 300),
+        ("drift", "", 7200),
+        ("drift_loss", "", 7200),
+        ("quality", "", 7200),
+        ("quality", ", over: 1d", 86_400),
+        ("drifting", "", 300),
+    ],
+)
+def test_what_comes_once_an_hour_is_looked_for_longer(series, said, wanted):
+    [one] = loaded(rule(f"threshold: {{series: {series}, above: 1{said}}}")).documents
+    assert one.document.spec.rules[0].threshold.over == wanted

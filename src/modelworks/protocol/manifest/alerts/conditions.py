@@ -1,10 +1,11 @@
 """What a rule looks at: a bound, a trend, an anomaly, a change, absence, a promise, other rules."""
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from modelworks.core.series import hourly
 from modelworks.protocol.manifest.alerts.fields import (
     Duration,
     LabelName,
@@ -16,6 +17,7 @@ from modelworks.protocol.manifest.alerts.fields import (
 from modelworks.protocol.manifest.fields import WORD, Part
 
 HOUR, DAY = 3600, 86_400
+_HOURS: Final = "2h"
 
 
 class Aggregate(StrEnum):
@@ -40,10 +42,21 @@ class Side(StrEnum):
 class Selection(Part):
     """Which series."""
 
+    _minutes: ClassVar[bool] = False
+    """Whether `over` is some minutes where it is left out."""
+
     series: SeriesName
     """By name; `modelworks watch series` lists them."""
     where: Matchers = Field(default_factory=dict)
     """Labels that they have: `model: fraud*`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_often_as_it_comes(cls, data: Any) -> Any:
+        """Two hours of what has a value an hour: of the usual minutes there would be none."""
+        if not isinstance(data, dict) or "over" in data or not cls._minutes:
+            return data
+        return {**data, "over": _HOURS} if hourly(str(data.get("series"))) else data
 
 
 def _one_bound(above: float | None, below: float | None) -> None:
@@ -54,10 +67,12 @@ def _one_bound(above: float | None, below: float | None) -> None:
 class Threshold(Selection):
     """A number passes a bound."""
 
+    _minutes: ClassVar[bool] = True
+
     by: Annotated[Aggregate, WORD] = Aggregate.LAST
     """How the samples become one number."""
     over: Window = 300
-    """Samples not older than this."""
+    """Samples not older than this; left out, 2h of series that have a value an hour."""
     per: SeriesName | Literal[""] = ""
     """Divided by this series of the same labels, aggregated the same way."""
     above: FiniteFloat | None = None
@@ -111,8 +126,10 @@ class Trend(Selection):
 class Anomaly(Selection):
     """A number is not what it is at this hour: a robust z-score against the same hours before."""
 
+    _minutes: ClassVar[bool] = True
+
     over: Window = 600
-    """The median of these samples is looked at."""
+    """The median of these samples is looked at; left out, 2h of series with a value an hour."""
     season: Literal["hour-of-week", "hour-of-day", "none"] = "hour-of-week"
     """Which samples of the past are the same hours."""
     history: Window = 28 * DAY
@@ -147,8 +164,10 @@ class Change(Selection):
 class Absent(Selection):
     """Nothing is measured."""
 
+    _minutes: ClassVar[bool] = True
+
     over: Window = 600
-    """For this long."""
+    """For this long; left out, 2h of series that have a value an hour."""
     seen: Duration = 0
     """Of each series that was there within this; 0 = true where not one of them is there."""
 
