@@ -7,12 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from modelworks.control.watching import store
+from modelworks.control.watching.alerting import Alerting
 from modelworks.control.watching.duty import Done, DutyState
 from modelworks.control.watching.runner import LONGEST_WAIT_S, Runner, due
 from modelworks.core.errors import UnavailableError
 from modelworks.core.series import Series
 from modelworks.db.engine import open_database
+from modelworks.monitor.alerts.service import Alerts
 from modelworks.monitor.series.service import SeriesStore
+from modelworks.protocol.manifest.alerts import load_alerts
 
 START = 1_800_000_000
 
@@ -168,3 +171,17 @@ def test_a_late_run_is_said_while_it_goes_on_and_stops_no_other(scope):
         over.set()
         runner.close()
     assert {state.name: state.error for state in runner.states()}["slow"] == ""
+
+
+def test_the_duty_of_alerts_is_not_locked_out_by_its_own_lock(scope, clock):
+    series = SeriesStore(scope, clock)
+    found = Series("queue", {"model": "fraud"}, (clock.now,), (9.0,))
+    series.append([found])
+    alerts = Alerts(scope, series, clock=clock)
+    rules = b"{kind: AlertRules, metadata: {name: r}, spec: {rules: [RULE]}}".replace(
+        b"RULE", b"{name: Full, threshold: {series: queue, above: 5}}"
+    )
+    alerts.apply(load_alerts([("r.yaml", rules)]))
+    duty = Alerting(alerts)
+    assert Runner(scope, [duty], clock).tend(duty)
+    assert [one.held.alert.rule for one in alerts.every()] == ["Full"]

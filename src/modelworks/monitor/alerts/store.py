@@ -30,8 +30,8 @@ from modelworks.monitor.alerts.match import Silence, fingerprint
 from modelworks.monitor.alerts.step import Held
 from modelworks.monitor.alerts.told import Group
 
-LOCK = "watch/alerts"
-"""No deployment has such a name."""
+LOCK = "alerts/tick"
+"""No deployment has such a name, and no duty of the watch."""
 
 # -- documents ---------------------------------------------------------------------------------
 
