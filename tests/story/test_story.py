@@ -21,6 +21,7 @@ import pandas as pd
 import psutil
 import pytest
 import urllib3
+from watching import watch_what_it_does
 
 import containers
 import environments
@@ -477,6 +478,7 @@ STEPS = (
     versions_aliases_history,
     serve_two_models_and_two_versions,
     how_fast_and_why,
+    watch_what_it_does,
     up_follows_the_registry,
     other_frameworks_and_what_does_not_convert,
     one_manifest_two_targets,
