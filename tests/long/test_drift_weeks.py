@@ -1,8 +1,9 @@
 """The bar of drift's alarms in full: twenty years of two hundred features, hour by hour."""
 
-import drift_weeks
 import numpy as np
 import pytest
+
+import drift_weeks
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 

@@ -247,7 +247,8 @@ def _parts(settings: UpSettings) -> tuple[Part, ...]:
     worker = Part(
         "worker",
         "modelworks.apps.worker",
-        ["--home", str(home.root), "--with-parent", "--window", str(settings.window_s)],
+        # Its number, for it may be gone before the worker can look.
+        ["--home", str(home.root), f"--parent={os.getpid()}", f"--window={settings.window_s}"],
         None,
         home.logs / "worker.log",
         environment_of(settings.stores),

@@ -24,13 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     parser = argparse.ArgumentParser(prog="modelworks.apps.worker", allow_abbrev=False)
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--with-parent", action="store_true")
+    parser.add_argument("--parent", type=int, default=0, metavar="PID", help="end when it ends")
     parser.add_argument("--window", type=int, default=3600, metavar="S", help="of drift, seconds")
     parser.add_argument("--database", default="", help="URL (MODELWORKS_DATABASE)")
     given = parser.parse_args(arguments)
     if not 60 <= given.window <= 3600 or 3600 % given.window:
         parser.error(f"--window {given.window}: from 60 to 3600, so that an hour is whole ones")
-    stopping, parent = threading.Event(), os.getppid()
+    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     with suppress(OSError):
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             runner = factory.watching.runner(factory.watched, given.window)
             runner.start()
             while not stopping.wait(_PARENT_S):
-                if given.with_parent and os.getppid() != parent:
+                if given.parent and os.getppid() != given.parent:
                     break
             runner.close()
     except ModelworksError as error:
