@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from modelworks.apps.embed import local
-from modelworks.cli.context import platform, settings
+from modelworks.cli.context import here, platform
 from modelworks.cli.manifests import contents
 from modelworks.core import codec
-from modelworks.core.errors import InvalidError, UnsupportedError
+from modelworks.core.errors import InvalidError
 from modelworks.core.ids import now_ns
 
 if TYPE_CHECKING:
@@ -20,25 +19,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def alerting() -> Iterator["Alerts"]:
-    """The verbs of alerts, on this machine.
-
-    Raises:
-        UnsupportedError: `MODELWORKS_URL` names a control plane elsewhere.
-        MissingExtraError: the registry's libraries are not installed.
-    """
-    found = settings()
-    if found.url:
-        raise UnsupportedError(
-            "alerts are looked after where the registry is: run this command on the machine of "
-            f"{found.url}, without MODELWORKS_URL"
-        )
-    factory = local(found.home, found.stores, found.limits)
-    try:
+    """The verbs of alerts, on this machine; raises as `here`."""
+    with here("alerts are looked after where the registry is") as factory:
         with platform("alerts"):
             verbs = factory.alerting
         yield verbs
-    finally:
-        factory.close()
 
 
 def read(files: tuple[str, ...], environment: str = "") -> "Manifest":

@@ -14,6 +14,7 @@ from modelworks.core.errors import MissingExtraError, UnsupportedError
 if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
     from modelworks.control.records.service import Records
+    from modelworks.control.service import Factory
     from modelworks.control.watching.service import Watching
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,8 +45,12 @@ def control() -> Iterator[Transport]:
 
 
 @contextmanager
-def deploying() -> Iterator["Deploying"]:
-    """The verbs of deployments, on this machine.
+def here(why: str, instead: str = "") -> Iterator["Factory"]:
+    """The verbs that only work where the registry is, closed afterwards.
+
+    Args:
+        why: they do, for the message.
+        instead: what else can be done; follows the message's last words.
 
     Raises:
         UnsupportedError: `MODELWORKS_URL` names a control plane elsewhere.
@@ -54,60 +59,40 @@ def deploying() -> Iterator["Deploying"]:
     found = settings()
     if found.url:
         raise UnsupportedError(
-            "deployments are planned and applied where the registry is: run this command on the "
-            f"machine of {found.url}, without MODELWORKS_URL"
+            f"{why}: run this command on the machine of {found.url}, without "
+            f"MODELWORKS_URL{instead}"
         )
     factory = local(found.home, found.stores, found.limits)
     try:
+        yield factory
+    finally:
+        factory.close()
+
+
+@contextmanager
+def deploying() -> Iterator["Deploying"]:
+    """The verbs of deployments, on this machine; raises as `here`."""
+    with here("deployments are planned and applied where the registry is") as factory:
         with platform("a manifest"):
             verbs = factory.deploying
         yield verbs
-    finally:
-        factory.close()
 
 
 @contextmanager
 def recorded() -> Iterator["Records"]:
-    """The verbs of records and feedback, on this machine.
-
-    Raises:
-        UnsupportedError: `MODELWORKS_URL` names a control plane elsewhere.
-        MissingExtraError: libraries are not installed.
-    """
-    found = settings()
-    if found.url:
-        raise UnsupportedError(
-            "records are read where they lie: run this command on the machine of "
-            f"{found.url}, without MODELWORKS_URL"
-        )
-    factory = local(found.home, found.stores, found.limits)
-    try:
+    """The verbs of records and feedback, on this machine; raises as `here`."""
+    with here("records are read where they lie") as factory:
         yield factory.records
-    finally:
-        factory.close()
 
 
 @contextmanager
 def watching() -> Iterator["Watching"]:
-    """The verbs of the watch, on this machine.
-
-    Raises:
-        UnsupportedError: `MODELWORKS_URL` names a control plane elsewhere.
-        MissingExtraError: the registry's libraries are not installed.
-    """
-    found = settings()
-    if found.url:
-        raise UnsupportedError(
-            "what was watched lies where the registry is: run this command on the machine of "
-            f"{found.url}, without MODELWORKS_URL, or open its console"
-        )
-    factory = local(found.home, found.stores, found.limits)
-    try:
+    """The verbs of the watch, on this machine; raises as `here`."""
+    why = "what was watched lies where the registry is"
+    with here(why, ", or open its console") as factory:
         with platform("the watch"):
             verbs = factory.watching
         yield verbs
-    finally:
-        factory.close()
 
 
 def interactive() -> bool:
