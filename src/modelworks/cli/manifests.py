@@ -3,11 +3,16 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from modelworks.cli.exits import Exit
+from modelworks.cli.output import Output
 from modelworks.core.errors import InvalidError, NotFoundError
+
+if TYPE_CHECKING:
+    from modelworks.protocol.manifest import ManifestError
 
 F = TypeVar("F", bound=Callable[..., Any])
 STDIN = "-"
@@ -28,6 +33,21 @@ def file_options(function: F) -> F:
         metavar="FILE",
         help=f"Manifest, folder of *.yaml, or - ({USUAL}); may be repeated.",
     )(function)
+
+
+def refused(out: Output, error: "ManifestError") -> Exit:
+    """Tell all that is wrong with files, as a document too where one is asked for."""
+    if out.as_json:
+        problems = [
+            {"file": p.mark.file, "line": p.mark.line, "column": p.mark.column}
+            | {"path": p.path, "message": p.message}
+            for p in error.problems
+        ]
+        out.document({"ok": False, "problems": problems})
+    for problem in error.problems:
+        out.note(str(problem))
+    out.note(f"{len(error.problems)} wrong")
+    return Exit.INVALID
 
 
 def contents(files: tuple[str, ...]) -> list[tuple[str, bytes]]:

@@ -10,6 +10,7 @@ from modelworks.cli.alerting import alerting, document, matchers, read, until
 from modelworks.cli.commands.alert_rules import rules
 from modelworks.cli.context import json_option, platform
 from modelworks.cli.exits import Exit
+from modelworks.cli.manifests import refused
 from modelworks.cli.output import Output
 from modelworks.core.alerts import AlertState
 from modelworks.core.errors import NotFoundError
@@ -44,17 +45,7 @@ def lint(files: tuple[str, ...], environment: str, as_json: bool) -> int:
     try:
         found = read(files, environment)
     except ManifestError as error:
-        if as_json:
-            problems = [
-                {"file": p.mark.file, "line": p.mark.line, "column": p.mark.column}
-                | {"path": p.path, "message": p.message}
-                for p in error.problems
-            ]
-            out.document({"ok": False, "problems": problems})
-        for problem in error.problems:
-            out.note(str(problem))
-        out.note(f"{len(error.problems)} wrong")
-        return Exit.INVALID
+        return refused(out, error)
     names = [one.key for one in found.documents]
     if as_json:
         out.document({"ok": True, "documents": [{"kind": k, "name": n} for k, n in names]})

@@ -7,7 +7,7 @@ import click
 
 from modelworks.cli.context import json_option, platform
 from modelworks.cli.exits import Exit
-from modelworks.cli.manifests import contents
+from modelworks.cli.manifests import contents, refused
 from modelworks.cli.output import Output
 
 if TYPE_CHECKING:
@@ -36,17 +36,7 @@ def lint(files: tuple[str, ...], environment: str, as_json: bool) -> int:
     try:
         found = load(contents(files), environment)
     except ManifestError as error:
-        if as_json:
-            problems = [
-                {"file": p.mark.file, "line": p.mark.line, "column": p.mark.column}
-                | {"path": p.path, "message": p.message}
-                for p in error.problems
-            ]
-            out.document({"ok": False, "problems": problems})
-        for problem in error.problems:
-            out.note(str(problem))
-        out.note(f"{len(error.problems)} wrong")
-        return Exit.INVALID
+        return refused(out, error)
     _told(out, found)
     return Exit.OK
 
