@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from modelworks.core import codec
+from modelworks.api.watching import SeriesFound
+from modelworks.api.wire import encoded
 from modelworks.core.errors import InvalidError
 from modelworks.db.engine import open_database
 from modelworks.monitor.series import store
@@ -149,7 +150,7 @@ def asked(series):
     """(question, seconds, points, bytes of the answer) of the longest that are allowed."""
     questions = {
         "requests, all 500 models, a year": ("requests", {}, YEAR, 0),
-        "latency_p99_ms, all 500 models, 290 days": ("latency_p99_ms", {}, 290 * DAY, 0),
+        "latency_p99_ms, all 500 models, 400 days": ("latency_p99_ms", {}, 400 * DAY, 0),
         "requests, all 500 models, a day": ("requests", {}, DAY, 0),
         "requests, 50 models by pattern, two days of minutes": (
             "requests",
@@ -187,18 +188,18 @@ def asked(series):
         for _ in range(5):
             began = time.perf_counter()
             try:
-                _, found = series.read(of, labels, END - length, END, step)
+                found = series.read(of, labels, END - length, END, step)
             except InvalidError:
-                found = []
-            body = json.dumps(codec.encode(found)).encode()
+                found = (step, [])
+            body = encoded(SeriesFound(*found))
             took.append(time.perf_counter() - began)
-        points = sum(len(one.times) for one in found)
+        points = sum(len(one.times) for one in found[1])
         yield {
             "question": name,
             "first_ms": round(took[0] * 1e3, 1),
             "median_ms": round(sorted(took)[2] * 1e3, 1),
             "points": points,
-            "refused": not found,
+            "refused": not found[1],
             "bytes": len(body),
         }
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any, TypeVar
 
+import orjson
 from fastapi import Request
 from fastapi.responses import Response
 
@@ -19,8 +20,12 @@ COMPONENTS: dict[str, Any] = {"Problem": problems.SCHEMA}
 
 def reply(value: Any, status: int = 200) -> Response:
     """A value of `core` as JSON."""
-    body = json.dumps(codec.encode(value), allow_nan=False).encode()
-    return Response(body, status_code=status, media_type="application/json")
+    return Response(encoded(value), status_code=status, media_type="application/json")
+
+
+def encoded(value: Any) -> bytes:
+    """A value of `core` as the bytes of JSON; NaN is null."""
+    return orjson.dumps(codec.encode(value))
 
 
 async def read_body(request: Request) -> bytes:

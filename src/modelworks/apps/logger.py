@@ -7,7 +7,9 @@ Exit codes: 0 all is written, 2 wrong use, 4 the folder cannot be used.
 """
 
 import argparse
+import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -36,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    _yield_to_all()
     folder = Path(given.folder)
     try:
         door = socket.socket(fileno=given.door)
@@ -60,6 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log.error("%s", error.message)
         return 4
     return 0
+
+
+def _yield_to_all() -> None:
+    """Run only where nothing else wants to: records may wait, and be lost; requests may not.
+
+    A logger as urgent as the server made the p99 seven times as long where they shared a core.
+    """
+    with contextlib.suppress(OSError):  # some sandboxes refuse the call; all works without it
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 if __name__ == "__main__":

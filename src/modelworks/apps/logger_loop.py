@@ -6,9 +6,8 @@ import logging
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +19,10 @@ from modelworks.protocol.records.calls import (
     HEAD,
     TALLY,
     Head,
-    Told,
     read_head,
     unpack_calls,
 )
-from modelworks.protocol.records.making import RecordMaker
+from modelworks.protocol.records.making import Made, RecordMaker
 from modelworks.protocol.records.segments import SegmentWriter, recover
 from modelworks.protocol.records.vault import Vault
 
@@ -127,19 +125,20 @@ class LoggerLoop:
             self._leave(connection)
             return
         connection.heard += data
+        told: list[tuple[Head, list[Made]]] = []
         try:
             for head, rest in _messages(connection.heard):
                 if head.kind == CALLS:
-                    maker = connection.makers[head.model]
-                    self._take(connection, maker, head, unpack_calls(head, rest))
+                    told.append((head, self._made(connection, head, rest)))
                 else:
+                    told.append((head, []))
                     connection.makers[head.model] = RecordMaker(
                         rest, self._key, self._the_vault, self._name_of
                     )
-                self._answer(connection, DONE)
         except (ModelworksError, ValueError, KeyError) as error:
             _log.exception("a worker is not understood: %s", error)
             self._leave(connection)
+        self._keep(connection, told)
 
     def _leave(self, connection: _Connection) -> None:
         self._selector.unregister(connection.sock)
@@ -148,22 +147,33 @@ class LoggerLoop:
 
     # -- records
 
-    def _take(
-        self, connection: _Connection, maker: RecordMaker, head: Head, told: Iterable[Told]
-    ) -> None:
-        """Write the records of a message, and say how many."""
-        kept = lost = unreadable = 0
-        for some in _chunks(told, _FRAME):
+    def _made(self, connection: _Connection, head: Head, rest: bytes) -> list[Made]:
+        """The records of a message; none where they cannot be made as the policy wants them."""
+        maker = connection.makers[head.model]
+        told = list(unpack_calls(head, rest))
+        try:
+            return [maker.make(one, head.utc_ns) for one in told]
+        except UnavailableError as error:
+            self._tell(f"{error}; {len(told)} records are lost")
+            return []
+
+    def _keep(self, connection: _Connection, told: Sequence[tuple[Head, list[Made]]]) -> None:
+        """Write the records of messages, and say of each what became of it."""
+        for some in _groups(told, _FRAME):
+            records = [one.record for _, made in some for one in made]
+            kept = True
             try:
-                made = [maker.make(one, head.utc_ns) for one in some]
-                self._writer.write([one.record for one in made])
+                if records:
+                    self._writer.write(records)
             except (UnavailableError, ValueError) as error:
-                lost += len(some)
-                self._tell(f"{error}; {len(some)} records are lost")
-            else:
-                kept += len(some)
-                unreadable += sum(not one.readable for one in made)
-        self._answer(connection, head.model, kept, lost, unreadable)
+                kept = False
+                self._tell(f"{error}; {len(records)} records are lost")
+            for head, made in some:
+                if head.requests:
+                    count = len(made) if kept else 0
+                    bad = sum(not one.readable for one in made) if kept else 0
+                    self._answer(connection, head.model, count, head.requests - count, bad)
+                self._answer(connection, DONE)
 
     def _answer(
         self, connection: _Connection, number: int, kept: int = 0, lost: int = 0, bad: int = 0
@@ -207,10 +217,20 @@ class LoggerLoop:
             _log.warning("%s; requests are answered all the same", message)
 
 
-def _chunks(told: Iterable[Told], most: int) -> Iterator[list[Told]]:
-    each = iter(told)
-    while some := list(islice(each, most)):
-        yield some
+def _groups(
+    told: Sequence[tuple[Head, list[Made]]], most: int
+) -> Iterator[list[tuple[Head, list[Made]]]]:
+    """Messages with about so many records together: a frame of a few costs as one of many."""
+    group: list[tuple[Head, list[Made]]] = []
+    count = 0
+    for head, made in told:
+        group.append((head, made))
+        count += len(made)
+        if count >= most:
+            yield group
+            group, count = [], 0
+    if group:
+        yield group
 
 
 def _messages(heard: bytearray) -> Iterator[tuple[Head, bytes]]:

@@ -17,6 +17,7 @@ from modelworks.core.errors import InvalidError
 from modelworks.core.semver import Semver
 
 T = TypeVar("T")
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def encode(value: Any) -> Any:
@@ -30,7 +31,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [encode(item) for item in value]
+        plain = _PLAIN.issuperset(map(type, value))  # a hundred thousand numbers are common
+        return list(value) if plain else [encode(item) for item in value]
     return value
 
 

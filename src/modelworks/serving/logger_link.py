@@ -11,8 +11,9 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from modelworks.protocol.records.calls import DONE, TALLY
@@ -23,6 +24,7 @@ QUEUE_BYTES: Final = 16 << 20
 _SEND_BUFFER: Final = 4 << 20  # asked for; the kernel may give less
 _TRY_AGAIN_S: Final = 0.25
 _LOOK_S: Final = 0.02
+_TOGETHER: Final = 16  # messages in one call
 Tallied = Callable[[int, int, int, int], None]
 
 
@@ -65,12 +67,13 @@ class LoggerLink:
         """Tell every logger this before all else, the present one now."""
         self._first.append(data)
         if self._sock is not None:
-            self.send(data, 0, 0)
+            self.send(0, [(data, 0)])
 
-    def send(self, data: bytes, model: int, count: int) -> None:
-        """Send a message, soon: of so many requests of a model by number."""
-        self._queue.append(_Message(data, model, count))
-        self._size += len(data)
+    def send(self, model: int, messages: Iterable[tuple[bytes, int]]) -> None:
+        """Send messages, soon: of a model by number, each with how many requests are in it."""
+        for data, count in messages:
+            self._queue.append(_Message(data, model, count))
+            self._size += len(data)
         if not self._writing:
             self._go_on()
 
@@ -122,17 +125,20 @@ class LoggerLink:
 
     def _go_on(self) -> None:
         """Write until the socket takes no more."""
-        while self._sock is not None and self._sent < len(self._queue):
-            data = self._queue[self._sent].data
+        queue = self._queue
+        while self._sock is not None and self._sent < len(queue):
+            some = [message.data for message in islice(queue, self._sent, self._sent + _TOGETHER)]
+            parts = [memoryview(some[0])[self._at :], *some[1:]] if self._at else some
             try:
-                self._at += self._sock.send(memoryview(data)[self._at :] if self._at else data)
+                self._at += self._sock.sendmsg(parts)
             except BlockingIOError:
                 break
             except OSError:
                 self._lose()
                 return
-            if self._at == len(data):
-                self._sent, self._at = self._sent + 1, 0
+            while self._sent < len(queue) and self._at >= len(queue[self._sent].data):
+                self._at -= len(queue[self._sent].data)
+                self._sent += 1
         wanted = self._sock is not None and self._sent < len(self._queue)
         if wanted is not self._writing and self._sock is not None:
             self._writing = wanted

@@ -1,4 +1,4 @@
-"""What a worker's taps note is packed every 40 ms and goes to the logger, or is dropped.
+"""What a worker's taps note goes to the logger every 40 ms, or is dropped.
 
 Nothing here waits: what finds no room is counted and let go, and requests are answered all the
 same.
@@ -56,7 +56,9 @@ class Outbox:
             return known
         number = len(self._models)
         names = [name.encode() for name in headers_of(policy)]
-        tap = self._known[text] = Tap(self._due, number, policy.sample, policy.max_bytes, names)
+        tap = self._known[text] = Tap(
+            self._due, self._room, number, policy.sample, policy.max_bytes, names
+        )
         self._models.append((tap, self._block.region(model.name, model.version)))
         self._link.begin_with(pack_model(number, text))
         return tap
@@ -75,12 +77,14 @@ class Outbox:
     def _flush(self) -> None:
         self._timer = None
         for tap, cells in self._models:
-            message, count = tap.pack(self._link.room)
-            if message:
-                self._link.send(message, tap.number, count)
+            if messages := tap.take():
+                self._link.send(tap.number, messages)
             if tap.lost:
                 cells[DROPPED] += tap.lost
                 tap.lost = 0
+
+    def _room(self) -> int:
+        return self._link.room
 
     def _tally(self, number: int, kept: int, lost: int, unreadable: int) -> None:
         cells = self._models[number][1]

@@ -7,7 +7,8 @@ lies beside the same byte of its neighbours, so what does not change costs nearl
 
 import json
 import zlib
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -100,30 +101,40 @@ def pack(chunk: Chunk) -> bytes:
     return _NUMBERS + zlib.compress(body, _LEVEL)
 
 
-def unpack(body: bytes, where: str) -> Chunk:
+def unpack(body: bytes, where: str, wanted: Callable[[Key], bool] | None = None) -> Chunk:
     """A chunk from bytes.
 
+    Args:
+        body: the bytes.
+        where: what a message begins with.
+        wanted: which of its series; None = all. The others are not decoded.
+
     Raises:
-        CorruptError: they are none; the message begins with `where`.
+        CorruptError: they are none.
     """
     data = _opened(body, _NUMBERS, where)
     try:
         size = int.from_bytes(data[:4], "little")
         whole, other = json.loads(data[4 : 4 + size])
         at, count = 4 + size, len(whole) + len(other)
-        packed = np.frombuffer(data, np.uint8, count * WINDOWS // 8, at)
-        mask = np.unpackbits(packed.reshape(count, WINDOWS // 8), axis=1).astype(bool)
-        at += packed.size
-        zigzag = _from_planes(data, at, (len(whole), WINDOWS), np.uint64)
-        floats = _from_planes(data, at + zigzag.nbytes, (len(other), WINDOWS), np.uint32)
-        steps = (zigzag >> np.uint64(1)).view(np.int64) ^ -(zigzag & np.uint64(1)).view(np.int64)
-        counts = np.cumsum(steps, axis=1).astype(np.float64)
-        matrix = np.concatenate([counts, floats.view(np.float32).astype(np.float64)])
-        matrix[mask] = np.nan
         keys = [(name, tuple((k, v) for k, v in labels)) for name, labels in whole + other]
+        places = [place for place, key in enumerate(keys) if wanted is None or wanted(key)]
+        packed = np.frombuffer(data, np.uint8, count * WINDOWS // 8, at)
+        packed = packed.reshape(count, WINDOWS // 8)[places]
+        mask = np.unpackbits(packed, axis=1).astype(bool)
+        at += count * WINDOWS // 8
+        zigzag = _from_planes(data, at, len(whole), np.uint64)
+        floats = _from_planes(data, at + 8 * len(whole) * WINDOWS, len(other), np.uint32)
+        split = bisect_left(places, len(whole))
+        counts = zigzag(places[:split])
+        steps = (counts >> np.uint64(1)).view(np.int64) ^ -(counts & np.uint64(1)).view(np.int64)
+        exact = np.cumsum(steps, axis=1).astype(np.float64)
+        rounded = floats([place - len(whole) for place in places[split:]]).view(np.float32)
+        matrix = np.concatenate([exact, rounded.astype(np.float64)])
+        matrix[mask] = np.nan
     except (ValueError, TypeError, KeyError) as error:
         raise CorruptError(f"{where}: a chunk of series cannot be read: {error}") from error
-    return Chunk(dict(zip(keys, matrix, strict=True)))
+    return Chunk(dict(zip([keys[place] for place in places], matrix, strict=True)))
 
 
 def pack_bytes(found: Mapping[Key, Mapping[int, bytes]]) -> bytes:
@@ -189,8 +200,14 @@ def _planes(values: Any) -> bytes:
     return bytes(np.ascontiguousarray(octets.T).tobytes())
 
 
-def _from_planes(data: bytes, at: int, shape: tuple[int, int], kind: Any) -> Any:
+def _from_planes(data: bytes, at: int, count: int, kind: Any) -> Callable[[list[int]], Any]:
+    """What gives some rows, by number, out of the planes of `count` of them."""
     size = np.dtype(kind).itemsize
-    count = shape[0] * shape[1]
-    octets = np.frombuffer(data, np.uint8, count * size, at).reshape(size, count)
-    return np.ascontiguousarray(octets.T).reshape(-1).view(kind).reshape(shape)
+    octets = np.frombuffer(data, np.uint8, count * WINDOWS * size, at)
+    planes = octets.reshape(size, count, WINDOWS)
+
+    def rows(places: list[int]) -> Any:
+        some = np.moveaxis(planes[:, places], 0, -1)
+        return np.ascontiguousarray(some).view(kind).reshape(len(places), WINDOWS)
+
+    return rows

@@ -24,7 +24,7 @@ KEPT_S: Final = {MINUTE: 7 * DAY, HOUR: 400 * DAY, DAY: 3650 * DAY}
 FINE_S: Final = {MINUTE: 2 * DAY, HOUR: 60 * DAY}
 """What is asked for over a longer time comes in the next longer windows."""
 MAX_CHUNKS: Final = 1_500
-MAX_POINTS: Final = 150_000
+MAX_POINTS: Final = 200_000
 _WILD: Final = "*?["
 
 Filled = dict[tuple[str, str, int], dict[Key, dict[int, float]]]
@@ -222,14 +222,16 @@ class SeriesStore:
         pieces: dict[tuple[str, Key], list[tuple[Any, Any]]] = {}
         count = 0
         others = {k: v for k, v in labels.items() if k != "model"}
+
+        def wanted(key: Key) -> bool:
+            return key[0] == name and _matches(dict(key[1]), others)
+
         for model, start, body in rows:
             if not fnmatchcase(model, labels.get("model", "*")):
                 continue
             ends = start + step * np.arange(1, WINDOWS + 1)
             inside = (ends > since) & (ends <= until)
-            for key, row in chunks.unpack(body, self._where).rows.items():
-                if key[0] != name or not _matches(dict(key[1]), others):
-                    continue
+            for key, row in chunks.unpack(body, self._where, wanted).rows.items():
                 here = inside & ~np.isnan(row)
                 count += int(here.sum())
                 if count > MAX_POINTS:
