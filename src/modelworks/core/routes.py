@@ -154,13 +154,13 @@ class Route:
         model: that callers name in the path (`/v2/models/MODEL/...`, `/predict/MODEL`); empty = the
             host and the path decide alone.
         host: lower case, `*.example.com`; empty = any.
-        path: where paths begin.
+        path: where paths begin, in whole parts: `/api` has `/api/x`, and not `/apix`.
         tenant: whose it is.
-        salt: of the hash; another salt parts callers anew.
+        salt: of the hash; another salt parts callers anew. Empty = the route's name.
         arms: by name unique; the first one is the stable one.
         spans: of the buckets, in order, without gap or overlap.
         sticky: None = each request falls by itself.
-        override: header that names an arm; empty = there is none.
+        override: header that names an arm, lower case; empty = there is none.
         shadows: who gets copies.
         timeout_s: for the whole answer; 0 = none. A caller's own deadline may be shorter.
         retries: what is tried again.
@@ -233,7 +233,8 @@ class Snapshot:
 
     Attributes:
         generation: rises with every change.
-        routes: the longest path wins, then the named host; first of equals.
+        routes: those that name the model go before the rest, then the longest path wins, then the
+            named host; first of equals.
         keys: SHA-256 of a key, hex -> what it opens; empty with no `tokens` = nobody is asked.
         tokens: None = none are taken.
         limits: by tenant.
