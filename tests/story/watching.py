@@ -49,7 +49,7 @@ def watch_what_it_does(desk: Desk) -> None:
     desk.mw("reference", "build", "churn.csv", "-o", "churn.npz")
     drift = ("drift", "--reference", "churn.npz", "--json", "--check", "--current")
     desk.mw(*drift, "churn.csv")
-    assert desk.mw(*drift, "older.csv", code=4).json["features"][0]["feature"] == "age"
+    assert desk.mw(*drift, "older.csv", code=9).json["features"][0]["feature"] == "age"
     desk.mw("explain", "churn:1.0.0", "--csv", "older.csv", "--limit", "5", "--json")
 
     (desk.folder / "alerts.yaml").write_text(_RULES)

@@ -55,7 +55,7 @@ _OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
     (("--rounds",), {"default": 7, "type": click.IntRange(1, 1000), "help": "With --against."}),
     (
         ("--bar",),
-        {"type": float, "help": "Ratio to reach with --against: exit 4 if not, 6 if unclear."},
+        {"type": float, "help": "Ratio to reach with --against: exit 9 if not, 6 if unclear."},
     ),
     (
         ("-c", "--connections"),

@@ -17,6 +17,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 6
     MISSING_EXTRA = 7
     CORRUPT = 8
+    GATE = 9
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     TERMINATED = 143
@@ -36,6 +37,7 @@ MEANINGS = {
     Exit.UNAVAILABLE: "not now: starting, draining, full, or nothing listens; retry may work",
     Exit.MISSING_EXTRA: "a library is not installed; the message names the pip command",
     Exit.CORRUPT: "stored bytes are not what was stored",
+    Exit.GATE: "all was done, and a gate that was asked for is not passed (bar, check, test)",
     Exit.INTERRUPTED: "interrupted (Ctrl-C)",
     Exit.BROKEN_PIPE: "the reader of our output left",
     Exit.TERMINATED: "terminated (SIGTERM); serve and up drain and end with 0",

@@ -110,6 +110,16 @@ def test_a_comparison_of_one_server_with_itself_gives_no_verdict(type_, server, 
     assert ended.json["again"]["throughput"]["rounds"] == 5
 
 
+def test_a_bar_that_is_missed_is_a_gate_that_is_not_passed(type_, server):
+    other = f"{server.url}/v2/models/fraud@champion"
+    ended = type_(
+        *("bench", "fraud@champion", "--url", server.url, *QUICK, "-c", "2", "--rounds", "5"),
+        *("--against", other, "--bar", "50", "--json"),
+    )
+    assert ended.code == Exit.GATE, ended.out
+    assert ended.json["verdict"] == "missed"
+
+
 def test_ctrl_c_ends_with_what_was_measured(type_, server, monkeypatch):
     def show(_bar, seconds, answers, _failures):
         if seconds > 0.2 and answers:

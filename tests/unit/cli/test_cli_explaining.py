@@ -134,8 +134,8 @@ def decisions(path, shares, count=500):
     ("shares", "code", "says"),
     [
         ({"f": 0.50, "m": 0.51}, Exit.OK, "passed"),
-        ({"f": 0.30, "m": 0.60}, Exit.FAILURE, "failed"),
-        ({"f": 0.40, "m": 0.49}, Exit.FAILURE, "inconclusive"),
+        ({"f": 0.30, "m": 0.60}, Exit.GATE, "failed"),
+        ({"f": 0.40, "m": 0.49}, Exit.GATE, "inconclusive"),
     ],
 )
 def test_a_gate_of_fairness_passes_fails_or_cannot_tell(type_, tmp_path, shares, code, says):
@@ -147,7 +147,7 @@ def test_a_gate_of_fairness_passes_fails_or_cannot_tell(type_, tmp_path, shares,
     gate = type_(*words, "--gate", "demographic_parity=0.1", "--json").json["gates"][0]
     assert gate["decision"] == says
     loose = type_(*words, "--gate", "demographic_parity=0.1", "--allow-inconclusive")
-    assert loose.code == (Exit.FAILURE if says == "failed" else Exit.OK)
+    assert loose.code == (Exit.GATE if says == "failed" else Exit.OK)
 
 
 def test_fairness_says_which_column_is_wrong(type_, tmp_path):

@@ -61,7 +61,7 @@ def lint(files: tuple[str, ...], environment: str, as_json: bool) -> int:
 def test(files: tuple[str, ...], environment: str, as_json: bool) -> int:
     """Run the tests in FILES on the rules in them: written series in, alerts and messages out.
 
-    Ends with exit code 1 where one fails; `-` is what was expected and did not come, `+` what came.
+    Ends with exit code 9 where one fails; `-` is what was expected and did not come, `+` what came.
 
     Example: modelworks alerts test alerts.yaml alerts-test.yaml
     """
@@ -78,7 +78,7 @@ def test(files: tuple[str, ...], environment: str, as_json: bool) -> int:
                 out.line(f"  {line}")
     failed = sum(bool(one.lines) for one in results)
     out.note(f"{len(results) - failed} passed, {failed} failed")
-    return Exit.FAILURE if failed else Exit.OK
+    return Exit.GATE if failed else Exit.OK
 
 
 @alerts.command("list")

@@ -262,7 +262,7 @@ class Bench:
             return Exit.INTERRUPTED
         if self._options.bar is None or compared.verdict is Verdict.MET:
             return Exit.OK
-        return Exit.INVALID if compared.verdict is Verdict.MISSED else Exit.UNAVAILABLE
+        return Exit.GATE if compared.verdict is Verdict.MISSED else Exit.UNAVAILABLE
 
     def _wrong(self, found: Aim, points: Sequence[Point]) -> tuple[int, str]:
         count, words = 0, ""

@@ -31,7 +31,7 @@ _KINDS = ("number", "category", "text", "vector", "image")
 @click.option("--smallest", default=0.05, show_default=True, help="Jensen-Shannon distance.")
 @click.option("--alone", is_flag=True, help="Feature by feature only, not all together.")
 @click.option("--html", type=_FILE, help="Write a page.")
-@click.option("--check", is_flag=True, help="End with 4 where something drifted.")
+@click.option("--check", is_flag=True, help="End with 9 where something drifted.")
 @json_option
 def drift(against: Path, current: Path, html: Path | None, **given: Any) -> int:
     """Compare data with a reference: what moved, what it costs, what is wrong with the data.
@@ -61,7 +61,7 @@ def drift(against: Path, current: Path, html: Path | None, **given: Any) -> int:
         found = report(reference, columns, limits, together=not given["alone"])
     if html is not None:
         write_text(html, page.html(found, f"{current.name} against {against.name}"), "html")
-    end = Exit.INVALID if given["check"] and (found.moved or found.findings) else Exit.OK
+    end = Exit.GATE if given["check"] and (found.moved or found.findings) else Exit.OK
     if out.as_json:
         out.document(found)
         return end

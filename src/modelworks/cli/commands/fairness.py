@@ -43,7 +43,7 @@ def fairness(  # noqa: PLR0913, PLR0917 - click's parameters
     allow_inconclusive: bool,
     as_json: bool,
 ) -> int:
-    """Compare a model's decisions between groups; with --gate exit code 1 where a limit is broken.
+    """Compare a model's decisions between groups; with --gate exit code 9 where a limit is broken.
 
     A gate passes where the whole interval keeps the limit, fails where none of it does, and is
     inconclusive in between: that ends with 1 too, unless --allow-inconclusive is given. Gaps have a
@@ -87,7 +87,7 @@ def fairness(  # noqa: PLR0913, PLR0917 - click's parameters
     bad = {rules.Decision.FAILED}
     if not allow_inconclusive:
         bad.add(rules.Decision.INCONCLUSIVE)
-    return Exit.FAILURE if any(gate.decision in bad for gate in judged) else Exit.OK
+    return Exit.GATE if any(gate.decision in bad for gate in judged) else Exit.OK
 
 
 def _show(out: Output, found: "Fairness") -> None:
