@@ -37,7 +37,7 @@ class WatchRoutes:
     """
 
     def __init__(self, factory: Factory) -> None:
-        self._factory = factory
+        self._watching = factory.watching
 
     def router(self) -> APIRouter:
         """All of them."""
@@ -81,7 +81,7 @@ class WatchRoutes:
         if until < since:
             raise InvalidError("until is before since", field="until")
         wanted = labels_of(labels) | ({"model": model} if model else {})
-        found = self._factory.watching.series.read(name, wanted, since, until, step)
+        found = self._watching.series.read(name, wanted, since, until, step)
         return reply(SeriesFound(*found))
 
     def watch(
@@ -93,7 +93,7 @@ class WatchRoutes:
     ) -> Response:
         """Requests, latencies, drift, quality and alerts, and how the duties of the watch do."""
         now = now_ns() / 1e9
-        return reply(self._factory.watching.board(model, now - seconds_of(since), now))
+        return reply(self._watching.board(model, now - seconds_of(since), now))
 
 
 def labels_of(text: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How models do, at a glance: figures and curves of a span of time, from series."""
+"""How models do, at a glance: figures of a span of time, from series."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,14 +7,15 @@ from itertools import pairwise
 from typing import Any, Final
 
 from modelworks.control.watching.duty import DutyState
-from modelworks.core.alerts import Alert, AlertState
+from modelworks.core.alerts import Alert, AlertState, Severity
 from modelworks.core.errors import InvalidError
 from modelworks.core.series import Series, SeriesSource
-from modelworks.measure.charts import Chart, Curve
 
-_MOST: Final = 8
-_DISTANCE: Final = "js"
+DISTANCE: Final = "js"
 """The distance that is shown: between 0 and 1, whatever the feature."""
+HOURLY_S: Final = 3 * 3600.0
+"""How far back the last window of an hour is looked for, at least: it comes minutes after its end.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,55 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """An alert that fires or is pending, and whether anybody is told of it.
+
+    Attributes:
+        id: by which it is acknowledged.
+        rule: its name.
+        labels: what it is about.
+        state: of it.
+        severity: as its rule says, or its escalation.
+        value: that the rule saw last.
+        summary: one sentence, with the numbers.
+        since_ns: UTC, when it began to be true.
+        fired_ns: UTC, when it fired; 0 = it has not.
+        runbook: a URL; empty = none.
+        quiet: why nobody is told (a silence, a rule of inhibition); empty = they are.
+        taken_by: who looks after it; empty = nobody said so.
+    """
+
+    id: str
+    rule: str
+    labels: Mapping[str, str]
+    state: AlertState
+    severity: Severity
+    value: float
+    summary: str
+    since_ns: int
+    fired_ns: int = 0
+    runbook: str = ""
+    quiet: str = ""
+    taken_by: str = ""
+
+
+def standing(alert: Alert, name: str, quiet: str = "", taken_by: str = "") -> Standing:
+    """An alert as a board shows it.
+
+    Args:
+        alert: as it is known.
+        name: by which it is acknowledged.
+        quiet: see `Standing`.
+        taken_by: see `Standing`.
+    """
+    return Standing(
+        *(name, alert.rule, dict(alert.labels), alert.state, alert.severity),
+        *(alert.value, alert.summary, alert.since_ns, alert.fired_ns, alert.runbook),
+        *(quiet, taken_by),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """What the watch knows.
 
@@ -70,7 +120,7 @@ class Board:
     since: float
     until: float
     lines: tuple[Line, ...]
-    alerts: tuple[Alert, ...] = ()
+    alerts: tuple[Standing, ...] = ()
     machine: Mapping[str, float] = field(default_factory=dict)
     duties: tuple[DutyState, ...] = ()
 
@@ -84,7 +134,7 @@ def board(
     model: str,
     since: float,
     until: float,
-    alerts: Iterable[Alert] = (),
+    alerts: Iterable[Standing] = (),
     duties: Iterable[DutyState] = (),
 ) -> Board:
     """Gather it.
@@ -99,10 +149,10 @@ def board(
     """
     lines = _lines(source, {"model": model or "?*"}, since, until)
     machine = {
-        name: last
+        name: value
         for name in _HOST
         for one in source.select(name, {}, until - 600, until)
-        if (last := _last(one)) is not None and not one.labels.get("machine")
+        if (value := last(one)) is not None and not one.labels.get("machine")
     }
     open_ = {AlertState.FIRING, AlertState.PENDING}
     shown = tuple(
@@ -119,18 +169,19 @@ def _lines(
     found = _Rows()
     for name in ("requests", "errors", "rejected", "invalid"):
         for one in source.select(name, wanted, since, until):
-            found.add(one, name, sum(_known(one)))
-            if name == "requests" and _known(one):
-                found.add(one, "rate", _known(one)[-1] / _width(one))
+            found.add(one, name, sum(known(one)))
+            if name == "requests" and known(one):
+                found.add(one, "rate", known(one)[-1] / _width(one))
     for name, of in (("p50_ms", "latency_p50_ms"), ("p99_ms", "latency_p99_ms")):
         for one in source.select(of, wanted, since, until):
-            found.raise_to(one, name, _last(one))
-    for one in source.select("drift", {**wanted, "method": _DISTANCE}, since, until):
-        if found.raise_to(one, "drift", _last(one)):
+            found.raise_to(one, name, last(one))
+    back = min(since, until - HOURLY_S)
+    for one in source.select("drift", {**wanted, "method": DISTANCE}, back, until):
+        if found.raise_to(one, "drift", last(one)):
             found.of(one)["drifted"] = one.labels.get("feature", "")
-    for one in source.select("drift_loss", wanted, since, until):
-        found.raise_to(one, "loss", _last(one))
-    _add_quality(found, source.select("quality", wanted, since, until))
+    for one in source.select("drift_loss", wanted, back, until):
+        found.raise_to(one, "loss", last(one))
+    _add_quality(found, source.select("quality", wanted, back, until))
     return tuple(Line(*key, **values) for key, values in sorted(found.rows.items()))
 
 
@@ -162,36 +213,10 @@ class _Rows:
 def _add_quality(found: _Rows, told: Iterable[Series]) -> None:
     """The last value of each metric over all rows."""
     for one in told:
-        last = _last(one)
-        if one.labels.get("slice", "") in {"", "*", "all"} and last is not None:
+        value = last(one)
+        if one.labels.get("slice", "") in {"", "*", "all"} and value is not None:
             name = f"{one.labels.get('metric', '')} {one.labels.get('kind', '')}".strip()
-            found.of(one).setdefault("quality", {})[name] = last
-
-
-def charts(source: SeriesSource, model: str, since: float, until: float) -> list[Chart]:
-    """The curves of a page: requests, latency, errors, drift, quality; hours back on the x axis."""
-    wanted = {"model": model or "?*"}
-    unit, per = ("minutes", 60.0) if until - since <= 3 * 3600 else ("hours", 3600.0)
-    x = f"{unit} from the end"
-    found = []
-    for title, name, y, more in (
-        ("Requests", "requests", "a window", {}),
-        ("Latency, 99th percentile", "latency_p99_ms", "ms", {}),
-        ("Latency, median", "latency_p50_ms", "ms", {}),
-        ("Errors", "errors", "a window", {}),
-        ("Requests that were wrong", "invalid", "a window", {}),
-        ("Drift from the reference", "drift", "Jensen-Shannon", {"method": _DISTANCE}),
-        ("Estimated loss by drift", "drift_loss", "loss", {}),
-        ("Quality", "quality", "", {}),
-    ):
-        all_ = list(source.select(name, {**wanted, **more}, since, until))
-        chosen = sorted(all_, key=lambda one: -max(map(abs, _known(one)), default=0.0))[:_MOST]
-        curves = tuple(
-            Curve(_named(one), tuple(_points(one, until, per))) for one in chosen if _known(one)
-        )
-        if curves:
-            found.append(Chart(title, x, y, curves))
-    return found
+            found.of(one).setdefault("quality", {})[name] = value
 
 
 def seconds_of(text: str) -> float:
@@ -214,24 +239,15 @@ def seconds_of(text: str) -> float:
     return seconds
 
 
-def _points(one: Series, until: float, per: float) -> list[tuple[float, float]]:
-    pairs = zip(one.times, one.values, strict=True)
-    return [((time - until) / per, value) for time, value in pairs if not math.isnan(value)]
-
-
-def _named(one: Series) -> str:
-    shown = {k: v for k, v in one.labels.items() if k not in {"method", "le"}}
-    model = ":".join(shown.pop(k) for k in ("model", "version") if k in shown)
-    return " ".join([model, *(f"{v}" for _, v in sorted(shown.items()))]).strip()
-
-
-def _known(one: Series) -> list[float]:
+def known(one: Series) -> list[float]:
+    """The values that there are."""
     return [value for value in one.values if not math.isnan(value)]
 
 
-def _last(one: Series) -> float | None:
-    known = _known(one)
-    return known[-1] if known else None
+def last(one: Series) -> float | None:
+    """The last value that there is; None = there is none."""
+    values = known(one)
+    return values[-1] if values else None
 
 
 def _width(one: Series) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from modelworks.control.watching import store
 from modelworks.control.watching.asking import Servers
-from modelworks.control.watching.board import Board, board
+from modelworks.control.watching.board import Board, Standing, board, standing
 from modelworks.control.watching.diagnosis.asking import Diagnosis, History, Registry, ask
 from modelworks.control.watching.duty import Duty, DutyState
 from modelworks.control.watching.machine import System
@@ -28,6 +28,7 @@ from modelworks.monitor.series.sketches import SketchStore
 if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
     from modelworks.control.records.service import Records
+    from modelworks.monitor.alerts.service import Alerts, Listed
 
 
 class Models(Registry, Protocol):
@@ -83,6 +84,7 @@ class Watching:
         self.references = References(scope, registry.show, actor, clock)
         self._registry = registry
         self._history = history
+        self._alerts: Alerts | None = None
 
     def duties(self) -> list[DutyState]:
         """How every duty that ever ran does, by name."""
@@ -91,13 +93,24 @@ class Watching:
 
     def board(self, model: str, since: float, until: float) -> Board:
         """How models do; see `control.watching.board`."""
-        return board(self.series, model, since, until, self.alerts(), self.duties())
+        return board(self.series, model, since, until, self._standing(), self.duties())
 
     def alerts(self) -> list[Alert]:
         """Alerts that are pending, fire, or ended within a day."""
+        return [one.held.alert for one in self._listed()]
+
+    def _standing(self) -> list[Standing]:
+        return [
+            standing(one.held.alert, one.id, one.quiet, one.held.acknowledged_by)
+            for one in self._listed()
+        ]
+
+    def _listed(self) -> "list[Listed]":
         from modelworks.monitor.alerts.service import Alerts  # noqa: PLC0415 - pydantic
 
-        return [one.held.alert for one in Alerts(self._scope, clock=self._clock).every()]
+        if self._alerts is None:  # kept: rules are read anew only where they changed
+            self._alerts = Alerts(self._scope, clock=self._clock)
+        return self._alerts.every()
 
     def diagnose(self, name: str, since: float, until: float) -> Diagnosis:
         """What may have changed about a deployment or a model.
