@@ -6,7 +6,6 @@ back. The first evaluation learns the past; the second, a minute later, is what 
 
 import argparse
 import json
-import math
 import random
 import time
 
@@ -107,7 +106,7 @@ def main():
                 "samples_a_tick": ticks[1][1],
                 "active": sum(map(len, held.values())),
                 "bar_s": 5,
-                "met": math.isfinite(steady[0]) and steady[len(steady) // 2] <= 5,
+                "met": max(seconds for seconds, _ in ticks) <= 5,
             }
         )
     )
