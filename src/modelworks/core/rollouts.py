@@ -47,8 +47,13 @@ class Metric:
             with `relative` a share of the stable arm's.
         relative: see `margin`.
         quantile: of a QUANTILE, 0.99.
-        low: smallest value of a MEAN; with `high` it bounds the betting form.
-        high: largest value of a MEAN.
+        low: smallest value of a MEAN.
+        high: largest value of a MEAN; no more than `low` = no bounds are known, and the test is one
+            for large samples.
+        absolute: the candidate's own figure is held against the margin, nothing is taken off it:
+            it says already how far the candidate is from the stable arm (disagreement, drift).
+            Of RATE and GIVEN.
+        labelled: it needs the truth, which comes late: see `Plan.labels`.
     """
 
     name: str
@@ -59,6 +64,8 @@ class Metric:
     quantile: float = 0.99
     low: float = 0.0
     high: float = 1.0
+    absolute: bool = False
+    labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,8 @@ class Step:
     """A share, and how long it stands at the least.
 
     Attributes:
-        share: of the traffic that the candidate gets, 0 to 1; 0 = shadows only.
+        share: of the traffic that the candidate gets, 0 to 1; 0 = shadows only. Several candidates
+            share it evenly.
         bake_s: the step lasts so long at the least.
         sample: requests of the candidate in this step at the least.
     """
@@ -103,11 +111,12 @@ class Plan:
         false_rollback: chance of rolling back what is no worse than the margins, over the whole
             roll-out and however often it is looked at.
         false_promotion: chance of promoting what is worse than a margin.
-        sample: requests of a candidate before any promotion.
+        sample: requests of a candidate in the step that ends in promotion.
         on_inconclusive: when `most_s` is over.
         most_s: longest duration.
         replay: hours of recorded traffic that are played to the candidate first; 0 = none.
-        labels: share of the traffic whose truth will come; 0 = quality is estimated only.
+        labels: share of the traffic whose truth will come; 0 = quality is estimated only. What
+            comes first is not like the rest: a `labelled` metric proves nothing before half came.
     """
 
     name: str
@@ -134,8 +143,9 @@ class Sums:
     """What an arm has earned of one metric: enough for every test, whatever the number of requests.
 
     Attributes:
-        count: of requests (RATE, MEAN, QUANTILE) or units (RATIO).
-        total: sum; of a RATE how many events.
+        count: of requests (RATE, MEAN, QUANTILE) or units (RATIO) whose figure is final: what is
+            still awaited (a label, a click) does not count yet.
+        total: sum; of a RATE how many events; of a GIVEN metric the figure itself.
         squares: sum of squares.
         below: sum of the denominators of a RATIO.
         below_squares: their squares' sum.
@@ -158,17 +168,23 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class ArmEvidence:
-    """What one arm has earned since the roll-out (or the step) began.
+    """What one arm has earned since the step began.
+
+    Sums of several steps must not be added: the day's errors would weigh otherwise in an arm whose
+    share was raised by day. A bandit alone, whose shares move all the time, is summed throughout.
 
     Attributes:
         arm: name.
         requests: that fell to it.
+        units: callers who were kept to it, where the route is sticky: they are what was shared out;
+            0 = each request fell by itself.
         metrics: by name.
         slices: by slice, then by metric.
     """
 
     arm: str
     requests: int
+    units: int = 0
     metrics: dict[str, Sums] = field(default_factory=dict)
     slices: dict[str, dict[str, Sums]] = field(default_factory=dict)
 
@@ -211,7 +227,8 @@ class Finding:
         low: lower end of the always-valid interval of the difference.
         high: upper end.
         margin: that was allowed.
-        outcome: PROMOTE = proved to be within the margin, ROLL_BACK = proved to be harmed.
+        outcome: PROMOTE = proved to be within the margin (better, where that is asked), ROLL_BACK =
+            proved to be harmed, HOLD = neither yet.
         sentence: for somebody who knows no statistics.
     """
 
@@ -238,6 +255,7 @@ class Verdict:
         findings: the worst first.
         arm: that it is about: who is promoted or rolled back.
         shares: what the arms get next, by name; empty = as before.
+        ends: whether the roll-out is over with it.
     """
 
     outcome: Outcome
@@ -245,6 +263,7 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
     arm: str = ""
     shares: dict[str, float] = field(default_factory=dict)
+    ends: bool = False
 
 
 class Phase(StrEnum):
