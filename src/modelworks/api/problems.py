@@ -23,6 +23,7 @@ STATUSES: tuple[tuple[type[errors.ModelworksError], int, str], ...] = (
     (errors.ConflictError, 409, "Conflict"),
     (errors.UnsupportedError, 422, "Unsupported"),
     (errors.DeadlineError, 504, "Deadline passed"),
+    (errors.LimitedError, 429, "Too many requests"),
     (errors.UnavailableError, 503, "Unavailable"),
     (errors.MissingExtraError, 501, "Not installed"),
     (errors.CorruptError, 500, "Damaged data"),

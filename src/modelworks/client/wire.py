@@ -29,6 +29,7 @@ _KINDS: dict[str, type[errors.ModelworksError]] = {
     "UnsupportedError": errors.UnsupportedError,
     "UnavailableError": errors.UnavailableError,
     "DeadlineError": errors.DeadlineError,
+    "LimitedError": errors.LimitedError,
     "CorruptError": errors.CorruptError,
     "CrashedError": errors.CrashedError,
 }
@@ -37,6 +38,7 @@ _STATUSES: dict[int, type[errors.ModelworksError]] = {
     403: errors.ForbiddenError,
     404: errors.NotFoundError,
     409: errors.ConflictError,
+    429: errors.LimitedError,
     501: errors.UnsupportedError,
     503: errors.UnavailableError,
     504: errors.DeadlineError,

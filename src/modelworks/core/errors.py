@@ -10,6 +10,7 @@
   x UnsupportedError           known, and not offered here
   x UnavailableError           the only one a client should retry
     - DeadlineError            the caller's own time ran out
+    - LimitedError             the caller has asked too much for now
   x MissingExtraError          a library is not installed; the message names the command
   x CorruptError               stored bytes are not what was stored
   x CrashedError               a worker or engine failed; nothing the caller did
@@ -73,6 +74,10 @@ class UnavailableError(ModelworksError):
 
 class DeadlineError(UnavailableError):
     """The caller's deadline passed before the work began; it was not done."""
+
+
+class LimitedError(UnavailableError):
+    """A rate or a quota is used up; `retry_after` says for how long."""
 
 
 class MissingExtraError(ModelworksError):

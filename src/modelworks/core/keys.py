@@ -25,7 +25,8 @@ CHALLENGE: Final = 'Bearer realm="modelworks"'
 """What `WWW-Authenticate` says to who brings no key, or a wrong one."""
 _BEGIN: Final = "mw_"  # scanners for secrets in source code find it by that
 _BYTES: Final = 32
-_LONGEST: Final = 512  # bytes of a key; nothing longer is hashed
+LONGEST: Final = 512
+"""Bytes of a key; nothing longer is hashed."""
 _KNOWN: Final = 1024  # headers that are remembered
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -91,10 +92,7 @@ class Keys:
         known = self.known.get(authorization)
         if known is not None:
             return known
-        scheme, _, token = authorization.partition(b" ")
-        if scheme.lower() != b"bearer":
-            return None
-        found = self.of(token.strip(b" "))
+        found = self.of(presented(authorization))
         if found is not None:
             if len(self.known) >= _KNOWN:
                 self.known.clear()
@@ -103,7 +101,7 @@ class Keys:
 
     def of(self, key: bytes) -> Key | None:
         """Who holds a key; None = nobody."""
-        if len(key) > _LONGEST or _TOKEN.fullmatch(key) is None:
+        if not 0 < len(key) <= LONGEST:
             return None
         digest = digest_of(key)
         found = self._by_digest.get(digest)
@@ -129,6 +127,13 @@ class Keys:
                 field="Authorization",
             )
         return found
+
+
+def presented(authorization: bytes) -> bytes:
+    """The key or token that an Authorization header brings; empty = none that is well formed."""
+    scheme, _, token = authorization.partition(b" ")
+    token = token.strip(b" ")
+    return token if scheme.lower() == b"bearer" and _TOKEN.fullmatch(token) else b""
 
 
 def refusal(authorization: bytes | None) -> str:

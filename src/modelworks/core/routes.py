@@ -218,6 +218,8 @@ class Tokens:
         keys: by `kid`: PEM of a public key (RS256, ES256, EdDSA); no shared secrets.
         name: claim with the caller's name.
         tenant: claim with the tenant; empty = all are of the tenant `default`.
+        models: claim with patterns of the models that are opened, a list or parted by spaces; a
+            token without it opens none. Empty = all open all.
     """
 
     keys: dict[str, str]
@@ -225,6 +227,7 @@ class Tokens:
     audience: str = ""
     name: str = "sub"
     tenant: str = ""
+    models: str = ""
 
 
 @dataclass(frozen=True, slots=True)

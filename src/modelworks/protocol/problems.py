@@ -8,6 +8,7 @@
 | NotFoundError | 404 | |
 | ConflictError | 409 | |
 | UnsupportedError, MissingExtraError | 501 | known, not offered here |
+| LimitedError | 429 | with Retry-After: the caller's rate or quota |
 | UnavailableError | 503 | with Retry-After: the same request may succeed later |
 | DeadlineError | 504 | the caller's own time ran out; repeating at once would end the same way |
 | CorruptError, CrashedError, anything else | 500 | ours |
@@ -20,6 +21,7 @@ from modelworks.core.errors import (
     DeadlineError,
     ForbiddenError,
     InvalidError,
+    LimitedError,
     MissingExtraError,
     ModelworksError,
     NotFoundError,
@@ -41,6 +43,7 @@ STATUSES: tuple[tuple[type[ModelworksError], int], ...] = (
     (UnsupportedError, 501),
     (MissingExtraError, 501),
     (DeadlineError, 504),
+    (LimitedError, 429),
     (UnavailableError, 503),
 )
 _FOUND: dict[type[Exception], int] = {}  # a server that refuses is short of time
@@ -66,7 +69,7 @@ def problem(error: Exception) -> tuple[int, bytes, Headers]:
     if not isinstance(error, ModelworksError):
         return status, error_body("internal error: see the server's log"), ()
     headers: Headers = ()
-    if status == 503 and isinstance(error, UnavailableError):
+    if status in {429, 503} and isinstance(error, UnavailableError):
         headers = ((b"Retry-After", b"%d" % error.retry_after),)
     elif status == 401:
         headers = ((b"WWW-Authenticate", CHALLENGE.encode()),)

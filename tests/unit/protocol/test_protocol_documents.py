@@ -104,6 +104,7 @@ STATUSES = {
     errors.MissingExtraError: 501,
     errors.UnavailableError: 503,
     errors.DeadlineError: 504,
+    errors.LimitedError: 429,
     errors.CorruptError: 500,
     errors.CrashedError: 500,
     errors.ModelworksError: 500,
@@ -129,6 +130,7 @@ def test_statuses(kind):
     assert "field" not in json.loads(body)
     assert [name for name, _ in headers] == {
         401: [b"WWW-Authenticate"],
+        429: [b"Retry-After"],
         503: [b"Retry-After"],
     }.get(status, [])
 

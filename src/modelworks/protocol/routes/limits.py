@@ -125,23 +125,28 @@ class Meter:
         self._quota_s = limit.quota_s
         self._at = 0
 
-    def take(self) -> Refused | None:
-        """Count a request; None = it may pass, else it is not counted."""
-        cells, at, now = self._cells, self._at, self._clock()
+    def refusal(self, now: float) -> Refused | None:
+        """Why a request may not pass now; None = it may. Nothing is counted."""
+        cells, at = self._cells, self._at
         if cells[at] != self._mark:
             at = self._at = self._table.place(self._mark, now)
-        due = cells[at + _DUE]
-        if self._interval and due - now > self._ahead:
-            return Refused(self.subject, due - now - self._ahead, quota=False)
+        wait = cells[at + _DUE] - now - self._ahead
+        if self._interval and wait > 0:
+            return Refused(self.subject, wait, quota=False)
         if self._quota:
             end = cells[at + _END]
-            if now >= end:
+            if now < end and cells[at + _USED] >= self._quota:
+                return Refused(self.subject, end - now, quota=True)
+        return None
+
+    def count(self, now: float) -> None:
+        """Count a request that passed `refusal` at the same moment."""
+        cells, at = self._cells, self._at
+        if self._quota:
+            if now < cells[at + _END]:
+                cells[at + _USED] += 1.0
+            else:
                 cells[at + _USED] = 1.0
                 cells[at + _END] = now + self._quota_s
-            elif cells[at + _USED] >= self._quota:
-                return Refused(self.subject, end - now, quota=True)
-            else:
-                cells[at + _USED] += 1.0
         if self._interval:
-            cells[at + _DUE] = max(now, due) + self._interval
-        return None
+            cells[at + _DUE] = max(now, cells[at + _DUE]) + self._interval

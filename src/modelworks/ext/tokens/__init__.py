@@ -1,0 +1,1 @@
+"""Checks of signatures that stand in the way of tokens."""
