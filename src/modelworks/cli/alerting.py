@@ -27,16 +27,17 @@ def alerting() -> Iterator["Alerts"]:
 
 
 def read(files: tuple[str, ...], environment: str = "") -> "Manifest":
-    """Files of alerts, checked, the settings of their notifiers too.
+    """Files of alerts, checked, the settings of their notifiers and what actions call too.
 
     Raises:
         ManifestError: all that is wrong.
         NotFoundError: no such file.
     """
     with platform("rules of alerts"):
+        from modelworks.control.watching.use_cases import USE_CASES
         from modelworks.monitor.alerts.checks import checked
         from modelworks.protocol.manifest.alerts import load_alerts
-    return checked(load_alerts(contents(files), environment))
+    return checked(load_alerts(contents(files), environment), USE_CASES)
 
 
 def matchers(said: tuple[str, ...]) -> dict[str, str]:

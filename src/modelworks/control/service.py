@@ -47,7 +47,8 @@ from modelworks.sandbox.limits import Limits
 if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
     from modelworks.control.records.service import Records
-    from modelworks.control.watching.service import Parts, Watching
+    from modelworks.control.watching.parts import Parts
+    from modelworks.control.watching.service import Watching
     from modelworks.monitor.alerts.service import Alerts
 
 _AT_HOME = Stores()
@@ -261,7 +262,7 @@ class Factory:
     @property
     def watched(self) -> "Parts":
         """What a worker's duties work on."""
-        from modelworks.control.watching.service import Parts  # noqa: PLC0415 - numpy
+        from modelworks.control.watching.parts import Parts  # noqa: PLC0415 - numpy
 
         shared = bool(self._stores.database)
         return Parts(self.home, self.deploying, lambda: self.records, self.desired, shared)

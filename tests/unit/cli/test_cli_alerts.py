@@ -7,6 +7,7 @@ import yaml
 
 from modelworks.cli.exits import Exit
 from modelworks.control.service import Factory
+from modelworks.control.watching.use_cases import USE_CASES
 from modelworks.core.series import Series
 from modelworks.monitor.alerts.service import Alerts
 from modelworks.monitor.alerts.written import WrittenSource
@@ -69,6 +70,21 @@ def test_lint_says_what_is_good_and_all_that_is_wrong(type_, folder):
     assert "did you mean 'slack'?" in done.err
     assert "secret_file or secret_variable says where it is" in done.err
     assert len(type_("alerts", "lint", str(folder), "--json").json["problems"]) == 2
+
+
+def test_an_action_names_a_use_case_that_there_is(type_, folder, monkeypatch):
+    routing = folder / "routing.yaml"
+    routing.write_text(ROUTING + "  actions: [{name: undo, use_case: rolback}]\n")
+    done = type_("alerts", "rules", "apply", "-f", str(folder))
+    assert done.code == Exit.INVALID
+    assert "routing.yaml:6" in done.err
+    assert "spec.actions[0].use_case: there is no use case 'rolback'" in done.err
+    monkeypatch.setitem(USE_CASES, "rollback", lambda _: lambda _: "")
+    assert "did you mean 'rollback'?" in type_("alerts", "lint", str(folder)).err
+    routing.write_text(routing.read_text().replace("rolback", "retrain"))
+    assert "no use case 'retrain': known are" in type_("alerts", "lint", str(folder)).err
+    routing.write_text(routing.read_text().replace("retrain", "rollback"))
+    assert type_("alerts", "lint", str(folder)).code == Exit.OK
 
 
 def test_test_ends_with_9_and_a_diff(type_, folder):

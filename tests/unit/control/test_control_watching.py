@@ -9,8 +9,11 @@ import pytest
 from modelworks.control.watching import store
 from modelworks.control.watching.alerting import Alerting
 from modelworks.control.watching.duty import Done, DutyState
+from modelworks.control.watching.parts import Parts
 from modelworks.control.watching.runner import LONGEST_WAIT_S, Runner, due
+from modelworks.control.watching.service import Watching
 from modelworks.core.errors import UnavailableError
+from modelworks.core.home import Home
 from modelworks.core.series import Series
 from modelworks.db.engine import open_database
 from modelworks.monitor.alerts.service import Alerts
@@ -185,3 +188,51 @@ def test_the_duty_of_alerts_is_not_locked_out_by_its_own_lock(scope, clock):
     duty = Alerting(alerts)
     assert Runner(scope, [duty], clock).tend(duty)
     assert [one.held.alert.rule for one in alerts.every()] == ["Full"]
+
+
+ACTING = b"""
+kind: AlertRules
+metadata: {name: r}
+spec: {rules: [{name: Full, threshold: {series: queue, above: 5}, actions: [undo]}]}
+---
+kind: AlertRouting
+metadata: {name: all}
+spec:
+  receivers: [{name: nobody, notifiers: []}]
+  route: {receiver: nobody}
+  actions: [{name: undo, use_case: roll-back, arguments: {deployment: fraud}}]
+"""
+
+
+class Nobody:
+    """Knows no model."""
+
+    def show(self, ref):
+        raise UnavailableError(ref)
+
+
+def test_a_registered_use_case_is_called_once_for_each_firing(scope, clock, tmp_path):
+    calls, parts = [], Parts(Home(tmp_path), None, None, None)
+
+    def make(given):
+        assert given is parts
+        return lambda asked: calls.append(asked) or "rolled back"
+
+    def level(value):
+        watching.series.append([Series("queue", {"model": "fraud"}, (clock.now,), (value,))])
+
+    def look():
+        duties = watching._all(parts, 3600)  # a worker that starts anew
+        Runner(scope, [duty := next(d for d in duties if d.name == "alerts")], clock).tend(duty)
+        clock.now += 60
+
+    watching = Watching(scope, Nobody(), None, clock=clock, use_cases={"roll-back": make})
+    Alerts(scope, clock=clock).apply(load_alerts([("r.yaml", ACTING)]))
+    for value in (9.0, 9.0, 9.0, 1.0, 9.0, 9.0):
+        level(value)
+        look()
+    assert [one.alert.labels for one in calls] == [{"model": "fraud"}] * 2
+    assert {one.alert.rule for one in calls} == {"Full"}
+    assert [one.arguments for one in calls] == [{"deployment": "fraud"}] * 2
+    assert calls[0].id != calls[1].id
+    assert [one.message for one in Alerts(scope).calls()] == ["rolled back"] * 2

@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from modelworks.control.watching import store
@@ -11,12 +10,13 @@ from modelworks.control.watching.board import Board, Standing, board, standing
 from modelworks.control.watching.diagnosis.asking import Diagnosis, History, Registry, ask
 from modelworks.control.watching.duty import Duty, DutyState
 from modelworks.control.watching.machine import System
+from modelworks.control.watching.parts import Parts
 from modelworks.control.watching.references import References
 from modelworks.control.watching.requests import Requests
 from modelworks.control.watching.runner import Runner
 from modelworks.control.watching.upkeep import Compaction, Retention, Settling
+from modelworks.control.watching.use_cases import USE_CASES, Maker
 from modelworks.core.alerts import Alert
-from modelworks.core.home import Home
 from modelworks.core.ids import now_ns
 from modelworks.core.model import ModelVersion
 from modelworks.core.served import ServedList
@@ -26,8 +26,6 @@ from modelworks.monitor.series.service import SeriesStore
 from modelworks.monitor.series.sketches import SketchStore
 
 if TYPE_CHECKING:
-    from modelworks.control.deploying.service import Deploying
-    from modelworks.control.records.service import Records
     from modelworks.monitor.alerts.service import Alerts, Listed
 
 
@@ -39,25 +37,6 @@ class Models(Registry, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the duties work on.
-
-    Attributes:
-        home: the data folder.
-        deploying: the verbs of deployments.
-        records: those of records; called when they are needed.
-        desired: the list of models that is served.
-        shared: the database is other machines' too.
-    """
-
-    home: Home
-    deploying: "Deploying"
-    records: Callable[[], "Records"]
-    desired: Callable[[], ServedList]
-    shared: bool = False
-
-
 class Watching:
     """Series, duties and references.
 
@@ -67,6 +46,7 @@ class Watching:
         history: of deployments.
         actor: who acts.
         clock: UTC nanoseconds.
+        use_cases: that alerts may call.
     """
 
     def __init__(
@@ -76,6 +56,7 @@ class Watching:
         history: History,
         actor: str = "",
         clock: Callable[[], int] = now_ns,
+        use_cases: Mapping[str, Maker] = USE_CASES,
     ) -> None:
         self._scope = scope
         self._actor = actor
@@ -84,6 +65,7 @@ class Watching:
         self.references = References(scope, registry.show, actor, clock)
         self._registry = registry
         self._history = history
+        self._use_cases = use_cases
         self._alerts: Alerts | None = None
 
     def duties(self) -> list[DutyState]:
@@ -137,7 +119,8 @@ class Watching:
 
         machine = socket.gethostname()[:32] if parts.shared else ""
         servers = Servers(parts.home, parts.deploying)
-        alerts = Alerts(self._scope, self.series, actor=self._actor, clock=self._clock)
+        use_cases = {name: make(parts) for name, make in self._use_cases.items()}
+        alerts = Alerts(self._scope, self.series, use_cases, self._actor, self._clock)
         drift = Drift(
             lambda: parts.records().store,
             self.references.find,

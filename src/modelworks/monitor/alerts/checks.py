@@ -1,6 +1,6 @@
-"""Checks that ask the installed notifiers: whether they are there and know their settings."""
+"""Checks of what is installed: notifiers and their settings, use cases that actions name."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from modelworks.core.errors import ModelworksError
 from modelworks.plugins.load import available, load
@@ -10,8 +10,12 @@ from modelworks.protocol.manifest.load import Loaded, nearest
 from modelworks.protocol.manifest.problems import Path, Problem, spelt
 
 
-def checked(manifest: Manifest) -> Manifest:
-    """The same, its notifiers looked at; no secret is read.
+def checked(manifest: Manifest, use_cases: Collection[str] = ()) -> Manifest:
+    """The same, its notifiers and actions looked at; no secret is read.
+
+    Args:
+        manifest: of alerts.
+        use_cases: that there are.
 
     Raises:
         ManifestError: all that is wrong.
@@ -20,14 +24,14 @@ def checked(manifest: Manifest) -> Manifest:
         problem
         for loaded in manifest.documents
         if isinstance(loaded.document, AlertRouting)
-        for problem in _problems(loaded)
+        for problem in _problems(loaded, use_cases)
     ]
     if problems:
         raise ManifestError(problems)
     return manifest
 
 
-def _problems(loaded: Loaded) -> Iterator[Problem]:
+def _problems(loaded: Loaded, use_cases: Collection[str]) -> Iterator[Problem]:
     spec = loaded.document.spec
     for place, receiver in enumerate(spec.receivers):
         for number, told in enumerate(receiver.notifiers):
@@ -37,6 +41,10 @@ def _problems(loaded: Loaded) -> Iterator[Problem]:
         if action.webhook is not None:
             here = ("spec", "actions", place, "webhook")
             yield from _settings(loaded, here, "webhook", action.webhook)
+        elif action.use_case not in use_cases:
+            here = ("spec", "actions", place, "use_case")
+            near = nearest(action.use_case or "", use_cases) or ": none is registered"
+            yield _problem(loaded, here, f"there is no use case '{action.use_case}'{near}")
 
 
 def _notifier(loaded: Loaded, path: Path, kind: str, settings: dict[str, str]) -> Iterator[Problem]:

@@ -1,0 +1,31 @@
+"""What the duties of a watch work on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modelworks.core.home import Home
+from modelworks.core.served import ServedList
+
+if TYPE_CHECKING:
+    from modelworks.control.deploying.service import Deploying
+    from modelworks.control.records.service import Records
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the duties work on.
+
+    Attributes:
+        home: the data folder.
+        deploying: the verbs of deployments.
+        records: those of records; called when they are needed.
+        desired: the list of models that is served.
+        shared: the database is other machines' too.
+    """
+
+    home: Home
+    deploying: "Deploying"
+    records: Callable[[], "Records"]
+    desired: Callable[[], ServedList]
+    shared: bool = False
