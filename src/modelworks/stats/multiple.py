@@ -50,3 +50,38 @@ def _step_up(p_values: ArrayLike, penalty: Callable[[int], float]) -> NDArray[np
     scaled = given[order] * count / np.arange(1, count + 1) * penalty(count)
     found[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return found
+
+
+def holm_levels(alpha: float, count: int) -> tuple[float, ...]:
+    """The levels of Holm's steps: the clearest of the tests is made at the first, and so on.
+
+    Args:
+        alpha: chance of any false finding.
+        count: of tests.
+    """
+    return tuple(alpha / left for left in range(count, 0, -1))
+
+
+def holm_found(refutes: Callable[[int, float], bool], count: int, alpha: float) -> tuple[bool, ...]:
+    """Holm's procedure where a test is an interval: which ones are found, at the levels they need.
+
+    A test that is found frees its part of alpha for the others. For intervals that are valid at
+    all looks what is found once stays found.
+
+    Source: Holm (1979), section 3.
+
+    Args:
+        refutes: whether test number so and so finds something at a level; what it finds at a level
+            it has to find at any larger one.
+        count: of tests.
+        alpha: chance of any false finding.
+    """
+    found = [False] * count
+    while not all(found):
+        level = alpha / (count - sum(found))
+        more = [n for n in range(count) if not found[n] and refutes(n, level)]
+        if not more:
+            break
+        for number in more:
+            found[number] = True
+    return tuple(found)

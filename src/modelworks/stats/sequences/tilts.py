@@ -1,0 +1,111 @@
+"""Evidence against a pair of parameters, one an arm: a mixture of exponentially tilted likelihoods.
+
+For each tilt l an arm has an exponent f(l, parameter) such that exp(f) is a supermartingale that
+starts at 1 where the parameter is the true one (Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform
+Chernoff bounds via nonnegative supermartingales", Probability Surveys 17, 2020, section 2). Rows of
+the two arms come in any order, so that the product of both is one too, and so is a mixture of
+products: it exceeds 1 / alpha ever with probability alpha at most (Ville 1939). The pairs of
+parameters it does not refute are a confidence region at all times; the differences of these pairs
+are the confidence sequence of the difference.
+
+The mixture has tilts of one arm alone, and of both against each other in proportion to how much the
+other arm's rows weigh: along that direction the unknown common level cancels, so that the price of
+not knowing it is small.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelworks.core.errors import InvalidError
+
+Floats = NDArray[np.float64]
+RATIOS: Final = (1 / 3, 1.0, 3.0)
+_ALONE: Final = (0.1, 0.3)  # weight of the tilts of the stable arm alone, of the candidate alone
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixture:
+    """Which tilts are mixed, and how.
+
+    Attributes:
+        tilts: all that any arm is tilted by; the first is 0.
+        stable: index into `tilts` of each pair.
+        candidate: index into `tilts` of each pair.
+        weights: natural logarithms; the weights add up to 1.
+    """
+
+    tilts: Floats
+    stable: NDArray[np.int64]
+    candidate: NDArray[np.int64]
+    weights: Floats
+
+
+@lru_cache(maxsize=64)
+def mixture(largest: float, smallest: float, factor: float = 2.0) -> Mixture:
+    """Tilts that fall by a factor, both signs, alone and against each other.
+
+    Args:
+        largest: tilt: finds what is gross after few rows.
+        smallest: tilt: the finest difference that very many rows are to show.
+        factor: between neighbours.
+    """
+    count = 1 + math.ceil(math.log(largest / smallest) / math.log(factor))
+    scales = largest * factor ** -np.arange(count, dtype=np.float64)
+    values, pairs = [0.0], []
+    place: dict[float, int] = {0.0: 0}
+
+    def index(value: float) -> int:
+        if value not in place:
+            place[value] = len(values)
+            values.append(value)
+        return place[value]
+
+    against = (1 - sum(_ALONE)) / (2 * count * len(RATIOS))
+    for scale in map(float, scales):
+        for sign in (-1.0, 1.0):
+            pairs.append((index(sign * scale), 0, _ALONE[0] / (2 * count)))
+            pairs.append((0, index(sign * scale), _ALONE[1] / (2 * count)))
+            for ratio in RATIOS:
+                one, other = scale * min(1.0, ratio), scale * min(1.0, 1 / ratio)
+                pairs.append((index(-sign * one), index(sign * other), against))
+    stable, candidate, weights = zip(*pairs, strict=True)
+    return Mixture(
+        np.array(values),
+        np.array(stable, np.int64),
+        np.array(candidate, np.int64),
+        np.log(np.array(weights)),
+    )
+
+
+def log_evidence(mixed: Mixture, stable: Floats, candidate: Floats) -> Any:
+    """Natural logarithm of the mixture.
+
+    Args:
+        mixed: the tilts.
+        stable: the arm's exponents, [..., tilts].
+        candidate: the same of the other arm.
+
+    Returns:
+        [...]; at least `log(1 / alpha)` refutes the pair of parameters.
+    """
+    both = stable[..., mixed.stable] + candidate[..., mixed.candidate]
+    both += mixed.weights
+    top = both.max(-1)
+    both -= top[..., None]
+    return top + np.log(np.exp(both, out=both).sum(-1))
+
+
+def threshold(alpha: float) -> float:
+    """What the logarithm has to reach.
+
+    Raises:
+        InvalidError: alpha is not between 0 and 1.
+    """
+    if not 0 < alpha < 1:
+        raise InvalidError(f"alpha: {alpha} is not between 0 and 1", field="alpha")
+    return -math.log(alpha)
