@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from modelworks.core.errors import InvalidError
-from modelworks.monitor.drift import derive
-from modelworks.monitor.drift.build import build
+from modelworks.monitor.drift.build import Recipe, build
 from modelworks.monitor.drift.derive import Kind, kind_of
 from modelworks.monitor.drift.report import report
+from modelworks.protocol.records.describing import of_images, of_text
 
 
 def _texts(seed, words, rows=600):
@@ -44,25 +44,26 @@ def test_words_of_texts_drift_where_their_subject_changes():
     reference = build({"note": _texts(1, MONEY)})
     assert not report(reference, {"note": _texts(2, MONEY)}).drifted
     found = report(reference, {"note": _texts(3, SPORT)})
-    assert [one.feature for one in found.drifted] == ["note.words"]
+    assert [one.feature for one in found.drifted] == ["note.unknown", "note.words"]
     longer = np.array([f"{text} {text}" for text in _texts(4, MONEY)], object)
     assert [one.feature for one in report(reference, {"note": longer}).drifted] == ["note.length"]
 
 
 def test_the_words_of_a_text_are_the_same_every_time_and_of_any_script():
     texts = ["これは機械学習の文章です", "这是一个句子", "ein Satz, zwei", "...", "", None, 7]
-    first, again = (derive.of_text("t", texts)["t.words"].tolist() for _ in range(2))
+    first, again = (of_text("t", texts)["t.words"].tolist() for _ in range(2))
     assert first == again
     assert first[3:] == ["(none)", "(none)", None, None]
     assert all(word.startswith("#") for word in first[:3])
-    spread = {derive.of_text("t", [f"今日は天気{n}がいい"])["t.words"][0] for n in range(200)}
+    spread = {of_text("t", [f"今日は天気{n}がいい"])["t.words"][0] for n in range(200)}
     assert len(spread) > 3
 
 
 def test_embeddings_drift_as_a_whole():
     rng = np.random.default_rng(5)
     reference = build({"emb": rng.normal(size=(1500, 64)).astype(np.float32)})
-    assert [one.name for one in reference.features] == ["emb.distance", "emb.norm"]
+    names = ["emb.distance", "emb.norm", "emb.cluster", "emb.nearest"]
+    assert [one.name for one in reference.features] == names
     calm = report(reference, {"emb": rng.normal(size=(800, 64))})
     assert calm.together[0].p_value > 0.001
     assert calm.together[0].centroid < 0.1
@@ -111,14 +112,15 @@ def test_images_drift_in_what_changed_of_them(channels_first):
 
 
 def test_grey_images_and_what_are_none():
-    assert set(derive.of_images("i", np.zeros((4, 5, 5)))) == {
+    assert set(of_images("i", np.zeros((4, 5, 5)))) == {
         "i.brightness",
         "i.contrast",
         "i.sharpness",
     }
-    with pytest.raises(InvalidError, match="axes are no images"):
-        derive.of_images("i", np.zeros(4))
-    with pytest.raises(InvalidError, match="images of one size"):
-        derive.of_images("i", [np.zeros((2, 2)), np.zeros((3, 3))])
+    odd = of_images("i", [np.ones((2, 2)), None, np.ones((3, 3, 3)), "x", [[1], [1, 2]], 7.0])
+    assert np.array_equal(np.isnan(odd["i.brightness"]), [False, True, False, True, True, True])
+    assert np.array_equal(np.isnan(odd["i.red"]), [True, True, False, True, True, True])
+    with pytest.raises(InvalidError, match="holds no numbers"):
+        build({"i": np.zeros(40)}, Recipe(kinds={"i": Kind.IMAGE}))
     with pytest.raises(InvalidError, match="holds no vectors"):
         build({"v": np.full((40, 3), np.nan)})

@@ -275,7 +275,8 @@ def test_records_become_columns_without_refused_requests():
 def test_kinds_can_be_said(reference):
     columns = {"code": np.arange(100) % 7, "note": CITIES[np.arange(100) % 3]}
     made = build(columns, Recipe(kinds={"code": Kind.CATEGORY, "note": Kind.TEXT}))
-    assert [one.name for one in made.features] == ["code", "note.length", "note.words"]
+    derived = [f"note.{name}" for name in ("length", "words", "letters", "unknown")]
+    assert [one.name for one in made.features] == ["code", *derived]
     assert made.feature("code").cells.form is Form.CATEGORY
     with pytest.raises(NotFoundError, match="no feature 'x'"):
         made.feature("x")

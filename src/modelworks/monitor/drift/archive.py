@@ -59,6 +59,9 @@ def to_bytes(reference: Reference) -> bytes:
         arrays |= {f"block.{place}.{name}": getattr(block, name) for name in _ARRAYS}
         for name in ("centre", "scale", "weights"):
             arrays[f"block.{place}.map.{name}"] = getattr(block.mapped, name)
+    for place, source in enumerate(reference.sources):
+        if source.name in reference.fitted:
+            arrays[f"fitted.{place}"] = reference.fitted[source.name]
     return _zipped(arrays)
 
 
@@ -144,6 +147,11 @@ def _assembled(head: _Head, arrays: Any) -> Reference:
         samples,
         head.loss,
         head.mean_loss,
+        fitted={
+            source.name: arrays[f"fitted.{place}"]
+            for place, source in enumerate(head.sources)
+            if f"fitted.{place}" in arrays
+        },
     )
 
 

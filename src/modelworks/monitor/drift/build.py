@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from modelworks.core.errors import InvalidError
 from modelworks.monitor.drift import cells as cell
-from modelworks.monitor.drift import derive
+from modelworks.monitor.drift import derive, fit
 from modelworks.monitor.drift.cells import Cells
 from modelworks.monitor.drift.derive import Kind
 from modelworks.monitor.drift.losses import Loss, by_cell
@@ -23,6 +23,8 @@ _SAMPLED: Final = 10_000
 _NUMBERS: Final = 600_000  # of a block's sample: 2.4 MB
 _LEAST_ROWS: Final = 30
 _MAPPED: Final = 200_000
+_FITTED: Final = 5_000
+_CATEGORIES: Final = {Kind.TEXT: {".words", ".letters"}, Kind.VECTOR: {".cluster"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def build(
         maker.samples,
         loss.name if loss else "",
         float(np.mean(loss.values)) if loss else 0.0,
+        fitted=maker.fitted,
     )
 
 
@@ -114,27 +117,35 @@ class _Maker:
         self.features: list[Feature] = []
         self.blocks: list[Block] = []
         self.samples: dict[str, Array] = {}
+        self.fitted: dict[str, NDArray[Any]] = {}
         self._numbers: dict[str, Array] = {}
         order = self._rng.permutation(rows)
         self._chosen = np.sort(order[:_SAMPLED])
         self._mapped = np.sort(order[:_MAPPED])
+        # What words and clusters are found in says nothing of how many rows lie outside of them.
+        seen = min(rows // 3, _FITTED)
+        self._seen, self._others = order[:seen], np.sort(order[seen:])
 
     def add(self, source: Source, column: Any) -> None:
         """A source's features, and its block where it is a vector."""
+        fitted = fit.fitted(source, column, self._seen, self._recipe.seed)
+        if fitted is not None:
+            self.fitted[source.name] = fitted
         if source.kind is Kind.VECTOR:
             rows = derive.matrix(column, source.width)
             if not source.width or np.isnan(rows).all():
                 raise InvalidError(f"column '{source.name}' holds no vectors", field=source.name)
-            found = derive.of_vectors(source.name, rows, None)
+            found = derive.of_vectors(source.name, rows, None, fitted)
             if source.width > derive.SHORT:
                 self._block(source.name, (), rows)
         else:
-            found = derived(source, column)
+            found = derived(source, column, fitted)
         for name, values in found.items():
-            as_category = name.endswith(".words") if source.kind is Kind.TEXT else False
-            self._feature(
-                name, source, values, category=as_category or source.kind is Kind.CATEGORY
-            )
+            ending = name.removeprefix(source.name)
+            category = source.kind is Kind.CATEGORY or ending in _CATEGORIES.get(source.kind, ())
+            honest = fitted is None or ending not in fit.FEATURES
+            if honest or any(not cell.is_missing(value) for value in values[self._others]):
+                self._feature(name, source, values, category=category, honest=honest)
 
     def together(self) -> None:
         """The block of all numeric features."""
@@ -142,15 +153,22 @@ class _Maker:
             rows = np.stack(list(self._numbers.values()), axis=1).astype(np.float32)
             self._block(TOGETHER, tuple(self._numbers), rows)
 
-    def _feature(self, name: str, source: Source, column: Any, *, category: bool) -> None:
+    def _feature(
+        self, name: str, source: Source, column: Any, *, category: bool, honest: bool
+    ) -> None:
+        """One feature, counted over all rows, or over those that it was not fitted to."""
         centre, scale = 0.0, 1.0
+        loss, whole = self._loss, column
+        if not honest:
+            column = column[self._others]
+            loss = Loss(loss.name, loss.values[self._others]) if loss else None
         if category:
             counts, missing, wrong = cell.count_categories(column)
             if not counts:
                 raise InvalidError(f"column '{source.name}' holds no values", field=source.name)
             cells = cell.category_cells(counts)
             sketch = cell.sketch_categories(cells, counts, missing, wrong)
-            places = _category_places(cells, column) if self._loss else None
+            places = _category_places(cells, column) if loss else None
         else:
             numbers, missing, wrong = cell.numbers_of(column)
             finite = np.sort(numbers[np.isfinite(numbers)])
@@ -160,10 +178,10 @@ class _Maker:
             centre, scale = float(finite.mean()), float(finite.std()) or 1.0
             sketch = cell.sketch_numbers(cells, np.sort(numbers), missing, wrong, (centre, scale))
             self.samples[name] = _thinned(finite, self._recipe.kept)
-            places = _number_places(cells, column) if self._loss else None
-            if source.role is Role.FEATURE:
-                self._numbers[name] = _aligned(column)
-        losses, squares = by_cell(self._loss, places, len(sketch.counts))
+            places = _number_places(cells, column) if loss else None
+            if source.role is Role.FEATURE and honest:
+                self._numbers[name] = _aligned(whole)
+        losses, squares = by_cell(loss, places, len(sketch.counts))
         self.features.append(
             Feature(
                 name,

@@ -1,22 +1,17 @@
-"""Columns of any kind as plain ones: texts, vectors and images become numbers and categories."""
+"""Columns of any kind as plain ones: what a column holds, and what becomes of texts and vectors."""
 
-import re
 from collections.abc import Sequence
 from enum import StrEnum
-from hashlib import blake2b
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelworks.core.errors import InvalidError
+from modelworks.protocol.records.describing import marks_of
+from modelworks.stats.clusters import nearest
 
 Array = NDArray[np.float64]
 SHORT: Final = 16
-BUCKETS: Final = 24
-_WORD: Final = re.compile(r"\w+")
-_UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
-_CHANNELS: Final = ("red", "green", "blue")
 
 
 class Kind(StrEnum):
@@ -65,81 +60,58 @@ def matrix(column: Any, width: int | None = None) -> NDArray[np.float32]:
     return found
 
 
-def of_text(name: str, column: Sequence[Any]) -> dict[str, Any]:
-    """`NAME.length` in letters and `NAME.words`: the hash of one word of each text.
+def of_vectors(
+    name: str, rows: NDArray[np.float32], centre: Array | None, clusters: Any = None
+) -> dict[str, Any]:
+    """`NAME[0]`, `NAME[1]` ... of short vectors; of long ones what tells where they lie.
 
-    One word a text, chosen by the text's own hash, so that the counted words are independent of one
-    another and a test of their counts is one. Scripts without spaces give pairs of letters.
-    """
-    lengths = np.array([float(len(t)) if isinstance(t, str) else np.nan for t in column])
-    words = np.empty(len(lengths), object)
-    words[:] = [_word(text) if isinstance(text, str) else None for text in column]
-    return {f"{name}.length": lengths, f"{name}.words": words}
+    `NAME.distance` is one less the cosine of the angle to the reference's mean vector, `NAME.norm`
+    the length. With clusters there are `NAME.cluster`, the number of the nearest one's centre, and
+    `NAME.nearest`, the distance to it.
 
-
-def of_vectors(name: str, rows: NDArray[np.float32], centre: Array | None) -> dict[str, Any]:
-    """`NAME[0]`, `NAME[1]` ... of short vectors; of long ones `NAME.distance` and `NAME.norm`.
-
-    The distance is one less the cosine of the angle to the reference's mean vector.
+    Args:
+        name: of the column.
+        rows: rows x numbers; NaN = there is none.
+        centre: mean vector of the reference; None = these rows are it: each is then compared with
+            the mean of the others, for none is as far from a mean that it is in as a new one is.
+        clusters: centres that the reference found, clusters x numbers.
     """
     if rows.shape[1] <= SHORT:
         return {
             f"{name}[{place}]": rows[:, place].astype(np.float64) for place in range(rows.shape[1])
         }
+    wide = rows.astype(np.float64)
+    norms = np.sqrt((wide**2).sum(1))
+    found: dict[str, Any] = {f"{name}.distance": 1 - _cosines(wide, norms, centre)}
+    found[f"{name}.norm"] = norms
+    if clusters is not None:
+        places, apart = nearest(rows, clusters)
+        names = np.array([f"#{n}" for n in range(len(clusters))] + [None], object)
+        found |= {f"{name}.cluster": names[places], f"{name}.nearest": apart}
+    return found
+
+
+def _cosines(rows: Array, norms: Array, centre: Array | None) -> Array:
+    """Of the angles to the centre, or to the mean of all other rows."""
     if centre is None:
-        centre = np.nan_to_num(np.nanmean(rows.astype(np.float64), axis=0))
-    norms = np.sqrt((rows.astype(np.float64) ** 2).sum(1))
-    along = rows.astype(np.float64) @ centre
+        count = int((~np.isnan(norms)).sum())
+        whole = np.nan_to_num(np.nansum(rows, axis=0))
+        along = (rows @ whole - norms**2) / max(count - 1, 1)
+        lengths = (whole @ whole - 2 * rows @ whole + norms**2) / max(count - 1, 1) ** 2
+        lengths = np.sqrt(np.maximum(lengths, 0.0))
+    else:
+        along, lengths = rows @ centre, np.sqrt(centre @ centre)
     with np.errstate(divide="ignore", invalid="ignore"):
-        cosine = along / (norms * max(float(np.sqrt((centre**2).sum())), 1e-30))
-    return {f"{name}.distance": 1.0 - cosine, f"{name}.norm": norms}
+        found: Array = along / (norms * np.maximum(lengths, 1e-30))
+    return found
 
 
-def of_images(name: str, column: Any) -> dict[str, Any]:
-    """Brightness, contrast, sharpness and the mean of each colour channel, an image each.
-
-    Args:
-        name: of the column.
-        column: images x height x width (x channels), or x channels x height x width.
-
-    Raises:
-        InvalidError: not images.
-    """
-    try:
-        images = np.asarray(column, np.float32) if _even(column) else np.asarray(list(column))
-        images = images.astype(np.float32)
-    except (TypeError, ValueError) as error:
-        raise InvalidError(f"{name}: images of one size are wanted: {error}", field=name) from error
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4:
-        raise InvalidError(f"{name}: {images.ndim} axes are no images", field=name)
-    if images.shape[1] in {1, 3} and images.shape[3] not in {1, 3}:
-        images = np.moveaxis(images, 1, 3)
-    grey = images.mean(3)
-    found = {
-        f"{name}.brightness": grey.mean((1, 2)),
-        f"{name}.contrast": grey.std((1, 2)),
-        f"{name}.sharpness": np.abs(np.diff(grey, axis=2)).mean((1, 2)),
-    }
-    if images.shape[3] == 3:
-        channels = images.mean((1, 2))
-        found |= {f"{name}.{_CHANNELS[place]}": channels[:, place] for place in range(3)}
-    return {key: values.astype(np.float64) for key, values in found.items()}
-
-
-def _even(column: Any) -> bool:
-    return isinstance(column, np.ndarray) and column.dtype.kind in "biuf"
-
-
-def _word(text: str) -> str:
-    words = _WORD.findall(text.lower())
-    if not words:
-        return "(none)"
-    place = int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=4).digest())
-    word = words[place % len(words)]
-    if len(word) > 1 and _UNSPACED.search(word):
-        start = (place >> 8) % (len(word) - 1)
-        word = word[start : start + 2]
-    mark = blake2b(word.encode("utf-8", "replace"), digest_size=4).digest()
-    return f"#{int.from_bytes(mark) % BUCKETS}"
+def unknown(name: str, column: Sequence[Any], vocabulary: NDArray[np.uint32]) -> dict[str, Any]:
+    """`NAME.unknown`: the share of each text's distinct words that the reference does not have."""
+    known = set(vocabulary.tolist())
+    found = np.full(len(column), np.nan)
+    for place, text in enumerate(column):
+        if isinstance(text, str):
+            marks = marks_of(text)
+            found[place] = len(marks - known) / max(len(marks), 1)
+    return {f"{name}.unknown": found}

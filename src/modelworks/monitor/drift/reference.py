@@ -12,6 +12,7 @@ from modelworks.core.errors import NotFoundError
 from modelworks.monitor.drift import derive
 from modelworks.monitor.drift.cells import Cells
 from modelworks.monitor.drift.derive import Kind
+from modelworks.protocol.records.describing import of_images, of_text
 from modelworks.stats.discrepancy import FourierMap
 
 Array = NDArray[np.float64]
@@ -109,6 +110,8 @@ class Reference:
             model's confidence), a column's name; empty = none is known.
         mean_loss: of the reference.
         digest: of the file; empty = it was never written.
+        fitted: by source what its features are derived by: of a text the hashes of known words, of
+            a long vector the centres of clusters. Files of before have none, nor such features.
     """
 
     rows: int
@@ -119,6 +122,7 @@ class Reference:
     loss: str = ""
     mean_loss: float = 0.0
     digest: str = ""
+    fitted: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def feature(self, name: str) -> Feature:
         """One of the features.
@@ -132,20 +136,28 @@ class Reference:
         raise NotFoundError(f"the reference has no feature '{name}'", field="feature")
 
     def plain(self, columns: Mapping[str, Any]) -> "Plain":
-        """Plain columns of data that has the reference's columns, or some of them."""
+        """Plain columns of data that has the reference's columns, or some of them.
+
+        A text or an image of which records hold only the description (see
+        `protocol.records.describing`) is found by the columns of that.
+        """
         found: dict[str, Any] = {}
         vectors: dict[str, NDArray[np.float32]] = {}
         centres = {block.name: block.centre for block in self.blocks if not block.columns}
         for source in self.sources:
+            own = [feature.name for feature in self.features if feature.source == source.name]
             if source.name not in columns:
+                found |= {name: columns[name] for name in own if name in columns}
                 continue
-            column = columns[source.name]
+            column, fitted = columns[source.name], self.fitted.get(source.name)
             if source.kind is Kind.VECTOR:
                 rows = derive.matrix(column, source.width)
-                found |= derive.of_vectors(source.name, rows, centres.get(source.name))
+                made = derive.of_vectors(source.name, rows, centres.get(source.name), fitted)
                 vectors[source.name] = rows
             else:
-                found |= derived(source, column)
+                made = derived(source, column, fitted)
+            nothing = np.full(len(column), np.nan)  # a grey image has no red
+            found |= {name: made.get(name, nothing) for name in own}
         return Plain(found, vectors)
 
 
@@ -162,10 +174,11 @@ class Plain:
     vectors: Mapping[str, NDArray[np.float32]]
 
 
-def derived(source: Source, column: Any) -> dict[str, Any]:
+def derived(source: Source, column: Any, fitted: NDArray[Any] | None = None) -> dict[str, Any]:
     """The plain columns of a source that is no vector."""
     if source.kind is Kind.TEXT:
-        return derive.of_text(source.name, column)
+        found = of_text(source.name, column)
+        return found if fitted is None else found | derive.unknown(source.name, column, fitted)
     if source.kind is Kind.IMAGE:
-        return derive.of_images(source.name, column)
+        return of_images(source.name, column)
     return {source.name: column}
