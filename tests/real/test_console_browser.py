@@ -2,34 +2,25 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from browsers import chromium
 from certificates import Authority
 from modelworks.core.key_file import KeyFile
 from modelworks.core.keys import Role
 
 pytestmark = pytest.mark.real
-CHROMIUM = shutil.which("chromium")
 COLLECT = "fetch('/api/v1/collect', {method: 'POST'}).then((answer) => answer.status)"
 
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        say("needs Chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu"]
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

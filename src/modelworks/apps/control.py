@@ -128,9 +128,9 @@ def run(settings: ControlSettings) -> None:
         healer.start()
         stack.callback(healer.close)
         names = (settings.host, *settings.hosts)
-        series = factory.watching.series
-        app = create_app(factory, watch, hosts=names, access=access, series=series)
-        install(app, factory, watch, access)
+        watched = factory.watching
+        app = create_app(factory, watch, hosts=names, access=access, series=watched.series)
+        install(app, factory, watch, watched, access)
         watch.start()
         config = uvicorn.Config(
             app,

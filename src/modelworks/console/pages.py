@@ -9,11 +9,11 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from modelworks.client.transport import Transport
-from modelworks.console import charts, show
+from modelworks.console import charts, plots, show, watch
 from modelworks.console.login import Login
 from modelworks.control.access import Access
 from modelworks.control.endpoints import KEPT, Watch
-from modelworks.core.errors import InvalidError, NotFoundError
+from modelworks.core.errors import InvalidError, ModelworksError, NotFoundError
 from modelworks.core.ids import now_ns
 
 SECURITY = {
@@ -28,16 +28,23 @@ SECURITY = {
 _STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
-def install(app: FastAPI, transport: Transport, watch: Watch, access: Access | None = None) -> None:
+def install(
+    app: FastAPI,
+    transport: Transport,
+    live: Watch,
+    watched: watch.Watched,
+    access: Access | None = None,
+) -> None:
     """Add the console to the control plane's app.
 
     Args:
         app: the control plane.
         transport: its verbs.
-        watch: behind the live figures; the caller starts it and closes it.
+        live: behind the live figures; the caller starts it and closes it.
+        watched: what the watch has found.
         access: who may look, by signing in; None = everybody.
     """
-    console = Console(transport, watch, guarded=access is not None)
+    console = Console(transport, live, watched, guarded=access is not None)
     app.include_router(console.router())
     if access is not None:
         app.include_router(Login(access, console.login).router())
@@ -46,9 +53,12 @@ def install(app: FastAPI, transport: Transport, watch: Watch, access: Access | N
 class Console:
     """The pages over one control plane."""
 
-    def __init__(self, transport: Transport, watch: Watch, *, guarded: bool = False) -> None:
+    def __init__(
+        self, transport: Transport, live: Watch, watched: watch.Watched, *, guarded: bool = False
+    ) -> None:
         self._transport = transport
-        self._watch = watch
+        self._live = live
+        self._watched = watched
         self._templates = Environment(
             loader=PackageLoader("modelworks.console"), autoescape=True, undefined=StrictUndefined
         )
@@ -60,10 +70,14 @@ class Console:
             rate=show.rate,
             shape=show.shape,
             figures=show.figures,
+            figure=plots.figure,
+            maybe=show.maybe,
+            ms=show.ms,
         )
         self._templates.globals.update(
             sparkline=lambda recent: charts.sparkline([p.rate for p in recent], KEPT - 1),
             box=(charts.WIDTH, charts.HEIGHT),
+            canvas=(plots.WIDTH, plots.HEIGHT, plots.LEFT, plots.WIDTH - plots.RIGHT),
             guarded=guarded,
         )
 
@@ -75,6 +89,12 @@ class Console:
         router.add_api_route("/console/models/{name}", self.model, response_class=HTMLResponse)
         router.add_api_route(
             "/console/models/{name}/live", self.model_live, response_class=HTMLResponse
+        )
+        router.add_api_route("/console/watch", self.watch, response_class=HTMLResponse)
+        router.add_api_route("/console/watch-live", self.watch_live, response_class=HTMLResponse)
+        router.add_api_route("/console/watch/{name}", self.series, response_class=HTMLResponse)
+        router.add_api_route(
+            "/console/watch/{name}/live", self.series_live, response_class=HTMLResponse
         )
         router.add_api_route("/console/static/{name}", static)
         return router
@@ -99,11 +119,39 @@ class Console:
         """The changing part of a model's page."""
         return self._model_page("line.html", name)
 
+    def watch(self, since: str = "1h") -> Response:
+        """Every model over a span of time: traffic, drift, quality, alerts."""
+        return self._watch_page("watch.html", "", since)
+
+    def watch_live(self, since: str = "1h") -> Response:
+        """The changing part of it."""
+        return self._watch_page("glance.html", "", since)
+
+    def series(self, name: str, since: str = "1h") -> Response:
+        """One model over a span of time: curves, what moved, alerts."""
+        return self._watch_page("watch_model.html", name, since)
+
+    def series_live(self, name: str, since: str = "1h") -> Response:
+        """The changing part of it."""
+        return self._watch_page("series.html", name, since)
+
+    def _watch_page(self, template: str, name: str, since: str) -> Response:
+        try:
+            if name:
+                known = any(model.name == name for model in self._transport.models())
+                data = watch.of_model(self._watched, name, since, registered=known)
+            else:
+                data = watch.overview(self._watched, since)
+        except ModelworksError as error:
+            wrong = isinstance(error, InvalidError | NotFoundError)
+            return self._page("trouble.html", {"message": error.message}, 404 if wrong else 503)
+        return self._page(template, data)
+
     def _overview(self) -> dict[str, Any]:
         models = self._transport.models()
         return {
-            "models": [(model, self._watch.model(model.name)) for model in models],
-            "watched": self._watch.states(),
+            "models": [(model, self._live.model(model.name)) for model in models],
+            "watched": self._live.states(),
         }
 
     def _model_page(self, template: str, name: str) -> Response:
@@ -118,12 +166,12 @@ class Console:
             (
                 version,
                 [alias.name for alias in aliases if alias.version == version.version],
-                self._watch.version(name, str(version.version)),
+                self._live.version(name, str(version.version)),
             )
             for version in versions
         ]
         data = {"name": name, "rows": rows, "changes": changes[::-1]}
-        return self._page(template, {**data, "traffic": self._watch.model(name)})
+        return self._page(template, {**data, "traffic": self._live.model(name)})
 
     def _page(self, template: str, data: dict[str, Any], status: int = 200) -> Response:
         text = self._templates.get_template(template).render(data)

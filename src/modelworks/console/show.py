@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from modelworks.console import plots
 from modelworks.core.model import Evidence
 
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -39,6 +40,16 @@ def seconds(span: float | None) -> str:
     if span < 1:
         return f"{span * 1000:.2g} ms" if span < 0.0995 else f"{span * 1000:.0f} ms"
     return f"{span:.1f} s"
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds as `seconds` has them."""
+    return seconds(None if value is None else value / 1000)
+
+
+def maybe(value: float | None) -> str:
+    """A figure; a dash where there is none."""
+    return "\N{EN DASH}" if value is None else plots.figure(value)
 
 
 def rate(value: float) -> str:

@@ -60,7 +60,7 @@ def client(tmp_path, access):
     with Factory(Home(tmp_path / "home")) as factory:
         watch = Watch(factory.home)
         app = create_app(factory, watch, access=access)
-        install(app, factory, watch, access)
+        install(app, factory, watch, factory.watching, access)
         url = "https://127.0.0.1"
         with TestClient(app, url, raise_server_exceptions=False) as client:
             client.follow_redirects = False

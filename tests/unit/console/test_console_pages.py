@@ -60,7 +60,7 @@ def pages(home: Home, tmp_path: Path) -> Iterator[Pages]:
         app = FastAPI()
         register(factory.home, "up", "http://127.0.0.1:9", "up", (EVIL,))
         watch = Watch(factory.home)
-        install(app, factory, watch)
+        install(app, factory, watch, factory.watching)
         watch.look()
         yield Pages(app)
         watch.close()
@@ -131,7 +131,7 @@ def test_an_unknown_model_is_a_page_too(pages, name):
 def test_an_empty_factory_says_how_to_begin(home):
     app = FastAPI()
     with Factory(home) as factory:
-        install(app, factory, Watch(home))
+        install(app, factory, Watch(home), factory.watching)
         text = Pages(app).get("/").text
     assert "modelworks import" in text
     assert "modelworks serve" in text

@@ -1,9 +1,11 @@
-// Fetches the live part of the page every two seconds while the page is looked at.
+// Fetches the live part of the page every two seconds, or as often as it says, while the page is
+// looked at.
 "use strict";
 (() => {
   const live = document.getElementById("live");
   const state = document.getElementById("state");
   if (!live || !state) return;
+  const every = Number(live.dataset.every) || 2000;
 
   const say = (text, stale) => {
     state.textContent = text;
@@ -40,8 +42,8 @@
 
   const loop = async () => {
     await refresh();
-    setTimeout(loop, 2000);
+    setTimeout(loop, every);
   };
-  setTimeout(loop, 2000);
+  setTimeout(loop, every);
   document.addEventListener("visibilitychange", refresh);
 })();

@@ -12,6 +12,7 @@ from modelworks.measure.charts import Chart, Curve
 MOST: Final = 8
 """Curves of a chart: of more series those of the largest values are drawn."""
 _DAY: Final = 86_400.0
+_YEAR: Final = 300 * _DAY
 _HOURLY: Final = _DAY
 """Series that have a value an hour are drawn over a day at least."""
 _TICKS: Final = 6
@@ -48,6 +49,7 @@ def charts(source: SeriesSource, model: str, since: float, until: float) -> list
         all_ = list(source.select(name, {**wanted, **more}, begin, until))
         chosen = sorted(all_, key=lambda one: -max(map(abs, known(one)), default=0.0))[:MOST]
         curves = tuple(Curve(_named(one), _points(one)) for one in chosen if known(one))
+        curves = tuple(sorted(curves, key=lambda one: one.name))  # colours alike in every chart
         if curves:
             spread = [x for curve in curves for x, _ in curve.points]
             ticks = clock_ticks(min(spread), max(spread))
@@ -56,7 +58,7 @@ def charts(source: SeriesSource, model: str, since: float, until: float) -> list
 
 
 def clock_ticks(since: float, until: float) -> tuple[tuple[float, str], ...]:
-    """Round times of a span, a few of them, as `14:05`, `23 Nov 14:00` or `23 Nov 2026`.
+    """Round times of a span, a few of them, as `14:05`, `23 Nov 14:00`, `23 Nov` or `23 Nov 2026`.
 
     Args:
         since: seconds since 1970, UTC.
@@ -64,7 +66,8 @@ def clock_ticks(since: float, until: float) -> tuple[tuple[float, str], ...]:
     """
     span = max(until - since, 60.0)
     step = next((one for one in _STEPS if span / one <= _TICKS), _STEPS[-1])
-    form = "%H:%M" if span <= _DAY else "%d %b %H:%M" if step < _DAY else "%d %b %Y"
+    form = "%H:%M" if span <= _DAY else "%d %b %H:%M" if step < _DAY else "%d %b"
+    form += " %Y" if span >= _YEAR else ""
     first = math.ceil(since / step)
     last = math.floor(until / step)
     return tuple(
