@@ -120,6 +120,26 @@ def test_classes_keep_their_type(bring, kind):
     assert [type(c) for c in candidate.signature.classes] == [kind, kind]
 
 
+@pytest.mark.parametrize(
+    "name", ["AdaBoostClassifier", "HistGradientBoostingClassifier", "VotingClassifier"]
+)
+def test_truth_values_are_labels(bring, name):
+    """skl2onnx takes those of AdaBoost for texts, and fails."""
+    from sklearn import ensemble
+    from sklearn.linear_model import LogisticRegression
+
+    x, _, target = zoo.numbers()
+    x = x.astype(np.float32)
+    made = {"VotingClassifier": {"estimators": [("a", LogisticRegression())]}}
+    model = getattr(ensemble, name)(**made.get(name, {})).fit(x, target > 0)
+    candidate = bring(model)
+    assert candidate.signature.classes == (False, True)
+    assert kinds(candidate)["parity"].verdict is Verdict.PASSED
+    answer = run(candidate, {"input": x})
+    said = np.asarray(candidate.signature.classes)[answer["label"].astype(int)]
+    assert (said == model.predict(x)).mean() > 0.99
+
+
 def test_texts_and_numbers(bring):
     model = zoo.pipelines()["numbers and texts, logistic regression"]
     candidate = bring(model)

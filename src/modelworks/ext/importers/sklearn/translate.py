@@ -39,6 +39,7 @@ from modelworks.ext.importers.sklearn.source import (
     by_target,
     quiet,
 )
+from modelworks.ext.importers.sklearn.truths import as_numbers
 from modelworks.ext.importers.sklearn.walk import every, unwrapped
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
@@ -147,7 +148,11 @@ def _raw(
     logging.getLogger("skl2onnx").setLevel(logging.CRITICAL)
     for option in options:
         try:
-            with contextlib.redirect_stdout(io.StringIO()), _without_rechecks():
+            with (
+                contextlib.redirect_stdout(io.StringIO()),
+                _without_rechecks(),
+                as_numbers(estimator),
+            ):
                 model: onnx.ModelProto = convert_sklearn(
                     estimator,
                     "model",
