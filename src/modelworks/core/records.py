@@ -18,6 +18,7 @@ class Act(StrEnum):
     HASH = "hash"  # HMAC-SHA-256 under the installation's key: equal values stay equal
     MASK = "mask"  # letters and digits become `*`, the length stays
     TOKENIZE = "tokenize"  # a random token; the value lies in a vault and can be erased there
+    DESCRIBE = "describe"  # of a text or a picture a few numbers instead: see docs/records.md
 
 
 @dataclass(frozen=True, slots=True)

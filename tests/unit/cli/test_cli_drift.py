@@ -112,3 +112,13 @@ def test_a_damaged_reference_is_told(type_, tmp_path, reference):
     (tmp_path / "bad.npz").write_bytes(data)
     bad = str(tmp_path / "bad.npz")
     assert type_("drift", "--reference", bad, "--current", train).code == Exit.CORRUPT
+
+
+def test_a_reference_is_made_of_a_file_or_of_records(type_, filled, tmp_path):
+    assert filled
+    file, out = _csv(tmp_path / "a.csv", 4), str(tmp_path / "ref.npz")
+    for words in ((), (file, "--records", "fraud:1.0.0"), (file, "--since", "7d")):
+        assert type_("reference", "build", *words, "-o", out).code == Exit.INVALID
+    done = type_("reference", "build", "--records", "fraud:1.0.0", "--since", "7d", "-o", out)
+    assert done.code == Exit.NOT_FOUND
+    assert "modelworks records compact" in done.err

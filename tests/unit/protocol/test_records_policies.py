@@ -4,11 +4,13 @@ import hashlib
 import hmac
 import sqlite3
 import stat
+from dataclasses import replace
 
 import pytest
 
 from modelworks.core.errors import UnavailableError
 from modelworks.core.records import Act, FieldPolicy, RecordPolicy
+from modelworks.core.steps import DecodeImage, InputSteps
 from modelworks.core.tensor import Datatype, Layout, Signature, TensorSpec
 from modelworks.protocol.records.fields import FieldRules, hash_key, headers_of, problem_of
 from modelworks.protocol.records.vault import Vault
@@ -126,3 +128,45 @@ def test_a_vault_that_cannot_be_written_says_so(tmp_path):
     with pytest.raises(UnavailableError) as told:
         Vault(tmp_path)
     assert isinstance(told.value.__cause__, sqlite3.Error)
+
+
+PICTURES = Signature(
+    (TensorSpec("pixels", Datatype.FP32, (None, 1, None, None)),),
+    (TensorSpec("y", Datatype.FP32, (None, 10)),),
+)
+
+
+def test_a_text_is_described_and_not_kept(tmp_path):
+    columns = {"text": ["Ann lives in Bonn", None], "n": [5, 6]}
+    found = rules(tmp_path, ("text", Act.DESCRIBE)).columns(columns)
+    assert found.keys() == {"text.length", "text.words", "text.letters", "n"}
+    assert found["text.length"] == [17.0, None]
+    assert found["text.letters"][0] in {"latin", "space"}
+    assert "Ann" not in str(found)
+    assert rules(tmp_path, ("text", Act.DESCRIBE)).one("text", "Ann") == ""
+
+
+def test_a_picture_is_described_whatever_its_size(tmp_path):
+    made = rules(tmp_path, ("pixels", Act.DESCRIBE), signature=PICTURES)
+    images = [[[[0.0, 1.0], [1.0, 0.0]]], [[[3.0, 3.0], [3.0, 3.0]]]]
+    assert made.columns({"pixels": images, "y": [1, 2]}) == {
+        "pixels.brightness": [0.5, 3.0],
+        "pixels.contrast": [0.5, 0.0],
+        "pixels.sharpness": [1.0, 0.0],
+        "y": [1, 2],
+    }
+    broken = made.columns({"pixels": [None, images[0]]})
+    assert broken["pixels.brightness"] == [None, 0.5]
+
+
+def test_what_cannot_be_described_is_told():
+    def told(field, signature):
+        policy = RecordPolicy(1.0, fields=(FieldPolicy(field, Act.DESCRIBE),))
+        return problem_of(policy, signature)
+
+    assert told("text", TEXTS) == told("pixels", PICTURES) == ""
+    assert "'n', which is neither text nor a picture" in told("n", TEXTS)
+    assert "'age', which is neither" in told("age", TABLE)
+    assert "'header:X-A', which is a header" in told("header:X-A", TABLE)
+    steps = (InputSteps("text", decode_image=DecodeImage(8, 8)),)
+    assert "only the server opens" in told("text", replace(TEXTS, steps=steps))

@@ -1,5 +1,6 @@
 """`drift` and `reference`: data against what the model was trained on."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +90,11 @@ def reference() -> None:
 
 
 @reference.command()
-@click.argument("data", type=_FILE)
+@click.argument("data", type=_FILE, required=False)
 @click.option("-o", "--output", type=_FILE, required=True, help="The file to write.")
+@click.option("--records", "of", default="", metavar="REF", help="From records of this version.")
+@click.option("--since", default="", metavar="TIME", help="Of --records: from 7d, 2h, 2026-10-03.")
+@click.option("--until", default="", metavar="TIME", help="Of --records: to; the same.")
 @click.option("--labels", default="", metavar="COL", help="What was true; not a feature.")
 @click.option("--prediction", default="", metavar="COL", help="What the model said.")
 @click.option("--score", default="", metavar="COL", help="Probabilities: its confidence.")
@@ -100,16 +104,18 @@ def reference() -> None:
 @click.option("--rows", default=20_000, show_default=True, help="Values kept of each feature.")
 @click.option("--seed", default=0, help="Of samples and random features.")
 @json_option
-def build(data: Path, output: Path, **given: Any) -> None:
-    """Make a reference from a sample that the model was trained on, or a window that was good.
+def build(data: Path | None, output: Path, **given: Any) -> None:
+    """Make a reference from a sample that the model was trained on, or from records of a good time.
 
     With --labels and --prediction, with --score alone, or with --loss, a shift's cost is estimated.
     Columns that begin with `out.` are predictions: name them as the model's outputs to have them
     watched.
 
-    Example: modelworks reference build train.csv -o ref.npz --labels y --prediction out.label
-    """
-    from modelworks.cli.tables import read_table
+    \b
+    modelworks reference build train.csv -o ref.npz --labels y --prediction out.label
+    modelworks reference build --records sentences@champion --since 7d -o ref.npz
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
+    from modelworks.cli.reference_data import columns_of
     from modelworks.monitor.drift import archive
     from modelworks.monitor.drift.build import Recipe
     from modelworks.monitor.drift.build import build as made
@@ -122,7 +128,7 @@ def build(data: Path, output: Path, **given: Any) -> None:
         if not name or kind not in _KINDS:
             raise InvalidError(f"--kind: '{text}' is not COL=KIND of {', '.join(_KINDS)}")
         kinds[name] = Kind(kind)
-    columns = read_table(data, "data")
+    columns = columns_of(data, given["of"], given["since"], given["until"])
     recipe = Recipe(
         kinds=kinds,
         predictions=tuple(name for name in (given["prediction"], given["score"]) if name),
@@ -214,7 +220,7 @@ def _opened(path: Path) -> "Reference":
     return made(read_table(path, "reference"))
 
 
-def _loss(columns: dict[str, Any], given: dict[str, Any]) -> "Loss | None":
+def _loss(columns: Mapping[str, Any], given: dict[str, Any]) -> "Loss | None":
     from modelworks.monitor.drift import losses
 
     for option in ("labels", "prediction", "score", "loss"):

@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-import numpy as np
-
+from modelworks.control.watching.collecting import MOST_ROWS, joined, taken
 from modelworks.control.watching.duty import LATE_S, Done
 from modelworks.core.errors import CorruptError
 from modelworks.core.records import Batch, Scan
@@ -24,8 +23,6 @@ from modelworks.monitor.series.sketches import SketchStore
 
 Find = Callable[[str, str], Reference | None]
 
-MOST_ROWS: Final = 100_000
-"""Of one window of one version: more of them change no verdict."""
 FEWEST_ROWS: Final = 50
 """Below that a window says nothing; it waits for the hour that it lies in."""
 BEHIND: Final = 24
@@ -111,16 +108,9 @@ class Drift:
                 mine = batch.columns["version"] == version
                 kept = found.setdefault(version, [])
                 if sum(one.count for one in kept) < MOST_ROWS:
-                    kept.append(
-                        Batch({k: v[mine] for k, v in batch.columns.items()}, int(mine.sum()))
-                    )
+                    kept.append(taken(batch, mine, int(mine.sum())))
         for version, batches in sorted(found.items()):
-            names = set.intersection(*(set(one.columns) for one in batches))
-            columns = {
-                name: np.concatenate([one.columns[name] for one in batches])[:MOST_ROWS]
-                for name in sorted(names)
-            }
-            yield version, Batch(columns, min(MOST_ROWS, sum(one.count for one in batches)))
+            yield version, joined(batches)
 
     def _evidence(
         self,

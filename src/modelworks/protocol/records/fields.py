@@ -11,7 +11,8 @@ from typing import Any, Final
 import orjson
 
 from modelworks.core.records import Act, RecordPolicy
-from modelworks.core.tensor import Datatype, Signature
+from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.protocol.records import describing
 from modelworks.protocol.records.pii import mask, mask_personal
 from modelworks.protocol.records.vault import Vault
 
@@ -28,18 +29,41 @@ def headers_of(policy: RecordPolicy) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def known_fields(signature: Signature) -> frozenset[str]:
+    """Names that a policy may give to fields of a model, beside headers."""
+    specs = (*signature.inputs, *signature.outputs)
+    return frozenset({*signature.features, *(spec.name for spec in specs)})
+
+
 def problem_of(policy: RecordPolicy, signature: Signature) -> str:
     """Why a policy does not fit a model; empty = it does.
 
     A name that the model lacks is a misspelt one, and its field would be written as it is.
     """
-    specs = (*signature.inputs, *signature.outputs)
-    known = {*signature.features, *(spec.name for spec in specs)}
+    known = known_fields(signature)
     named = [*(one.field for one in policy.fields), policy.key, policy.subject]
     for name in named:
         if name and name not in known and not name.startswith(HEADER):
             return f"its policy names the field '{name}', which the model does not have"
+    files = {one.name for one in signature.steps if one.decode_image is not None}
+    specs = specs_of(signature)
+    for one in policy.fields:
+        if one.act is Act.DESCRIBE:
+            spec = specs.get(one.field)
+            told = describing.problem_of(spec, file=one.field in files) if spec else "is a header"
+            if told:
+                return f"its policy describes the field '{one.field}', which {told}"
     return ""
+
+
+def specs_of(signature: Signature) -> dict[str, TensorSpec]:
+    """The tensor of each field: an input or an output, or the one that a feature is a part of."""
+    whole = {spec.name: spec for spec in (*signature.outputs, *signature.inputs)}
+    if len(signature.inputs) == 1:
+        (spec,) = signature.inputs
+        part = TensorSpec(spec.name, spec.datatype, spec.shape[:1])
+        return {**dict.fromkeys(signature.features, part), **whole}
+    return whole
 
 
 def hash_key(folder: Path) -> bytes:
@@ -98,6 +122,7 @@ class FieldRules:
         self._texts = {spec.name for spec in specs if spec.datatype is Datatype.BYTES}
         if self._texts & {spec.name for spec in signature.inputs}:
             self._texts.update(signature.features)
+        self._specs = specs_of(signature)
         self._key = key
         self._vault = vault
         self._tells = policy.inputs and all(act is Act.KEEP for act in self._acts.values())
@@ -113,14 +138,16 @@ class FieldRules:
         kept: dict[str, Sequence[Any]] = {}
         for name, values in columns.items():
             act = self._acts.get(name, Act.KEEP)
-            if act is not Act.DROP:
+            if act is Act.DESCRIBE:
+                kept |= describing.describe(name, self._specs[name], values)
+            elif act is not Act.DROP:
                 kept[name] = self._column(act, values, detect=name in self._texts)
         return kept
 
     def one(self, field: str, value: Any) -> str:
         """One value as text, as it may be written; empty where it may not, or there is none."""
         act = self._acts.get(_lower(field), Act.KEEP)
-        if value is None or value == "" or act is Act.DROP:
+        if value is None or value == "" or act in {Act.DROP, Act.DESCRIBE}:
             return ""
         written = self._column(act, [value], detect=True)[0]
         return written if isinstance(written, str) else _text(written)
