@@ -41,6 +41,10 @@ class ModelSettings(RecordSettings, Protocol):
     def isolation(self) -> str:
         """`thread` or `process`; empty = as the list says."""
 
+    @property
+    def revision(self) -> str:
+        """Of the deployment; empty = there is none."""
+
 
 def policy_of(settings: ModelSettings) -> Policy:
     """What a server does with its models.
@@ -67,6 +71,7 @@ def policy_of(settings: ModelSettings) -> Policy:
         isolation=isolation,
         batching=tuple(said_of_batching(settings).items()),
         records=record_policy_of(settings),
+        revision=settings.revision,
         footprints=Path(settings.served).absolute().parent / _NAME if settings.served else None,
     )
 

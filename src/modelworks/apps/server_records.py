@@ -28,7 +28,7 @@ class RecordSettings(Protocol):
 
     @property
     def record_policy(self) -> str:
-        """File of a policy, JSON; empty = the default one."""
+        """A policy as JSON, or the file of one; empty = the default one."""
 
     @property
     def keys(self) -> str:
@@ -49,7 +49,7 @@ def record_policy_of(settings: RecordSettings) -> RecordPolicy | None:
             return None
         policy = RecordPolicy(sample=settings.record)
     else:
-        policy = _read(Path(settings.record_policy))
+        policy = _read(settings.record_policy)
         if settings.record is not None:
             policy = replace(policy, sample=settings.record)
     policy.check("record" if not settings.record_policy else "record_policy")
@@ -64,19 +64,22 @@ def logger_of(settings: RecordSettings) -> LoggerProcess | None:
     if settings.keys:
         told += ["--keys", settings.keys]
     module = [sys.executable, "-m", "modelworks.apps.logger", *told]
-    at_once = record_policy_of(settings) is not None
+    policy = record_policy_of(settings)
+    at_once = policy is not None and policy.sample > 0
     return LoggerProcess(lambda door: [*module, "--door", str(door)], at_once=at_once)
 
 
-def _read(path: Path) -> RecordPolicy:
+def _read(said: str) -> RecordPolicy:
+    whole = said.lstrip().startswith("{")
     try:
-        data: Any = json.loads(path.read_bytes())
+        data: Any = json.loads(said if whole else Path(said).read_bytes())
     except OSError as error:
         raise InvalidError(
-            f"record_policy: {path} cannot be read: {error.strerror}", field="record_policy"
+            f"record_policy: {said} cannot be read: {error.strerror}", field="record_policy"
         ) from error
     except ValueError as error:
+        what = "it" if whole else said
         raise InvalidError(
-            f"record_policy: {path} is no JSON: {error}", field="record_policy"
+            f"record_policy: {what} is no JSON: {error}", field="record_policy"
         ) from error
     return codec.decode(RecordPolicy, data, "record_policy")

@@ -65,7 +65,10 @@ class ServerSettings(EdgeSettings):
         records: folder that the logger writes records to; "" = nothing is recorded.
         record: share of the requests of models whose line of the list says nothing of records;
             None = as `record_policy` says.
-        record_policy: file (JSON) of their policy, see `core.records`; "" = the default one.
+        record_policy: file (JSON) of their policy, see `core.records`, or the JSON itself; "" = the
+            default one.
+        revision: of the deployment, `fraud/3`, of models whose line of the list says none; it
+            stands in their records.
         worker: `slot:link:block:patient`, given by the supervisor to its workers; "" = none.
     """
 
@@ -94,6 +97,7 @@ class ServerSettings(EdgeSettings):
     records: str = ""
     record: float | None = None
     record_policy: str = ""
+    revision: str = ""
     worker: str = ""
 
     @classmethod
@@ -219,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--isolation", metavar="KIND", help="thread or process, for every model")
     add("--records", metavar="FOLDER", help="record requests there, as policies say")
     add("--record", type=float, metavar="SHARE", help="of the requests, 0 to 1")
-    add("--record-policy", metavar="FILE", help="what is recorded and how, JSON")
+    add("--record-policy", metavar="FILE", help="what is recorded and how, JSON or a file of it")
+    add("--revision", metavar="NAME", help="of the deployment, as records say it: fraud/3")
     add("--worker", help=argparse.SUPPRESS)
     return parser

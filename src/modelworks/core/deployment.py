@@ -95,6 +95,11 @@ class Revision:
         return f"{self.deployment}-{self.number}"
 
     @property
+    def ref(self) -> str:
+        """`fraud/3`; what records say."""
+        return f"{self.deployment}/{self.number}"
+
+    @property
     def digest(self) -> str:
         """Of all that makes it what it is: equal digests run the same.
 
@@ -102,13 +107,20 @@ class Revision:
         is what the version was called: `fraud@champion` and `fraud:1.4.0` may be the same.
         """
         skipped = {*SCALING, "model"}
-        said = {key: value for key, value in self.spec.items() if key not in skipped}
+        said = {key: _said(value) for key, value in self.spec.items() if key not in skipped}
         model = codec.encode(self.model)
         for key in ("path", "interpreter"):
             del model[key]
         whole = {"spec": said, "model": model, "image": self.image}
         text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _said(value: Any) -> Any:
+    """Without what newer forms of the manifest added, where it says nothing: it runs as before."""
+    if isinstance(value, Mapping) and "records" in value and value["records"] is None:
+        return {key: inner for key, inner in value.items() if key != "records"}
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from modelworks.core.errors import UnavailableError
+
+CONTAINERS: Final = "containers"
+"""Below the folder of records: what containers record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,16 @@ class Home:
     def records(self) -> Path:
         """Of predictions, and the feedback on them."""
         return self.root / "records"
+
+    @property
+    def recorded(self) -> Path:
+        """What containers record, a folder a deployment, until it is taken in."""
+        return self.records / CONTAINERS
+
+    @classmethod
+    def of_target(cls, folder: Path) -> "Home":
+        """The data folder whose `targets` hold the folder of a target."""
+        return cls(folder.parent.parent)
 
     @property
     def environments(self) -> Path:

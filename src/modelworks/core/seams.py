@@ -350,7 +350,8 @@ class Target(Protocol):
 
         Args:
             settings: of the manifest; only names that are known.
-            folder: of this target on this machine, for whatever it has to keep.
+            folder: of this target on this machine, for whatever it has to keep; it lies in
+                `Home.targets`.
 
         Raises:
             InvalidError: a setting that cannot be; `field` names it.

@@ -22,6 +22,7 @@ class Policy:
         footprints: file that remembers what models take; None = nothing is remembered.
         records: of models whose line of the list has no policy of its own; None = those are not
             recorded.
+        revision: of the deployment, of models whose line of the list has none of its own.
     """
 
     limited: bool = False
@@ -32,6 +33,7 @@ class Policy:
     batching: tuple[tuple[str, float], ...] = ()
     footprints: Path | None = None
     records: RecordPolicy | None = None
+    revision: str = ""
 
     def line(self, served: ServedModel) -> ServedModel:
         """A line of the list as this server takes it."""
@@ -42,4 +44,5 @@ class Policy:
             isolation=self.isolation or served.isolation,
             batching=replace(served.batching, **said),
             records=self.records if served.records is None else served.records,
+            revision=served.revision or self.revision,
         )

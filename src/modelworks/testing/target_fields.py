@@ -7,6 +7,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from modelworks.core.deployment import HOUSE, Revision
+from modelworks.core.records import Act
 from modelworks.core.served import ServedModel
 from modelworks.protocol.manifest.deployment import DeploymentSpec
 from modelworks.protocol.manifest.leaves import fields
@@ -21,6 +22,7 @@ _VARIABLE: Final = st.sampled_from(["TOKEN", "PASSWORD", "LICENCE", "_x1"])
 _LABELS: Final = st.dictionaries(
     st.sampled_from(["team", "example.com/tier", "disk"]), st.sampled_from(["", "risk", "a_b.C-9"])
 )
+_FIELD: Final = st.sampled_from(["income", "header:X-Customer", "name of it"])
 _QUARTERS: Final = st.integers(1, 32).map(lambda number: number / 4)
 _VALUES: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "image.repository": st.sampled_from([REPOSITORY, "localhost:5000/fraud", "example.com/a/b"]),
@@ -60,6 +62,16 @@ _VALUES: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "access.expose": st.sampled_from(["host", "public"]),
     "monitoring.metrics": st.booleans(),
     "monitoring.access_log": st.booleans(),
+    "monitoring.records.sample": st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+    "monitoring.records.inputs": st.booleans(),
+    "monitoring.records.outputs": st.booleans(),
+    "monitoring.records.fields[].field": _FIELD,
+    "monitoring.records.fields[].act": st.sampled_from(list(Act)).map(str),
+    "monitoring.records.detect_pii": st.booleans(),
+    "monitoring.records.key": _FIELD,
+    "monitoring.records.subject": _FIELD,
+    "monitoring.records.max_bytes": st.integers(0, 1 << 20),
+    "monitoring.records.retention_days": st.integers(0, 400),
     **{f"{source}.file": st.sampled_from(["/etc/one", "/etc/a b"]) for source in _SOURCES},
     **{f"{source}.variable": _VARIABLE for source in _SOURCES},
     **{f"{source}.secret": st.sampled_from(["fraud", "fraud.v2", "a"]) for source in _SOURCES},
@@ -72,6 +84,10 @@ _BASES: Final[Mapping[str, Mapping[str, Any]]] = {
     "access.certificate": {"access": {"private_key": {"file": "/etc/key"}}},
     "access.private_key": {"access": {"certificate": {"file": "/etc/certificate"}}},
     "resources.cpu_limit": {"resources": {"cpu": 0.25}},
+    "monitoring.records.fields": {
+        "monitoring": {"records": {"sample": 0.5, "fields": [{"field": "age", "act": "drop"}]}}
+    },
+    "monitoring.records": {"monitoring": {"records": {"sample": 0.5}}},
 }
 """What else a document has to say so that a field (or those under it) can be said."""
 

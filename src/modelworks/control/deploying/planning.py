@@ -12,6 +12,7 @@ from modelworks.control.deploying.asking import (
     image_if_known,
     model_of,
 )
+from modelworks.control.deploying.recording import check
 from modelworks.control.deploying.routing import Router
 from modelworks.control.deploying.targets import elsewhere, kind_of, opened
 from modelworks.core.deployment import Observed, Revision, Support
@@ -85,6 +86,7 @@ class Planner:
         before = self._deployments.find(deployment.metadata.name)
         known = self._deployments.known(deployment.metadata.name)
         asked = Asked(document_of(deployment), _model(self._models, loaded, deployment))
+        check(loaded, deployment.spec.monitoring.records, asked.model)
         asked = image_if_known(kind, asked, known.get(before.wanted) if before else None)
         number = self._deployments.same(asked)
         changes = tuple(_changes(before, asked, known))

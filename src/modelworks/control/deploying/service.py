@@ -1,6 +1,6 @@
 """The verbs of deploying, as the command line and the control plane call them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from modelworks.control.deploying.asking import Images, Models, Progress
 from modelworks.control.deploying.healing import Healer
 from modelworks.control.deploying.looking import Looker
 from modelworks.control.deploying.planning import Planner
+from modelworks.control.deploying.retention import days_of
 from modelworks.control.deploying.routing import Router
 from modelworks.control.deploying.targets import kind_of
 from modelworks.core.deployment import Capability
@@ -155,6 +156,10 @@ class Deploying:
     def exported(self, name: str) -> Exported:
         """The native objects of a deployment."""
         return self._looker.exported(name)
+
+    def retention(self, others: Mapping[str, int]) -> dict[str, int]:
+        """For how many days records of a model are kept: see `days_of`."""
+        return days_of(self._deployments.every(), others)
 
     def audited(self, subject: str = "", limit: int = 1000) -> list[Audited]:
         """Who did what, newest first."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from modelworks.control.records.compact import compact
+from modelworks.control.records.containers import take_in, written
 from modelworks.control.records.export import Exports
 from modelworks.control.records.formats import format_of
 from modelworks.control.records.forms import Forms
@@ -184,21 +185,22 @@ class Eraser:
 
     def _drain(self) -> None:
         """Bring everything that was written until now into the stores."""
-        folder = self.rooms.segments
-        waiting = set(folder.glob(f"*{OPEN}"))
+        folder, containers = self.rooms.segments, self.rooms.containers
+        waiting = {*folder.glob(f"*{OPEN}"), *written(containers)}
         deadline = time.monotonic() + self.wait_s
         while waiting:
             recover(folder)
+            take_in(containers, folder)
             waiting = {path for path in waiting if path.exists()}
             if waiting and time.monotonic() >= deadline:
-                name = min(waiting).name
                 raise UnavailableError(
-                    f"{folder}/{name} is still being written after {self.wait_s:.0f} s, and may "
+                    f"{min(waiting)} is still being written after {self.wait_s:.0f} s, and may "
                     "hold records of the subject: nothing was erased; see that its logger is well, "
                     "then erase again"
                 )
             if waiting:
                 time.sleep(_LOOK_S)
+        take_in(containers, folder)
         compact(folder, self.records, self.inbox, self.feedback)
 
     def _found(self, forms: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -224,7 +226,13 @@ class Eraser:
 
     def _searched(self) -> tuple[str, ...]:
         rooms = self.rooms
-        places = (rooms.segments, rooms.store("store"), rooms.inbox, rooms.store("feedback"))
+        places = (
+            rooms.segments,
+            rooms.containers,
+            rooms.store("store"),
+            rooms.inbox,
+            rooms.store("feedback"),
+        )
         caches = (f"cache {one.name}" for one in self.caches)
         return (*map(str, places), "exports", "vault", *caches)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from modelworks.core.errors import MissingExtraError
-from modelworks.core.home import Home, Stores
+from modelworks.core.home import CONTAINERS, Home, Stores
 from modelworks.core.seams import FeedbackStore, RecordStore
 from modelworks.plugins.load import load
 
@@ -26,6 +26,11 @@ class Rooms:
     def segments(self) -> Path:
         """What loggers write."""
         return self.root / "segments"
+
+    @property
+    def containers(self) -> Path:
+        """What loggers in containers write, a folder a deployment."""
+        return self.root / CONTAINERS
 
     @property
     def inbox(self) -> Path:

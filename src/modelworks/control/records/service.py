@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from modelworks.control.forwarding.spools import Spools
 from modelworks.control.records.compact import FORWARD, Compacted, compact
+from modelworks.control.records.containers import take_in
 from modelworks.control.records.erase import Derived, Erasable, Eraser, Progress, Receipt
 from modelworks.control.records.export import FORMATS, Exported, Exports, export
 from modelworks.control.records.forms import Forms
@@ -110,6 +111,7 @@ class Records:
             UnavailableError: a store does not take it; it stays where it is.
         """
         with self._alone():
+            take_in(self.rooms.containers, self.rooms.segments)
             return compact(self.rooms.segments, self.store, self._inbox, self.feedback)
 
     def expire(self, days: Mapping[str, int]) -> dict[str, int]:

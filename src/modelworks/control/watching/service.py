@@ -142,7 +142,7 @@ class Watching:
             quality,
             Alerting(alerts),
             Settling(self.series),
-            Retention(parts.records, lambda: _days(parts.desired())),
+            Retention(parts.records, lambda: parts.deploying.retention(_days(parts.desired()))),
         ]
 
 

@@ -18,6 +18,7 @@ from modelworks.protocol.manifest.fields import (
     Reference,
     Variable,
 )
+from modelworks.protocol.manifest.monitoring import Monitoring
 
 
 class Variant(StrEnum):
@@ -262,15 +263,6 @@ class Access(Part):
         if (self.certificate is None) != (self.private_key is None):
             raise ValueError("TLS wants both certificate and private_key")
         return self
-
-
-class Monitoring(Part):
-    """What is told of it."""
-
-    metrics: bool = True
-    """Prometheus is pointed at `/metrics` where the target can."""
-    access_log: bool = False
-    """A JSON line a request, on the server's standard output."""
 
 
 class DeploymentSpec(Part):

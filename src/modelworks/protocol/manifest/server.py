@@ -4,10 +4,12 @@ A replica is told by its environment (`MODELWORKS_SERVER_...`), so that one imag
 deployment of a version.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from modelworks.core import codec
 from modelworks.core.deployment import Capability, honoured
 from modelworks.protocol.manifest.deployment import (
     Access,
@@ -15,6 +17,8 @@ from modelworks.protocol.manifest.deployment import (
     DeploymentSpec,
     SecretSource,
 )
+from modelworks.protocol.manifest.leaves import fields
+from modelworks.protocol.manifest.monitoring import Records
 
 PREFIX: Final = "MODELWORKS_SERVER_"
 SECRETS: Final = "/run/secrets"
@@ -36,6 +40,15 @@ SERVER_FIELDS: Final[Mapping[str, Capability]] = {
     "monitoring.access_log": honoured("the server's --access-log -"),
 }
 """What the server itself does, wherever it runs."""
+RECORDS: Final = tuple(f"monitoring.records.{name}" for name in fields(Records))
+"""Leaves of what is recorded: honoured where a worker of this machine finds the records."""
+RECORD_FIELDS: Final[Mapping[str, Capability]] = {
+    **dict.fromkeys(RECORDS, honoured("the server's --record-policy, kept by its logger")),
+    "monitoring.records.retention_days": honoured(
+        "the worker deletes what is older; of several deployments of a model the fewest days count"
+    ),
+}
+"""The same where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +60,16 @@ class Places:
         served: the list to follow.
         unix: a socket of the replica's own, for health checks: its port may be shared.
         secrets: folder of secrets that are files.
+        records: folder of records.
+        revision: `fraud/3`, for records.
     """
 
     host: str = "0.0.0.0"  # noqa: S104 - a container's own network
     served: str = ""
     unix: str = ""
     secrets: str = SECRETS
+    records: str = ""
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +106,7 @@ def variables(spec: DeploymentSpec, places: Places, *, shared: bool = False) -> 
         "SHARE_PORT": "1" if shared else "",
         "ACCESS_LOG": "-" if spec.monitoring.access_log else "",
         **_access(spec.access, places.secrets),
+        **_records(spec.monitoring.records, places),
         **_batching(spec.batching),
     }
     own = {f"{PREFIX}{name}": str(value) for name, value in told.items() if value != ""}
@@ -126,6 +144,14 @@ def _access(access: Access, folder: str) -> Mapping[str, str]:
         "TLS_CERT": f"{folder}/{CERTIFICATE}" if access.certificate else "",
         "TLS_KEY": f"{folder}/{PRIVATE_KEY}" if access.private_key else "",
     }
+
+
+def _records(records: Records | None, places: Places) -> Mapping[str, str]:
+    """The policy in so many words: a list or a file of it would be another one in each image."""
+    if records is None or not places.records:
+        return {}
+    policy = json.dumps(codec.encode(records.policy), separators=(",", ":"))
+    return {"RECORDS": places.records, "RECORD_POLICY": policy, "REVISION": places.revision}
 
 
 def _batching(batching: Batching) -> Mapping[str, Any]:

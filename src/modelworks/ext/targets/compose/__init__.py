@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from modelworks.core.deployment import Capability, emulated
 from modelworks.ext.targets.compose.opened import OpenCompose
+from modelworks.ext.targets.containers.bound import Bound
 from modelworks.ext.targets.containers.engine import SETTINGS, Engine, known, network_of
 from modelworks.ext.targets.containers.kept import Kept
 from modelworks.ext.targets.containers.table import PLAIN
@@ -38,4 +39,4 @@ class ComposeTarget:
         """See `Target.open`; engine and Compose are looked for when they are first needed."""
         known(settings, self.settings)
         host = network_of(settings, ("bridge", "host")) == "host"
-        return OpenCompose(Engine(settings), Kept(folder), host=host)
+        return OpenCompose(Engine(settings), Kept(folder), Bound(folder), host=host)

@@ -12,6 +12,7 @@ from modelworks.core.files import replace_text
 from modelworks.ext.targets.compose import render
 from modelworks.ext.targets.compose.run import run
 from modelworks.ext.targets.containers import names, secrets, seen
+from modelworks.ext.targets.containers.bound import Bound
 from modelworks.ext.targets.containers.container import USER, Container, container_of
 from modelworks.ext.targets.containers.engine import Engine
 from modelworks.ext.targets.containers.fleet import Fleet
@@ -27,24 +28,31 @@ class OpenCompose:
     Args:
         engine: that Compose uses.
         kept: what was applied from here; Compose files lie there too.
+        records: of this machine.
         host: replicas use the machine's own network.
     """
 
-    def __init__(self, engine: Engine, kept: Kept, *, host: bool) -> None:
+    def __init__(self, engine: Engine, kept: Kept, records: Bound, *, host: bool) -> None:
         self._engine = engine
         self._kept = kept
+        self._records = records
         self._host = host
 
     def render(self, wanted: Wanted) -> tuple[Rendered, ...]:
         """See `OpenTarget.render`."""
-        return render.render(wanted, host=self._host)
+        records = str(self._records.folder(wanted.name))
+        return render.render(wanted, host=self._host, records=records)
 
     def apply(self, wanted: Wanted) -> None:
         """See `OpenTarget.apply`. What is new is started before anything is told to go."""
+        records = str(self._records.folder(wanted.name))
         made = {
-            share.revision.number: container_of(wanted, share.revision, own_network=not self._host)
+            share.revision.number: container_of(
+                wanted, share.revision, own_network=not self._host, records=records
+            )
             for share in wanted.shares
         }
+        self._records.provide(self._engine, made.values())
         counts = {share.revision.number: share.replicas for share in wanted.shares}
         folder = self._kept.folder(wanted.name)
         with locked(folder / "lock") as lock:
@@ -79,6 +87,7 @@ class OpenCompose:
     def delete(self, name: str) -> None:
         """See `OpenTarget.delete`."""
         Fleet(self._engine, name).delete()
+        self._records.leave(name)
         shutil.rmtree(self._kept.folder(name), ignore_errors=True)
 
     def _clear(self, wanted: Wanted) -> None:

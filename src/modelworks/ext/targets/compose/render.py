@@ -13,6 +13,7 @@ from modelworks.ext.targets.containers.container import (
     IDLE,
     LOG,
     PIDS,
+    RECORDS,
     SYSCTLS,
     TMPFS,
     USER,
@@ -70,10 +71,18 @@ def compose(wanted: Wanted, containers: Mapping[int, Container], *, host: bool) 
     return escaped
 
 
-def render(wanted: Wanted, *, host: bool) -> tuple[Rendered, ...]:
-    """One file."""
+def render(wanted: Wanted, *, host: bool, records: str) -> tuple[Rendered, ...]:
+    """One file.
+
+    Args:
+        wanted: of the target.
+        host: replicas use the machine's own network.
+        records: folder for what the deployment records.
+    """
     containers = {
-        share.revision.number: container_of(wanted, share.revision, own_network=not host)
+        share.revision.number: container_of(
+            wanted, share.revision, own_network=not host, records=records
+        )
         for share in wanted.shares
     }
     return (Rendered(FILE, text(compose(wanted, containers, host=host))),)
@@ -128,6 +137,9 @@ def _replica(container: Container, mode: str) -> dict[str, Any]:
         body["secrets"] = [
             {"source": _secret(container, path), "target": path} for path in container.files
         ]
+    if container.records:
+        bound = {"type": "bind", "source": container.records, "target": RECORDS}
+        body["volumes"] = [bound]
     return body
 
 

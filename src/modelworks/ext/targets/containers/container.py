@@ -26,6 +26,8 @@ PIDS: Final = 4096
 LOG: Final[Mapping[str, str]] = {"max-size": "10m", "max-file": "3"}
 HEALTH: Final = ("python3", "-m", "modelworks.apps.health")
 SERVER: Final = ("python3", "-m", "modelworks.apps.server")
+RECORDS: Final = "/var/lib/modelworks/records"
+"""Where the logger of a replica writes what is recorded."""
 VARIABLES: Final = f"{SECRETS}/.variables"
 """Where secrets lie that are variables."""
 IDLE: Final = (
@@ -96,6 +98,7 @@ class Container:
         limits: as the engine's API names them.
         probes: of the manifest, JSON.
         drain_s: for requests that it still has when it is to go.
+        records: folder of the engine's machine that is at `RECORDS`; "" = nothing is recorded.
     """
 
     deployment: str
@@ -110,6 +113,7 @@ class Container:
     limits: Mapping[str, int]
     probes: Mapping[str, Any]
     drain_s: int
+    records: str = ""
 
     @property
     def stop_s(self) -> int:
@@ -123,19 +127,25 @@ class Container:
         return {path: {k: v for k, v in one.items() if v} for path, one in said.items()}
 
 
-def container_of(wanted: Wanted, revision: Revision, *, own_network: bool) -> Container:
+def container_of(
+    wanted: Wanted, revision: Revision, *, own_network: bool, records: str = ""
+) -> Container:
     """A replica of a revision.
 
     Args:
         wanted: whose it is.
         revision: of which it is.
         own_network: it has one, or shares one that is not the machine's; else it listens there.
+        records: folder of this machine for what it records; "" = it records nothing.
     """
     spec = DeploymentSpec.model_validate(revision.spec)
     access = spec.access
     address = address_of(spec)
     listens = Places().host if own_network else address.listens
-    places = Places(host=listens, unix=SOCKET)
+    records = records if spec.monitoring.records is not None else ""
+    places = Places(
+        host=listens, unix=SOCKET, records=RECORDS if records else "", revision=revision.ref
+    )
     hidden = {f"{VARIABLES}/{name}": source for name, source in secret_variables(spec).items()}
     files = {f"{SECRETS}/{one.name}": one.source for one in secret_files(spec)}
     limits = _limits(spec)
@@ -160,6 +170,7 @@ def container_of(wanted: Wanted, revision: Revision, *, own_network: bool) -> Co
         limits=limits,
         probes=spec.probes.model_dump(mode="json"),
         drain_s=spec.strategy.drain_s,
+        records=records,
     )
 
 

@@ -1,10 +1,12 @@
 """What becomes of the fields of a manifest on every engine."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from modelworks.core.deployment import Capability, emulated, honoured, refused
-from modelworks.protocol.manifest.server import SERVER_FIELDS
+from modelworks.protocol.manifest.server import RECORD_FIELDS, SERVER_FIELDS
 
 SMALLEST: Final = 6 << 20
 """Bytes of memory; engines refuse less."""
@@ -22,6 +24,29 @@ def _memory(value: Any, _spec: Mapping[str, Any]) -> str:
 def _limit(value: Any, _spec: Mapping[str, Any]) -> str:
     if value is not None and value < 0.01:
         return f"{value:g} cores: an engine wants 0.01 at least"
+    return ""
+
+
+def _taken_in(_value: Any, spec: Mapping[str, Any]) -> str:
+    if spec["monitoring"]["records"] is None:
+        return ""
+    host = spec["target"]["settings"].get("host", "")
+    if host and urlsplit(host).scheme not in {"unix", "http+unix"}:
+        return (
+            "records would lie on the engine's machine, where no worker takes them in: run the "
+            "reconciler there, with the engine's socket"
+        )
+    if os.geteuid():
+        return (
+            "containers write records as user 10001, and only root can take them in: run this as "
+            "root, or record what is deployed on local"
+        )
+    return ""
+
+
+def _act(value: Any, _spec: Mapping[str, Any]) -> str:
+    if value == "tokenize":
+        return "a container does not get the vault of all tokens: say hash, or deploy on local"
     return ""
 
 
@@ -59,6 +84,13 @@ TABLE: Final[Mapping[str, Capability]] = {
 
 PLAIN: Final[Mapping[str, Capability]] = {
     **TABLE,
+    **RECORD_FIELDS,
+    "monitoring.records.sample": honoured(
+        "the server's --record-policy; the worker of this machine takes in what its logger keeps "
+        "in a folder that is bound into the container",
+        _taken_in,
+    ),
+    "monitoring.records.fields[].act": honoured("by the logger in the container", _act),
     "resources.cpu": emulated("CpuShares: a weight where cores are scarce, none are kept"),
     "probes.failures": emulated(
         "retries of the health check; after three times as many the reconciler puts another "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from modelworks.core.deployment import Capability, honoured
+from modelworks.ext.targets.containers.bound import Bound
 from modelworks.ext.targets.containers.engine import SETTINGS, Engine, known, network_of
 from modelworks.ext.targets.containers.kept import Kept
 from modelworks.ext.targets.containers.table import PLAIN
@@ -39,4 +40,4 @@ class DockerTarget:
         """See `Target.open`; the engine is reached when it is first asked."""
         known(settings, self.settings)
         host = network_of(settings, ("bridge", HOST)) == HOST
-        return OpenDocker(Engine(settings), Kept(folder), host=host)
+        return OpenDocker(Engine(settings), Kept(folder), Bound(folder), host=host)

@@ -7,6 +7,7 @@ from typing import Any
 from modelworks.core.deployment import Observed, Rendered, Share, Wanted
 from modelworks.core.errors import ConflictError, NotFoundError
 from modelworks.ext.targets.containers import names, secrets, seen
+from modelworks.ext.targets.containers.bound import Bound
 from modelworks.ext.targets.containers.container import Container, container_of
 from modelworks.ext.targets.containers.engine import Engine, asked
 from modelworks.ext.targets.containers.fleet import Fleet
@@ -20,24 +21,32 @@ class OpenDocker:
     Args:
         engine: where.
         kept: what was applied from here.
+        records: of this machine.
         host: replicas use the machine's own network.
     """
 
-    def __init__(self, engine: Engine, kept: Kept, *, host: bool) -> None:
+    def __init__(self, engine: Engine, kept: Kept, records: Bound, *, host: bool) -> None:
         self._engine = engine
         self._kept = kept
+        self._records = records
         self._host = host
 
     def render(self, wanted: Wanted) -> tuple[Rendered, ...]:
         """See `OpenTarget.render`."""
-        return render.render(wanted, host=self._host)
+        records = str(self._records.folder(wanted.name))
+        return render.render(wanted, host=self._host, records=records)
 
     def apply(self, wanted: Wanted) -> None:
         """See `OpenTarget.apply`. What is new is made before anything is told to go."""
+        records = str(self._records.folder(wanted.name))
         made = [
-            (share, container_of(wanted, share.revision, own_network=not self._host))
+            (
+                share,
+                container_of(wanted, share.revision, own_network=not self._host, records=records),
+            )
             for share in wanted.shares
         ]
+        self._records.provide(self._engine, [one for _, one in made])
         Fleet(self._engine, wanted.name).mend()
         for share, container in made:
             self._engine.provide(container.image, container.pull)
@@ -61,6 +70,7 @@ class OpenDocker:
     def delete(self, name: str) -> None:
         """See `OpenTarget.delete`."""
         Fleet(self._engine, name).delete()
+        self._records.leave(name)
         self._kept.forget(name)
 
     def _network(self, wanted: Wanted, container: Container) -> str:

@@ -10,6 +10,7 @@ from modelworks.ext.targets.containers.container import (
     IDLE,
     LOG,
     PIDS,
+    RECORDS,
     SYSCTLS,
     TMPFS,
     USER,
@@ -42,10 +43,14 @@ def replica(container: Container, network: str) -> dict[str, Any]:
     }
     if container.entrypoint:
         body["Entrypoint"] = list(container.entrypoint)
+    mounts: list[dict[str, Any]] = []
     if container.files:
         volume = names.secrets(container.deployment, container.revision)
-        mount = {"Type": "volume", "Source": volume, "Target": SECRETS, "ReadOnly": True}
-        body["HostConfig"]["Mounts"] = [mount]
+        mounts.append({"Type": "volume", "Source": volume, "Target": SECRETS, "ReadOnly": True})
+    if container.records:
+        mounts.append({"Type": "bind", "Source": container.records, "Target": RECORDS})
+    if mounts:
+        body["HostConfig"]["Mounts"] = mounts
     return body
 
 
@@ -69,11 +74,17 @@ def network(wanted: Wanted, container: Container) -> dict[str, Any]:
     }
 
 
-def render(wanted: Wanted, *, host: bool) -> tuple[Rendered, ...]:
-    """Every container, as a file of JSON each: how many of it, its body, where its secrets lie."""
+def render(wanted: Wanted, *, host: bool, records: str) -> tuple[Rendered, ...]:
+    """Every container, as a file of JSON each: how many of it, its body, where its secrets lie.
+
+    Args:
+        wanted: of the target.
+        host: replicas use the machine's own network.
+        records: folder for what the deployment records.
+    """
     found: dict[str, Any] = {}
     for share in wanted.shares:
-        one = container_of(wanted, share.revision, own_network=not host)
+        one = container_of(wanted, share.revision, own_network=not host, records=records)
         joined = names.network(wanted.name, one.address.name)
         if not host:
             found.setdefault(joined, {"create": network(wanted, one)})

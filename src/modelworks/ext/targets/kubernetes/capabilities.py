@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from modelworks.core.deployment import Capability, emulated, honoured, refused
-from modelworks.protocol.manifest.server import SERVER_FIELDS
+from modelworks.protocol.manifest.server import RECORDS, SERVER_FIELDS
 
 _FINEST: Final = 1e-9
 _RULES: Final = 15  # an HTTPRoute has 16 at most: one a backend that is kept, and one for the rest
@@ -16,6 +16,10 @@ _HOST: Final = re.compile(
 _ELSEWHERE: Final = (
     "a cluster reads secrets that it keeps: make one there (kubectl create secret generic, or an "
     "operator that fetches it) and name it by `secret`"
+)
+_UNTAKEN: Final = (
+    "records would lie in pods, where no worker takes them in: leave records out here, and record "
+    "what is deployed on local, docker or compose"
 )
 _Spec = Mapping[str, Any]
 
@@ -102,6 +106,7 @@ def _source(field: str, key: str) -> dict[str, Capability]:
 FIELDS: Final[Mapping[str, Capability]] = MappingProxyType(
     {
         **SERVER_FIELDS,
+        **dict.fromkeys(RECORDS, refused(_UNTAKEN)),
         "image.repository": honoured("the container's image, by digest"),
         "image.digest": honoured("the container's image, by digest"),
         "image.pull": honoured("imagePullPolicy"),

@@ -15,6 +15,7 @@ from typing import Final
 from modelworks.core.deployment import Observed, Phase, Rendered, Replica, Share, Wanted
 from modelworks.core.errors import ConflictError, InvalidError, UnavailableError
 from modelworks.core.files import replace_text
+from modelworks.core.home import Home
 from modelworks.core.local import LocalStatus
 from modelworks.core.local_folder import (
     Layout,
@@ -46,10 +47,11 @@ class OpenLocal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
+        self._records = Home.of_target(self._folder).records
 
     def render(self, wanted: Wanted) -> tuple[Rendered, ...]:
         """See `OpenTarget.render`."""
-        return render(wanted, self._layout(wanted.name).folder)
+        return render(wanted, self._layout(wanted.name).folder, self._records)
 
     def apply(self, wanted: Wanted) -> None:
         """See `OpenTarget.apply`."""
@@ -67,7 +69,7 @@ class OpenLocal:
             if layout.folder / PROMETHEUS not in files:
                 (layout.folder / PROMETHEUS).unlink(missing_ok=True)
             _keep(layout.wanted, told)  # last: what it speaks of is there
-            status = _supervised(layout, wanted_of(wanted, layout.folder).digest)
+            status = _supervised(layout, wanted_of(wanted, layout.folder, self._records).digest)
             end = time.monotonic() + _PORT_S
             while status.port_taken:
                 if time.monotonic() > end:

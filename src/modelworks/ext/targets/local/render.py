@@ -21,17 +21,18 @@ _HOSTS: Final = {Expose.HOST: "127.0.0.1", Expose.PUBLIC: "0.0.0.0"}  # noqa: S1
 PROMETHEUS: Final = "prometheus.json"
 
 
-def wanted_of(wanted: Wanted, folder: Path) -> LocalWanted:
+def wanted_of(wanted: Wanted, folder: Path, records: Path) -> LocalWanted:
     """What the supervisor is told.
 
     Args:
         wanted: of the target.
         folder: of the deployment.
+        records: folder of the records of this machine.
     """
     layout = Layout(folder)
     found = LocalWanted(
         name=wanted.name,
-        shares=tuple(_share(share, layout) for share in wanted.shares),
+        shares=tuple(_share(share, layout, records) for share in wanted.shares),
         labels=dict(wanted.labels),
         description=wanted.description,
         url=_url(wanted.shares[0].revision),
@@ -46,10 +47,10 @@ def wanted_of(wanted: Wanted, folder: Path) -> LocalWanted:
     )
 
 
-def render(wanted: Wanted, folder: Path) -> tuple[Rendered, ...]:
+def render(wanted: Wanted, folder: Path, records: Path) -> tuple[Rendered, ...]:
     """All files, but secrets."""
     layout = Layout(folder)
-    found = [Rendered(layout.wanted.name, wanted_of(wanted, folder).text())]
+    found = [Rendered(layout.wanted.name, wanted_of(wanted, folder, records).text())]
     for share in wanted.shares:
         path = layout.served(share.revision.number).relative_to(folder)
         found.append(Rendered(path.as_posix(), _served(share.revision)))
@@ -63,12 +64,16 @@ def spec_of(revision: Revision) -> DeploymentSpec:
     return DeploymentSpec.model_validate(revision.spec)
 
 
-def _share(share: Share, layout: Layout) -> LocalShare:
+def _share(share: Share, layout: Layout, records: Path) -> LocalShare:
     revision = share.revision
     spec, number = spec_of(revision), revision.number
     host = _HOSTS[spec.access.expose]
     places = Places(
-        host=host, served=str(layout.served(number)), secrets=str(layout.secrets(number))
+        host=host,
+        served=str(layout.served(number)),
+        secrets=str(layout.secrets(number)),
+        records=str(records),
+        revision=revision.ref,
     )
     limit = spec.resources.cpu_limit
     return LocalShare(

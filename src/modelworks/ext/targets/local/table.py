@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from modelworks.core.deployment import Capability, emulated, honoured, refused
-from modelworks.protocol.manifest.server import SERVER_FIELDS
+from modelworks.protocol.manifest.server import RECORD_FIELDS, SERVER_FIELDS
 
 _SMALLEST: Final = 64 << 20
 _SOURCES: Final = ("secrets[].source", "access.keys", "access.certificate", "access.private_key")
@@ -28,6 +28,7 @@ def _whole(value: Any, _spec: Mapping[str, Any]) -> str:
 
 TABLE: Final[Mapping[str, Capability]] = {
     **SERVER_FIELDS,
+    **RECORD_FIELDS,
     "image.repository": refused(_NO_IMAGES),
     "image.digest": refused(_NO_IMAGES),
     "image.pull": refused(_NO_IMAGES),

@@ -6,13 +6,19 @@ the machine's own network both share the port meanwhile, as they do on the other
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from modelworks.core.deployment import Capability, emulated, honoured, refused
 from modelworks.ext.targets.containers.engine import SETTINGS, Engine, known, network_of
 from modelworks.ext.targets.containers.table import SOURCES, TABLE
 from modelworks.ext.targets.swarm.opened import OpenSwarm
 from modelworks.ext.targets.swarm.render import HOST, label_trouble
+from modelworks.protocol.manifest.server import RECORDS
+
+_UNTAKEN: Final = (
+    "records would lie on the nodes that tasks run on, where no worker takes them in: leave "
+    "records out here, and record what is deployed on local, docker or compose"
+)
 
 
 def _node_labels(value: Any, _spec: Mapping[str, Any]) -> str:
@@ -35,6 +41,7 @@ class SwarmTarget:
     }
     capabilities: ClassVar[Mapping[str, Capability]] = {
         **TABLE,
+        **dict.fromkeys(RECORDS, refused(_UNTAKEN)),
         "image.pull": refused("a node pulls what it has not, and an image by digest never changes"),
         "resources.cpu": honoured("reserved for the task"),
         "probes.failures": emulated(
