@@ -309,6 +309,23 @@ class ReferenceRow(TenantRow, VersionNumber, Base):
     )
 
 
+class QualityPlanRow(TenantRow, Base):
+    """How the quality of a model is watched, where its signature does not say so."""
+
+    __tablename__ = "quality_plans"
+
+    model: Mapped[str] = mapped_column(String(128), primary_key=True)
+    document: Mapped[dict[str, Any]]
+    updated_ns: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str]
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant", "model"], ["models.tenant", "models.name"], ondelete="CASCADE"
+        ),
+    )
+
+
 class AlertDocumentRow(TenantRow, Base):
     """Rules, or who is told, as they were applied last."""
 
