@@ -10,9 +10,19 @@ import numpy as np
 import psutil
 import pytest
 from onnx import TensorProto, helper, save
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from environments import environment
-from modelworks.testing.servers import Server
+from modelworks.core import codec
+from modelworks.core.outer import plan
+from modelworks.core.served import ServedModel
+from modelworks.core.steps import StepsFile
+from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.plugins.load import load
+from modelworks.testing import onnx_models
+from modelworks.testing.servers import Server, serve_list
 from otlp_receiver import Collector, attributes
 from store_servers import free_port, running
 
@@ -37,9 +47,9 @@ def model(tmp_path_factory):
     return path
 
 
-def ask(server, flags="01", path="/v2/models/line/infer", values=(1.0, 2.0)):
+def ask(server, flags="01", path="/v2/models/line/infer", values=(1.0, 2.0), tensor=None):
     """The status of one request."""
-    tensor = {"name": "x", "shape": [1, len(values)], "datatype": "FP32", "data": values}
+    tensor = tensor or {"name": "x", "shape": [1, len(values)], "datatype": "FP32", "data": values}
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-{flags}", "x-request-id": "r-7"}
     body = json.dumps({"inputs": [tensor]}).encode()
     try:
@@ -91,6 +101,42 @@ def test_every_sampled_request_has_its_spans(model, workers):
     [total] = [p for p in histogram.histogram.data_points if attributes(p)["stage"] == "total"]
     assert total.count == sum(total.bucket_counts) == 6
     assert len(total.bucket_counts) == len(total.explicit_bounds) + 1
+
+
+@pytest.fixture
+def stepped(tmp_path):
+    """A model before which a tokenizer runs, in Python."""
+    node = helper.make_node("Identity", ["input_ids"], ["y"])
+    ids, y = (onnx_models.info(name, Datatype.INT64, (None, None)) for name in ("input_ids", "y"))
+    onnx_models.write(tmp_path / "model.onnx", [node], [ids], [y])
+    words = Tokenizer(WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    words.save(str(tmp_path / "tokenizer.json"))
+    shape = (None, None)
+    specs = [TensorSpec(name, Datatype.INT64, shape) for name in ("input_ids", "y")]
+    model = Signature((specs[0],), (specs[1],))
+    steps = codec.decode(StepsFile, {"inputs": [{"name": "t", "tokenize": {}}]}).inputs
+    planned = plan(model, steps)
+    load("steps", "graph")().compose(planned, model, tmp_path, "onnx")
+    return ServedModel("line", "1.0.0", str(tmp_path), "", signature=planned.outer)
+
+
+def test_steps_and_their_model_have_spans_of_their_own(stepped, tmp_path):
+    listed = serve_list(tmp_path / "served.json", [stepped])
+    told = ["--served", str(listed), "--otlp-seconds", "1"]
+    tensor = {"name": "t", "shape": [1, 1], "datatype": "BYTES", "data": ["a b a"]}
+    with Collector() as collector, Server([*told, "--otlp", collector.url]) as server:
+        for _ in range(20):  # more than an engine looks at before it keeps tensors
+            assert ask(server, tensor=tensor) == 200
+        collector.eventually(lambda: len(spans_of(collector, "encode")) >= 20)
+    computed = {span.span_id: span for span in spans_of(collector, "compute")}
+    models = spans_of(collector, "step model")
+    assert {span.parent_span_id for span in models} == computed.keys()
+    assert len(models) == len(spans_of(collector, "step input_ids")) == 20
+    for span in models:
+        around = computed[span.parent_span_id]
+        assert around.start_time_unix_nano <= span.start_time_unix_nano
+        assert span.end_time_unix_nano <= around.end_time_unix_nano
 
 
 def success(collector):

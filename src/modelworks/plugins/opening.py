@@ -3,6 +3,7 @@
 Sandbox, server and embedding open models here, so that none of them can leave a step out.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -78,8 +79,8 @@ class SteppedSession:
     """A session whose inputs are those that callers send; see `core.seams.Session`.
 
     Attributes:
-        laps: of the last call, each step's name, begin and end on `perf_counter_ns`'s clock; None =
-            they are not noted.
+        laps: of the last calls: each step's name, begin and end on `perf_counter_ns`'s clock. None
+            = they are not noted.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class SteppedSession:
     ) -> None:
         self.signature = signature
         self.apart = bool(runners) or model.apart
-        self.laps: list[tuple[str, int, int]] | None = None
+        self.laps: deque[tuple[str, int, int]] | None = None
         self._model = model
         self._front = front
         self._runners = tuple(runners)
@@ -106,20 +107,17 @@ class SteppedSession:
 
     def infer(self, inputs: Tensors) -> Sequence[Any]:
         """Run every step, then the model."""
-        laps: list[tuple[str, int, int]] = []
         at = perf_counter_ns()
         given = {name: inputs[name] for name in self._plain}
         for runner in self._runners:
             given.update(runner.run(inputs))
-            at = _lap(laps, " ".join(runner.outputs), at)
+            at = self._lap(" ".join(runner.outputs), at)
         if self._front is not None:
             sent = {name: inputs[name] for name in self._sent}
             given.update(zip(self._made, self._front.infer(sent), strict=True))
-            at = _lap(laps, " ".join(self._made), at)
+            at = self._lap(" ".join(self._made), at)
         results = self._model.infer(given)
-        if self.laps is not None:
-            _lap(laps, "model", at)
-            self.laps = laps
+        self._lap("model", at)
         return results
 
     def close(self) -> None:
@@ -128,12 +126,12 @@ class SteppedSession:
         if self._front is not None:
             self._front.close()
 
-
-def _lap(laps: list[tuple[str, int, int]], name: str, since: int) -> int:
-    """Note what ended now; when that is."""
-    now = perf_counter_ns()
-    laps.append((name, since, now))
-    return now
+    def _lap(self, name: str, since: int) -> int:
+        """Note what ended now; when that is."""
+        now = perf_counter_ns()
+        if self.laps is not None:
+            self.laps.append((name, since, now))
+        return now
 
 
 class WatchedSession(SteppedSession):

@@ -85,6 +85,7 @@ class Export:
     # -- on the thread
 
     def _run(self) -> None:
+        self._keep()  # at once: a server may end before the first period is over
         while not self._over.wait(_PERIOD_S):
             self._turn(last=False)
         self._turn(last=True)

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from modelworks.core.seams import Elsewhere, Reusable, Session, Watchable
 from modelworks.core.served import ServedModel
@@ -27,6 +29,8 @@ from modelworks.serving.tap import Tap
 from modelworks.serving.traces import Traces
 
 _log = logging.getLogger("modelworks.serving")
+_LAPS: Final = 4096
+"""That are kept: those of a batch that failed and whose members all ran alone."""
 
 
 class Live:
@@ -220,7 +224,7 @@ class Live:
             return
         self.traces = traces
         if isinstance(self._session, SteppedSession):
-            self._session.laps = []
+            self._session.laps = deque(maxlen=_LAPS)
         self.batcher.follow(partial(traces.follow, self._session))
 
     def _answer_padded(self, answer: Callable[[Call], None], call: Call) -> None:

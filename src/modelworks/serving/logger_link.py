@@ -128,7 +128,7 @@ class LoggerLink:
         queue = self._queue
         while self._sock is not None and self._sent < len(queue):
             some = [message.data for message in islice(queue, self._sent, self._sent + _TOGETHER)]
-            parts = [memoryview(some[0])[self._at :], *some[1:]] if self._at else some
+            parts: list[bytes | memoryview] = [memoryview(some[0])[self._at :], *some[1:]]
             try:
                 self._at += self._sock.sendmsg(parts)
             except BlockingIOError:

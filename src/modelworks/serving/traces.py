@@ -6,6 +6,7 @@ members of its engine call; one with a trace is a tuple in a bounded queue.
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 from time import perf_counter_ns
 from typing import Any, Final
@@ -74,14 +75,20 @@ class Traces:
         self._entries.append(noted)
 
     def follow(self, session: Any, call: EngineCall) -> None:
-        """An engine call whose members were just answered."""
+        """An engine call whose members were just answered, by a session that may note laps.
+
+        Where a batch failed, several calls are told of when all have run: each has its own laps.
+        """
+        laps: tuple[tuple[str, int, int], ...] | None = None
         for member in call.members:
             exchange = getattr(member, "exchange", None)
             if type(exchange) is Sampled and exchange.noted is not None:
                 noted: Noted = exchange.noted
                 times = (member.queued_ns, call.started, call.joined, call.inferred)
                 noted.call = (call.rows, *times)
-                noted.laps = tuple(getattr(session, "laps", None) or ())
+                if laps is None:
+                    laps = _of(call, getattr(session, "laps", None) or ())
+                noted.laps = laps
 
     def take(self, most: int, *, last: bool = False) -> list[Traced]:
         """The oldest that are settled, at most so many; `last` = all are."""
@@ -94,6 +101,12 @@ class Traces:
             if told is not None:
                 found.append(replace(told, scheme=self._scheme))
         return found
+
+
+def _of(call: EngineCall, laps: Iterable[tuple[str, int, int]]) -> tuple[tuple[str, int, int], ...]:
+    """The laps that lie in a call."""
+    first, last = call.joined, call.inferred
+    return tuple(lap for lap in list(laps) if first <= lap[1] and lap[2] <= last)
 
 
 def _told(noted: Noted, offset: int) -> Traced | None:

@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from modelworks.apps.exporter import Sender, read_items
+from modelworks.core.errors import InvalidError
 from modelworks.core.spans import Call, Traced
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.edge.head import Head
@@ -17,7 +20,7 @@ from modelworks.edge.request import Sampled
 from modelworks.plugins.opening import SteppedSession
 from modelworks.protocol.openmetrics import Family, Kind
 from modelworks.serving.batcher import Member
-from modelworks.serving.execute import Ran
+from modelworks.serving.execute import Ran, execute
 from modelworks.serving.export import Export
 from modelworks.serving.traces import Traces
 
@@ -59,7 +62,7 @@ def answered(traces, made, *, called=True):
         call = Ran([member], [], None, 2, begun + 2 * MS, begun + 3 * MS, begun + 4 * MS)
 
         class Session:
-            laps = (("tokens", begun, begun + MS),)
+            laps = (("before", begun, begun + MS), ("tokens", begun + 3 * MS, begun + 4 * MS))
 
         traces.follow(Session(), call)
 
@@ -77,7 +80,7 @@ def test_a_request_is_told_with_its_call():
     assert [after - before for before, after in pairwise(edges)] == [MS] * 4
     assert told.end - told.begin >= 100 * MS
     assert abs(told.end - time.time_ns()) < 60_000 * MS
-    assert call.laps == (("tokens", told.begin, told.begin + MS),)
+    assert call.laps == (("tokens", call.joined, call.inferred),)
 
 
 def test_what_was_just_answered_waits_for_its_call():
@@ -259,13 +262,47 @@ def test_steps_note_their_laps_only_where_somebody_asks():
     session = SteppedSession(Signature((spec("text"),), ()), Model(), None, [Step()])
     assert session.infer({"text": "a"}) == ["a"]
     assert session.laps is None
-    session.laps = []
+    session.laps = deque()
     session.infer({"text": "a"})
     [(step, begun, between), (model, again, ended)] = session.laps
     assert (step, model) == ("tokens mask", "model")
     assert between == again
     assert between - begun >= 2 * MS
     assert ended - between >= 2 * MS
+
+
+def test_members_of_a_failed_batch_have_the_laps_of_their_own_calls():
+    class Step:
+        outputs = ("tokens",)
+
+        def run(self, inputs):
+            return {"tokens": inputs["text"]}
+
+    class Model:
+        signature = Signature((spec("tokens"),), ())
+        apart = False
+
+        def infer(self, inputs):
+            if -1 in inputs["tokens"]:
+                raise InvalidError("no negative ones")
+            return [inputs["tokens"]]
+
+    session = SteppedSession(Signature((spec("text"),), ()), Model(), None, [Step()])
+    session.laps = deque()
+    traces = Traces()
+    members = []
+    for value in (1.0, -1.0, 2.0):
+        member = Asked({"text": np.array([value])}, 1, None, 0)
+        member.exchange = request()
+        traces.note(member.exchange, 200, "m", "1.0.0")
+        members.append(member)
+    for call in execute(session, members):
+        traces.follow(session, call)
+    told = [one.call for one in traces.take(10, last=True)]
+    names = [[name for name, _, _ in call.laps] for call in told]
+    assert names == [["tokens", "model"], ["tokens"], ["tokens", "model"]]
+    ends = [call.laps[-1][2] for call in told]
+    assert ends == sorted(set(ends))
 
 
 def spec(name):
