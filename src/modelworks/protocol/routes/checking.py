@@ -1,7 +1,7 @@
 """Whether a snapshot can be gone by: every name in it is known, and no bucket is without an arm."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,8 +16,12 @@ _HOST: Final = re.compile(r"(\*\.)?[a-z0-9._-]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[
 _TEXT: Final = re.compile(r"[^\x00-\x1f\x7f]*")
 
 
-def check(snapshot: Snapshot) -> None:
+def check(snapshot: Snapshot, breathe: Callable[[], None] = lambda: None) -> None:
     """Refuse what no data plane can carry out.
+
+    Args:
+        snapshot: to look at.
+        breathe: called between steps; see `core.breath`.
 
     Raises:
         InvalidError: with the first field that is wrong, `routes[3].spans[1].first`.
@@ -29,8 +33,10 @@ def check(snapshot: Snapshot) -> None:
         check_route(route, where)
         _need(route.name not in seen, f"{where}.name", f"another route is called {route.name!r}")
         seen.add(route.name)
+        breathe()
     for digest, entry in snapshot.keys.items():
         check_key(digest, entry)
+        breathe()
     for tenant, limit in snapshot.limits.items():
         check_limit(limit, f"limits.{tenant}")
     if snapshot.tokens is not None:

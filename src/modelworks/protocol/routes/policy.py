@@ -128,7 +128,7 @@ class Policy:
 
     __slots__ = ("_by_model", "_rest", "generation", "routes")
 
-    def __init__(self, snapshot: Snapshot, breathe: Callable[[], None] | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, breathe: Callable[[], None] = lambda: None) -> None:
         self.generation = snapshot.generation
         self.routes: dict[str, RoutePolicy] = {}
         by_model: dict[str, list[RoutePolicy]] = {}
@@ -136,8 +136,7 @@ class Policy:
             made = RoutePolicy(route)
             self.routes[route.name] = made
             by_model.setdefault(route.model, []).append(made)
-            if breathe is not None:
-                breathe()
+            breathe()
         self._rest = _ordered(by_model.pop("", []))
         self._by_model = {model: _ordered(routes) for model, routes in by_model.items()}
 
