@@ -224,8 +224,8 @@ class Finding:
         stable: the stable arm's figure.
         candidate: the candidate's.
         difference: candidate less stable, positive = worse.
-        low: lower end of the always-valid interval of the difference.
-        high: upper end.
+        low: lower end of the always-valid interval of the difference; None = nothing is known.
+        high: upper end; None = nothing is known.
         margin: that was allowed.
         outcome: PROMOTE = proved to be within the margin (better, where that is asked), ROLL_BACK =
             proved to be harmed, HOLD = neither yet.
@@ -238,8 +238,8 @@ class Finding:
     stable: float
     candidate: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     margin: float
     outcome: Outcome
     sentence: str

@@ -1,0 +1,1 @@
+"""Roll-outs: what may happen to a candidate, decided from evidence alone; nothing here acts."""
