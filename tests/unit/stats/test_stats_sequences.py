@@ -28,9 +28,9 @@ def test_a_difference_of_rates_is_missed_no_more_often_than_declared(rate, share
     one, n1 = paths(rng, rate, 100)
     other, n2 = paths(rng, rate, 100, share)
     n1, n2 = np.broadcast_to(n1, one.shape), np.broadcast_to(n2, one.shape)
-    found, most = missed(rates.log_evidence(one, n1, other, n2, 0.0), 0.2)
+    found, most = missed(rates.log_evidence((one, n1), (other, n2), 0.0), 0.2)
     assert found <= most
-    assert (rates.log_evidence(one, n1, other, n2, 0.04)[:, -1] > math.log(1e3)).mean() > 0.5
+    assert (rates.log_evidence((one, n1), (other, n2), 0.04)[:, -1] > math.log(1e3)).mean() > 0.5
 
 
 def test_an_interval_of_rates_is_where_the_evidence_ends():
@@ -40,8 +40,8 @@ def test_an_interval_of_rates_is_where_the_evidence_ends():
             if not abs(end) < 1:
                 continue
             step = out * (found.high - found.low)
-            assert rates.log_evidence(*counts, end + step) > math.log(20) - 0.02
-            assert rates.log_evidence(*counts, end - 20 * step) < math.log(20)
+            assert rates.log_evidence(counts[:2], counts[2:], end + step) > math.log(20) - 0.02
+            assert rates.log_evidence(counts[:2], counts[2:], end - 20 * step) < math.log(20)
 
 
 def test_rates_of_nothing_say_nothing_and_broken_counts_are_refused():
@@ -59,7 +59,7 @@ def test_a_candidate_that_fails_every_fifth_time_is_found_within_sixty_rows():
     errors = rng.binomial(1, 0.2, (50, 60)).cumsum(1)
     rows = np.broadcast_to(np.arange(1, 61), errors.shape)
     shape = np.full(errors.shape, 1.0)
-    evidence = rates.log_evidence(20 * shape, 4000 * shape, errors, rows, 0.005)
+    evidence = rates.log_evidence((20 * shape, 4000 * shape), (errors, rows), 0.005)
     assert (evidence.max(1) >= math.log(1 / 0.001)).mean() > 0.5
     assert rates.difference(20, 4000, 12, 60, 0.001).low > 0.005
 
@@ -198,3 +198,24 @@ def test_a_split_is_doubted_only_when_it_is_off():
     for counts, shares in (([1], [0.5, 0.5]), ([1, 1], [0, 0]), ([-1, 1], [1, 1])):
         with pytest.raises(InvalidError, match="shares"):
             split.mismatch(counts, shares)
+
+
+def test_an_aim_finds_sooner_and_is_as_valid():
+    rng = np.random.default_rng(10)
+    aim = rates.aim_at(0.02, 0.01, 0.5)
+    one, n1 = paths(rng, 0.02, 100)
+    other, n2 = paths(rng, 0.02, 100)
+    n1, n2 = np.broadcast_to(n1, one.shape), np.broadcast_to(n2, one.shape)
+    found, most = missed(rates.log_evidence((one, n1), (other, n2), 0.0, aim), 0.2)
+    assert found <= most
+    worse, _ = paths(rng, 0.04, 100)
+    with_aim = rates.log_evidence((one, n1), (worse, n2), 0.0, aim)
+    without = rates.log_evidence((one, n1), (worse, n2), 0.0)
+    sooner, later = ((found > 3).argmax(1) for found in (with_aim, without))
+    assert (sooner <= later).mean() > 0.95
+    assert (sooner < later).mean() > 0.3
+    found, plain = (
+        means.difference((2000, 600.0, 200.0), (2000, 640.0, 220.0), 0.05, 0.0, 1.0, aim=aimed)
+        for aimed in (means.aim_at(0.02, 0.015), None)
+    )
+    assert found.high - found.low < 0.9 * (plain.high - plain.low)

@@ -8,7 +8,7 @@ import numpy as np
 from modelworks.core.errors import InvalidError
 from modelworks.stats.sequences.between import ANYTHING, Between
 from modelworks.stats.sequences.region import Exponents, least, project
-from modelworks.stats.sequences.tilts import Floats, Mixture, mixture, threshold
+from modelworks.stats.sequences.tilts import Aim, Floats, Mixture, mixture, threshold
 
 Sums = tuple[float, float, float]
 """(count, total, sum of squares)."""
@@ -20,7 +20,14 @@ AROUND: Final = 2_000.0
 """Rows (n1 n2 / (n1 + n2)) at which the large-sample sequences are tightest."""
 
 
-def difference(stable: Sums, candidate: Sums, alpha: float, low: float, high: float) -> Between:
+def difference(
+    stable: Sums,
+    candidate: Sums,
+    alpha: float,
+    low: float,
+    high: float,
+    aim: Aim | None = None,
+) -> Between:
     """Candidate's mean less the stable arm's, of figures between two bounds: empirical Bernstein.
 
     Valid at every look and for any number of rows, whatever the distribution. The exponent of an
@@ -36,6 +43,7 @@ def difference(stable: Sums, candidate: Sums, alpha: float, low: float, high: fl
         alpha: chance of ever missing.
         low: smallest figure there can be.
         high: largest.
+        aim: `aim_at` what is to be found soonest; to be chosen before the first look.
 
     Raises:
         InvalidError: sums that no figures between the bounds have.
@@ -52,9 +60,10 @@ def difference(stable: Sums, candidate: Sums, alpha: float, low: float, high: fl
                 field=name,
             )
     centres = (arms[0][1] / max(arms[0][0], 1), arms[1][1] / max(arms[1][0], 1))
+    mixed = _mixed(aim)
     found = project(
-        _mixed(),
-        (exponents(*arms[0]), exponents(*arms[1])),
+        mixed,
+        (exponents(mixed, *arms[0]), exponents(mixed, *arms[1])),
         centres,
         (float(_spread(*arms[0])), float(_spread(*arms[1]))),
         needed,
@@ -62,27 +71,40 @@ def difference(stable: Sums, candidate: Sums, alpha: float, low: float, high: fl
     return Between(found.low * (high - low), found.high * (high - low))
 
 
-def log_evidence(stable: Any, candidate: Any, null: Any) -> Floats:
+def log_evidence(stable: Any, candidate: Any, null: Any, aim: Aim | None = None) -> Floats:
     """Evidence against a difference of figures from 0 to 1, of many experiments at once.
 
     Args:
         stable: (count, total, squares), arrays of one shape.
         candidate: the same.
         null: the difference that is tested.
+        aim: as in `difference`.
 
     Returns:
         Natural logarithm; `log(1 / alpha)` refutes.
     """
     one, other = ([np.asarray(a, np.float64) for a in sums] for sums in (stable, candidate))
     centres = (one[1] / np.maximum(one[0], 1), other[1] / np.maximum(other[0], 1))
-    arms = (exponents(*one), exponents(*other))
+    mixed = _mixed(aim)
+    arms = (exponents(mixed, *one), exponents(mixed, *other))
     spreads = (_spread(*one), _spread(*other))
-    return least(_mixed(), arms, centres, spreads, np.broadcast_to(null, centres[0].shape))
+    return least(mixed, arms, centres, spreads, np.broadcast_to(null, centres[0].shape))
 
 
-def exponents(count: Any, total: Any, squares: Any) -> Exponents:
+def aim_at(effect: float, variance: float, share: float = 0.5) -> Aim:
+    """The aim at a difference of figures from 0 to 1.
+
+    Args:
+        effect: the difference, of either sign, as a part of the width between the bounds.
+        variance: about that of a figure, as a part of the width's square.
+        share: of the rows that are the candidate's.
+    """
+    return Aim(abs(effect) / max(variance, 1e-9), share)
+
+
+def exponents(mixed: Mixture, count: Any, total: Any, squares: Any) -> Exponents:
     """Of one arm: from means [..., points] to [..., points, tilts]; sums are [...]."""
-    tilts = _mixed().tilts
+    tilts = mixed.tilts
     size = np.abs(tilts)
     price = -np.log1p(-size) - size
     rows, sums, around = (
@@ -159,5 +181,5 @@ def _spread(count: Any, total: Any, squares: Any) -> Any:
     return (own + 1 / (np.asarray(count) + 4)) / (np.asarray(count) + 1)
 
 
-def _mixed() -> Mixture:
-    return mixture(LARGEST, SMALLEST)
+def _mixed(aim: Aim | None) -> Mixture:
+    return mixture(LARGEST, SMALLEST, aim=aim)

@@ -25,7 +25,11 @@ from modelworks.core.errors import InvalidError
 
 Floats = NDArray[np.float64]
 RATIOS: Final = (1 / 3, 1.0, 3.0)
-_ALONE: Final = (0.1, 0.3)  # weight of the tilts of the stable arm alone, of the candidate alone
+_ALONE: Final = (0.05, 0.25)  # weight of the tilts of the stable arm alone, of the candidate alone
+
+_AIMED: Final = 0.75  # weight of what is aimed at
+_NEAR: Final = ((0.5, 0.3), (0.75, 0.4), (1.1, 0.3))
+"""Parts of the aimed tilt, and their weights: evidence is due before all of it is certain."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,17 +49,35 @@ class Mixture:
     weights: Floats
 
 
-@lru_cache(maxsize=64)
-def mixture(largest: float, smallest: float, factor: float = 2.0) -> Mixture:
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What one most wants to find: the mixture bets on it, and is valid whatever the truth is.
+
+    Attributes:
+        tilt: difference of the two arms in their natural parameter: of rates the log odds ratio,
+            of figures from 0 to 1 the difference over the variance.
+        share: of the rows that are the candidate's.
+    """
+
+    tilt: float
+    share: float = 0.5
+
+
+@lru_cache(maxsize=256)
+def mixture(
+    largest: float, smallest: float, factor: float = 3.0, aim: Aim | None = None
+) -> Mixture:
     """Tilts that fall by a factor, both signs, alone and against each other.
 
     Args:
         largest: tilt: finds what is gross after few rows.
         smallest: tilt: the finest difference that very many rows are to show.
         factor: between neighbours.
+        aim: has most of the weight.
     """
     count = 1 + math.ceil(math.log(largest / smallest) / math.log(factor))
     scales = largest * factor ** -np.arange(count, dtype=np.float64)
+    general = 1.0 if aim is None else 1 - _AIMED
     values, pairs = [0.0], []
     place: dict[float, int] = {0.0: 0}
 
@@ -65,14 +87,21 @@ def mixture(largest: float, smallest: float, factor: float = 2.0) -> Mixture:
             values.append(value)
         return place[value]
 
-    against = (1 - sum(_ALONE)) / (2 * count * len(RATIOS))
+    against = general * (1 - sum(_ALONE)) / (2 * count * len(RATIOS))
+    alone = [general * part / (2 * count) for part in _ALONE]
     for scale in map(float, scales):
         for sign in (-1.0, 1.0):
-            pairs.append((index(sign * scale), 0, _ALONE[0] / (2 * count)))
-            pairs.append((0, index(sign * scale), _ALONE[1] / (2 * count)))
+            pairs.append((index(sign * scale), 0, alone[0]))
+            pairs.append((0, index(sign * scale), alone[1]))
             for ratio in RATIOS:
                 one, other = scale * min(1.0, ratio), scale * min(1.0, 1 / ratio)
                 pairs.append((index(-sign * one), index(sign * other), against))
+    if aim is not None:
+        for part, weight in _NEAR:
+            size = min(part * abs(aim.tilt), largest)
+            for sign in (-1.0, 1.0):
+                one, other = index(-sign * size * aim.share), index(sign * size * (1 - aim.share))
+                pairs.append((one, other, _AIMED * weight / 2))
     stable, candidate, weights = zip(*pairs, strict=True)
     return Mixture(
         np.array(values),
