@@ -88,8 +88,10 @@ class Tap:
     def within(self, answer: Callable[[Any], None], call: Any) -> None:
         """Answer a call's members one by one; `one` then knows of the call."""
         self._call = call
-        answer(call)
-        self._call = None
+        try:
+            answer(call)
+        finally:
+            self._call = None
 
     def one(self, member: Any, body: bytes, headers: Headers, status: int) -> None:
         """A member was answered alone, within a call where there is one."""
