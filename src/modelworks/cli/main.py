@@ -69,6 +69,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "feedback": ("feedback", "feedback", "Tell what became of predictions, from files."),
     "drift": ("drift", "drift", "Compare data with what a model was trained on."),
     "reference": ("drift", "reference", "Make references for drift, give them to versions."),
+    "quality": ("quality", "quality", "Say how a model's quality is watched: slices, task."),
     "audit": ("deployments", "audit", "Show who did what."),
     "alerts": ("alerts", "alerts", "Show, silence, acknowledge alerts; test and apply rules."),
     "ci": ("ci", "ci", "Write pipelines for CI systems."),

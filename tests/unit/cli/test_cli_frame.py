@@ -93,7 +93,7 @@ def test_help_lists_every_command_and_every_exit_code(type_):
 
 def _commands() -> list[tuple[str, ...]]:
     groups = {"alias", "ci", "environments", "keys", "manifest", "records", "feedback", "reference"}
-    groups |= {"alerts", "observability"}
+    groups |= {"alerts", "observability", "quality"}
     return [(name,) for name in frame.COMMANDS if name not in groups] + [
         ("alias", "set"),
         ("alias", "remove"),
@@ -118,6 +118,7 @@ def _commands() -> list[tuple[str, ...]]:
         ("records", "forward"),
         ("manifest", "lint"),
         ("manifest", "schema"),
+        *(("quality", name) for name in ("set", "show", "list", "remove")),
         ("reference", "build"),
         ("reference", "set"),
         ("reference", "list"),

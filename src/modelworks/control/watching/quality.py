@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,9 @@ from modelworks.core.files import replace_text
 from modelworks.core.records import Scan
 from modelworks.core.series import Series
 from modelworks.core.tensor import Signature
+from modelworks.evaluation.predictions import Task
 from modelworks.monitor.feedback.joining import HOUR_NS, Join, Joined
+from modelworks.monitor.quality.asked import Asked, planned
 from modelworks.monitor.quality.estimator import Estimator, document, fit, restored
 from modelworks.monitor.quality.plan import Plan, plan_of
 from modelworks.monitor.quality.rows import TRUTH, rows_of
@@ -30,6 +32,8 @@ LEARN_HOURS: Final = 24 * 7
 """Hours before the newest label that are learnt from."""
 BEHIND: Final = 24
 """Hours that are looked at after the worker was away."""
+
+_ESTIMATED: Final = frozenset({Task.BINARY, Task.MULTICLASS, Task.REGRESSION})
 
 Hour = tuple[str, int]
 """Model, and the beginning of the hour, UTC nanoseconds."""
@@ -47,7 +51,7 @@ class Quality:
         signature: of a version (`fraud:1.0.0`).
         folder: of what was learnt, and of the note.
         tenant: whose.
-        slices: columns that quality is cut by.
+        asked: what people want watched of a model.
         budget_s: what does not fit into it waits for the next run.
     """
 
@@ -61,14 +65,15 @@ class Quality:
         signature: Callable[[str], Signature],
         folder: Path,
         tenant: str = "default",
-        slices: Iterable[str] = (),
+        asked: Callable[[str], Asked] = lambda _model: Asked(),
         budget_s: float = 300.0,
     ) -> None:
         self._join = join
         self._signature = signature
         self._folder = folder
         self._tenant = tenant
-        self._slices = tuple(slices)
+        self._asked = asked
+        self._unfit: dict[str, str] = {}
         self._budget = budget_s
         self._note = folder / f"{tenant}-changed.json"
 
@@ -78,6 +83,7 @@ class Quality:
         since = max(int(state.get("until", last - HOUR)), last - BEHIND * HOUR)
         number = int(state.get("run", 0)) + 1
         join, began = self._join(), time.monotonic()
+        self._unfit = {}
         waiting = self._waiting(join, number, state, last * 10**9)
         found: list[Series] = []
         fresh = Scan(self._tenant, since_ns=since * 10**9, until_ns=last * 10**9)
@@ -88,8 +94,11 @@ class Quality:
             (model, start), _ = waiting.popitem()
             for joined in join.window(Scan(self._tenant, model, "", start, start + HOUR_NS)):
                 found += self._at(join, joined)
-        said = f"{len(waiting)} hours are left for the next run" if waiting else ""
-        return Done(found, HOUR, {"until": last, "run": number, "left": list(waiting)}, said)
+        said = [f"{len(waiting)} hours are left for the next run"] if waiting else []
+        unfit = self._unfit.items()
+        said += [f"{ref} is watched as its signature says: {why}" for ref, why in unfit]
+        left = {"until": last, "run": number, "left": list(waiting)}
+        return Done(found, HOUR, left, "; ".join(said))
 
     def _waiting(
         self, join: Join, number: int, state: Mapping[str, Any], before_ns: int
@@ -122,22 +131,34 @@ class Quality:
         for version in np.unique(versions).tolist():
             mine = versions == version
             own = {name: np.asarray(column)[mine] for name, column in columns.items()}
-            plan = self._plan(f"{joined.model}:{version}")
+            plan = self._plan(joined.model, version)
             estimator = None
             if plan is not None:
                 estimator = self._estimator(join, joined, version, plan)
             known = {} if estimator is None else {version: estimator}
             yield from windows(own, plan, float(end), {"model": joined.model}, known)
 
-    def _plan(self, ref: str) -> Plan | None:
+    def _plan(self, model: str, version: str) -> Plan | None:
+        ref = f"{model}:{version}"
         try:
-            return plan_of(self._signature(ref), self._slices)
+            signature = self._signature(ref)
         except (InvalidError, NotFoundError):
             return None  # deleted meanwhile, or never registered
+        try:
+            return planned(signature, self._asked(model))
+        except InvalidError as error:  # asked of another version's columns
+            self._unfit[ref] = error.message
+            return plan_of(signature)
 
     def _estimator(self, join: Join, joined: Joined, version: str, plan: Plan) -> Estimator | None:
         """What was learnt of a version, or is now that there are labels enough."""
-        name = f"{self._tenant}/{joined.model}:{version}"
+        if plan.task not in _ESTIMATED:
+            return None
+        ref = f"{joined.model}:{version}"
+        name, of = f"{self._tenant}/{ref}", (plan.task, plan.label, plan.score, plan.classes)
+        usual = plan_of(self._signature(ref))
+        if usual is None or of != (usual.task, usual.label, usual.score, usual.classes):
+            name += f"/{of}"  # of other columns something else is learnt
         path = self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
         try:
             return restored(json.loads(path.read_text()))

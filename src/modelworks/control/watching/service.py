@@ -26,6 +26,7 @@ from modelworks.monitor.series.service import SeriesStore
 from modelworks.monitor.series.sketches import SketchStore
 
 if TYPE_CHECKING:
+    from modelworks.control.watching.qualities import Qualities
     from modelworks.monitor.alerts.service import Alerts, Listed
 
 
@@ -67,6 +68,13 @@ class Watching:
         self._history = history
         self._use_cases = use_cases
         self._alerts: Alerts | None = None
+
+    @property
+    def qualities(self) -> "Qualities":
+        """How the quality of each model is watched."""
+        from modelworks.control.watching.qualities import Qualities  # noqa: PLC0415 - numpy, scipy
+
+        return Qualities(self._scope, self._registry.show, self._actor, self._clock)
 
     def duties(self) -> list[DutyState]:
         """How every duty that ever ran does, by name."""
@@ -133,6 +141,7 @@ class Watching:
             lambda ref: self._registry.show(ref).signature,
             parts.home.root / "quality",
             self._scope.tenant,
+            self.qualities.find,
         )
         return [
             Requests(servers.metrics, machine),

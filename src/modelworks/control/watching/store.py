@@ -1,4 +1,4 @@
-"""All SQL of duties and references. Functions work in the caller's transaction and never commit."""
+"""All SQL of duties, references and plans of quality, in the caller's transaction; none commits."""
 
 import json
 import zlib
@@ -12,7 +12,7 @@ from modelworks.control.watching.duty import DutyState
 from modelworks.core.errors import CorruptError
 from modelworks.core.semver import Semver
 from modelworks.db.session import TenantSession
-from modelworks.db.tables import DutyRow, ReferenceRow
+from modelworks.db.tables import DutyRow, QualityPlanRow, ReferenceRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,23 @@ class KeptReference:
     digest: str
     size: int
     created_ns: int
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPlan:
+    """What is asked of a model's quality.
+
+    Attributes:
+        model: name.
+        document: `monitor.quality.asked.Asked` as JSON.
+        updated_ns: when it was set, UTC.
+        actor: by whom.
+    """
+
+    model: str
+    document: Mapping[str, Any]
+    updated_ns: int
     actor: str
 
 
@@ -125,6 +142,44 @@ def remove_reference(session: TenantSession, model: str, version: Semver) -> boo
         session.delete(row)
         session.flush()
     return row is not None
+
+
+# -- plans of quality --------------------------------------------------------------------------
+
+
+def plan(session: TenantSession, model: str) -> KeptPlan | None:
+    """That of one model; None = nothing is asked of it."""
+    row = session.get(QualityPlanRow, (session.tenant, model))
+    return None if row is None else _plan(row)
+
+
+def plans(session: TenantSession) -> list[KeptPlan]:
+    """All, by model."""
+    return [_plan(row) for row in session.scalars(select(QualityPlanRow).order_by("model"))]
+
+
+def put_plan(session: TenantSession, kept: KeptPlan) -> None:
+    """Give a model a plan, in place of another."""
+    row = session.get(QualityPlanRow, (session.tenant, kept.model))
+    if row is None:
+        row = QualityPlanRow(model=kept.model)
+        session.add(row)
+    row.document = dict(kept.document)
+    row.updated_ns, row.actor = kept.updated_ns, kept.actor
+    session.flush()
+
+
+def remove_plan(session: TenantSession, model: str) -> bool:
+    """Take it away; whether there was one."""
+    row = session.get(QualityPlanRow, (session.tenant, model))
+    if row is not None:
+        session.delete(row)
+        session.flush()
+    return row is not None
+
+
+def _plan(row: QualityPlanRow) -> KeptPlan:
+    return KeptPlan(row.model, row.document, row.updated_ns, row.actor)
 
 
 def _key(session: TenantSession, model: str, version: Semver) -> dict[str, Any]:

@@ -57,14 +57,14 @@ class Rows:
 
 
 def rows_of(columns: Mapping[str, Any], plan: Plan) -> Rows | None:
-    """The answered rows; None = there are none, or the outputs were not recorded.
+    """The answered rows; None = there are none, or outputs or queries were not recorded.
 
     Args:
         columns: as `core.records.Batch` has them, and `truth`.
         plan: which of them.
     """
     wanted = [name for name in (plan.label, plan.score) if name]
-    if not wanted or any(name not in columns for name in wanted):
+    if not wanted or any(name and name not in columns for name in (*wanted, plan.query)):
         return None
     count = len(columns[wanted[0]])
     keep = np.ones(count, bool)
@@ -76,9 +76,9 @@ def rows_of(columns: Mapping[str, Any], plan: Plan) -> Rows | None:
         return None
     chosen = {name: np.asarray(column)[keep] for name, column in columns.items()}
     truth = _listed(chosen[TRUTH]) if TRUTH in chosen else [None] * int(keep.sum())
-    return _classified(chosen, plan, truth) if plan.classes or plan.task in {
-        Task.BINARY, Task.MULTICLASS,
-    } else _numbers(chosen, plan, truth)  # fmt: skip
+    if plan.task in {Task.REGRESSION, Task.RANKING}:
+        return _numbers(chosen, plan, truth)
+    return _classified(chosen, plan, truth)
 
 
 def predictions_of(rows: Rows, plan: Plan) -> Predictions:
