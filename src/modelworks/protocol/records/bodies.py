@@ -132,6 +132,8 @@ class BodyReader:
             (spec,) = self._signature.inputs
             array = inputs[spec.name]
             if array.ndim == 2 and array.shape[1] == len(self._features):
+                if len(self._features) == 1:  # an item of one value is no list
+                    return {self._features[0]: items(spec, array)}
                 columns = zip(*items(spec, array), strict=True)
                 return dict(zip(self._features, map(list, columns), strict=True))
         return {spec.name: items(spec, inputs[spec.name]) for spec in self._signature.inputs}
