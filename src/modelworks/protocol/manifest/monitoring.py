@@ -33,7 +33,7 @@ class RecordField(Part):
     field: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_field)]
     """A feature, an input, an output, or `header:NAME`, which is kept only where it is named."""
     act: Annotated[Act, WORD]
-    """`keep`, `drop`, `hash`, `mask`, `tokenize`: see `docs/records.md`."""
+    """`keep`, `drop`, `hash`, `mask`, `tokenize`, `describe`: see `docs/records.md`."""
 
 
 class Records(Part):
