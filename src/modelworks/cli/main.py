@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "package": ("package", "package", "Make a container image of a version, without an engine."),
     "serve": ("serve", "serve", "Serve models over HTTP on this machine."),
+    "gateway": ("gateway", "gateway", "Serve one address for many model servers."),
     "predict": ("predict", "predict", "Ask a running server for predictions."),
     "bench": ("bench", "bench", "Put load on an endpoint: throughput, latency, a comparison."),
     "evaluate": ("evaluate", "evaluate", "Measure predictions whose truth is known, by slice."),

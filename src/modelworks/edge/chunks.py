@@ -61,6 +61,12 @@ class ChunkDecoder:
         """The de-chunked body."""
         return bytes(self._body)
 
+    def take(self) -> bytes:
+        """What was decoded since the last time; for bodies that are passed on as they come."""
+        taken = bytes(self._body)
+        self._body.clear()
+        return taken
+
     def feed(self, data: bytes, position: int) -> int:
         """Decode `data` from `position`; the position behind what was used.
 

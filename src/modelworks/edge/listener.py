@@ -86,9 +86,11 @@ class Listener:
         sharing: with other workers, of plain TCP connections; None = what is accepted is kept.
         keys: who is let through to the handler; None = everybody, at no cost.
         traced: told of each answer to a request whose trace is kept; None = nobody is.
+        made: makes another kind of connection, which has no use for the handler, the journal and
+            the keys; None = one that collects whole requests for the handler.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - every one is a part that may be left out
         self,
         handler: Handler,
         limits: Limits = _DEFAULT_LIMITS,
@@ -97,6 +99,7 @@ class Listener:
         sharing: Sharing | None = None,
         keys: KeyGate | None = None,
         traced: Callable[[Sampled, int], None] | None = None,
+        made: Callable[[Hub], asyncio.Protocol] | None = None,
     ) -> None:
         """Nothing is opened before `start`."""
         self._handler = handler if keys is None else keys.before(handler)
@@ -106,6 +109,7 @@ class Listener:
         self._journal = journal
         self._sharing = sharing if tls is None else None
         self._traced = traced
+        self._kind = made
         self._hub: Hub | None = None
         self._servers: list[asyncio.Server] = []
         self._socks: tuple[socket.socket, ...] = ()
@@ -154,6 +158,8 @@ class Listener:
 
     def _plain(self, hub: Hub) -> Callable[[], asyncio.Protocol]:
         """What makes a connection: with a journal, of the kind that keeps it."""
+        if self._kind is not None:
+            return partial(self._kind, hub)
         journal = self._journal
         made: Callable[[], Connection] = (
             partial(Connection, hub) if journal is None else partial(LoggedConnection, hub, journal)

@@ -1,0 +1,135 @@
+"""The snapshot's file, followed: read and made ready on a thread, taken by the loop in one step."""
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import orjson
+
+from modelworks.core import codec
+from modelworks.core.errors import InvalidError, ModelworksError
+from modelworks.core.routes import Snapshot
+from modelworks.gateway.front import Front
+from modelworks.gateway.table import Maker, Table
+
+_log = logging.getLogger(__name__)
+PERIOD_S: Final = 0.25
+_END_S: Final = 5.0
+_Mark: TypeAlias = tuple[int, int, int] | None
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """A snapshot's file.
+
+    Raises:
+        InvalidError: it cannot be read, or is none.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InvalidError(
+            f"the snapshot {path} cannot be read: {error.strerror}", field="snapshot"
+        ) from error
+    return parse_snapshot(raw)
+
+
+def parse_snapshot(raw: bytes) -> Snapshot:
+    """A snapshot's bytes.
+
+    Raises:
+        InvalidError: they are none.
+    """
+    try:
+        return codec.decode(Snapshot, orjson.loads(raw))
+    except ValueError as error:
+        raise InvalidError(f"the snapshot is no JSON: {error}", field="snapshot") from error
+
+
+class Follower:
+    """Follows one file from a thread.
+
+    A file that cannot be gone by leaves the last good table in force and is told of once. An older
+    generation is taken too: whoever puts an old file back means it.
+
+    Args:
+        path: of the file.
+        maker: of tables.
+        front: that goes by them; its `loop` is set.
+
+    Attributes:
+        problem: what is wrong with the file now; empty = nothing.
+        taken: when the last table was taken, seconds since 1970; 0 = none was.
+    """
+
+    def __init__(self, path: Path, maker: Maker, front: Front) -> None:
+        self._path = path
+        self._maker = maker
+        self._front = front
+        self._mark: _Mark = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="routes", daemon=True)
+        self.problem = ""
+        self.taken = 0.0
+
+    def first(self) -> None:
+        """Take what the file has now, before anything listens; called before `start`.
+
+        Raises:
+            InvalidError: it cannot be gone by.
+        """
+        mark = _mark(self._path)
+        table = self._maker.make(read_snapshot(self._path), None)
+        self._mark, self.taken = mark, time.time()
+        self._front.swap(table)
+
+    def start(self) -> None:
+        """Follow it."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Follow it no longer."""
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join(_END_S)
+
+    def _run(self) -> None:
+        while not self._over.wait(PERIOD_S):
+            try:
+                self.look()
+            except Exception:  # noqa: BLE001 - the next file may be better
+                _log.exception("following the routes failed")
+
+    def look(self) -> None:
+        """Take the file's snapshot, if it has changed."""
+        mark = _mark(self._path)
+        if mark is None or mark == self._mark:
+            return
+        try:
+            table = self._maker.make(read_snapshot(self._path), self._front.table)
+        except ModelworksError as error:
+            if mark == _mark(self._path):
+                self._mark = mark
+                where = f" ({error.field})" if error.field else ""
+                self.problem = f"{error.message}{where}"
+                _log.error("the new routes are not taken, the last ones stay: %s", self.problem)
+            return
+        self._mark = mark
+        self.problem, self.taken = "", time.time()
+        done = threading.Event()
+        self._front.loop.call_soon_threadsafe(self._take, table, done)
+        done.wait(_END_S)
+        _log.info("routes of generation %d are in force: %d", table.generation, len(table.routes))
+
+    def _take(self, table: Table, done: threading.Event) -> None:
+        self._front.swap(table)
+        done.set()
+
+
+def _mark(path: Path) -> _Mark:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
