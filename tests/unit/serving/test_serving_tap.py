@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelworks.protocol.records.calls import LEFT_OUT, read_head, unpack_calls
+from modelworks.protocol.records.calls import HEADERS, LEFT_OUT, read_head, unpack_calls
 from modelworks.serving.tap import PORTION, ROWS, Tap
 
 pytestmark = pytest.mark.unit
@@ -39,6 +39,13 @@ class Bench:
         return heads, told
 
 
+def heads_of(**given):
+    """As they are told of: those that are always, the JSON's length, those of the policy."""
+    last = (b"inference-header-content-length", b"x-customer")
+    named = {name.replace("_", "-").encode(): value for name, value in given.items()}
+    return tuple(named.get(name, b"") for name in (*HEADERS, *last))
+
+
 def member(name=b"r", headers=None, received=1):
     exchange = SimpleNamespace(body=name, headers=headers or {}, received_ns=received)
     return SimpleNamespace(exchange=exchange, queued_ns=received + 1)
@@ -66,7 +73,7 @@ def test_each_way_of_an_answer_is_told_with_its_times():
     assert [one.received_ns for one in told] == [5, 6, 7, 8, 9]
     assert [one.queued_ns for one in told[:4]] == [6, 7, 8, 9]
     assert all(one.times[3] > 0 for one in told)
-    assert {one.headers for one in told} == {(b"id-1", b"t", b"", b"")}
+    assert {one.headers for one in told} == {heads_of(x_request_id=b"id-1", traceparent=b"t")[:-1]}
 
 
 def test_a_call_that_could_not_be_answered_is_forgotten():
@@ -178,11 +185,9 @@ def test_headers_that_requests_share_are_told_once():
         bench.tap.one(member(b"r", heads), b"A", (), 200)
     [head], told = bench.take()
     assert head.headers <= 4
-    ana, key, none = (
-        (b"s", b"", b"", b"", b"ana"),
-        (b"", b"", b"Bearer k", b"9", b""),
-        (b"", b"", b"", b"", b""),
-    )
+    ana = heads_of(x_request_id=b"s", x_customer=b"ana")
+    key = heads_of(authorization=b"Bearer k", inference_header_content_length=b"9")
+    none = heads_of()
     assert [one.headers for one in told] == [ana, ana, key, none, ana]
 
 
