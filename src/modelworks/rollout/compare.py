@@ -224,16 +224,21 @@ def _thinned(buckets: dict[float, int], q: float) -> dict[float, int]:
 
     Merged buckets give less evidence against every quantile, never more.
     """
-    total, seen = sum(buckets.values()), 0
-    found: dict[float, int] = {}
-    together = 0
-    for bound in sorted(buckets):
+    bounds = sorted(buckets)
+    total, seen = max(sum(buckets.values()), 1), 0
+    above: dict[float, float] = {}
+    for bound in bounds:
         seen += buckets[bound]
-        together += buckets[bound]
-        left = (total - seen) / max(total, 1)
-        if (1 - q) / _NEAR <= left <= (1 - q) * _NEAR:
-            found[bound], together = together, 0
-    found[math.inf] = together
+        above[bound] = (total - seen) / total
+    far = [bound for bound in bounds if above[bound] > (1 - q) * _NEAR]
+    near = [bound for bound in bounds if (1 - q) / _NEAR <= above[bound] <= (1 - q) * _NEAR]
+    found: dict[float, int] = dict.fromkeys([*far[-1:], *near, bounds[-1]], 0)
+    kept = iter(found)
+    at = next(kept)
+    for bound in bounds:
+        while bound > at:
+            at = next(kept)
+        found[at] += buckets[bound]
     return found
 
 

@@ -24,8 +24,10 @@ _GUARD: Final = 5.0
 _AIM: Final = 3.0
 """Standard errors between what is measured and the margin, where a decision is expected."""
 _ROUNDS: Final = 60
-_EXACT: Final = 1e-5
-"""To so much ends of intervals are told; decisions are exact."""
+_OUTWARDS: Final = 1.002
+_CLOSE: Final = 1.01
+_EXACT: Final = 1e-6
+"""How far outwards the ends of intervals may be told; decisions are exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +125,31 @@ def _needed(stable: Arm, candidate: Arm, alpha: float) -> float:
 def _end(
     stable: Arm, candidate: Arm, slope: float, span: tuple[float, float], needed: float
 ) -> float:
-    """Where the offsets end that are not refuted, from one that is not to the other; outwards."""
+    """Where the offsets end that are not refuted, from one that is not to the other; outwards.
+
+    The root of what likelihood is lost is close to a straight line: a few steps along it do.
+    """
     inside, outside = span
-    if profile(stable, candidate, slope, outside) >= needed:
+    top = profile(stable, candidate, slope, inside)
+
+    def lost(offset: float) -> float:
+        return math.sqrt(max(top - profile(stable, candidate, slope, offset), 0.0))
+
+    wanted, before, beyond = math.sqrt(max(top - needed, 0.0)), 0.0, lost(outside)
+    if beyond <= wanted:
         return outside
-    while abs(outside - inside) > _EXACT:
-        middle = (inside + outside) / 2
-        if profile(stable, candidate, slope, middle) < needed:
-            outside = middle
+    for turn in range(_ROUNDS):
+        share = 0.5
+        if math.isfinite(beyond) and turn % 4 != 3:
+            share = (wanted * _OUTWARDS - before) / (beyond - before)
+        at = inside + min(max(share, 0.0), 1.0) * (outside - inside)
+        found = lost(at)
+        if found <= wanted:
+            inside, before = at, found
         else:
-            inside = middle
+            outside, beyond = at, found
+        if wanted < beyond <= wanted * _CLOSE or abs(outside - inside) < _EXACT:
+            break
     return outside
 
 
