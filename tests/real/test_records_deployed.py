@@ -13,6 +13,7 @@ import pytest
 
 from modelworks.core.local_folder import Layout, replicas_of
 from modelworks.core.processes import descendants
+from modelworks.protocol.records.kept import noted_days
 from modelworks.testing import onnx_models
 from store_servers import free_port
 
@@ -122,6 +123,7 @@ def test_records_carry_revision_and_caller_and_a_changed_policy_is_another_revis
     assert len(found["third"]["subject"]) == 64
     assert all(one["out.y"] == [2.0, 4.0, 6.0] for one in found.values())
     assert not any("in.x" in one for one in found.values())
+    assert noted_days(Path(desk.environ["MODELWORKS_HOME"]) / "records") == {"fraud": 30}
     assert desk.type("records", "erase", "ana-7", "--yes")["records"] == 5
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import orjson
+
 from modelworks.core.errors import ModelworksError, UnavailableError
 from modelworks.edge.key_gate import AUTHORIZATION
 from modelworks.protocol.records.calls import (
@@ -22,6 +24,7 @@ from modelworks.protocol.records.calls import (
     read_head,
     unpack_calls,
 )
+from modelworks.protocol.records.kept import note_days
 from modelworks.protocol.records.making import Made, RecordMaker
 from modelworks.protocol.records.segments import SegmentWriter, recover
 from modelworks.protocol.records.vault import Vault
@@ -135,10 +138,20 @@ class LoggerLoop:
                     connection.makers[head.model] = RecordMaker(
                         rest, self._key, self._the_vault, self._name_of
                     )
+                    self._note(rest)
         except (ModelworksError, ValueError, KeyError) as error:
             _log.exception("a worker is not understood: %s", error)
             self._leave(connection)
         self._keep(connection, told)
+
+    def _note(self, text: bytes) -> None:
+        """Leave word how long records of a model are kept, where the folder is ours to write to.
+
+        That of a container is not: whoever deployed it knows.
+        """
+        told = orjson.loads(text)
+        with contextlib.suppress(OSError, UnavailableError):
+            note_days(self._folder, told["name"], told["policy"]["retention_days"])
 
     def _leave(self, connection: _Connection) -> None:
         self._selector.unregister(connection.sock)

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 
+from modelworks.control.records.retention import fewest
 from modelworks.core.desired import Desired
 from modelworks.core.reference import parse_ref
 
 
 def days_of(deployments: Iterable[Desired], others: Mapping[str, int]) -> dict[str, int]:
-    """Days by model; 0 = for ever.
+    """Days by model; 0 = for ever. Of several deployments of a model the fewest count.
 
-    Records do not say which deployment of a model wrote them: the fewest days count, for who asked
-    for them was promised that nothing is older.
+    Records lie by model and hour, whoever wrote them.
 
     Args:
         deployments: as they are asked for.
@@ -19,9 +19,7 @@ def days_of(deployments: Iterable[Desired], others: Mapping[str, int]) -> dict[s
     found = dict(others)
     for one in deployments:
         records = one.spec.get("monitoring", {}).get("records")
-        if records is None:
-            continue
-        name, days = parse_ref(one.spec["model"]).name, int(records["retention_days"])
-        known = found.get(name, 0)
-        found[name] = min(known, days) if known and days else known or days
+        if records is not None:
+            asked = {parse_ref(one.spec["model"]).name: int(records["retention_days"])}
+            found = fewest(found, asked)
     return found

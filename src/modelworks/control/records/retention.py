@@ -11,6 +11,18 @@ from modelworks.core.seams import FeedbackStore, RecordStore
 DAY_NS: Final = 86_400_000_000_000
 
 
+def fewest(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
+    """Days by model of both; where both name one the fewer, for who asked for them was promised it.
+
+    0 is for ever, and so the most.
+    """
+    found = dict(some)
+    for model, days in others.items():
+        known = found.get(model, 0)
+        found[model] = min(known, days) if known and days else known or days
+    return found
+
+
 def remembered(path: Path, days: Mapping[str, int]) -> dict[str, int]:
     """Days by model: those of now, and of models that are gone the last that were known.
 

@@ -14,7 +14,7 @@ from modelworks.control.records.erase import Derived, Erasable, Eraser, Progress
 from modelworks.control.records.export import FORMATS, Exported, Exports, export
 from modelworks.control.records.forms import Forms
 from modelworks.control.records.intake import Intake
-from modelworks.control.records.retention import expire, remembered
+from modelworks.control.records.retention import expire, fewest, remembered
 from modelworks.control.records.rooms import Rooms, open_feedback, open_records, rooms_of
 from modelworks.core.errors import (
     InvalidError,
@@ -31,6 +31,7 @@ from modelworks.core.seams import FeedbackStore, RecordStore
 from modelworks.monitor.feedback.inbox import Inbox
 from modelworks.monitor.feedback.joining import HOUR_NS, WINDOW_NS, Join
 from modelworks.plugins.load import load
+from modelworks.protocol.records.kept import noted_days
 
 Note = Callable[[str, str, Mapping[str, Any]], None]
 _AT_HOME: Final = Stores()
@@ -118,11 +119,12 @@ class Records:
         """Delete what is too old; how many records went, by model.
 
         Args:
-            days: `retention_days` of the models that are served now; of others the last that were
-                known count.
+            days: `retention_days` of models that are deployed now. Those that loggers noted count
+                too, and of models that nobody records any more the last that were known.
         """
         with self._alone():
-            whole = remembered(self.rooms.retention, days)
+            noted = noted_days(self.rooms.root)
+            whole = remembered(self.rooms.retention, fewest(noted, days))
             return expire(self.store, self.feedback, self._tenant, whole, self._clock())
 
     def models(self) -> list[Recorded]:
