@@ -27,6 +27,8 @@ class EdgeSettings:
         tls_key: its private key (PEM, not encrypted); "" = in `tls_cert`.
         client_ca: authorities (PEM) of which every client must show a certificate; "" = of none.
         keys: file of API keys, of which every request must bring one; "" = none are asked for.
+        routes: file of routes, their callers' keys and limits, followed while the server runs; "" =
+            every model answers by its own name.
         unix: path of a Unix socket; "" = none.
         unix_mode: its rights, octal.
         unix_only: no TCP port beside it.
@@ -46,6 +48,7 @@ class EdgeSettings:
     tls_key: str = ""
     client_ca: str = ""
     keys: str = ""
+    routes: str = ""
     unix: str = ""
     unix_mode: str = "0600"
     unix_only: bool = False
@@ -155,6 +158,7 @@ HELP: Final = {
     "tls_key": ("PEM", "Its key, not encrypted (in the certificate's file)"),
     "client_ca": ("PEM", "Authorities of which every client must show a certificate"),
     "keys": ("FILE", "API keys, of which every request must bring one (modelworks keys)"),
+    "routes": ("FILE", "Routes: who answers, who may ask, how much"),
     "unix": ("PATH", "Listen on a Unix socket too"),
     "unix_mode": ("MODE", "Rights of the Unix socket (0600)"),
     "unix_only": ("", "No TCP port beside the Unix socket"),

@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from modelworks.edge.unix import UnixSocket
 from modelworks.serving.block import Block
 from modelworks.serving.doors import Openings
 from modelworks.serving.heap import keep_freed
+from modelworks.serving.routing.routes import RouteOptions
 from modelworks.serving.sizing import Sizing
 from modelworks.serving.worker import Worker, WorkerOptions
 
@@ -52,7 +54,8 @@ def serve(settings: ServerSettings, sizing: Sizing) -> int:
     logger = logger_of(settings)
 
     async def run() -> None:
-        options = _options(settings, sizing, logger.door if logger is not None else None)
+        door = logger.door if logger is not None else None
+        options = _options(settings, sizing, door, _routes(settings))
         ready = partial(announce, settings, sock, unix, sizing)
         await Worker(options, Block(), openings, ready).run()
 
@@ -77,7 +80,8 @@ def _serve_worker(settings: ServerSettings) -> int:
     openings = replace(_openings(settings, sock, unix), sharing=_sharing(settings, told))
     sizing = codec.decode(Sizing, told["sizing"], "sizing")
     door = socket.socket(fileno=told["door"]) if told["door"] is not None else None
-    options = _options(settings, sizing, door, patient=told["patient"], alone=False)
+    routes = _routes(settings, told["routes"])
+    options = _options(settings, sizing, door, routes, patient=told["patient"], alone=False)
 
     async def run() -> None:
         worker = Worker(options, block, openings, lambda: None, link)
@@ -118,6 +122,7 @@ def _options(
     settings: ServerSettings,
     sizing: Sizing,
     door: socket.socket | None,
+    routes: RouteOptions | None,
     *,
     patient: bool = False,
     alone: bool = True,
@@ -137,4 +142,10 @@ def _options(
         door=door,
         exporter=exporter_of(settings),
         export_seconds=settings.otlp_seconds,
+        routes=routes,
     )
+
+
+def _routes(settings: ServerSettings, shared: Sequence[int] = ()) -> RouteOptions | None:
+    """What is told of routes; `shared` are the descriptors of what all workers count in."""
+    return RouteOptions(Path(settings.routes), *shared) if settings.routes else None

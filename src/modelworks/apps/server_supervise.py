@@ -17,6 +17,7 @@ from modelworks.core.key_file import parse_file
 from modelworks.edge.listener import bind
 from modelworks.edge.sharing import Board
 from modelworks.serving.block_file import memory_file, shared_file
+from modelworks.serving.routing.shared import LIMITS_BYTES
 from modelworks.serving.sizing import Sizing
 from modelworks.serving.supervisor import Start, Supervisor
 
@@ -42,6 +43,9 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
     unix = open_unix(settings)
     block = shared_file(settings.workers)
     shared = _Shared(settings.workers)
+    routes: list[int] = []
+    if settings.routes:
+        routes = [shared_file(settings.workers), memory_file("modelworks-limits", LIMITS_BYTES)]
     logger = logger_of(settings)
     if warning := warn_if_open(settings):
         _log.warning("%s", warning)
@@ -54,6 +58,7 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
             "sharing": shared.told(start.slot),
             "unix": unix.sock.fileno() if unix is not None else None,
             "door": logger.door.fileno() if logger is not None else None,
+            "routes": routes,
             "patient": start.patient,
             "overrides": start.overrides,
             "sizing": codec.encode(sizing),
@@ -66,7 +71,7 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
     supervisor = Supervisor(
         settings.workers,
         command,
-        (block, *shared.fds, *beside),
+        (block, *shared.fds, *beside, *routes),
         settings.drain_seconds,
         partial(announce, settings, sock, unix, sizing),
         parent=settings.with_parent,

@@ -74,6 +74,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "audit": ("deployments", "audit", "Show who did what."),
     "alerts": ("alerts", "alerts", "Show, silence, acknowledge alerts; test and apply rules."),
     "ci": ("ci", "ci", "Write pipelines for CI systems."),
+    "proxies": ("proxies", "proxies", "Write routes for Envoy, HAProxy, nginx and Traefik."),
     "observability": (
         "observability",
         "observability",

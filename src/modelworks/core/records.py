@@ -85,7 +85,8 @@ class Record:
     """One request that a model answered or refused, after the policy.
 
     Attributes:
-        id: the request's own `id`, else its `X-Request-Id`, else a UUIDv7 of ours.
+        id: the request's own `id`, else its `X-Request-Id`, else a UUIDv7 of ours; of a shadow's
+            copy that of the request, `~` and the arm.
         at_ns: UTC, when the request was complete.
         model: name.
         version: of it.
@@ -93,7 +94,7 @@ class Record:
         variant: empty = the source form.
         tenant: who owns it.
         caller: name of the API key; empty = none was asked for.
-        arm: of an experiment; empty = there is none.
+        arm: of a route; empty = no route chose who answers.
         status: HTTP.
         error: what the caller was told; empty = it was answered.
         rows: items of the request.

@@ -1,6 +1,6 @@
 """Who is let through to a handler: requests with a good API key, and what is open to all."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from modelworks.core.keys import CHALLENGE
 from modelworks.edge.answer import JSON, error_body
@@ -13,6 +13,18 @@ OPEN: Final = frozenset({b"/v2/health/live", b"/v2/health/ready", b"/metrics"})
 """Paths that need no key, letter by letter: every other spelling of them needs one."""
 _LOOKING: Final = frozenset({b"GET", b"HEAD"})
 _CHALLENGE: Final = ((b"WWW-Authenticate", CHALLENGE.encode()),)
+
+
+class Gate(Protocol):
+    """What stands in front of a handler."""
+
+    def before(self, handler: Handler) -> Handler:
+        """The handler, of requests that may pass."""
+        ...
+
+    def admit(self, head: Head) -> None:
+        """Look at a head whose body is still to come; raises a `Refusal`."""
+        ...
 
 
 class KeyGate:

@@ -17,6 +17,7 @@ GROUPS = (
     "notifiers",
     "dashboards",
     "exporters",
+    "routes",
     "tokens",
 )
 

@@ -37,6 +37,7 @@ from modelworks.serving.latency import latency
 from modelworks.serving.live import Live
 from modelworks.serving.models import ModelTable
 from modelworks.serving.predict import predict
+from modelworks.serving.routing.router import Router
 from modelworks.serving.sizing import Sizing, as_set
 from modelworks.serving.statistics import Recorder
 from modelworks.serving.traces import Traces
@@ -48,6 +49,7 @@ Methods: TypeAlias = dict[bytes, Answer]
 _POST: Final = b"POST"
 _ALONE: Final = as_set(1, 1)
 _EXPLAIN: Final = ":explain"
+_PATHS: Final = 4096  # that are answered by routes and remembered; clients choose their spelling
 
 
 class App:
@@ -60,6 +62,7 @@ class App:
         sizing: of workers and threads.
         keys: API keys, whose roles say who may load and unload; None = everybody. That a request
             has a good one was seen to before it comes here.
+        router: the routes that are gone by; it then sees to the keys too. None = there are none.
 
     Attributes:
         draining: not ready any more; requests are still answered.
@@ -72,8 +75,10 @@ class App:
         started: float,
         sizing: Sizing = _ALONE,
         keys: KeyRing | None = None,
+        router: Router | None = None,
     ) -> None:
         self.draining = False
+        self._router = router
         self._keys = keys
         self._block = block
         self._version = version
@@ -98,7 +103,8 @@ class App:
     def families(self) -> list[Family]:
         """What `/metrics` tells."""
         found = self._examples.found
-        return metrics.families(self._block, self._version, self._started, found)
+        told = metrics.families(self._block, self._version, self._started, found)
+        return told if self._router is None else [*told, *self._router.families()]
 
     def begin(self, table: ModelTable, control: Control) -> None:
         """Take the models that are served and whoever acts on them."""
@@ -106,6 +112,8 @@ class App:
         self._waiting = Waiting(
             table.revive, lambda exchange, error: refuse(exchange, error, self._recorder)
         )
+        if self._router is not None:
+            self._router.begin(table, self._waiting.enter, self._recorder)
 
     def refresh(self) -> None:
         """Note what answers now, by whole path; called whenever that changes."""
@@ -115,6 +123,9 @@ class App:
             for entry in table.entries():
                 if entry.live is not None:
                     entry.live.follow(self._traces)
+        if self._router is not None:
+            self._hot = hot  # filled path by path: there may be thousands of routes
+            return
         for name, live in table.names():
             for written in {name, name.replace("@", "%40")}:
                 hot[f"/v2/models/{written}/infer".encode()] = MethodType(infer, live)
@@ -144,6 +155,8 @@ class App:
 
     def _other(self, exchange: Exchange) -> None:
         try:
+            if self._router is not None and self._by_route(self._router, exchange):
+                return
             methods = self._find([unquote(part) for part in _segments(exchange.path)])
             answer = methods.get(exchange.method)
             if answer is None and exchange.method == b"HEAD":
@@ -156,6 +169,19 @@ class App:
             answer(exchange)
         except ModelworksError as error:
             refuse(exchange, error, self._recorder)
+
+    def _by_route(self, router: Router, exchange: Exchange) -> bool:
+        """Answer what asks for a prediction; let others pass, or raise why not."""
+        if exchange.method == _POST:
+            answer = router.answer_for(exchange.path)
+            if answer is not None:
+                if len(self._hot) >= _PATHS:
+                    self._hot = {}
+                self._hot[exchange.path] = answer
+                answer(exchange)
+                return True
+        router.let_in(exchange)
+        return False
 
     def _find(self, path: list[str]) -> Methods:  # noqa: C901, PLR0911 - a table, one line a path
         """The answers that a path has, by method.
@@ -191,6 +217,10 @@ class App:
 
     def _model(self, name: str, version: str | None, rest: list[str]) -> Methods:  # noqa: PLR0911 - a table, one line a path
         table = self._models
+        if self._router is not None and version is None:
+            stands = self._router.stable(name)
+            if stands is not None:
+                name, version = stands[0], stands[1] or None
         match rest:
             case []:
                 return {b"GET": partial(self._asked, name, version, partial(_metadata, table))}

@@ -8,7 +8,7 @@ from modelworks.edge.access_lines import Form
 from modelworks.edge.access_log import AccessLog
 from modelworks.edge.exchange import Handler
 from modelworks.edge.journal import Journal
-from modelworks.edge.key_gate import KeyGate
+from modelworks.edge.key_gate import Gate, KeyGate
 from modelworks.edge.key_ring import KeyRing
 from modelworks.edge.limits import Limits
 from modelworks.edge.listener import Listener
@@ -50,6 +50,8 @@ class Doors:
         limits: of the HTTP edge.
         openings: see there.
         traced: told of each answer to a request whose trace is kept.
+        gate: in front of the handler in the place of the API keys' own; None = that one, where
+            there are keys.
 
     Raises:
         InvalidError: a TLS file or the access log cannot be used; `field` says which.
@@ -61,12 +63,13 @@ class Doors:
         limits: Limits,
         openings: Openings,
         traced: Callable[[Sampled, int], None] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._openings = openings
-        gate = None
+        tls = None
         if openings.tls is not None:
             # As patient with a handshake as with the headers that follow it.
-            gate = TlsGate(openings.tls, handshake_timeout_s=limits.header_timeout_s)
+            tls = TlsGate(openings.tls, handshake_timeout_s=limits.header_timeout_s)
         journal = Journal() if openings.access_log else None
         self._keys = keys = openings.keys
         name_of = keys.name_of if keys is not None else None
@@ -75,8 +78,8 @@ class Doors:
             if journal is not None
             else None
         )
-        known = KeyGate(keys) if keys is not None else None
-        self._listener = Listener(handler, limits, gate, journal, openings.sharing, known, traced)
+        known = gate or (KeyGate(keys) if keys is not None else None)
+        self._listener = Listener(handler, limits, tls, journal, openings.sharing, known, traced)
 
     @property
     def logs(self) -> bool:

@@ -26,6 +26,7 @@ from modelworks.serving.export import Export
 from modelworks.serving.models import ModelTable
 from modelworks.serving.outbox import Outbox
 from modelworks.serving.policy import Policy
+from modelworks.serving.routing.routes import RouteOptions, Routes
 from modelworks.serving.sizing import Sizing, as_set
 from modelworks.serving.traces import Traces
 from modelworks.serving.watch import ListWatch
@@ -61,6 +62,7 @@ class WorkerOptions:
         door: to the logger of records; None = nothing is recorded.
         exporter: command of the process that traces and metrics are told to; () = there is none.
         export_seconds: between two tellings of the metrics.
+        routes: that are gone by; None = there are none.
     """
 
     version: str
@@ -77,6 +79,7 @@ class WorkerOptions:
     door: socket.socket | None = None
     exporter: tuple[str, ...] = ()
     export_seconds: float = 15.0
+    routes: RouteOptions | None = None
 
 
 class Worker:
@@ -103,13 +106,22 @@ class Worker:
         self._link: Link | None = None
         self._ready = ready
         self._over = asyncio.Event()
-        self._app = App(block, options.version, time.time(), options.sizing, openings.keys)
+        self._routes = (
+            Routes(options.routes, block.workers, block.slot, openings.keys)
+            if options.routes is not None
+            else None
+        )
+        router = self._routes.router if self._routes is not None else None
+        self._app = App(
+            *(block, options.version, time.time(), options.sizing, openings.keys, router)
+        )
         self._outbox = Outbox(options.door, block) if options.door is not None else None
         self._table = ModelTable(
             block, options.threads, self._app.refresh, options.policy, self._outbox
         )
         self._export = self._exporting(block, "http" if openings.tls is None else "https")
-        self._doors = Doors(self._app, options.limits, openings, self._app.traced)
+        gate = self._routes.gate if self._routes is not None else None
+        self._doors = Doors(self._app, options.limits, openings, self._app.traced, gate)
         self._watch: ListWatch | None = None
         self._newest: ServedList | None = None
         self._applying: asyncio.Task[None] | None = None
@@ -136,6 +148,8 @@ class Worker:
         if self._link_socket is not None:
             self._link = await Link.connect(self._link_socket, self._table, self.stop)
         self._app.begin(self._table, self._link or LocalControl(self._table))
+        if self._routes is not None:
+            await self._routes.start(self._app.refresh)
         patient = self._options.patient
         minding = loop.create_task(self._mind_parent()) if self._options.parent else None
         if not patient:
@@ -233,6 +247,8 @@ class Worker:
         self._app.draining = True
         if self._watch is not None:
             self._watch.stop()
+        if self._routes is not None:
+            self._routes.stop()
         await self._doors.drain(self._options.drain_s)
         left = self._options.drain_s - (time.monotonic() - began)
         await self._table.close(max(0.5, left))

@@ -93,12 +93,14 @@ def test_help_lists_every_command_and_every_exit_code(type_):
 
 def _commands() -> list[tuple[str, ...]]:
     groups = {"alias", "ci", "environments", "keys", "manifest", "records", "feedback", "reference"}
-    groups |= {"alerts", "observability", "quality"}
+    groups |= {"alerts", "observability", "proxies", "quality"}
     return [(name,) for name in frame.COMMANDS if name not in groups] + [
         ("alias", "set"),
         ("alias", "remove"),
         ("ci", "init"),
         ("observability", "init"),
+        ("proxies", "list"),
+        ("proxies", "write"),
         *(("alerts", name) for name in ("lint", "test", "list", "show", "ack")),
         *(("alerts", "silence", name) for name in ("add", "list", "expire")),
         *(("alerts", "rules", name) for name in ("apply", "list", "remove", "export")),

@@ -36,7 +36,11 @@ TALLY: Final = struct.Struct("=4I")
 DONE: Final = 0xFFFFFFFF
 LEFT_OUT: Final = b"\0"
 """Stands for a body: no request and no answer looks so."""
-HEADERS: Final = (b"x-request-id", b"traceparent", b"authorization")
+ARM: Final = b":arm"
+"""Stands among a request's headers where a route chose its arm; no client can send such a name."""
+COPY: Final = b"~"
+"""Begins the arm's name of what was copied for a shadow."""
+HEADERS: Final = (b"x-request-id", b"traceparent", b"authorization", ARM)
 """Of a request's headers those that are told of, whatever the policy says; then the length of its
 JSON, then those that the policy names."""
 JSON_LENGTH: Final = b"inference-header-content-length"

@@ -13,7 +13,7 @@ from modelworks.core.records import Record, RecordPolicy
 from modelworks.core.tensor import Signature
 from modelworks.protocol.oip.request import parse_header_length
 from modelworks.protocol.records.bodies import BodyReader, Columns, Request
-from modelworks.protocol.records.calls import HEADERS, LEFT_OUT, Told
+from modelworks.protocol.records.calls import ARM, COPY, HEADERS, LEFT_OUT, Told
 from modelworks.protocol.records.fields import HEADER, FieldRules
 from modelworks.protocol.records.vault import Vault
 
@@ -81,10 +81,13 @@ class RecordMaker:
         inputs = request.inputs if request is not None else {}
         at_ns = told.received_ns + utc_ns
         keeps = request is not None and self._policy.inputs and "inputs" not in left_out
+        named_arm = told.headers[HEADERS.index(ARM)]
+        arm = _latin(named_arm.removeprefix(COPY))
         record = Record(
-            id=self._id(told, request, at_ns),
+            id=self._id(told, request, at_ns) + (f"~{arm}" if named_arm.startswith(COPY) else ""),
             at_ns=at_ns,
             caller=self._name_of(told.headers[2]) if told.headers[2] else "",
+            arm=arm,
             status=status,
             error="" if status == _OK else self._error(told),
             rows=request.rows if request is not None else 1,

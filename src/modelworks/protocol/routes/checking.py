@@ -101,6 +101,7 @@ def _check_arms(arms: Sequence[Arm], where: str) -> set[str]:
         at = f"{where}.arms[{place}]"
         _text(arm.name, f"{at}.name", empty=False)
         _need(arm.name not in names, f"{at}.name", f"another arm is called {arm.name!r}")
+        _need(not arm.name.startswith("~"), f"{at}.name", "it does not begin with ~")
         names.add(arm.name)
         for number, endpoint in enumerate(arm.endpoints):
             _check_endpoint(endpoint, f"{at}.endpoints[{number}].url")

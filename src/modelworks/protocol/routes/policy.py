@@ -140,6 +140,11 @@ class Policy:
         self._rest = _ordered(by_model.pop("", []))
         self._by_model = {model: _ordered(routes) for model, routes in by_model.items()}
 
+    def candidates(self, model: str, path: str) -> list[RoutePolicy]:
+        """The routes that may be meant, in order; which one it is, host and tenant decide."""
+        named = self._by_model.get(model, ()) if model else ()
+        return [made for made in (*named, *self._rest) if _under(made.route.path, path)]
+
     def find(
         self, model: str, host: str = "", path: str = "/", tenant: str = ""
     ) -> RoutePolicy | None:
@@ -157,7 +162,7 @@ class Policy:
                 if (
                     (not tenant or route.tenant == tenant)
                     and (route.path == "/" or _under(route.path, path))
-                    and (not route.host or _of(route.host, host))
+                    and (not route.host or of_host(route.host, host))
                 ):
                     return made
         return None
@@ -210,8 +215,10 @@ def _under(prefix: str, path: str) -> bool:
     return path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/")
 
 
-def _of(wanted: str, host: str) -> bool:
+def of_host(wanted: str, host: str) -> bool:
     """Whether a Host header names a route's host; the port counts where the route says one."""
+    if not wanted:
+        return True
     host = host.lower()
     name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
     port = wanted.rpartition(":")[2].isdigit() and not wanted.endswith("]") and ":" in wanted

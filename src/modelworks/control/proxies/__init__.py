@@ -1,0 +1,1 @@
+"""Routes that a proxy carries which the user already runs."""

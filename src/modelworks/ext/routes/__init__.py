@@ -1,0 +1,1 @@
+"""Proxies that can carry routes: Envoy, HAProxy, nginx, Traefik."""

@@ -1,0 +1,216 @@
+"""One path of a server that goes by routes: who asks, which arm, which of the models here.
+
+Made at the first request of the path and used until routes or models change; see
+docs/decisions/0026-routes.md for what of it costs how much.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from modelworks.core.errors import ModelworksError, NotFoundError, UnavailableError
+from modelworks.core.ids import uuid7
+from modelworks.core.routes import Arm
+from modelworks.edge.exchange import Exchange
+from modelworks.protocol.records.calls import ARM, COPY
+from modelworks.protocol.routes.access import ANYBODY, Access, Caller
+from modelworks.protocol.routes.fields import parameter_of
+from modelworks.protocol.routes.policy import Copied, RoutePolicy, of_host
+from modelworks.serving.entries import Entry
+from modelworks.serving.routing.numbers import ABSENT, FALLBACKS
+from modelworks.serving.waiting import Act
+
+AUTHORIZATION: Final = b"authorization"
+REQUEST_ID: Final = b"x-request-id"
+_KNOWN: Final = 256
+
+
+class Here(Protocol):
+    """What a path needs of its server: the router."""
+
+    access: Access
+    asks: bool
+    who: Callable[[bytes | None], Caller]
+
+    def entry(self, arm: Arm, model: str) -> Entry | None:
+        """The model that an arm stands for; None = it is not on the list."""
+        ...
+
+    def cells(self, route: str, arm: str) -> memoryview:
+        """Counters."""
+        ...
+
+    def wait(self, entry: Entry, exchange: Exchange, act: Act) -> None:
+        """Have a request wait for a model that is loaded on demand."""
+        ...
+
+    def refuse(self, exchange: Exchange, error: ModelworksError) -> None:
+        """Answer with an error, and count it."""
+        ...
+
+    def copy(
+        self,
+        exchange: Exchange,
+        headers: dict[bytes, bytes],
+        entry: Entry,
+        act: Act,
+        cells: memoryview,
+    ) -> None:
+        """Keep a copy for a shadow."""
+        ...
+
+
+class Place:
+    """An arm in this server.
+
+    Attributes:
+        entry: its model; None = it is not on the list.
+        cells: its counters.
+    """
+
+    __slots__ = ("_heads", "_name", "cells", "entry")
+
+    def __init__(self, name: str, entry: Entry | None, cells: memoryview) -> None:
+        self.entry = entry
+        self.cells = cells
+        self._name = name.encode()
+        self._heads: dict[int, tuple[dict[bytes, bytes], dict[bytes, bytes]]] = {}
+
+    def marked(self, headers: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        """The headers with the arm's name for the records; connections send the same ones again."""
+        known = self._heads.get(id(headers))
+        if known is not None and known[0] is headers:
+            return known[1]
+        made = {**headers, ARM: self._name}
+        if len(self._heads) >= _KNOWN:
+            self._heads.clear()
+        self._heads[id(headers)] = (headers, made)
+        return made
+
+    def copied(self, headers: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        """The headers of a copy."""
+        return {**headers, ARM: COPY + self._name}
+
+
+class Routed:
+    """Answers requests of one path; called on the loop.
+
+    Args:
+        here: the server.
+        routes: that may be meant, the first that fits is; at least one.
+        model: that the path names.
+        act: what is asked of the model.
+        fixed: the path names a version or an alias: no arm is chosen; None = one is.
+    """
+
+    __slots__ = (
+        *("_act", "_asks", "_field", "_fixed", "_here", "_model", "_one", "_places", "_routes"),
+        *("_shadowed", "_who"),
+    )
+
+    def __init__(
+        self,
+        here: Here,
+        routes: Sequence[RoutePolicy],
+        model: str,
+        act: Act,
+        fixed: Place | None = None,
+    ) -> None:
+        self._here = here
+        self._routes = routes
+        self._one = routes[0] if not routes[0].route.host else None
+        self._model = model
+        self._act = act
+        self._fixed = fixed
+        self._asks = here.asks
+        self._who = here.who
+        self._field = fixed is None and any(made.reads_field for made in routes)
+        self._shadowed = fixed is None and any(made.route.shadows for made in routes)
+        self._places: dict[tuple[str, str], Place] = {}
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Answer, now or when the engine has."""
+        headers = exchange.headers
+        try:
+            caller = self._who(headers.get(AUTHORIZATION)) if self._asks else ANYBODY
+            made = self._one
+            if made is None or (caller.tenant and caller.tenant != made.route.tenant):
+                made = self._pick(headers, caller.tenant)
+            route = made.route
+            if self._asks:
+                self._here.access.admit(caller, route, self._model)
+            place = self._fixed
+            arm: Arm | None = None
+            if place is None:
+                given = parameter_of(exchange, made.reads_field) if self._field else None
+                arm = made.choose(headers, given)
+                known = self._places.get((route.name, arm.name))
+                place = self._place(route.name, arm) if known is None else known
+        except ModelworksError as error:
+            self._here.refuse(exchange, error)
+            return
+        entry = place.entry
+        live = entry.live if entry is not None else None
+        if live is None:
+            self._absent(made, place, exchange)
+            return
+        place.cells[0] += 1
+        copies = made.shadows(arm) if self._shadowed and arm is not None else ()
+        if live.tap is not None:
+            if copies and REQUEST_ID not in headers:
+                headers = {**headers, REQUEST_ID: str(uuid7()).encode()}
+            exchange.headers = place.marked(headers)
+        self._act(live, exchange)
+        if copies:
+            self._copy(exchange, headers, route.name, copies)
+
+    def _pick(self, headers: dict[bytes, bytes], tenant: str) -> RoutePolicy:
+        host = headers.get(b"host", b"").decode("latin-1")
+        for made in self._routes:
+            route = made.route
+            if (not tenant or route.tenant == tenant) and of_host(route.host, host):
+                return made
+        raise NotFoundError(f"no model '{self._model}' here", field="model")
+
+    def _place(self, route: str, arm: Arm) -> Place:
+        cells = self._here.cells(route, arm.name)
+        made = Place(arm.name, self._here.entry(arm, self._model), cells)
+        self._places[route, arm.name] = made
+        return made
+
+    def _absent(self, made: RoutePolicy, place: Place, exchange: Exchange) -> None:
+        """The arm's model is not loaded: wait for it, ask the fallback, or say so."""
+        entry, here, fallback = place.entry, self._here, made.route.fallback
+        try:
+            if entry is not None and entry.dormant:
+                here.wait(entry, exchange, self._act)
+                return
+            other = self._place(made.route.name, made.arms[fallback]) if fallback else place
+            live = other.entry.live if other.entry is not None else None
+            if live is not None:
+                place.cells[FALLBACKS] += 1
+                if live.tap is not None:
+                    exchange.headers = other.marked(exchange.headers)
+                self._act(live, exchange)
+                return
+            place.cells[ABSENT] += 1
+            why = entry.reason if entry is not None else "it is not on this server's list"
+            raise UnavailableError(
+                f"route '{made.route.name}': the model that should answer is not ready: {why}"
+            )
+        except ModelworksError as error:
+            here.refuse(exchange, error)
+
+    def _copy(
+        self,
+        exchange: Exchange,
+        headers: dict[bytes, bytes],
+        route: str,
+        copies: Sequence[Copied],
+    ) -> None:
+        for copied in copies:
+            known: Any = self._places.get((route, copied.arm.name))
+            place = known or self._place(route, copied.arm)
+            if place.entry is not None:
+                self._here.copy(
+                    exchange, place.copied(headers), place.entry, self._act, place.cells
+                )
