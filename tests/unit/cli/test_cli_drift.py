@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from modelworks.cli.exits import Exit
+from modelworks.control.service import Factory
+from modelworks.testing.candidates import candidate
+from modelworks.testing.records import record
 
 
 def _csv(path, seed, shift=0.0, rows=400):
@@ -122,3 +125,51 @@ def test_a_reference_is_made_of_a_file_or_of_records(type_, filled, tmp_path):
     done = type_("reference", "build", "--records", "fraud:1.0.0", "--since", "7d", "-o", out)
     assert done.code == Exit.NOT_FOUND
     assert "modelworks records compact" in done.err
+
+
+def _asked(home, work, rows=300, shift=10.0):
+    """A version, and records of what it was asked."""
+    rng = np.random.default_rng(5)
+    with Factory(home) as factory:
+        factory.publish(candidate(work, b"model", "fraud"))
+        kept = []
+        for number in range(rows):
+            inputs = {
+                "age": [float(rng.normal(40 + shift, 10))],
+                "income": [float(rng.normal())],
+                "city": [["Rome", "Oslo"][number % 2]],
+            }
+            one = record(number)
+            values = {name: getattr(one, name) for name in one.__dataclass_fields__}
+            changes = {"version": "1.0.0", "rows": 1, "inputs": inputs, "outputs": None}
+            kept.append(type(one)(**{**values, **changes}))
+        factory.records.store.write(kept)
+
+
+def test_records_are_compared_with_the_versions_own_reference(type_, home, tmp_path, reference):
+    _asked(home, tmp_path / "work")
+    none = type_("drift", "--records", "fraud")
+    assert none.code == Exit.NOT_FOUND
+    assert "modelworks reference set fraud:1.0.0 FILE" in none.err
+    type_("reference", "set", "fraud", reference)
+    told = type_("drift", "--records", "fraud", "--alone", "--json").json
+    assert told["rows"] == 300
+    assert [one["feature"] for one in told["features"] if one["drifted"]] == ["age"]
+    other = type_("drift", "--records", "fraud", "--reference", reference, "--check")
+    assert other.code == Exit.GATE
+    later = type_("drift", "--records", "fraud", "--since", "2200-01-01")
+    assert (later.code, "no request of fraud:1.0.0" in later.err) == (Exit.NOT_FOUND, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--reference", "ref.npz"),
+        ("--current", "a.csv"),
+        ("--reference", "ref.npz", "--current", "a.csv", "--records", "fraud"),
+    ],
+)
+def test_what_is_compared_is_said_once(type_, words):
+    done = type_("drift", *words)
+    assert done.code == Exit.INVALID
+    assert "--current" in done.err

@@ -24,28 +24,31 @@ _KINDS = ("number", "category", "text", "vector", "image")
     "--reference",
     "against",
     type=_FILE,
-    required=True,
     help="Of `reference build`, or a .csv, .npz or .parquet file of data.",
 )
-@click.option("--current", type=_FILE, required=True, help="A .csv, .npz or .parquet file.")
+@click.option("--current", type=_FILE, help="A .csv, .npz or .parquet file.")
+@click.option("--records", "of", default="", metavar="REF", help="What this version was asked.")
+@click.option("--since", default="", metavar="TIME", help="Of --records: from 2h, 7d, 2026-10-03.")
+@click.option("--until", default="", metavar="TIME", help="Of --records: to; the same.")
 @click.option("--alpha", default=0.01, show_default=True, help="Share of false findings.")
 @click.option("--smallest", default=0.05, show_default=True, help="Jensen-Shannon distance.")
 @click.option("--alone", is_flag=True, help="Feature by feature only, not all together.")
 @click.option("--html", type=_FILE, help="Write a page.")
 @click.option("--check", is_flag=True, help="End with 9 where something drifted.")
 @json_option
-def drift(against: Path, current: Path, html: Path | None, **given: Any) -> int:
+def drift(against: Path | None, current: Path | None, html: Path | None, **given: Any) -> int:
     """Compare data with a reference: what moved, what it costs, what is wrong with the data.
 
     Features are ranked by what their shift costs where the reference knows a loss, else by
-    distance.
+    distance. --records compares what a version was asked, by default with its own reference.
 
     \b
     modelworks drift --reference ref.npz --current today.parquet --html drift.html
     modelworks drift --reference train.csv --current today.csv --check
+    modelworks drift --records fraud@champion --since 2h
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     from modelworks.cli.bench_options import write_text
-    from modelworks.cli.tables import read_table
+    from modelworks.cli.reference_data import columns_of, own_reference
     from modelworks.monitor.drift import page
     from modelworks.monitor.drift.report import Limits, report
 
@@ -53,15 +56,20 @@ def drift(against: Path, current: Path, html: Path | None, **given: Any) -> int:
     for name in ("alpha", "smallest"):
         if not 0 <= given[name] <= 1:
             raise InvalidError(f"--{name}: {given[name]} is not from 0 to 1", field=name)
+    if (current is None) == (not given["of"]):
+        raise InvalidError("give --current FILE, or --records NAME:VERSION", field="current")
+    if against is None and not given["of"]:
+        raise InvalidError("--reference: a file is wanted beside --current", field="reference")
     limits = Limits(given["alpha"], given["smallest"])
     with out.progress() as progress:
         progress("reading")
-        reference = _opened(against)
-        columns = read_table(current, "current")
+        reference = own_reference(given["of"]) if against is None else _opened(against)
+        columns = columns_of(current, given["of"], given["since"], given["until"], "current")
         progress("comparing")
         found = report(reference, columns, limits, together=not given["alone"])
     if html is not None:
-        write_text(html, page.html(found, f"{current.name} against {against.name}"), "html")
+        names = current.name if current else given["of"], against.name if against else "its own"
+        write_text(html, page.html(found, " against ".join(names)), "html")
     end = Exit.GATE if given["check"] and (found.moved or found.findings) else Exit.OK
     if out.as_json:
         out.document(found)

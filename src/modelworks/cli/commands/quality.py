@@ -33,9 +33,7 @@ def quality() -> None:
 @click.option("--score", default="", metavar="OUTPUT", help="With probabilities, or what sorts.")
 @click.option("--query", default="", metavar="COL", help="Of a ranking (default: each request).")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="In the scores' order.")
-@click.option(
-    "--slice", "slices", multiple=True, metavar="COL", help="Or COL*COL; repeatable."
-)
+@click.option("--slice", "slices", multiple=True, metavar="COL", help="Or COL*COL; repeatable.")
 @click.option("--metric", "metrics", multiple=True, help="Kept as a series; repeatable.")
 @click.option("--fewest", default=30, show_default=True, help="Rows that are measured.")
 @json_option
