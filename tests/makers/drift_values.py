@@ -1,8 +1,9 @@
 """Writes tests/data/drift/oracles.json: samples, and what frouros and nannyml say of them.
 
-Run by hand, once in an environment of each: `pip install frouros==0.9.0`, and in another one
-`pip install nannyml==0.13.1 statsmodels` (it lacks that), then in both `python tests/makers/drift_values.py
-tests/data/drift/oracles.json`. Each run writes the part of the library that it finds.
+Run by hand in two environments, `pip install frouros==0.9.0` and `pip install nannyml==0.13.1
+statsmodels` (nannyml needs that, and does not say so):
+`python tests/makers/drift_values.py tests/data/drift/oracles.json`. Each run writes the part of the
+library that it finds.
 """
 
 import json
