@@ -143,8 +143,7 @@ def _routes(short: str, route: Route) -> Iterator[Object]:
 
 def _matches(route: Route) -> Iterator[Object]:
     for path in shared.paths(route):
-        shared.word(path, f"{route.name}.path")
-        match: Object = {"path_separated_prefix": path} if route.model else {"prefix": path}
+        match: Object = {"path_separated_prefix": path} if path else {"prefix": "/"}
         if route.host:
             star, _, rest = route.host.rpartition("*")
             name = re.escape(rest or star)

@@ -121,10 +121,8 @@ def _routed(short: str, route: Route) -> Iterator[str]:
     """Which route a request is of: the first that fits."""
     yield f"    # {shared.word(route.name, 'name')}"
     for path in shared.paths(route):
-        shared.word(path, f"{route.name}.path")
-        fits = [f"{path}/"] if route.model else [path]
-        yield f"    acl {short}_path path_beg {' '.join(fits)}"
-        if route.model:
+        yield f"    acl {short}_path path_beg {path}/"
+        if path:
             yield f"    acl {short}_path path {path}"
     wanted = f"{short}_path"
     if route.host:
@@ -145,7 +143,7 @@ def _chosen(short: str, route: Route) -> Iterator[str]:
     yield f"    http-request set-var(txn.bucket) rand({BUCKETS}) if {ours}"
     if route.sticky is not None:
         key = _key(route.sticky)
-        seed = int.from_bytes(blake2b(route.salt.encode(), digest_size=4).digest()) >> 1
+        seed = int.from_bytes(blake2b(shared.salt(route).encode(), digest_size=4).digest()) >> 1
         yield (
             f"    http-request set-var(txn.bucket) {key},xxh32({seed}),mod({BUCKETS}) "
             f"if {ours} {{ {key} -m found }}"

@@ -119,8 +119,7 @@ def _split(short: str, route: Route) -> Iterator[str]:
     if route.sticky is not None:
         given, key = _key(route.sticky), f"${short}_key"
         yield from _map(given, key, given, {"": "$request_id"})
-    salt = shared.word(route.salt, "salt") if route.salt else ""
-    yield f'  split_clients "{salt}{key}" ${short}_share {{'
+    yield f'  split_clients "{shared.salt(route)}{key}" ${short}_share {{'
     found = list(shared.ranges(route))
     for first, end, arm in found[:-1]:
         yield f"    {100 * (end - first) / BUCKETS:.2f}% {shared.pool(short, route, arm)};"
@@ -203,8 +202,7 @@ def _server(routes: list[tuple[str, Route]], host: str, listen: Listen) -> Itera
     seen: set[str] = set()
     for short, route in ours:
         for path in shared.paths(route):
-            shared.word(path, f"{route.name}.path")
-            for kind in (f"= {path}", f"{path}/") if route.model else (path,):
+            for kind in (f"= {path}", f"{path}/") if path else ("/",):
                 if kind not in seen:  # of equals the first
                     seen.add(kind)
                     yield f"    location {kind} {{"

@@ -84,7 +84,7 @@ def ordered(snapshot: Snapshot) -> list[tuple[str, Route]]:
     """
     routes = sorted(
         snapshot.routes,
-        key=lambda route: (-max(map(len, paths(route))), not route.host, "*" in route.host),
+        key=lambda route: (not route.model, -len(route.path), not route.host, "*" in route.host),
     )
     for route in routes:
         word(route.name, "name")
@@ -92,10 +92,16 @@ def ordered(snapshot: Snapshot) -> list[tuple[str, Route]]:
 
 
 def paths(route: Route) -> list[str]:
-    """Where the paths of a route begin; those of a model end with no slash."""
+    """Where the paths of a route begin, in whole parts, without a slash at the end; "" = all."""
     if route.model:
         return [f"/v2/models/{route.model}", f"/predict/{route.model}"]
-    return [route.path]
+    path = route.path.rstrip("/")
+    return [word(path, f"{route.name}.path") if path else ""]
+
+
+def salt(route: Route) -> str:
+    """Of its hash."""
+    return word(route.salt or route.name, f"{route.name}.salt")
 
 
 def shares(route: Route) -> list[tuple[Arm, int]]:

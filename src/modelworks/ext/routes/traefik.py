@@ -121,11 +121,11 @@ class TraefikWriter:
 
 
 def _rule(route: Route) -> str:
-    found = []
-    for path in shared.paths(route):
-        shared.word(path, f"{route.name}.path")
-        found.append(f"PathPrefix(`{path}/`) || Path(`{path}`)" if route.model else "")
-    rule = " || ".join(found) if route.model else f"PathPrefix(`{route.path}`)"
+    found = [
+        f"PathPrefix(`{path}/`) || Path(`{path}`)" if path else "PathPrefix(`/`)"
+        for path in shared.paths(route)
+    ]
+    rule = " || ".join(found)
     if not route.host:
         return rule
     if "*" in route.host:
