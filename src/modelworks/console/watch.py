@@ -116,12 +116,17 @@ def stale(board: Board, now: float) -> str:
         board: of the watch.
         now: seconds since 1970, UTC.
     """
-    looks = [duty.ran_ns / 1e9 for duty in board.duties if duty.name == _LOOK and duty.ran_ns]
+    # Where machines share a database each has a duty of its own, named after it.
+    looks = [
+        duty.ran_ns / 1e9
+        for duty in board.duties
+        if duty.name.partition(" ")[0] == _LOOK and duty.ran_ns
+    ]
     if not looks:
         return "Nobody watches: no worker has looked yet. It runs as part of: modelworks up"
-    if now - looks[0] <= STALE_S:
+    if now - max(looks) <= STALE_S:
         return ""
-    minutes = int((now - looks[0]) // 60)
+    minutes = int((now - max(looks)) // 60)
     return (
         f"The watch stands still: its last look was {minutes} minutes ago, and what is shown is as "
         "old. The worker runs as part of: modelworks up"
