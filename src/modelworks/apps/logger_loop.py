@@ -163,12 +163,16 @@ class LoggerLoop:
     def _made(self, connection: _Connection, head: Head, rest: bytes) -> list[Made]:
         """The records of a message; none where they cannot be made as the policy wants them."""
         maker = connection.makers[head.model]
-        told = list(unpack_calls(head, rest))
-        try:
-            return [maker.make(one, head.utc_ns) for one in told]
-        except UnavailableError as error:
-            self._tell(f"{error}; {len(told)} records are lost")
-            return []
+        made = []
+        for told in unpack_calls(head, rest):
+            try:
+                made.append(maker.make(told, head.utc_ns))
+            except UnavailableError as error:
+                self._tell(f"{error}; {head.requests} records are lost")
+                return []
+            except Exception as error:  # noqa: BLE001 - else each successor would end by it too
+                self._tell(f"a record cannot be made ({type(error).__name__}), and is lost")
+        return made
 
     def _keep(self, connection: _Connection, told: Sequence[tuple[Head, list[Made]]]) -> None:
         """Write the records of messages, and say of each what became of it."""
@@ -179,6 +183,10 @@ class LoggerLoop:
                 if records:
                     self._writer.write(records)
             except (UnavailableError, ValueError) as error:
+                if isinstance(error, ValueError) and len(some) > 1:  # of one of them
+                    for one in some:
+                        self._keep(connection, [one])
+                    continue
                 kept = False
                 self._tell(f"{error}; {len(records)} records are lost")
             for head, made in some:

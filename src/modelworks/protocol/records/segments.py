@@ -9,6 +9,7 @@ end of the machine it is safe when its segment is closed (fsync of file and fold
 
 import contextlib
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from modelworks.core.errors import UnavailableError
 from modelworks.core.records import Record
 from modelworks.protocol.records.frames import MAGIC, decode_payload, encode_frame, whole_frames
 
+_log = logging.getLogger(__name__)
 OPEN: Final = ".open"
 SEALED: Final = ".seg"
 SEGMENT_BYTES: Final = 16 << 20
@@ -105,7 +107,10 @@ class SegmentWriter:
             raise UnavailableError(
                 f"{self._folder}: records cannot be written: {error.strerror}"
             ) from error
-        self.rotate()
+        try:
+            self.rotate()
+        except OSError as error:  # they lie there, and `recover` finds them
+            _log.warning("%s cannot be closed: %s", self._path, error.strerror)
 
     def rotate(self) -> None:
         """Close the segment, if it is large or old enough."""

@@ -30,8 +30,11 @@ class Vault:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / VAULT
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise self._unavailable(error) from error
         self._known: dict[str, str] = {}
         self._version = 0
         try:
@@ -109,5 +112,5 @@ class Vault:
         for value in values:
             self._known[value] = self.find(value)
 
-    def _unavailable(self, error: sqlite3.Error) -> UnavailableError:
+    def _unavailable(self, error: sqlite3.Error | OSError) -> UnavailableError:
         return UnavailableError(f"the vault {self._path} cannot be used: {error}")
