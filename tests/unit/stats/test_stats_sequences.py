@@ -7,6 +7,7 @@ import pytest
 
 from modelworks.core.errors import InvalidError
 from modelworks.stats.sequences import Between, means, quantiles, rates, ratios, split
+from modelworks.stats.sequences.tilts import log_evidence
 
 LOOKS = np.unique(np.geomspace(1, 20_000, 30).astype(int))
 
@@ -219,3 +220,27 @@ def test_an_aim_finds_sooner_and_is_as_valid():
         for aimed in (means.aim_at(0.02, 0.015), None)
     )
     assert found.high - found.low < 0.9 * (plain.high - plain.low)
+
+
+def test_the_least_evidence_over_common_levels_is_what_a_dense_search_finds():
+    for counts in ((5, 1000, 9, 300), (0, 400, 2, 20), (40, 100, 700, 1000)):
+        for null in (-0.05, 0.0, 0.03):
+            found = float(rates.log_evidence(counts[:2], counts[2:], null))
+            mixed = rates._mixed(None)
+            levels = np.linspace(max(0, -null), min(1, 1 - null), 40_001)
+            dense = log_evidence(
+                mixed,
+                rates.exponents(mixed, *counts[:2])(levels),
+                rates.exponents(mixed, *counts[2:])(levels + null),
+            ).min()
+            assert found == pytest.approx(dense, abs=0.02)
+
+
+def test_an_aim_at_the_share_above_makes_quantiles_tighter():
+    rng = np.random.default_rng(11)
+    edges = np.geomspace(0.1, 100, 300)
+    one, other = (_buckets(rng.lognormal(m, 0.5, 5000), edges) for m in (1.0, 1.0))
+    plain = quantiles.difference(one, other, 0.9, 0.05)
+    aimed = quantiles.difference(one, other, 0.9, 0.05, rates.aim_at(0.03, 0.1))
+    assert aimed.holds(0.0)
+    assert aimed.high - aimed.low < plain.high - plain.low

@@ -8,7 +8,14 @@ import numpy as np
 
 from modelworks.core.errors import InvalidError
 from modelworks.stats.sequences.between import ANYTHING, Between
-from modelworks.stats.sequences.tilts import Floats, log_evidence, mixture, threshold
+from modelworks.stats.sequences.tilts import (
+    Aim,
+    Floats,
+    Mixture,
+    log_evidence,
+    mixture,
+    threshold,
+)
 
 LARGEST: Final = 4.0
 SMALLEST: Final = 0.004
@@ -19,6 +26,7 @@ def difference(
     candidate_buckets: Mapping[float, int],
     q: float,
     alpha: float,
+    aim: Aim | None = None,
 ) -> Between:
     """Candidate's quantile less the stable arm's, in the unit of the bounds.
 
@@ -34,6 +42,8 @@ def difference(
         candidate_buckets: the same, with the same bounds or others.
         q: 0 to 1; 0.99 = the slowest percent.
         alpha: chance of ever missing.
+        aim: `rates.aim_at` the share above the quantile, 1 - q, and how much more of the rows would
+            lie above it; to be chosen before the first look.
 
     Raises:
         InvalidError: q is not between 0 and 1, or a bucket counts less than nothing.
@@ -43,10 +53,11 @@ def difference(
     needed = threshold(alpha)
     if not stable_buckets or not candidate_buckets:
         return ANYTHING
+    mixed = mixture(LARGEST, SMALLEST, aim=aim)
     (low1, high1, one), (low2, high2, other) = (
-        _exponents(buckets, q) for buckets in (stable_buckets, candidate_buckets)
+        _exponents(buckets, q, mixed) for buckets in (stable_buckets, candidate_buckets)
     )
-    evidence = log_evidence(mixture(LARGEST, SMALLEST), one[:, None], other[None, :])
+    evidence = log_evidence(mixed, one[:, None], other[None, :])
     open_ = evidence < needed
     if not open_.any():  # the mixture is no likelihood: of few rows it may refute every bucket
         return ANYTHING
@@ -55,7 +66,9 @@ def difference(
     return Between(float(least), float(most))
 
 
-def _exponents(buckets: Mapping[float, int], q: float) -> tuple[Floats, Floats, Floats]:
+def _exponents(
+    buckets: Mapping[float, int], q: float, mixed: Mixture
+) -> tuple[Floats, Floats, Floats]:
     """(lower edges, upper edges, exponents [buckets, tilts]); the last bucket ends at infinity."""
     bounds = sorted(buckets)
     counts = np.array([buckets[bound] for bound in bounds], np.float64)
@@ -68,6 +81,6 @@ def _exponents(buckets: Mapping[float, int], q: float) -> tuple[Floats, Floats, 
     lower = np.concatenate([[first], upper[:-1]])
     upto = np.cumsum(counts)
     below, total = upto - counts, upto[-1]
-    tilts = mixture(LARGEST, SMALLEST).tilts
+    tilts = mixed.tilts
     events = np.where(tilts > 0, below[:, None], upto[:, None])
     return lower, upper, tilts * events - total * np.log1p(q * np.expm1(tilts))
