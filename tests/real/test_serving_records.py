@@ -17,11 +17,10 @@ import pytest
 from certificates import Authority
 from modelworks.core.records import Act, FieldPolicy, RecordPolicy
 from modelworks.core.served import ServedModel
-from modelworks.measure.processes import tree
 from modelworks.protocol.records import read_segment
-from modelworks.protocol.records.segments import recover
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server, serve_list
+from recording_server import counts, ended, gone, loggers_of, records, until
 
 pytestmark = pytest.mark.real
 PATH = "/v2/models/double/infer"
@@ -41,61 +40,11 @@ def post(connection, name, values=(1, 2, 3), path=PATH, headers=None):
     return answer.status
 
 
-def records(folder):
-    """Everything that lies there, dead loggers' last words too."""
-    segments = folder / "segments"
-    recover(segments)
-    return [one for path in sorted(segments.iterdir()) for one in read_segment(path)]
-
-
-def until(true, seconds=30.0):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := true():
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it did not come about in time")
-
-
-def gone(pid):
-    """Whether a process has ended; nobody may have asked it how."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-def loggers_of(server):
-    found = []
-    for pid in tree([server.pid]) - {server.pid}:
-        with contextlib.suppress(OSError):
-            if b"modelworks.apps.logger" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
-    return [pid for pid in found if not gone(pid)]
-
-
-def ended(server):
-    """Let it drain, and its logger write what it has: that may outlast the server."""
-    loggers = loggers_of(server)
-    server.terminate()
-    assert server.wait() == 0
-    until(lambda: all(map(gone, loggers)))
-
-
 def recording(server):
     """Wait until its logger has written something; its process."""
     until(lambda: counts(server.address).get("kept"), 60)
     (logger,) = loggers_of(server)
     return logger
-
-
-def counts(address):
-    connection = http.client.HTTPConnection(address, timeout=20)
-    connection.request("GET", "/metrics")
-    text = connection.getresponse().read().decode()
-    connection.close()
-    lines = [line for line in text.splitlines() if line.startswith("modelworks_records_total")]
-    return {line.split('outcome="')[1].split('"')[0]: float(line.split()[-1]) for line in lines}
 
 
 class Load:
