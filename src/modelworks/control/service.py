@@ -46,6 +46,7 @@ from modelworks.sandbox.limits import Limits
 
 if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
+    from modelworks.control.forwarding.receivers import Receivers
     from modelworks.control.records.service import Records
     from modelworks.control.watching.parts import Parts
     from modelworks.control.watching.service import Watching
@@ -244,6 +245,13 @@ class Factory:
 
         note = self._deployments.note_act
         return Records(self.home, self._stores, self._tenant, note, self._clock)
+
+    @property
+    def receivers(self) -> "Receivers":
+        """Who gets records from the worker."""
+        from modelworks.control.forwarding.receivers import Receivers  # noqa: PLC0415 - numpy
+
+        return Receivers(self.home.records, self._deployments.note_act)
 
     @property
     def watching(self) -> "Watching":

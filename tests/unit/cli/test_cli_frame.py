@@ -118,6 +118,7 @@ def _commands() -> list[tuple[str, ...]]:
         ("records", "compact"),
         ("records", "query"),
         ("records", "forward"),
+        *(("records", "receivers", name) for name in ("add", "list", "remove")),
         ("manifest", "lint"),
         ("manifest", "schema"),
         *(("quality", name) for name in ("set", "show", "list", "remove")),

@@ -42,7 +42,7 @@ def forward(to: str, name: str, given: tuple[str, ...], once: bool, as_json: boo
     from modelworks.plugins.load import load
 
     kind, known = receiver_of(to)
-    chosen = {**known, **_settings(given)}
+    chosen = {**known, **settings_of(given)}
     root = settings().home.root / "records"
     spool = Spools(root / "forward").of(name or kind)
     out = Output(as_json=as_json)
@@ -79,7 +79,12 @@ def _follow(sender: "Forwarder", spool: "Spool", out: Output, once: bool) -> Non
         time.sleep(pause)
 
 
-def _settings(given: tuple[str, ...]) -> Mapping[str, str]:
+def settings_of(given: tuple[str, ...]) -> Mapping[str, str]:
+    """`NAME=VALUE`s as settings of a sink.
+
+    Raises:
+        InvalidError: something else.
+    """
     found = {}
     for text in given:
         name, equals, value = text.partition("=")

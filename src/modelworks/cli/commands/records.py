@@ -7,6 +7,7 @@ import click
 
 from modelworks.cli import human
 from modelworks.cli.commands.forward import forward
+from modelworks.cli.commands.receivers import receivers
 from modelworks.cli.context import interactive, json_option, recorded
 from modelworks.cli.output import Output
 from modelworks.cli.windows import moment
@@ -194,6 +195,7 @@ def compact(as_json: bool) -> None:
 
 
 records.add_command(forward)
+records.add_command(receivers)
 
 
 def _short(value: Any) -> str:

@@ -1,5 +1,7 @@
 """Sends what waits in a spool; whenever it ends, at most one batch comes twice, none is lost."""
 
+import math
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -41,20 +43,26 @@ class Forwarder:
         self._batch = batch
         self._told = told
 
-    def run(self) -> int:
+    def run(self, seconds: float = math.inf) -> int:
         """Send everything that is closed; how many records were taken.
+
+        Args:
+            seconds: after which no further batch is begun: the rest waits for the next run.
 
         Raises:
             InvalidError: the receiver refuses some, and would again.
             UnavailableError: it does not take them now; what it took is not sent again.
         """
+        until = time.monotonic() + seconds
         if self._segments is not None:
             recover(self._segments)
             for path in sealed_segments(self._segments):
                 self._spool.take(path)
-        return sum(self._send(path) for path in self._spool.waiting())
+        return sum(self._send(path, until) for path in self._spool.waiting())
 
-    def _send(self, path: Path) -> int:
+    def _send(self, path: Path, until: float) -> int:
+        if time.monotonic() >= until:
+            return 0
         try:
             size = path.stat().st_size
             records = list(read_segment(path))
@@ -65,6 +73,8 @@ class Forwarder:
             state = replace(state, segment=path.name, size=size, sent=0)
         begun = state.sent
         for at in range(begun, len(records), self._batch):
+            if time.monotonic() >= until:
+                return at - begun
             part = records[at : at + self._batch]
             self._sink.send(part)
             state = replace(state, sent=at + len(part), records=state.records + len(part))

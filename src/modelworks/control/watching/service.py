@@ -4,11 +4,13 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from modelworks.control.forwarding.receivers import Receivers
 from modelworks.control.watching import store
 from modelworks.control.watching.asking import Servers
 from modelworks.control.watching.board import Board, Standing, board, standing
 from modelworks.control.watching.diagnosis.asking import Diagnosis, History, Registry, ask
 from modelworks.control.watching.duty import Duty, DutyState
+from modelworks.control.watching.forwarding import Forwarding
 from modelworks.control.watching.machine import System
 from modelworks.control.watching.parts import Parts
 from modelworks.control.watching.references import References
@@ -150,6 +152,7 @@ class Watching:
             drift,
             quality,
             Alerting(alerts),
+            Forwarding(Receivers(parts.home.records), machine),
             Settling(self.series),
             Retention(parts.records, lambda: parts.deploying.retention(_days(parts.desired()))),
         ]
