@@ -12,8 +12,11 @@ from modelworks.stats.sequences.tilts import Aim, Floats, Mixture, mixture, thre
 
 Sums = tuple[float, float, float]
 """(count, total, sum of squares)."""
-LARGEST: Final = 0.5
+LARGEST: Final = 4.0
 SMALLEST: Final = 0.0005
+_MOST: Final = 0.9
+_TINY: Final = 1e-4
+_NEVER: Final = -1e300
 FEWEST: Final = 64
 """Rows of an arm below which no large-sample law is used."""
 AROUND: Final = 2_000.0
@@ -31,11 +34,12 @@ def difference(
     """Candidate's mean less the stable arm's, of figures between two bounds: empirical Bernstein.
 
     Valid at every look and for any number of rows, whatever the distribution. The exponent of an
-    arm, with figures scaled to 0 to 1, is l * sum(x - m) - psi(l) * sum((x - m)^2) with
-    psi(l) = -log(1 - l) - l, mirrored for l < 0: Fan, Grama and Liu, "Exponential inequalities for
-    martingales with applications", EJP 20 (2015), proof of theorem 2.1, lemma 4.1; as an empirical
-    Bernstein sequence: Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics 49 (2021),
-    theorem 4. Here the squares are taken around the mean that is tested, so that sums are enough.
+    arm, with figures scaled to 0 to 1, is l * sum(x - m) - psi(l m) / m^2 * sum((x - m)^2) with
+    psi(l) = -log(1 - l) - l, as x - m >= -m; mirrored for l < 0. Sources: Fan, Grama and Liu,
+    "Exponential inequalities for martingales with applications", EJP 20 (2015), lemma 4.1; as an
+    empirical Bernstein sequence: Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics 49
+    (2021), theorem 4. Here the squares are taken around the mean that is tested, so that sums are
+    enough.
 
     Args:
         stable: (count, total, squares).
@@ -106,16 +110,19 @@ def exponents(mixed: Mixture, count: Any, total: Any, squares: Any) -> Exponents
     """Of one arm: from means [..., points] to [..., points, tilts]; sums are [...]."""
     tilts = mixed.tilts
     size = np.abs(tilts)
-    price = -np.log1p(-size) - size
     rows, sums, around = (
         np.asarray(a, np.float64)[..., None, None] for a in (count, total, squares)
     )
 
     def at(means: Floats) -> Floats:
         mean = means[..., None]
+        # the farthest that a figure can lie on the other side of the mean
+        reach = np.maximum(np.where(tilts > 0, mean, 1 - mean), _TINY)
+        part = size * reach
+        price = -(np.log1p(-np.minimum(part, _MOST)) + part) / (reach * reach)
         apart = np.maximum(around - 2 * mean * sums + rows * mean * mean, 0.0)
         found: Floats = tilts * (sums - rows * mean) - price * apart
-        return found
+        return np.where(part <= _MOST, found, _NEVER)
 
     return at
 

@@ -13,6 +13,7 @@ from modelworks.stats.sequences.tilts import (
     Floats,
     Mixture,
     log_evidence,
+    log_evidence_alone,
     mixture,
     threshold,
 )
@@ -35,7 +36,8 @@ def difference(
     an event that is counted, with the exact likelihood ratio of Bernoulli trials. Source: Howard
     and Ramdas, "Sequential estimation of quantiles with applications to A/B testing and best-arm
     identification", Bernoulli 28 (2022), section 3; here with the mixture of `tilts` over both
-    arms. What lies within a bucket is not guessed: a difference is known to the bucket.
+    arms. What lies within a bucket is not guessed: a difference is known to the
+    bucket, and the ends do not belong to the interval: a low end of 0 proves that it is slower.
 
     Args:
         stable_buckets: upper bound (inclusive; the last may be inf) -> rows, not cumulative.
@@ -55,15 +57,27 @@ def difference(
         return ANYTHING
     mixed = mixture(LARGEST, SMALLEST, aim=aim)
     (low1, high1, one), (low2, high2, other) = (
-        _exponents(buckets, q, mixed) for buckets in (stable_buckets, candidate_buckets)
+        _likely(_exponents(buckets, q, mixed), mixed, needed, candidate=candidate)
+        for candidate, buckets in enumerate((stable_buckets, candidate_buckets))
     )
+    if not len(one) or not len(other):  # no bucket is left of an arm: a mixture is no likelihood
+        return ANYTHING
     evidence = log_evidence(mixed, one[:, None], other[None, :])
     open_ = evidence < needed
-    if not open_.any():  # the mixture is no likelihood: of few rows it may refute every bucket
+    if not open_.any():
         return ANYTHING
     least = np.where(open_, low2[None, :] - high1[:, None], math.inf).min()
     most = np.where(open_, high2[None, :] - low1[:, None], -math.inf).max()
     return Between(float(least), float(most))
+
+
+def _likely(
+    arm: tuple[Floats, Floats, Floats], mixed: Mixture, needed: float, *, candidate: int
+) -> tuple[Floats, Floats, Floats]:
+    """The buckets that the arm's own rows do not refute: the others fit no bucket of the other."""
+    low, high, exponents = arm
+    kept = log_evidence_alone(mixed, exponents, candidate=bool(candidate)) < needed
+    return low[kept], high[kept], exponents[kept]
 
 
 def _exponents(

@@ -97,5 +97,10 @@ def project(
             hit = np.flatnonzero(refuted(cuts))
             first = int(hit[0]) if len(hit) else _CUTS - 1
             inside, outside = (cuts[first - 1] if first else inside), float(cuts[first])
+        # no hole is left out: what is open farther away belongs to the interval
+        farther = np.linspace(outside, far, _CUTS)[1:]
+        open_ = np.flatnonzero(~refuted(farther))
+        if len(open_):
+            outside = float(farther[min(int(open_[-1]) + 1, len(farther) - 1)])
         ends.append(middle + sign * outside)
     return Between(float(ends[0]), float(ends[1]))

@@ -123,10 +123,26 @@ def log_evidence(mixed: Mixture, stable: Floats, candidate: Floats) -> Any:
         [...]; at least `log(1 / alpha)` refutes the pair of parameters.
     """
     both = stable[..., mixed.stable] + candidate[..., mixed.candidate]
-    both += mixed.weights
-    top = both.max(-1)
-    both -= top[..., None]
-    return top + np.log(np.exp(both, out=both).sum(-1))
+    return _log_sum(both + mixed.weights)
+
+
+def log_evidence_alone(mixed: Mixture, exponents: Floats, *, candidate: bool) -> Any:
+    """A lower bound of `log_evidence`, from one arm, whatever the other arm's parameter is.
+
+    Args:
+        mixed: the tilts.
+        exponents: the arm's, [..., tilts].
+        candidate: whether it is the candidate's.
+    """
+    own, other = (mixed.candidate, mixed.stable) if candidate else (mixed.stable, mixed.candidate)
+    alone = other == 0
+    return _log_sum(exponents[..., own[alone]] + mixed.weights[alone])
+
+
+def _log_sum(logs: Floats) -> Any:
+    top = logs.max(-1)
+    logs = logs - top[..., None]
+    return top + np.log(np.exp(logs, out=logs).sum(-1))
 
 
 def threshold(alpha: float) -> float:
