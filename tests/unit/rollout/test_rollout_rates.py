@@ -92,7 +92,7 @@ def looks(rng, share, stable, candidate, most):
 
 @pytest.mark.parametrize(("share", "rate"), [(0.05, 0.001), (0.5, 0.02), (0.2, 0.3)])
 def test_harm_that_is_none_is_found_no_more_often_than_its_chance(share, rate):
-    rng, chance, times = np.random.default_rng(11), 0.05, 250
+    rng, chance, times = np.random.default_rng(11), 0.05, 150
     false = sum(
         any(
             lowest(one, other, 1.0, MARGIN, chance) > MARGIN
@@ -105,7 +105,7 @@ def test_harm_that_is_none_is_found_no_more_often_than_its_chance(share, rate):
 
 @pytest.mark.parametrize(("share", "rate"), [(0.05, 0.001), (0.5, 0.02), (0.2, 0.3)])
 def test_what_is_worse_passes_no_more_often_than_its_chance(share, rate):
-    rng, chance, times = np.random.default_rng(12), 0.05, 250
+    rng, chance, times = np.random.default_rng(12), 0.05, 150
     margin = max(MARGIN, rate / 4)
     false = sum(
         any(

@@ -1,0 +1,1 @@
+"""Shadow diffing: the answers of a candidate that nobody sees beside those that callers got."""
