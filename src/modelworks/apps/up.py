@@ -17,6 +17,7 @@ from modelworks.apps.children import Child, free
 from modelworks.apps.stores import environment_of
 from modelworks.client import endpoints
 from modelworks.core.errors import ConflictError, MissingExtraError, ModelworksError
+from modelworks.core.files import replace_text
 from modelworks.core.home import Home, Stores
 
 FIRST_WAIT = 0.5
@@ -227,6 +228,9 @@ def _parts(settings: UpSettings) -> tuple[Part, ...]:
     """The control plane first: it writes the list that the server serves."""
     home = settings.home
     served = str(home.run / "served.json")
+    routes = home.run / "routes.json"
+    if not routes.exists():  # the server wants one; roll-outs write it
+        replace_text(routes, '{"generation": 0}')
     common = ["--host", settings.host, "--with-parent", *settings.guard]
     allowed = [f"--allow-host={name}" for name in settings.hosts]
     control = Part(
@@ -240,7 +244,16 @@ def _parts(settings: UpSettings) -> tuple[Part, ...]:
     server = Part(
         "model server",
         "modelworks.apps.server",
-        ["--served", served, "--workers", settings.workers, *common, *settings.recording],
+        [
+            "--served",
+            served,
+            "--routes",
+            str(routes),
+            "--workers",
+            settings.workers,
+            *common,
+            *settings.recording,
+        ],
         settings.port,
         home.logs / "server.log",
     )

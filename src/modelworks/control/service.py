@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
     from modelworks.control.forwarding.receivers import Receivers
     from modelworks.control.records.service import Records
+    from modelworks.control.rollouts.service import Rollouts
     from modelworks.control.watching.parts import Parts
     from modelworks.control.watching.service import Watching
     from modelworks.monitor.alerts.service import Alerts
@@ -268,12 +269,27 @@ class Factory:
         return Alerts(self._scope, actor=self._actor, clock=self._clock)
 
     @property
+    def rollouts(self) -> "Rollouts":
+        """The verbs of roll-outs."""
+        from modelworks.control.rollouts.routes import FILE  # noqa: PLC0415 - numpy, scipy
+        from modelworks.control.rollouts.service import Rollouts  # noqa: PLC0415 - the same
+
+        return Rollouts(self._scope, self, self.home.run / FILE, self._actor, self._clock)
+
+    @property
     def watched(self) -> "Parts":
         """What a worker's duties work on."""
         from modelworks.control.watching.parts import Parts  # noqa: PLC0415 - numpy
 
         shared = bool(self._stores.database)
-        return Parts(self.home, self.deploying, lambda: self.records, self.desired, shared)
+        return Parts(
+            self.home,
+            self.deploying,
+            lambda: self.records,
+            self.desired,
+            lambda: self.rollouts,
+            shared,
+        )
 
     # -- serving -------------------------------------------------------------------------------
 

@@ -326,6 +326,37 @@ class QualityPlanRow(TenantRow, Base):
     )
 
 
+class RolloutRow(TenantRow, Base):
+    """A roll-out as it stands."""
+
+    __tablename__ = "rollouts"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    route: Mapped[str] = mapped_column(String(128))
+    phase: Mapped[str] = mapped_column(String(16))
+    document: Mapped[dict[str, Any]]
+    updated_ns: Mapped[int] = mapped_column(BigInteger)
+
+
+class RolloutEventRow(TenantRow, Base):
+    """What happened to a roll-out."""
+
+    __tablename__ = "rollout_events"
+
+    rollout: Mapped[str] = mapped_column(String(64), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at_ns: Mapped[int] = mapped_column(BigInteger)
+    phase: Mapped[str] = mapped_column(String(16))
+    actor: Mapped[str]
+    document: Mapped[dict[str, Any]]
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant", "rollout"], ["rollouts.tenant", "rollouts.name"], ondelete="CASCADE"
+        ),
+    )
+
+
 class AlertDocumentRow(TenantRow, Base):
     """Rules, or who is told, as they were applied last."""
 

@@ -75,6 +75,11 @@ class Servers:
             (server, text) for server, texts in zip(servers, found, strict=True) for text in texts
         ]
 
+    def own(self) -> list[tuple[Server, str]]:
+        """The same of the servers of this machine alone."""
+        servers = [Server(endpoint.url) for endpoint in listed(self._home)]
+        return [(server, text) for server in servers for text in self._ask(server)]
+
     def _servers(self) -> Iterator[Server]:
         for endpoint in listed(self._home):
             yield Server(endpoint.url)

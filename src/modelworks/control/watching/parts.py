@@ -10,6 +10,7 @@ from modelworks.core.served import ServedList
 if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
     from modelworks.control.records.service import Records
+    from modelworks.control.rollouts.service import Rollouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Parts:
         deploying: the verbs of deployments.
         records: those of records; called when they are needed.
         desired: the list of models that is served.
+        rollouts: the verbs of roll-outs; called when they are needed.
         shared: the database is other machines' too.
     """
 
@@ -28,4 +30,5 @@ class Parts:
     deploying: "Deploying"
     records: Callable[[], "Records"]
     desired: Callable[[], ServedList]
+    rollouts: Callable[[], "Rollouts"]
     shared: bool = False

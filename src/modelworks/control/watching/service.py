@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from modelworks.client.endpoints import listed
 from modelworks.control.forwarding.receivers import Receivers
 from modelworks.control.watching import store
 from modelworks.control.watching.asking import Servers
@@ -28,7 +29,9 @@ from modelworks.monitor.series.service import SeriesStore
 from modelworks.monitor.series.sketches import SketchStore
 
 if TYPE_CHECKING:
+    from modelworks.control.rollouts.evidence import Further
     from modelworks.control.watching.qualities import Qualities
+    from modelworks.core.rollouts import Plan as RolloutPlan
     from modelworks.monitor.alerts.service import Alerts, Listed
 
 
@@ -147,6 +150,7 @@ class Watching:
         )
         return [
             Requests(servers.metrics, machine),
+            self._advance(parts, servers),
             System(parts.home, machine),
             Compaction(parts.records),
             drift,
@@ -156,6 +160,19 @@ class Watching:
             Settling(self.series),
             Retention(parts.records, lambda: parts.deploying.retention(_days(parts.desired()))),
         ]
+
+    def _advance(self, parts: Parts, servers: Servers) -> Duty:
+        from modelworks.control.rollouts.loaded import Loaded  # noqa: PLC0415 - beside it
+        from modelworks.control.rollouts.truth import truth  # noqa: PLC0415 - the same
+        from modelworks.control.watching.advancing import Advance  # noqa: PLC0415 - scipy
+
+        def known(plan: "RolloutPlan", since_ns: int, until_ns: int) -> "Mapping[str, Further]":
+            join = parts.records().joining()
+            signature = lambda ref: self._registry.show(ref).signature  # noqa: E731 - as above
+            return truth(plan, join, signature, since_ns, until_ns, self._scope.tenant)
+
+        loaded = Loaded(lambda: [one.url for one in listed(parts.home)])
+        return Advance(parts.rollouts(), servers.own, loaded, known)
 
 
 def _days(served: ServedList) -> Mapping[str, int]:

@@ -1,0 +1,287 @@
+"""`rollout`: traffic moves to another version, and only on evidence."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from modelworks.cli import human
+from modelworks.cli.context import here, json_option, platform
+from modelworks.cli.exits import Exit
+from modelworks.cli.manifests import contents, file_options, refused
+from modelworks.cli.output import Output
+from modelworks.core.errors import InvalidError
+from modelworks.core.ids import iso, now_ns
+
+if TYPE_CHECKING:
+    from modelworks.control.rollouts.kept import Asked, Kept
+    from modelworks.control.rollouts.service import Rollouts
+    from modelworks.core.rollouts import Plan
+
+_EVERY_S = 1.0
+_REASON = click.option("--reason", default="", help="Why; it is kept.")
+
+
+@click.group()
+def rollout() -> None:
+    """Move traffic to another version on evidence: plan, start, watch, promote, abort.
+
+    Example: modelworks rollout start -f rollout.yaml
+    """
+
+
+@contextmanager
+def _verbs() -> Iterator["Rollouts"]:
+    """The verbs of roll-outs, on this machine; raises as `here`."""
+    with here("roll-outs are carried out where the registry is") as factory:
+        with platform("roll-outs"):
+            verbs = factory.rollouts
+        yield verbs
+
+
+@rollout.command()
+@file_options
+@json_option
+def plan(files: tuple[str, ...], environment: str, as_json: bool) -> Exit | None:
+    """Check a manifest of roll-outs, and say what each would do.
+
+    Example: modelworks rollout plan -f rollout.yaml
+    """
+    out = Output(as_json=as_json)
+    found, refusal = _plans(out, files, environment)
+    if refusal is not None:
+        return refusal
+    if as_json:
+        out.document(found)
+        return None
+    for one in found:
+        out.line(f"{one.name}: {one.route} {one.stable} -> {', '.join(one.candidates)}")
+        rows = [
+            (str(number), f"{step.share:.3g}", human.ago(step.bake_s), str(step.sample))
+            for number, step in enumerate(one.steps, 1)
+        ]
+        out.table(("step", "share", "bake", "sample"), rows, "no steps")
+        watched = ", ".join(metric.name for metric in one.guardrails) or "none"
+        out.line(f"primary: {one.primary.name} (margin {one.primary.margin:g}); guards: {watched}")
+        risk = f"{one.false_rollback:g} false rollbacks, {one.false_promotion:g} false promotions"
+        out.line(f"risk: {risk}; after {human.ago(one.most_s)}: {one.on_inconclusive}")
+    return None
+
+
+@rollout.command()
+@file_options
+@click.option(
+    "--sticky",
+    default="",
+    metavar="WHERE:NAME",
+    help="Keep a caller with one version: header:X-User, cookie:user or field:user.",
+)
+@json_option
+def start(files: tuple[str, ...], environment: str, sticky: str, as_json: bool) -> Exit | None:
+    """Start the roll-outs of a manifest; `modelworks up` carries them out.
+
+    The candidate gets no request before it is loaded and warm.
+
+    Example: modelworks rollout start -f rollout.yaml --sticky header:X-User
+    """
+    out = Output(as_json=as_json)
+    found, refusal = _plans(out, files, environment)
+    if refusal is not None:
+        return refusal
+    with _verbs() as verbs:
+        started = [verbs.start(one, _asked(sticky)) for one in found]
+    if as_json:
+        out.document(started)
+        return None
+    _show(out, started)
+    return None
+
+
+@rollout.command()
+@click.argument("name", required=False, default="")
+@json_option
+def status(name: str, as_json: bool) -> None:
+    """Show roll-outs, or one with its findings.
+
+    Example: modelworks rollout status fraud-2
+    """
+    out = Output(as_json=as_json)
+    with _verbs() as verbs:
+        found = [verbs.get(name)] if name else verbs.every()
+    if as_json:
+        return out.document(found[0] if name else found)
+    _show(out, found)
+    if name:
+        _findings(out, found[0])
+    return None
+
+
+@rollout.command()
+@click.argument("name")
+@click.option("--once", is_flag=True, help="Print once, and end (in a pipe: always).")
+@json_option
+def watch(name: str, once: bool, as_json: bool) -> None:
+    """Show a roll-out as it goes on, until it ends or Ctrl-C.
+
+    Example: modelworks rollout watch fraud-2
+    """
+    out = Output(as_json=as_json)
+    live = not (once or as_json) and sys.stdout.isatty()
+    with _verbs() as verbs, suppress(KeyboardInterrupt):
+        while True:
+            found = verbs.get(name)
+            if as_json:
+                return out.document(found)
+            if live:
+                click.clear()
+            _show(out, [found])
+            _findings(out, found)
+            if not live or found.ended_ns:
+                return None
+            time.sleep(_EVERY_S)
+    return None
+
+
+@rollout.command()
+@click.argument("name")
+@_REASON
+@json_option
+def pause(name: str, reason: str, as_json: bool) -> None:
+    """Let everything stand as it is; nothing is judged until `resume`, not even harm.
+
+    Example: modelworks rollout pause fraud-2 --reason "a holiday"
+    """
+    with _verbs() as verbs:
+        _told(Output(as_json=as_json), verbs.pause(name, reason))
+
+
+@rollout.command()
+@click.argument("name")
+@json_option
+def resume(name: str, as_json: bool) -> None:
+    """Go on after a pause; evidence of the step is gathered anew.
+
+    Example: modelworks rollout resume fraud-2
+    """
+    with _verbs() as verbs:
+        _told(Output(as_json=as_json), verbs.resume(name))
+
+
+@rollout.command()
+@click.argument("name")
+@click.option("--arm", default="", help="Of several candidates the one that gets all.")
+@_REASON
+@json_option
+def promote(name: str, arm: str, reason: str, as_json: bool) -> None:
+    """Give all traffic to the candidate, whatever is proved; who did it is kept.
+
+    Example: modelworks rollout promote fraud-2 --reason "the old one is wrong since today"
+    """
+    with _verbs() as verbs:
+        _told(Output(as_json=as_json), verbs.promote(name, reason, arm))
+
+
+@rollout.command()
+@click.argument("name")
+@_REASON
+@json_option
+def abort(name: str, reason: str, as_json: bool) -> None:
+    """Give all traffic back to the stable version, in one change.
+
+    Example: modelworks rollout abort fraud-2 --reason "wrong model file"
+    """
+    with _verbs() as verbs:
+        _told(Output(as_json=as_json), verbs.abort(name, reason))
+
+
+@rollout.command()
+@click.argument("name")
+@json_option
+def history(name: str, as_json: bool) -> None:
+    """Show what happened to a roll-out, who did it and why.
+
+    Example: modelworks rollout history fraud-2
+    """
+    out = Output(as_json=as_json)
+    with _verbs() as verbs:
+        found = verbs.history(name)
+    if as_json:
+        return out.document(found)
+    rows = [(iso(one.at_ns), one.phase.value, one.actor, one.sentence) for one in found]
+    out.table(("at", "phase", "who", "what"), rows, "nothing happened")
+    return None
+
+
+def _plans(
+    out: Output, files: tuple[str, ...], environment: str
+) -> "tuple[list[Plan], Exit | None]":
+    """The plans of a manifest; or what a refusal exits with, told."""
+    with platform("a manifest"):
+        from modelworks.protocol.manifest.problems import ManifestError
+        from modelworks.protocol.manifest.rollout import Rollout
+        from modelworks.protocol.manifest.rollout_plan import load_rollouts, planned
+
+    try:
+        manifest = load_rollouts(contents(files), environment)
+    except ManifestError as error:
+        return [], refused(out, error)
+    found = [planned(one).plan for one in manifest.of(Rollout)]
+    return [one for one in found if one is not None], None
+
+
+def _asked(sticky: str) -> "Asked":
+    from modelworks.control.rollouts.kept import Asked
+    from modelworks.core.routes import Source
+
+    if not sticky:
+        return Asked()
+    source, _, name = sticky.partition(":")
+    if source not in [one.value for one in Source] or not name:
+        words = f"--sticky '{sticky}': header:NAME, cookie:NAME or field:NAME is wanted"
+        raise InvalidError(words, field="--sticky")
+    return Asked(Source(source), name.lower() if source == "header" else name)
+
+
+def _told(out: Output, kept: "Kept") -> None:
+    if out.as_json:
+        out.document(kept)
+        return
+    _show(out, [kept])
+
+
+def _show(out: Output, found: "list[Kept]") -> None:
+    now = now_ns()
+    rows = []
+    for one in found:
+        state = one.rollout
+        shares = ", ".join(f"{arm} {share:.3g}" for arm, share in one.shares.items())
+        step = f"{state.step + 1}/{len(state.plan.steps)}"
+        when = human.when(state.changed_ns, now)
+        rows.append((state.plan.name, state.plan.route, state.phase.value, step, shares, when))
+    heads = ("rollout", "route", "phase", "step", "shares", "changed")
+    out.table(heads, rows, "no roll-outs: modelworks rollout start -f FILE")
+    for one in found:
+        if one.rollout.reason:
+            out.line(f"{one.rollout.plan.name}: {one.rollout.reason}")
+
+
+def _findings(out: Output, kept: "Kept") -> None:
+    verdict = kept.rollout.verdict
+    rows = [
+        (
+            *(one.metric, one.slice, one.arm, f"{one.stable:.4g}", f"{one.candidate:.4g}"),
+            f"{_end(one.low)} to {_end(one.high)}",
+            f"{one.margin:.4g}",
+            one.outcome.value,
+        )
+        for one in (verdict.findings if verdict else ())
+    ]
+    heads = ("metric", "slice", "arm", "stable", "candidate", "worse by", "allowed", "says")
+    out.table(heads, rows, "nothing was judged yet")
+
+
+def _end(value: float | None) -> str:
+    return "?" if value is None else f"{value:+.4g}"

@@ -1,0 +1,1 @@
+"""Roll-outs: evidence is gathered, rules decide, routes change, everything is kept."""

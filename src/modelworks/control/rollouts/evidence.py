@@ -1,0 +1,150 @@
+"""What arms have earned since a step began, from what servers count. Pure but for its memory.
+
+Counters are read every second. What came between two looks at a server is added to its arm; a
+server that was not there before counts from its beginning, if it began after the step did.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from modelworks.core.rollouts import ArmEvidence, Evidence, Kind, Metric, Plan, Sums
+from modelworks.monitor.series.names import STAGES
+
+ERRORS: Final = "error_rate"
+_BUCKET: Final = f"{STAGES[0]}_bucket"
+_COUNTED: Final = ("requests", "errors", "rejected", "invalid")
+Cells = dict[str, float]
+"""`requests`, `errors`, ...; `le 0.005` = requests of a bucket with that upper bound, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a server said at a look.
+
+    Attributes:
+        address: of it.
+        started: when it began, seconds since 1970.
+        counters: (model, version, kind, upper bound of a bucket) -> count since then.
+    """
+
+    address: str
+    started: float
+    counters: Mapping[tuple[str, str, str, str], float]
+
+
+@dataclass(slots=True)
+class Earned:
+    """What was counted since a step began.
+
+    Attributes:
+        since_ns: UTC, the step's beginning.
+        arms: version -> counts.
+        looks: server -> version -> counts as they stood at the last look.
+    """
+
+    since_ns: int
+    arms: dict[str, Cells] = field(default_factory=dict)
+    looks: dict[str, dict[str, Cells]] = field(default_factory=dict)
+
+    def look(self, model: str, servers: Iterable[Seen]) -> None:
+        """Add what came since the last look.
+
+        Args:
+            model: whose arms these are.
+            servers: who answered; what the others counted is made up for at a later look.
+        """
+        for seen in servers:
+            now = _cells(model, seen.counters)
+            key = f"{seen.address} {seen.started!r}"
+            before = self.looks.get(key)
+            self.looks[key] = now
+            if before is None and seen.started * 1e9 < self.since_ns:
+                continue  # from before the step: it counts from now on
+            for version, cells in now.items():
+                earned = self.arms.setdefault(version, {})
+                old = (before or {}).get(version, {})
+                for name, value in cells.items():
+                    came = max(0.0, value - old.get(name, 0.0))
+                    if came:
+                        earned[name] = earned.get(name, 0.0) + came
+
+    def evidence(
+        self,
+        plan: Plan,
+        shares: Mapping[str, float],
+        now_ns: int,
+        further: Mapping[str, "Further"] | None = None,
+    ) -> Evidence:
+        """As the rules want it.
+
+        Args:
+            plan: whose metrics are asked for.
+            shares: of the arms while this was earned.
+            now_ns: UTC.
+            further: version -> what else is known of it.
+        """
+        arms = []
+        for name in (plan.stable, *plan.candidates):
+            cells = self.arms.get(name, {})
+            known = (further or {}).get(name, Further())
+            metrics = dict(known.metrics)
+            for metric in (plan.primary, *plan.guardrails):
+                counted = _sums(metric, cells)
+                if counted is not None:
+                    metrics[metric.name] = counted
+            requests = int(cells.get("requests", 0))
+            arms.append(ArmEvidence(name, requests, 0, metrics, known.slices))
+        return Evidence(now_ns, tuple(arms), dict(shares))
+
+    def document(self) -> dict[str, Any]:
+        """JSON."""
+        return {"since_ns": self.since_ns, "arms": self.arms, "looks": self.looks}
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What is known of an arm from somewhere else: truth that came late.
+
+    Attributes:
+        metrics: by name.
+        slices: by slice, then by metric.
+    """
+
+    metrics: dict[str, Sums] = field(default_factory=dict)
+    slices: dict[str, dict[str, Sums]] = field(default_factory=dict)
+
+
+def restored(told: Mapping[str, Any], since_ns: int) -> Earned:
+    """What was earned since a step began; nothing where it is of another step."""
+    if told.get("since_ns") != since_ns:
+        return Earned(since_ns)
+    return Earned(since_ns, dict(told["arms"]), dict(told["looks"]))
+
+
+def _cells(model: str, counted: Mapping[Any, float]) -> dict[str, Cells]:
+    found: dict[str, Cells] = {}
+    for (of, version, kind, bound), value in counted.items():
+        if of != model:
+            continue
+        if kind in _COUNTED:
+            found.setdefault(version, {})[kind] = value
+        elif kind == _BUCKET:
+            found.setdefault(version, {})[f"le {bound}"] = value
+    return found
+
+
+def _sums(metric: Metric, cells: Mapping[str, float]) -> Sums | None:
+    """What servers count of a metric; None = they do not."""
+    if metric.name == ERRORS and metric.kind is Kind.RATE:
+        # What was refused unseen, or was the caller's own fault, says nothing of the arm.
+        count = cells.get("requests", 0) - cells.get("rejected", 0) - cells.get("invalid", 0)
+        return Sums(count=int(max(0, count)), total=cells.get("errors", 0))
+    if metric.kind is Kind.QUANTILE and metric.name.startswith("latency_"):
+        buckets = {
+            repr(float(name.removeprefix("le ")) * 1000): int(value)
+            for name, value in cells.items()
+            if name.startswith("le ") and value
+        }
+        return Sums(count=sum(buckets.values()), buckets=buckets)
+    return None

@@ -1,0 +1,98 @@
+"""All SQL of roll-outs, in the caller's transaction; none commits."""
+
+from sqlalchemy import func, select
+
+from modelworks.control.rollouts.kept import Event, Kept
+from modelworks.core import codec
+from modelworks.db.session import TenantSession
+from modelworks.db.tables import RolloutEventRow, RolloutRow
+
+EVENTS = 1000
+"""Of one roll-out that are kept."""
+
+
+def every(session: TenantSession, phases: frozenset[str] = frozenset()) -> list[Kept]:
+    """Roll-outs, the newest first; of some phases only."""
+    wanted = select(RolloutRow).order_by(RolloutRow.updated_ns.desc(), RolloutRow.name)
+    if phases:
+        wanted = wanted.where(RolloutRow.phase.in_(sorted(phases)))
+    return [_kept(row) for row in session.scalars(wanted)]
+
+
+def get(session: TenantSession, name: str) -> Kept | None:
+    """One."""
+    row = session.get(RolloutRow, (session.tenant, name))
+    return None if row is None else _kept(row)
+
+
+def put(session: TenantSession, kept: Kept, now_ns: int) -> None:
+    """Keep one in place of what was there."""
+    plan = kept.rollout.plan
+    row = session.get(RolloutRow, (session.tenant, plan.name))
+    if row is None:
+        row = RolloutRow(name=plan.name)
+        session.add(row)
+    row.route = plan.route
+    row.phase = str(kept.rollout.phase)
+    row.document = codec.encode(kept)
+    row.updated_ns = now_ns
+    session.flush()
+
+
+def remove(session: TenantSession, name: str) -> None:
+    """Forget one and its events."""
+    for event in session.scalars(select(RolloutEventRow).where(RolloutEventRow.rollout == name)):
+        session.delete(event)
+    row = session.get(RolloutRow, (session.tenant, name))
+    if row is not None:
+        session.delete(row)
+    session.flush()
+
+
+def note(session: TenantSession, event: Event) -> None:
+    """Keep an event under the next number; the oldest ones go."""
+    last = session.scalar(
+        select(func.max(RolloutEventRow.number)).where(RolloutEventRow.rollout == event.rollout)
+    )
+    number = (last or 0) + 1
+    document = codec.encode(event)
+    for name in ("rollout", "number", "at_ns", "phase", "actor"):
+        del document[name]
+    session.add(
+        RolloutEventRow(
+            rollout=event.rollout,
+            number=number,
+            at_ns=event.at_ns,
+            phase=str(event.phase),
+            actor=event.actor,
+            document=document,
+        )
+    )
+    old = session.get(RolloutEventRow, (session.tenant, event.rollout, number - EVENTS))
+    if old is not None:
+        session.delete(old)
+
+
+def events(session: TenantSession, name: str) -> list[Event]:
+    """What happened, oldest first."""
+    wanted = (
+        select(RolloutEventRow)
+        .where(RolloutEventRow.rollout == name)
+        .order_by(RolloutEventRow.number)
+    )
+    return [_event(row) for row in session.scalars(wanted)]
+
+
+def _kept(row: RolloutRow) -> Kept:
+    return codec.decode(Kept, row.document, f"rollout '{row.name}'")
+
+
+def _event(row: RolloutEventRow) -> Event:
+    told = {
+        "rollout": row.rollout,
+        "number": row.number,
+        "at_ns": row.at_ns,
+        "phase": row.phase,
+        "actor": row.actor,
+    }
+    return codec.decode(Event, {**row.document, **told}, f"rollout '{row.rollout}'")

@@ -1,0 +1,114 @@
+"""The duty that carries roll-outs on: every second it counts, lets the rules judge, and acts."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from modelworks.control.rollouts.evidence import Further, Seen, restored
+from modelworks.control.rollouts.kept import DONE, Kept
+from modelworks.control.rollouts.service import Rollouts
+from modelworks.control.watching.counting import counters, started
+from modelworks.control.watching.duty import Done
+from modelworks.core.errors import ModelworksError
+from modelworks.core.rollouts import Phase, Plan
+
+if TYPE_CHECKING:
+    from modelworks.control.watching.asking import Server
+
+GRACE_S: Final = 5.0
+"""After its end a route stands so long: the server takes up the moved alias meanwhile."""
+_TRUTH_S: Final = 15.0
+_NS: Final = 1_000_000_000
+
+
+class Advance:
+    """Roll-outs of one tenant.
+
+    Args:
+        rollouts: the verbs.
+        ask: what each server process says in its metrics.
+        loaded: whether every server has a version loaded and warm: model, version.
+        truth: what became known of the answers of a plan's arms since a time, until another.
+    """
+
+    name = "rollouts"
+    every_s = 1.0
+    deadline_s = 30.0
+
+    def __init__(
+        self,
+        rollouts: Rollouts,
+        ask: Callable[[], "Sequence[tuple[Server, str]]"],
+        loaded: Callable[[str, str], bool],
+        truth: Callable[[Plan, int, int], Mapping[str, Further]],
+    ) -> None:
+        self._rollouts = rollouts
+        self._ask = ask
+        self._loaded = loaded
+        self._truth = truth
+        self._known: dict[str, tuple[int, float, Mapping[str, Further]]] = {}
+
+    def run(self, now: float, state: Mapping[str, Any]) -> Done:
+        """See `Duty`. What is repeated after a kill is judged once more on the same evidence."""
+        left: dict[str, Any] = {}
+        said = []
+        asked: list[Seen] | None = None
+        for kept in self._rollouts.unfinished():
+            name = kept.rollout.plan.name
+            try:
+                if kept.rollout.phase is Phase.RUNNING:
+                    if asked is None:
+                        asked = list(self._seen())
+                    left[name] = self._judge(kept, asked, int(now * _NS), state.get(name, {}))
+                else:
+                    self._carry_on(kept, int(now * _NS))
+            except ModelworksError as error:  # the others go on
+                said.append(f"{name}: {error.message}")
+                left[name] = state.get(name, {})
+        return Done(state=left, said="; ".join(said))
+
+    def _carry_on(self, kept: Kept, now_ns: int) -> None:
+        """What is to be done for one that is not judged."""
+        plan = kept.rollout.plan
+        phase = kept.rollout.phase
+        if phase is Phase.WAITING:
+            if all(self._loaded(plan.route, arm) for arm in (plan.stable, *plan.candidates)):
+                self._rollouts.ready(plan.name)
+            elif now_ns - kept.rollout.changed_ns > plan.most_s * _NS:
+                words = "the new version was not loaded and warm in all the time it had"
+                self._rollouts.abort(plan.name, words, Phase.ROLLED_BACK)
+        elif phase in DONE and now_ns - kept.ended_ns > GRACE_S * _NS:
+            self._rollouts.settle(plan.name)
+
+    def _judge(
+        self,
+        kept: Kept,
+        servers: Sequence[Seen],
+        now_ns: int,
+        told: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        rollout = kept.rollout
+        fresh = told.get("since_ns") != rollout.step_ns
+        earned = restored(told, rollout.step_ns)
+        earned.look(rollout.plan.route, servers)
+        if not fresh:  # the first look of a step says from where to count
+            further = self._further(rollout.plan, rollout.step_ns, now_ns)
+            evidence = earned.evidence(rollout.plan, kept.shares, now_ns, further)
+            self._rollouts.look(rollout.plan.name, evidence)
+        return earned.document()
+
+    def _seen(self) -> Iterator[Seen]:
+        for server, text in self._ask():
+            with suppress(ValueError):  # it says something that no count can be
+                yield Seen(server.url, started(text), counters(text))
+
+    def _further(self, plan: Plan, since_ns: int, now_ns: int) -> Mapping[str, Further]:
+        """Truth is read from the store of records: seldom."""
+        known = self._known.get(plan.name)
+        at = time.monotonic()
+        if known is not None and known[0] == since_ns and at - known[1] < _TRUTH_S:
+            return known[2]
+        found = self._truth(plan, since_ns, now_ns)
+        self._known[plan.name] = (since_ns, at, found)
+        return found
