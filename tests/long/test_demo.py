@@ -27,7 +27,8 @@ def test_the_demo_runs_and_tidies_up(tmp_path, environ):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for said in ("$ modelworks import", "parity", "$ curl", "0 failed", "cancer:1.1.0", "p99"):
+    wanted = ("$ modelworks import", "parity", "$ curl", "0 failed", "cancer:1.1.0", "p99")
+    for said in (*wanted, "1 of 31 features drifted, first worst texture"):
         assert said.lower() in done.stdout.lower()
     assert not (tmp_path / "mine").exists()
     assert [p for p in (tmp_path / "tmp").iterdir() if p.name.startswith("modelworks-")] == []
@@ -44,6 +45,7 @@ def test_kept_it_answers_until_a_signal(tmp_path, environ):
         said = json.loads(process.stdout.readline())
         assert {model["ref"] for model in said["models"]} >= {"cancer:1.0.0", "digits:1.0.0"}
         assert all(model["same_label"] == model["rows"] for model in said["models"])
+        assert said["drifted"] == "worst texture"
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "modelworks.cli.main", "predict", "digits"),

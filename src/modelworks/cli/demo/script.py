@@ -13,6 +13,7 @@ from typing import Any
 from modelworks.cli import human
 from modelworks.cli.demo.deploying import deploy
 from modelworks.cli.demo.shell import Background, Shell
+from modelworks.cli.demo.watching import watch
 from modelworks.cli.exits import Terminated
 from modelworks.cli.output import Output
 from modelworks.cli.rows import read_csv
@@ -23,7 +24,7 @@ from modelworks.measure.load import Load, Loaded, run
 from modelworks.measure.message import Body, request_bytes
 from modelworks.measure.target import parse_target
 
-LOOP_SECONDS = 1.5
+LOOP_SECONDS = 1.0
 NATIVE = "neighbours.joblib"
 """No converter knows its estimator: it is served as it is, by its owner's word."""
 _SNIPPET = """\
@@ -84,11 +85,14 @@ def play(out: Output, *, keep: bool, port: int) -> dict[str, Any]:
         lines = _live(shell, folder, imported, port)
         shell.title(9, "Deploy: one manifest; a revision is ready before the one before goes")
         deploy(shell, folder, _cancers(imported), _rows(folder, "cancer.csv")[0])
+        shell.title(10, "Watch: an instrument begins to read wrongly; which feature drifted first?")
+        drifted = watch(shell, _cancers(imported)[1], _rows(folder, "cancer.csv"), port)
         _table(shell, lines, time.monotonic() - begin)
         result = {
             "seconds": round(time.monotonic() - begin, 1),
             "models": [_json(line) for line in lines],
             "refused": refused,
+            "drifted": drifted,
         }
         if keep:
             _keep(out, shell, port, result)
@@ -238,7 +242,7 @@ def _until_refused(url: str, body: bytes, seen: dict[str, int]) -> None:
 
 
 def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
-    shell.title(10, "The result")
+    shell.title(11, "The result")
     head = ["model", "from", "accuracy", "as original", "p50", "p99", "requests/s"]
     rows = [
         [
@@ -262,7 +266,7 @@ def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
 
 def _keep(out: Output, shell: Shell, port: int, result: dict[str, Any]) -> None:
     """The whole factory on the demo's registry, until Ctrl-C."""
-    shell.title(11, "Keep: console and server go on until Ctrl-C")
+    shell.title(12, "Keep: console and server go on until Ctrl-C")
     running = shell.serve("up", "--port", str(port), "--control-port", "0")
     try:
         shell.say(f"  console  {running.said['control']}")
