@@ -3,15 +3,17 @@
 import json
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
+from modelworks.cli.commands import records as commands
 from modelworks.cli.exits import Exit
 from modelworks.cli.windows import moment
 from modelworks.control.records.rooms import rooms_of
 from modelworks.core.errors import InvalidError
 from modelworks.core.home import Stores
-from modelworks.core.ids import now_ns, parse_time
+from modelworks.core.ids import iso, now_ns, parse_time
 from modelworks.monitor.feedback.inbox import Inbox
 from modelworks.protocol.records import SegmentWriter
 from modelworks.testing.records import record
@@ -55,6 +57,71 @@ def test_from_a_segment_to_an_erasure(type_, written, tmp_path):
     acts = [one["act"] for one in type_("audit", "records", "--json").json]
     assert sorted(acts) == ["erase", "erase", "export"]
     assert '"subject": "ana"' not in Path(made["path"]).read_text()
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_an_export_has_the_lines_and_columns_that_were_asked_for(type_, written, tmp_path, kind):
+    type_("records", "compact")
+    words = ("records", "export", "--format", kind, "-o", str(tmp_path / "out"), "--json")
+    whole = type_(*words, "--column", "in.age").json
+    [line] = type_("records", "show", "r000050", "--json").json
+    moment_of = iso(line["at_ns"])
+    first = type_(*words, "--until", moment_of).json
+    last = type_(*words, "--since", moment_of, "--model", "fraud", "--version", "1.0.0").json
+    assert [one["lines"] for one in (whole, first, last)] == [100, 50, 50]
+    path = Path(whole["path"])
+    if kind == "parquet":
+        from pyarrow import parquet
+
+        names = parquet.read_table(path).column_names
+    else:
+        head = path.read_text().splitlines()[0]
+        names = head.split(",") if kind == "csv" else list(json.loads(head))
+    assert "in.age" in names
+    assert not {"in.name", "out.score"} & set(names)
+    said = type_("records", "export", "--format", kind, "-o", str(tmp_path / "o2")).out
+    assert said.endswith(f".{kind}: 100 lines\n")
+
+
+def test_what_is_shown_is_what_is_known(type_, written):
+    type_("records", "compact")
+    text = type_("records", "show", "r000020").out
+    assert text.startswith("fraud:1.0.0 20")
+    assert " item 0\n" in text
+    assert "  subject         ana\n" in text
+    assert "variant" not in text  # what is not known is not listed
+    assert type_("records", "show", "r000020", "--model", "other").code == Exit.NOT_FOUND
+
+
+def test_damaged_segments_are_told_of(type_, written):
+    [segment] = rooms_of(written, Stores()).segments.iterdir()
+    with segment.open("ab") as file:
+        file.write(b"torn")
+    done = type_("records", "compact")
+    assert done.out == "100 records of 1 segment, 0 of feedback\n"
+    assert "4 bytes of segments were damaged, and are lost" in done.err
+    again = type_("records", "compact", "--json").json
+    assert (again["records"], again["segments"], again["damaged"]) == (0, 0, 0)
+
+
+def test_an_erasure_that_is_not_confirmed_erases_nothing(type_, written, monkeypatch):
+    type_("records", "compact")
+    monkeypatch.setattr(commands, "interactive", lambda: True)
+    monkeypatch.setattr(click, "confirm", refused := Refusing())
+    assert type_("records", "erase", "ana").code != Exit.OK
+    assert refused.asked == "Erase every record of ana for good?"
+    [model] = type_("records", "list", "--json").json
+    assert model["records"] == 100
+
+
+class Refusing:
+    """Somebody who says no."""
+
+    def __call__(self, text, *, abort, err):
+        self.asked = text
+        assert abort
+        assert err  # standard output is for results
+        raise click.Abort
 
 
 def test_sql_over_records(type_, written):
