@@ -1,9 +1,15 @@
 """What containers record on a real engine: taken in, found by the same hash, and erased."""
 
 import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
 import time
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +38,28 @@ SAID = {
     }
 }
 SOON_S = 60.0
+USER = 1234
+_AS_USER = """
+import json, pickle, sys, time
+from modelworks.control.records.service import Records, lines_of
+from modelworks.core.home import Home
+from modelworks.core.records import Scan
+from modelworks.ext.targets.docker import DockerTarget
+settings, folder, wanted = pickle.load(sys.stdin.buffer)
+folder.mkdir(parents=True)
+opened = DockerTarget().open(settings, folder)
+opened.apply(wanted)
+while not (seen := opened.observe(wanted.name)).ready(1):
+    time.sleep(0.2)
+print(seen.url, flush=True)
+sys.stdin.buffer.readline()
+opened.delete(wanted.name)
+verbs = Records(Home.of_target(folder))
+verbs.compact()
+lines = [line for batch in verbs.scan(Scan()) for line in lines_of(batch)]
+print(json.dumps({line["id"]: line["revision"] for line in lines}))
+print(json.dumps([path.name for path in Home.of_target(folder).recorded.iterdir()]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +128,43 @@ def test_a_worker_finds_what_containers_record_and_erases_it(life, engine):
     life.opened.delete(life.name)
     verbs.compact()
     assert list(home.recorded.iterdir()) == []
+
+
+def test_who_is_not_root_and_may_use_the_engine_takes_in_what_it_recorded(engine, tmp_path):
+    who = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all"]
+    if subprocess.run([*who, "--", sys.executable, "-c", ""], check=False, cwd="/").returncode:
+        pytest.skip(f"another user may not run {sys.executable}")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        place.chmod(0o755)
+        (place / "home").mkdir()
+        os.chown(place / "home", USER, USER)
+        engine.folder.chmod(0o755)
+        (engine.folder / "docker.sock").chmod(0o666)
+        case = case_on(engine, DockerTarget, tmp_path / "work", {}, None)
+        path = onnx_models.double(tmp_path / "model.onnx", factor=2.0)
+        model = ServedModel("fraud", "1.0.0", str(path), of_file(path))
+        goal = Life(case, "mw-user-rec", {1: model}).goal(1, 1, said=SAID)
+        told = pickle.dumps((case.settings, place / "home" / "targets" / "docker", goal))
+        process = subprocess.Popen(
+            [*who, "--", sys.executable, "-B", "-c", _AS_USER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={"PATH": os.environ["PATH"]},
+            cwd="/",
+        )
+        with process.stdin, process.stdout:
+            process.stdin.write(told)
+            process.stdin.flush()
+            url = process.stdout.readline().decode().strip()
+            for number in range(3):
+                ask(engine, url, f"r{number}", ANA)
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            found, left = (json.loads(line) for line in process.stdout.read().splitlines())
+        assert process.wait(30) == 0
+    assert found == {f"r{number}": "mw-user-rec/1" for number in range(3)}
+    assert left == []
 
 
 def test_a_container_can_change_nothing_but_its_segments(life, engine):

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -13,9 +15,11 @@ from modelworks.core.home import Home
 from modelworks.ext.targets.compose import ComposeTarget
 from modelworks.ext.targets.containers import bound
 from modelworks.ext.targets.containers.bound import Bound
-from modelworks.ext.targets.containers.container import RECORDS, container_of
+from modelworks.ext.targets.containers.container import RECORDS, Shelf, container_of
 from modelworks.ext.targets.docker import DockerTarget
+from modelworks.protocol.records import SegmentWriter
 from modelworks.protocol.records.fields import KEY, hash_key
+from modelworks.testing.records import record
 from modelworks.testing.target_fields import revision_of, spec_of
 from modelworks.testing.target_tables import refusals
 
@@ -43,13 +47,13 @@ def wanted(kind, said):
 
 def container(folder):
     one = wanted(DockerTarget, SAID)
-    return container_of(one, one.shares[0].revision, own_network=True, records=str(folder))
+    return container_of(one, one.shares[0].revision, own_network=True, shelf=Shelf(str(folder)))
 
 
+@AS_ROOT
 def test_a_replica_has_the_folder_of_its_deployment(target):
-    opened = DockerTarget().open({}, target)
     source = str(Home(target.parent.parent).recorded / "fraud")
-    [replica, network] = [json.loads(one.text) for one in opened.render(wanted(DockerTarget, SAID))]
+    [replica, network] = [json.loads(one.text) for one in opened(DockerTarget, target)]
     mounts = replica["create"]["HostConfig"]["Mounts"]
     assert mounts == [{"Type": "bind", "Source": source, "Target": RECORDS}]
     assert "Mounts" not in network["create"]["HostConfig"]
@@ -57,9 +61,37 @@ def test_a_replica_has_the_folder_of_its_deployment(target):
     assert told["MODELWORKS_SERVER_RECORDS"] == RECORDS
     assert told["MODELWORKS_SERVER_REVISION"] == "fraud/1"
     assert json.loads(told["MODELWORKS_SERVER_RECORD_POLICY"])["subject"] == "header:X-User"
-    [file] = ComposeTarget().open({}, target).render(wanted(ComposeTarget, SAID))
+    assert "GroupAdd" not in replica["create"]["HostConfig"]
+    [file] = opened(ComposeTarget, target)
     service = yaml.safe_load(file.text)["services"]["r1"]
     assert service["volumes"] == [{"type": "bind", "source": source, "target": RECORDS}]
+
+
+def test_who_is_not_root_shares_a_group_with_what_a_replica_writes(target, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.getgid", lambda: 1001)
+    [replica, _] = [json.loads(one.text) for one in opened(DockerTarget, target)]
+    assert replica["create"]["HostConfig"]["GroupAdd"] == ["1001"]
+    [file] = opened(ComposeTarget, target)
+    assert yaml.safe_load(file.text)["services"]["r1"]["group_add"] == ["1001"]
+
+
+def test_a_compose_file_that_records_is_valid(target, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    [file] = opened(ComposeTarget, target)
+    (tmp_path / file.path).write_text(file.text)
+    command = ["-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run(
+        [sys.executable, *command, tmp_path / file.path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def opened(kind, target):
+    return kind().open({}, target).render(wanted(kind, SAID))
 
 
 def test_who_records_nothing_has_no_folder(target):
@@ -70,9 +102,8 @@ def test_who_records_nothing_has_no_folder(target):
 
 
 @pytest.mark.parametrize("kind", [DockerTarget, ComposeTarget])
-def test_what_cannot_be_is_refused_before_anything_is_done(kind, monkeypatch):
-    def why(records, user=0, **settings):
-        monkeypatch.setattr("os.geteuid", lambda: user)
+def test_what_cannot_be_is_refused_before_anything_is_done(kind):
+    def why(records, **settings):
         said = {"monitoring": {"records": records}}
         said["target"] = {"type": kind.name, "settings": settings}
         return refusals(kind, spec_of(kind.name, said))
@@ -81,7 +112,6 @@ def test_what_cannot_be_is_refused_before_anything_is_done(kind, monkeypatch):
     assert why({"sample": 1}, host="unix:///run/docker.sock") == {}
     far = why({"sample": 1}, host="ssh://me@there")
     assert "run the reconciler there" in far["monitoring.records.sample"]
-    assert "only root" in why({"sample": 1}, user=1000)["monitoring.records.sample"]
     fields = [{"field": "a", "act": "hash"}, {"field": "b", "act": "tokenize"}]
     assert list(why({"sample": 1, "fields": fields})) == ["monitoring.records.fields[1].act"]
 
@@ -124,15 +154,21 @@ def test_what_waits_to_be_taken_in_outlives_its_deployment(target):
     mine.leave("fraud")
 
 
-def test_an_engine_elsewhere_and_who_is_not_root_are_refused_when_it_is_applied(
-    target, monkeypatch
-):
+def test_an_engine_elsewhere_is_refused_when_it_is_applied(target):
     mine = Bound(target)
-    recording = [container(mine.folder("fraud"))]
     with pytest.raises(InvalidError, match="run the reconciler there"):
-        mine.provide(Far(), recording)
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(InvalidError, match="only root"):
-        mine.provide(Near(), recording)
+        mine.provide(Far(), [container(mine.folder("fraud"))])
     mine.provide(Far(), [])
     assert not target.parent.parent.exists()
+
+
+def test_segments_in_a_folder_that_a_group_shares_are_the_groups(tmp_path):
+    modes = {}
+    for mode in (0o700, 0o2700, 0o2770):
+        folder = tmp_path / f"{mode:o}"
+        folder.mkdir()
+        folder.chmod(mode)
+        SegmentWriter(folder).write([record(1)])
+        [path] = folder.iterdir()
+        modes[mode] = stat.S_IMODE(path.stat().st_mode)
+    assert modes == {0o700: 0o600, 0o2700: 0o600, 0o2770: 0o660}

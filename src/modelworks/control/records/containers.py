@@ -89,9 +89,9 @@ def _move(path: Path, segments: Path) -> bool:
     except FileNotFoundError:  # its logger closed it meanwhile
         return False
     kind = there.lstat().st_mode
-    if stat.S_ISREG(kind):
+    if stat.S_ISREG(kind) and os.access(there, os.R_OK | os.W_OK):
         return True
-    _log.warning("%s is no file: it is removed", path)
+    _log.warning("%s is no file, or none of ours: it is removed", path)
     if stat.S_ISDIR(kind):
         shutil.rmtree(there, ignore_errors=True)
     else:

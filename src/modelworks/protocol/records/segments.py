@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ SEALED: Final = ".seg"
 SEGMENT_BYTES: Final = 16 << 20
 SEGMENT_S: Final = 10.0
 FOLDER_BYTES: Final = 4 << 30
+_SHARED: Final = stat.S_ISGID | stat.S_IWGRP
 _LOOK_S: Final = 1.0  # how often the folder's size is looked at
 
 
@@ -66,7 +68,9 @@ class SegmentWriter:
     """Appends records to segments. Used by one thread.
 
     Args:
-        folder: of the segments; made where it is not there, for its owner only.
+        folder: of the segments; made where it is not there, for its owner only. In one that a
+            group shares (its mode is `rwxrws---`) segments are the group's too: who takes them over
+            is another user.
         segment_bytes: a segment is closed when it has so many.
         segment_s: a segment is closed when it is so old.
         folder_bytes: of all segments in the folder; while there are more, nothing is written.
@@ -136,6 +140,8 @@ class SegmentWriter:
         file = os.open(path, flags, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._folder.stat().st_mode & _SHARED == _SHARED:
+                os.fchmod(file, 0o660)
             os.utime(path)  # somebody's `recover` may have taken it for left behind, and away
         except OSError:
             os.close(file)

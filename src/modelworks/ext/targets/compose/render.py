@@ -18,6 +18,7 @@ from modelworks.ext.targets.containers.container import (
     TMPFS,
     USER,
     Container,
+    Shelf,
     common_labels,
     container_of,
 )
@@ -71,17 +72,17 @@ def compose(wanted: Wanted, containers: Mapping[int, Container], *, host: bool) 
     return escaped
 
 
-def render(wanted: Wanted, *, host: bool, records: str) -> tuple[Rendered, ...]:
+def render(wanted: Wanted, *, host: bool, shelf: Shelf) -> tuple[Rendered, ...]:
     """One file.
 
     Args:
         wanted: of the target.
         host: replicas use the machine's own network.
-        records: folder for what the deployment records.
+        shelf: for what the deployment records.
     """
     containers = {
         share.revision.number: container_of(
-            wanted, share.revision, own_network=not host, records=records
+            wanted, share.revision, own_network=not host, shelf=shelf
         )
         for share in wanted.shares
     }
@@ -137,9 +138,10 @@ def _replica(container: Container, mode: str) -> dict[str, Any]:
         body["secrets"] = [
             {"source": _secret(container, path), "target": path} for path in container.files
         ]
-    if container.records:
-        bound = {"type": "bind", "source": container.records, "target": RECORDS}
-        body["volumes"] = [bound]
+    if shelf := container.shelf:
+        body["volumes"] = [{"type": "bind", "source": shelf.folder, "target": RECORDS}]
+        if shelf.group:
+            body["group_add"] = [shelf.group]
     return body
 
 

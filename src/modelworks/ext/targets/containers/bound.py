@@ -12,7 +12,7 @@ from typing import Final
 
 from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.core.home import Home
-from modelworks.ext.targets.containers.container import USER, Container
+from modelworks.ext.targets.containers.container import USER, Container, Shelf
 from modelworks.ext.targets.containers.engine import Engine
 from modelworks.protocol.records.fields import KEY, hash_key
 
@@ -34,24 +34,22 @@ class Bound:
         """A deployment's own; it may not be there."""
         return self._home.recorded / deployment
 
+    def shelf(self, deployment: str) -> Shelf:
+        """The same, as replicas have it."""
+        return Shelf(str(self.folder(deployment)), f"{os.getgid()}" if os.geteuid() else "")
+
     def provide(self, engine: Engine, containers: Iterable[Container]) -> None:
         """Have the folders that containers write records to; quiet where none does.
 
         Raises:
-            InvalidError: the engine is another machine's, or we are not root.
-            UnavailableError: the disk takes no more.
+            InvalidError: the engine is another machine's.
+            UnavailableError: the disk takes no more, or a folder is another user's.
         """
-        wanted = {Path(one.records) for one in containers if one.records}
+        wanted = {Path(one.shelf.folder) for one in containers if one.shelf}
         if wanted and engine.remote:
             raise InvalidError(
                 "records are bound from folders of the engine's own machine, and this engine is "
                 "another's: run the reconciler there",
-                field="monitoring.records",
-            )
-        if wanted and os.geteuid():
-            raise InvalidError(
-                "containers write records as user 10001, and only root can take them in: run this "
-                "as root, or record what is deployed on local",
                 field="monitoring.records",
             )
         for folder in wanted:
@@ -70,11 +68,13 @@ class Bound:
 
     def _make(self, folder: Path) -> None:
         """Only the folder of segments is the container's: root writes where it cannot."""
-        key = hash_key(self._home.records)
+        key, root = hash_key(self._home.records), os.geteuid() == 0
         self._home.recorded.mkdir(exist_ok=True, mode=0o700)
-        folder.mkdir(exist_ok=True, mode=0o755)
-        (folder / _SEGMENTS).mkdir(exist_ok=True, mode=0o700)
-        os.chown(folder / _SEGMENTS, _USER, _USER)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        segments = folder / _SEGMENTS
+        segments.mkdir(exist_ok=True, mode=0o700)
+        _give(segments, 0o700 if root else 0o2770)
         path = folder / KEY
         if path.exists() and path.read_bytes() == key:
             return
@@ -82,6 +82,14 @@ class Bound:
         made.unlink(missing_ok=True)
         made.touch(mode=0o600)
         made.write_bytes(key)
-        os.chown(made, _USER, _USER)
-        made.chmod(0o400)
+        _give(made, 0o400 if root else 0o440)
         made.replace(path)
+
+
+def _give(path: Path, mode: int) -> None:
+    """To the container's user, by root; else to our group, which the container is of."""
+    if os.geteuid() == 0:
+        os.chown(path, _USER, _USER)
+    else:
+        os.chown(path, -1, os.getgid())
+    path.chmod(mode)

@@ -82,6 +82,20 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Shelf:
+    """A folder of the engine's machine for what a container records.
+
+    Attributes:
+        folder: path.
+        group: number of the group that takes it in, to which the container belongs too; "" = root
+            does.
+    """
+
+    folder: str
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """One replica.
 
@@ -98,7 +112,7 @@ class Container:
         limits: as the engine's API names them.
         probes: of the manifest, JSON.
         drain_s: for requests that it still has when it is to go.
-        records: folder of the engine's machine that is at `RECORDS`; "" = nothing is recorded.
+        shelf: what is at `RECORDS`; None = nothing is recorded.
     """
 
     deployment: str
@@ -113,7 +127,7 @@ class Container:
     limits: Mapping[str, int]
     probes: Mapping[str, Any]
     drain_s: int
-    records: str = ""
+    shelf: Shelf | None = None
 
     @property
     def stop_s(self) -> int:
@@ -128,7 +142,7 @@ class Container:
 
 
 def container_of(
-    wanted: Wanted, revision: Revision, *, own_network: bool, records: str = ""
+    wanted: Wanted, revision: Revision, *, own_network: bool, shelf: Shelf | None = None
 ) -> Container:
     """A replica of a revision.
 
@@ -136,15 +150,15 @@ def container_of(
         wanted: whose it is.
         revision: of which it is.
         own_network: it has one, or shares one that is not the machine's; else it listens there.
-        records: folder of this machine for what it records; "" = it records nothing.
+        shelf: for what it records, where it does.
     """
     spec = DeploymentSpec.model_validate(revision.spec)
     access = spec.access
     address = address_of(spec)
     listens = Places().host if own_network else address.listens
-    records = records if spec.monitoring.records is not None else ""
+    shelf = shelf if spec.monitoring.records is not None else None
     places = Places(
-        host=listens, unix=SOCKET, records=RECORDS if records else "", revision=revision.ref
+        host=listens, unix=SOCKET, records=RECORDS if shelf else "", revision=revision.ref
     )
     hidden = {f"{VARIABLES}/{name}": source for name, source in secret_variables(spec).items()}
     files = {f"{SECRETS}/{one.name}": one.source for one in secret_files(spec)}
@@ -170,7 +184,7 @@ def container_of(
         limits=limits,
         probes=spec.probes.model_dump(mode="json"),
         drain_s=spec.strategy.drain_s,
-        records=records,
+        shelf=shelf,
     )
 
 

@@ -33,16 +33,16 @@ class OpenDocker:
 
     def render(self, wanted: Wanted) -> tuple[Rendered, ...]:
         """See `OpenTarget.render`."""
-        records = str(self._records.folder(wanted.name))
-        return render.render(wanted, host=self._host, records=records)
+        shelf = self._records.shelf(wanted.name)
+        return render.render(wanted, host=self._host, shelf=shelf)
 
     def apply(self, wanted: Wanted) -> None:
         """See `OpenTarget.apply`. What is new is made before anything is told to go."""
-        records = str(self._records.folder(wanted.name))
+        shelf = self._records.shelf(wanted.name)
         made = [
             (
                 share,
-                container_of(wanted, share.revision, own_network=not self._host, records=records),
+                container_of(wanted, share.revision, own_network=not self._host, shelf=shelf),
             )
             for share in wanted.shares
         ]

@@ -15,6 +15,7 @@ from modelworks.ext.targets.containers.container import (
     TMPFS,
     USER,
     Container,
+    Shelf,
     common_labels,
     container_of,
     health,
@@ -47,8 +48,10 @@ def replica(container: Container, network: str) -> dict[str, Any]:
     if container.files:
         volume = names.secrets(container.deployment, container.revision)
         mounts.append({"Type": "volume", "Source": volume, "Target": SECRETS, "ReadOnly": True})
-    if container.records:
-        mounts.append({"Type": "bind", "Source": container.records, "Target": RECORDS})
+    if shelf := container.shelf:
+        mounts.append({"Type": "bind", "Source": shelf.folder, "Target": RECORDS})
+        if shelf.group:
+            body["HostConfig"]["GroupAdd"] = [shelf.group]
     if mounts:
         body["HostConfig"]["Mounts"] = mounts
     return body
@@ -74,17 +77,17 @@ def network(wanted: Wanted, container: Container) -> dict[str, Any]:
     }
 
 
-def render(wanted: Wanted, *, host: bool, records: str) -> tuple[Rendered, ...]:
+def render(wanted: Wanted, *, host: bool, shelf: Shelf) -> tuple[Rendered, ...]:
     """Every container, as a file of JSON each: how many of it, its body, where its secrets lie.
 
     Args:
         wanted: of the target.
         host: replicas use the machine's own network.
-        records: folder for what the deployment records.
+        shelf: for what the deployment records.
     """
     found: dict[str, Any] = {}
     for share in wanted.shares:
-        one = container_of(wanted, share.revision, own_network=not host, records=records)
+        one = container_of(wanted, share.revision, own_network=not host, shelf=shelf)
         joined = names.network(wanted.name, one.address.name)
         if not host:
             found.setdefault(joined, {"create": network(wanted, one)})
