@@ -85,6 +85,8 @@ class Fetcher:
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join(_END_S)
+        else:
+            self._close()
 
     def _cached(self) -> int:
         """The generation of the file that an earlier run has left."""

@@ -155,6 +155,12 @@ class Place:
             link.transport.close()
         self._free = []
 
+    def end(self) -> None:
+        """Cut off every connection: the gateway ends."""
+        self.close()
+        for link in list(self._links):
+            link.transport.abort()
+
     def idle(self, link: Link) -> None:
         """Take a connection back that can carry another request."""
         if self.closed or len(self._free) >= _MOST_IDLE:

@@ -93,7 +93,7 @@ class Seats:
         """
         only = self._only
         if only is not None:
-            if tried or not only.place.ready or _full(only):
+            if only in tried or not only.place.ready or _full(only):
                 return None
             return only
         now = monotonic()

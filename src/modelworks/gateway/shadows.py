@@ -194,6 +194,12 @@ class Shadows:
             self._loop.call_soon(self._send)
         return True
 
+    def close(self) -> None:
+        """Send no more of them: the gateway ends."""
+        for copy in self._queue:
+            copy.drop()
+        self._queue.clear()
+
     def ended(self, copy: Copy) -> None:
         """One was answered, or never will be."""
         self.held -= copy.size

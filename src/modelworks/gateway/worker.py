@@ -179,6 +179,10 @@ class GatewayWorker:
         finally:
             for task in tasks:
                 task.cancel()
+            self._front.shadows.close()
+            table = self._front.table
+            for place in table.places.values() if table is not None else ():
+                place.end()
             self._close()
 
     def stop(self) -> None:
