@@ -1,12 +1,12 @@
 """A long piece of work on a thread that leaves the loop its turns.
 
 Python's threads hand over every 5 ms, and later where the other one asks too late; a loop that
-answers requests should not wait so long. Whoever makes a large thing calls a `Breath` between its
-small steps: it sleeps for a moment whenever half a millisecond has been used. A
-full garbage collection is a longer step than any of these: `serving.worker` says how a server keeps
-it away.
+answers requests should not wait so long.
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter, sleep
 from typing import Final
 
@@ -15,7 +15,7 @@ _REST_S: Final = 0.0002
 
 
 class Breath:
-    """Call it between steps."""
+    """Call it between small steps: it sleeps for a moment whenever half a millisecond is used."""
 
     __slots__ = ("_since",)
 
@@ -27,3 +27,19 @@ class Breath:
         if perf_counter() - self._since > _WORK_S:
             sleep(_REST_S)
             self._since = perf_counter()
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Make something large that has no cycles, without the garbage collector.
+
+    It would walk through all that was made so far, again and again, in steps of 2 to 5 ms that
+    nobody can interrupt. What is there at the end it never walks through; it is given back all the
+    same when nobody holds it any more. One thread of a process at a time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

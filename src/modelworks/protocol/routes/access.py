@@ -137,6 +137,16 @@ class Access:
             ForbiddenError: the caller may not ask this model.
             LimitedError: too much was asked; nothing is counted.
         """
+        meters = self.meters(caller, route, model)
+        if meters:
+            self.take(meters)
+
+    def meters(self, caller: Caller, route: Route, model: str) -> tuple[Meter, ...]:
+        """What counts the requests of a caller to a route: the same as long as this lasts.
+
+        Raises:
+            ForbiddenError: the caller may not ask this model.
+        """
         if caller.models is not None and not caller.opens(model):
             opened = ", ".join(caller.models) or "none"
             raise ForbiddenError(
@@ -147,13 +157,20 @@ class Access:
         if shared is None:
             shared = self._meters(route)
         own = caller.meter
-        if own is not None:
-            shared = (own, *shared)
-        if shared:
-            self._take(shared)
+        return shared if own is None else (own, *shared)
 
-    def _take(self, meters: tuple[Meter, ...]) -> None:
+    def take(self, meters: tuple[Meter, ...]) -> None:
+        """Count a request, by all or by none.
+
+        Raises:
+            LimitedError: too much was asked.
+        """
         now = self._table.clock()
+        if len(meters) == 1:
+            refused = meters[0].take(now)
+            if refused is not None:
+                raise limited(refused)
+            return
         for meter in meters:
             refused = meter.refusal(now)
             if refused is not None:

@@ -125,6 +125,25 @@ class Meter:
         self._quota_s = limit.quota_s
         self._at = 0
 
+    def take(self, now: float) -> Refused | None:
+        """Count a request, or say why it may not pass; then nothing is counted."""
+        cells, at = self._cells, self._at
+        if cells[at] != self._mark:
+            at = self._at = self._table.place(self._mark, now)
+        if self._quota:
+            refused = self.refusal(now)
+            if refused is None:
+                self.count(now)
+            return refused
+        due = cells[at + _DUE]
+        if due > now:
+            if due - now > self._ahead:
+                return Refused(self.subject, due - now - self._ahead, quota=False)
+            cells[at + _DUE] = due + self._interval
+        else:
+            cells[at + _DUE] = now + self._interval
+        return None
+
     def refusal(self, now: float) -> Refused | None:
         """Why a request may not pass now; None = it may. Nothing is counted."""
         cells, at = self._cells, self._at

@@ -7,11 +7,11 @@ route takes a few microseconds, so a thousand are made off the loop.
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from random import random
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from modelworks.core.errors import NotFoundError
 from modelworks.core.routes import BUCKETS, Arm, Route, Shadow, Snapshot, Source, Sticky
-from modelworks.protocol.routes.buckets import hashed
+from modelworks.protocol.routes.buckets import begun
 
 _ANY: Final = "*."
 
@@ -39,7 +39,7 @@ class RoutePolicy:
     """
 
     __slots__ = (
-        *("_arms", "_bucket", "_cookie", "_copies", "_ends", "_header", "_only", "_override"),
+        *("_arms", "_begun", "_cookie", "_copies", "_ends", "_header", "_only", "_override"),
         *("_shares", "arms", "reads_field", "route"),
     )
 
@@ -50,7 +50,7 @@ class RoutePolicy:
         self._arms: list[Arm] = [self.arms[span.arm] for span in route.spans]
         self._only: Arm | None = self._arms[0] if len(self._arms) == 1 else None
         self._override: bytes = route.override.encode()
-        self._bucket: Callable[[bytes], int] = hashed(route.salt or route.name)
+        self._begun: Callable[[], Any] = begun(route.salt or route.name).copy
         sticky = route.sticky
         self._header: bytes = _name(sticky, Source.HEADER).encode()
         self._cookie: bytes = _name(sticky, Source.COOKIE).encode()
@@ -86,7 +86,12 @@ class RoutePolicy:
                 key = field_value.encode("utf-8", "surrogatepass")
             elif self._cookie:
                 key = cookie(headers.get(b"cookie"), self._cookie)
-        bucket = self._bucket(key) if key else int((random() if unit is None else unit) * BUCKETS)  # noqa: S311 - no secret
+        if key:
+            state = self._begun()
+            state.update(key)
+            bucket = int.from_bytes(state.digest(), "big") % BUCKETS
+        else:
+            bucket = int((random() if unit is None else unit) * BUCKETS)  # noqa: S311 - no secret
         return self._arms[bisect_right(self._ends, bucket)]
 
     def shadows(self, arm: Arm, unit: float | None = None) -> tuple[Copied, ...]:

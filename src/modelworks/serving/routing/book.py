@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from modelworks.core.breath import Breath
+from modelworks.core.breath import Breath, uncollected
 from modelworks.core.routes import Snapshot
 from modelworks.protocol.routes import Policy
 from modelworks.protocol.routes.access import Access
@@ -54,7 +54,8 @@ def open_book(
         MissingExtraError: it takes tokens, and the library that checks them is not there.
     """
     breath = Breath()
-    snapshot = read_snapshot(text, breath)
-    policy = Policy(snapshot, breath)
+    with uncollected():
+        snapshot = read_snapshot(text, breath)
+        policy = Policy(snapshot, breath)
     keys = load_key() if snapshot.tokens is not None else None
     return Book(snapshot, policy, Access(snapshot, keys, table))

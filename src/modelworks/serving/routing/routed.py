@@ -5,7 +5,8 @@ docs/decisions/0026-routes.md for what of it costs how much.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from time import time_ns
+from typing import Final, Protocol
 
 from modelworks.core.errors import ModelworksError, NotFoundError, UnavailableError
 from modelworks.core.ids import uuid7
@@ -14,6 +15,7 @@ from modelworks.edge.exchange import Exchange
 from modelworks.protocol.records.calls import ARM, COPY
 from modelworks.protocol.routes.access import ANYBODY, Access, Caller
 from modelworks.protocol.routes.fields import parameter_of
+from modelworks.protocol.routes.limits import Meter
 from modelworks.protocol.routes.policy import Copied, RoutePolicy, of_host
 from modelworks.serving.entries import Entry
 from modelworks.serving.routing.numbers import ABSENT, FALLBACKS
@@ -21,7 +23,7 @@ from modelworks.serving.waiting import Act
 
 AUTHORIZATION: Final = b"authorization"
 REQUEST_ID: Final = b"x-request-id"
-_KNOWN: Final = 256
+_KNOWN: Final = 1024
 
 
 class Here(Protocol):
@@ -29,6 +31,7 @@ class Here(Protocol):
 
     access: Access
     asks: bool
+    closed: bool
     who: Callable[[bytes | None], Caller]
 
     def entry(self, arm: Arm, model: str) -> Entry | None:
@@ -57,6 +60,23 @@ class Here(Protocol):
     ) -> None:
         """Keep a copy for a shadow."""
         ...
+
+
+class Granted:
+    """What was found for an Authorization header; looked up by it from then on.
+
+    Attributes:
+        made: the route.
+        meters: what counts.
+        until_ns: UTC; 0 = for ever.
+    """
+
+    __slots__ = ("made", "meters", "until_ns")
+
+    def __init__(self, made: RoutePolicy, meters: tuple[Meter, ...], until_ns: int) -> None:
+        self.made = made
+        self.meters = meters
+        self.until_ns = until_ns
 
 
 class Place:
@@ -103,8 +123,8 @@ class Routed:
     """
 
     __slots__ = (
-        *("_act", "_asks", "_field", "_fixed", "_here", "_model", "_one", "_places", "_routes"),
-        *("_shadowed", "_who"),
+        *("_act", "_asks", "_field", "_fixed", "_granted", "_here", "_model", "_one", "_places"),
+        *("_routes", "_shadowed", "_take"),
     )
 
     def __init__(
@@ -122,29 +142,31 @@ class Routed:
         self._act = act
         self._fixed = fixed
         self._asks = here.asks
-        self._who = here.who
+        self._take = here.access.take
+        self._granted: dict[bytes | None, Granted] = {}
         self._field = fixed is None and any(made.reads_field for made in routes)
         self._shadowed = fixed is None and any(made.route.shadows for made in routes)
-        self._places: dict[tuple[str, str], Place] = {}
+        self._places: dict[int, Place] = {}  # by arm: they live as long as the routes
 
     def __call__(self, exchange: Exchange) -> None:
         """Answer, now or when the engine has."""
         headers = exchange.headers
         try:
-            caller = self._who(headers.get(AUTHORIZATION)) if self._asks else ANYBODY
-            made = self._one
-            if made is None or (caller.tenant and caller.tenant != made.route.tenant):
-                made = self._pick(headers, caller.tenant)
-            route = made.route
             if self._asks:
-                self._here.access.admit(caller, route, self._model)
+                granted = self._granted.get(headers.get(AUTHORIZATION))
+                if granted is None or (granted.until_ns and time_ns() >= granted.until_ns):
+                    granted = self._grant(headers)
+                made = granted.made
+                if granted.meters:
+                    self._take(granted.meters)
+            else:
+                made = self._one or self._pick(headers, "")
             place = self._fixed
             arm: Arm | None = None
             if place is None:
                 given = parameter_of(exchange, made.reads_field) if self._field else None
                 arm = made.choose(headers, given)
-                known = self._places.get((route.name, arm.name))
-                place = self._place(route.name, arm) if known is None else known
+                place = self._places.get(id(arm)) or self._place(made.route.name, arm)
         except ModelworksError as error:
             self._here.refuse(exchange, error)
             return
@@ -161,7 +183,25 @@ class Routed:
             exchange.headers = place.marked(headers)
         self._act(live, exchange)
         if copies:
-            self._copy(exchange, headers, route.name, copies)
+            self._copy(exchange, headers, made.route.name, copies)
+
+    def _grant(self, headers: dict[bytes, bytes]) -> Granted:
+        """Look closely at who asks."""
+        given = headers.get(AUTHORIZATION)
+        here = self._here
+        caller = here.who(given)
+        made = self._one
+        if made is None or (caller.tenant and caller.tenant != made.route.tenant):
+            made = self._pick(headers, caller.tenant)
+        meters = here.access.meters(caller, made.route, self._model)
+        found = Granted(made, meters, caller.until_ns)
+        # Of the server's own keys only their ring knows how long they are good; which of several
+        # routes it is, only the host says.
+        if self._one is not None and (caller is not ANYBODY or not here.closed):
+            if len(self._granted) >= _KNOWN:
+                self._granted.clear()
+            self._granted[given] = found
+        return found
 
     def _pick(self, headers: dict[bytes, bytes], tenant: str) -> RoutePolicy:
         host = headers.get(b"host", b"").decode("latin-1")
@@ -174,7 +214,7 @@ class Routed:
     def _place(self, route: str, arm: Arm) -> Place:
         cells = self._here.cells(route, arm.name)
         made = Place(arm.name, self._here.entry(arm, self._model), cells)
-        self._places[route, arm.name] = made
+        self._places[id(arm)] = made
         return made
 
     def _absent(self, made: RoutePolicy, place: Place, exchange: Exchange) -> None:
@@ -208,8 +248,7 @@ class Routed:
         copies: Sequence[Copied],
     ) -> None:
         for copied in copies:
-            known: Any = self._places.get((route, copied.arm.name))
-            place = known or self._place(route, copied.arm)
+            place = self._places.get(id(copied.arm)) or self._place(route, copied.arm)
             if place.entry is not None:
                 self._here.copy(
                     exchange, place.copied(headers), place.entry, self._act, place.cells

@@ -96,7 +96,7 @@ class Shadows:
         copy = Copy(self, exchange, headers)
         self._line.append((copy, entry, act, cells, perf_counter()))
         self._bytes += size
-        if self._timer is None and self._running is None:
+        if self._timer is None:
             self._look_in(_LOOK_S)
 
     def answered(self, copy: Copy, status: int) -> None:
@@ -107,8 +107,7 @@ class Shadows:
         _, cells, began = running
         self._running = None
         cells[COPIED if status == 200 else COPIES_FAILED] += 1
-        if self._line:
-            self._look_in(max(_LOOK_S, _REST * (perf_counter() - began)))
+        self._look_in(max(_LOOK_S, _REST * (perf_counter() - began)))  # also where none waits yet
 
     def close(self) -> None:
         """Drop what waits."""
