@@ -16,8 +16,6 @@ from modelworks.stats.sequences import Between, means, quantiles, ratios
 _AIM = 0.01
 """What a superiority test without a margin is sharpest for, as a share of the stable figure or, of
 a rate, in its own unit."""
-_NEAR = 20.0
-"""Around a quantile: as many times more or fewer rows above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +177,8 @@ def _mean(metric: Metric, stable: Sums, candidate: Sums, slope: float, alpha: fl
 def _of_quantile(
     metric: Metric, stable: Sums, candidate: Sums, slope: float, alpha: float
 ) -> Between:
-    one, other = (_thinned(_buckets(sums), metric.quantile) for sums in (stable, candidate))
-    scaled = {bound * slope: count for bound, count in one.items()}
-    return quantiles.difference(scaled, other, metric.quantile, alpha)
+    scaled = {bound * slope: count for bound, count in _buckets(stable).items()}
+    return quantiles.difference(scaled, _buckets(candidate), metric.quantile, alpha)
 
 
 def _ratio(metric: Metric, stable: Sums, candidate: Sums, slope: float, alpha: float) -> Between:
@@ -217,29 +214,6 @@ def _ratio_sums(sums: Sums, slope: float) -> ratios.Sums:
 
 def _buckets(sums: Sums) -> dict[float, int]:
     return {float(bound): count for bound, count in sums.buckets.items()}
-
-
-def _thinned(buckets: dict[float, int], q: float) -> dict[float, int]:
-    """Those around the quantile one by one, all others together: the test costs their square.
-
-    Merged buckets give less evidence against every quantile, never more.
-    """
-    bounds = sorted(buckets)
-    total, seen = max(sum(buckets.values()), 1), 0
-    above: dict[float, float] = {}
-    for bound in bounds:
-        seen += buckets[bound]
-        above[bound] = (total - seen) / total
-    far = [bound for bound in bounds if above[bound] > (1 - q) * _NEAR]
-    near = [bound for bound in bounds if (1 - q) / _NEAR <= above[bound] <= (1 - q) * _NEAR]
-    found: dict[float, int] = dict.fromkeys([*far[-1:], *near, bounds[-1]], 0)
-    kept = iter(found)
-    at = next(kept)
-    for bound in bounds:
-        while bound > at:
-            at = next(kept)
-        found[at] += buckets[bound]
-    return found
 
 
 def _quantile(sums: Sums, q: float) -> float:

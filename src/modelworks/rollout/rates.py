@@ -170,8 +170,10 @@ def _on_line(stable: Arm, candidate: Arm, slope: float, offset: float) -> float 
         return None
     a, b = stable.events, stable.count - stable.events
     c, d = candidate.events, candidate.count - candidate.events
-    edge = 1e-3 * (high - low)
-    rate = min(max((a + 0.5) / (stable.count + 1), low + edge), high - edge)
+    edge = 1e-6 * (high - low)
+    both = stable.count + slope * candidate.count
+    rate = (a + 0.5 + c - offset * candidate.count) / (both + 1)
+    rate = min(max(rate, low + edge), high - edge)
     for _ in range(_ROUNDS):
         other = offset + slope * rate
         if not (0 < rate < 1 and 0 < other < 1):

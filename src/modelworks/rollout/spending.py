@@ -48,6 +48,10 @@ def levels(plan: Plan) -> Levels:
 
 
 def stages(plan: Plan) -> int:
-    """How often evidence begins anew: at each step, and when one of several candidates goes."""
+    """How often evidence begins anew: at each step, and when one of several candidates goes.
+
+    A last step that stands for no time is none: nothing is looked at in it.
+    """
     again = 0 if plan.strategy is Strategy.BANDIT else len(plan.candidates) - 1
-    return max(1, len(plan.steps)) + again
+    judged = sum(step.share < 1 or step.bake_s > 0 or step.sample > 0 for step in plan.steps)
+    return max(1, judged) + again

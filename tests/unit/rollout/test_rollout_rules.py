@@ -314,6 +314,9 @@ def test_all_tests_together_spend_no_more_than_the_risk():
     spent = levels(plan)
     assert spent.harm * 5 * 2 * 2 == pytest.approx(0.01)  # metrics and slices, arms, beginnings
     assert spent.fine * 2 == pytest.approx(plan.false_promotion)
+    assert levels(CANARY).harm == pytest.approx(0.01 / 2)  # nothing is looked at in the last step
+    watched = replace(CANARY, steps=(*CANARY.steps[:2], Step(1.0, 60.0)))
+    assert levels(watched).harm == pytest.approx(0.01 / 3)
 
 
 @pytest.mark.parametrize(
