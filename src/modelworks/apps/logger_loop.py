@@ -150,7 +150,7 @@ class LoggerLoop:
         That of a container is not: whoever deployed it knows.
         """
         told = orjson.loads(text)
-        with contextlib.suppress(OSError, UnavailableError):
+        with contextlib.suppress(OSError):
             note_days(self._folder, told["name"], told["policy"]["retention_days"])
 
     def _leave(self, connection: _Connection) -> None:

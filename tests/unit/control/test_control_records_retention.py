@@ -25,6 +25,9 @@ def test_a_note_a_model_and_the_last_one_counts(tmp_path):
     (tmp_path / DAYS / ".fraud.tmp").write_text("1")
     assert noted_days(tmp_path) == {"fraud": 7, "a/b.c": 0}
     assert noted_days(tmp_path / "nowhere") == {}
+    (tmp_path / DAYS / "odd").write_bytes(b"\xff")
+    note_days(tmp_path, "odd", 3)
+    assert noted_days(tmp_path)["odd"] == 3
 
 
 def test_the_fewer_days_count_and_for_ever_is_the_most():

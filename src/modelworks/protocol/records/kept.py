@@ -26,7 +26,7 @@ def note_days(folder: Path, model: str, days: int) -> None:
         OSError: it cannot be written.
     """
     path = folder / DAYS / quote(model, safe="")
-    if not path.exists() or path.read_text() != f"{days}":
+    if not path.exists() or path.read_bytes() != b"%d" % days:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         replace_text(path, f"{days}", 0o700)
 
