@@ -7,7 +7,7 @@ LOCK := requirements/dev.lock
 STAMP := $(VENV)/.stamp-$(shell sha256sum $(LOCK) pyproject.toml scripts/setup.sh 2>/dev/null | sha256sum | cut -c1-16)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup debian lint check test test-unit test-real test-full test-compiled wheel story demo bench bench-peers lock clean
+.PHONY: setup debian lint check test test-unit test-real test-full test-compiled wheel story demo bench bench-peers sims lock clean
 
 setup: $(STAMP)
 
@@ -62,6 +62,10 @@ bench: setup debian
 bench-peers: setup
 	bash scripts/debian.sh peers
 	$(COMPILED) $(BIN)/python benchmarks/peers/run.py $(BENCH)
+
+# What the statistics declare, in full: 10,000 experiments a method, minutes.
+sims: setup
+	$(BIN)/python benchmarks/sims/run.py --save $(SIMS)
 
 lock:
 	PYTHON=$(PYTHON) bash scripts/lock.sh $(LOCK)

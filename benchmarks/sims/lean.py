@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from modelworks.stats.designs.bounds import efficacy
 from modelworks.stats.sequences import means, rates
 from modelworks.stats.sequences.tilts import log_evidence
 
@@ -72,3 +73,11 @@ def normal_mixture(apart, variance, rows, alpha, around):
     """Where the mixture sequential test that knows its horizon and the variance refutes 0."""
     half = means.half_width(np.maximum(variance, 1e-300), rows, alpha, around)
     return np.abs(apart) > half
+
+
+def planned(apart, variance, times, alpha):
+    """Where a test with fifty looks that were planned refutes 0: O'Brien and Fleming's spending."""
+    step = max(1, len(times) // 50)
+    at = np.arange(len(times) - 1, -1, -step)[::-1]
+    upper = np.array(efficacy(times[at], alpha / 2).upper)
+    return np.abs(apart[:, at]) >= upper * np.sqrt(np.maximum(variance[..., at], 1e-300))

@@ -12,8 +12,10 @@ class Outcome:
 
     `false` is the share of experiments without a difference where one was found at any look;
     `low` its lower 99 % bound (Clopper and Pearson), which may not exceed `declared`. `power` is
-    the share found at any look where there is a difference, `best` the same of the best method
-    that is known for the same horizon, `stop` the median share of the horizon at which it was.
+    the share found at any look where there is a difference; `best` the same of the best method
+    that is known and may be looked at at any time, tuned for the same horizon; `planned` that of a
+    test whose horizon and looks were fixed before. `stop` is the median share of the horizon at
+    which it was found.
     """
 
     method: str
@@ -27,6 +29,7 @@ class Outcome:
     best: float | None = None
     rival: str = ""
     stop: float | None = None
+    planned: float | None = None
     naive: bool = False  # shown for comparison: it is known to break its word
 
     @property
@@ -69,4 +72,5 @@ def judged(method, setting, declared, none, some=None, rival=None, times=None, *
         *(method, setting, declared, len(none), none.shape[-1]),
         *(false, lower(hits, len(none)), power, best, more.get("name", ""), stop),
         naive=more.get("naive", False),
+        planned=ever(more["planned"])[0] if "planned" in more else None,
     )

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from benchmarks.sims.lean import crossings, normal_mixture
+from benchmarks.sims.lean import crossings, normal_mixture, planned
 from benchmarks.sims.outcome import Outcome, judged, lower
 from scipy.stats import norm
 
@@ -45,19 +45,21 @@ def of_rates(runs, rng, rate, share, total=20_000, looks=400, z=4.2):
     intrinsic = stable * candidate / (stable + candidate)
     around = AROUND * intrinsic[-1]
 
-    def rival(pair, shift, *, plain=False):
+    def rival(pair, shift, kind="mixture"):
         apart = pair[1][0] / np.maximum(pair[1][1], 1) - pair[0][0] / np.maximum(pair[0][1], 1)
         first, second = (p * (1 - p) for p in (rate, rate + shift))
         variance = first / np.maximum(stable, 1) + second / np.maximum(candidate, 1)
-        if plain:
+        if kind == "planned":
+            return planned(apart, variance, times, ALPHA)
+        if kind == "plain":
             return np.abs(apart) > norm.isf(ALPHA / 2) * np.sqrt(variance)
         return normal_mixture(apart, variance, np.maximum(intrinsic, 1), ALPHA, around)
 
     setting = f"{rate:.1%} events, {share:.0%} to the candidate, {total:,} rows"
-    best = rival(some, effect)
+    best, fixed = rival(some, effect), rival(some, effect, "planned")
     late = slice(len(times) // 10, None)
     yield judged(
-        *("z-test at every look", setting, ALPHA, rival(none, 0.0, plain=True)[:, late]),
+        *("z-test at every look", setting, ALPHA, rival(none, 0.0, "plain")[:, late]),
         naive=True,
     )
     for name, aim in (("rates", None), ("rates, aimed", rates.aim_at(effect, rate, share))):
@@ -67,6 +69,7 @@ def of_rates(runs, rng, rate, share, total=20_000, looks=400, z=4.2):
             *(crossings(rates, mixed, *pair, ALPHA, aim) for pair in (none, some)),
             *(best, times),
             name=RIVAL,
+            planned=fixed,
         )
 
 
@@ -91,6 +94,7 @@ def of_means(runs, rng, rows=2_000, looks=200):
     some = bounded(few, 0.0), bounded(few, effect)
     apart = (some[1][1] - some[0][1]) / at
     best = normal_mixture(apart, 2 * spread**2 / at, at / 2, ALPHA, AROUND * rows / 2)
+    fixed = planned(apart, 2 * spread**2 / at, times, ALPHA)
     for name, aim in (
         ("means, bounded", None),
         ("means, bounded, aimed", means.aim_at(effect, spread**2)),
@@ -101,6 +105,7 @@ def of_means(runs, rng, rows=2_000, looks=200):
             *(crossings(means, mixed, *pair, ALPHA, aim) for pair in (none, some)),
             *(best, times),
             name=RIVAL,
+            planned=fixed,
         )
     yield asymptotic(runs, rng, rows, looks)
 

@@ -16,7 +16,7 @@ _AROUND: Final = np.array([-6.0, -3.0, -1.2, 0.0, 1.2, 3.0, 6.0])
 _INNER: Final = np.linspace(0.0, 1.0, 7)
 _STAGES: Final = 3
 _CUTS: Final = 12
-_ROUNDS: Final = 4
+_ROUNDS: Final = 3
 
 
 def least(

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 RATIOS: Final = (1 / 3, 1.0, 3.0)
 _ALONE: Final = (0.05, 0.25)  # weight of the tilts of the stable arm alone, of the candidate alone
 
-_AIMED: Final = 0.75  # weight of what is aimed at
+_AIMED: Final = 0.85  # weight of what is aimed at
 _NEAR: Final = ((0.5, 0.3), (0.75, 0.4), (1.1, 0.3))
 """Parts of the aimed tilt, and their weights: evidence is due before all of it is certain."""
 
