@@ -4,6 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special
 
 from modelworks.core.errors import InvalidError
 from modelworks.stats.sequences import Between, means, quantiles, rates, ratios, split
@@ -244,3 +247,34 @@ def test_an_aim_at_the_share_above_makes_quantiles_tighter():
     aimed = quantiles.difference(one, other, 0.9, 0.05, rates.aim_at(0.03, 0.1))
     assert aimed.holds(0.0)
     assert aimed.high - aimed.low < plain.high - plain.low
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.tuples(*[st.integers(0, 5000)] * 4), st.floats(1e-6, 0.5))
+def test_an_interval_of_rates_holds_the_estimate_and_grows_with_confidence(numbers, alpha):
+    first, second, one, other = numbers
+    counts = (min(one, first), first, min(other, second), second)
+    found = rates.difference(*counts, alpha)
+    estimate = counts[2] / max(second, 1) - counts[0] / max(first, 1)
+    assert -1 <= found.low <= estimate + 1e-9
+    assert estimate - 1e-9 <= found.high <= 1
+    surer = rates.difference(*counts, alpha / 10)
+    slack = 2e-3 * (surer.high - surer.low)
+    assert surer.low <= found.low + slack
+    assert found.high <= surer.high + slack
+
+
+def test_arms_judged_apart_would_take_more_than_twice_the_rows():
+    def apart(rate):  # Beta(1/2, 1/2) an arm, as log-likelihood ratio
+        return (
+            special.betaln(100.5, 9900.5)
+            - special.betaln(0.5, 0.5)
+            - (100 * np.log(rate) + 9900 * np.log1p(-rate))
+        )
+
+    levels = np.linspace(0.004, 0.014, 2001)
+    beyond = np.linspace(0.004, 0.012, 400)
+    evidence = np.array([(apart(levels) + apart(levels + d)).min() for d in beyond])
+    high = beyond[int((evidence >= math.log(20)).argmax())]
+    found = rates.difference(100, 10_000, 100, 10_000, 0.05, rates.aim_at(0.006, 0.01))
+    assert 2 < (high / found.high) ** 2 < 4
