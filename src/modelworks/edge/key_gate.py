@@ -27,6 +27,14 @@ class Gate(Protocol):
         ...
 
 
+class NamingGate(Gate, Protocol):
+    """One that knows whom it let in."""
+
+    def name_of(self, headers: dict[bytes, bytes]) -> str:
+        """Who sent a request that was answered just now; empty where nobody is known."""
+        ...
+
+
 class KeyGate:
     """In front of a handler.
 

@@ -8,7 +8,7 @@ from modelworks.edge.access_lines import Form
 from modelworks.edge.access_log import AccessLog
 from modelworks.edge.exchange import Handler
 from modelworks.edge.journal import Journal
-from modelworks.edge.key_gate import Gate, KeyGate
+from modelworks.edge.key_gate import KeyGate, NamingGate
 from modelworks.edge.key_ring import KeyRing
 from modelworks.edge.limits import Limits
 from modelworks.edge.listener import Listener
@@ -63,7 +63,7 @@ class Doors:
         limits: Limits,
         openings: Openings,
         traced: Callable[[Sampled, int], None] | None = None,
-        gate: Gate | None = None,
+        gate: NamingGate | None = None,
     ) -> None:
         self._openings = openings
         tls = None
@@ -73,6 +73,7 @@ class Doors:
         journal = Journal() if openings.access_log else None
         self._keys = keys = openings.keys
         name_of = keys.name_of if keys is not None else None
+        name_of = name_of if gate is None else gate.name_of
         self._log = (
             AccessLog(openings.access_log, openings.form, journal, name_of)
             if journal is not None

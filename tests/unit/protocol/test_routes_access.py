@@ -238,6 +238,7 @@ HOSTILE = {
     "no name": token(said=claims(sub=...)),
     "name is a number": token(said=claims(sub=7)),
     "name is too long": token(said=claims(sub="j" * 257)),
+    "name with a zero byte": token(said=claims(sub="j\0oe")),
     "no tenant": token(said=claims(org=...)),
     "empty tenant": token(said=claims(org="")),
     "models no list": token(said=claims(models=[1])),

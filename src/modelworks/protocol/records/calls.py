@@ -38,9 +38,11 @@ LEFT_OUT: Final = b"\0"
 """Stands for a body: no request and no answer looks so."""
 ARM: Final = b":arm"
 """Stands among a request's headers where a route chose its arm; no client can send such a name."""
+CALLER: Final = b":caller"
+"""Stands there likewise: the name of the caller whom the routes know; no key says it elsewhere."""
 COPY: Final = b"~"
 """Begins the arm's name of what was copied for a shadow."""
-HEADERS: Final = (b"x-request-id", b"traceparent", b"authorization", ARM)
+HEADERS: Final = (b"x-request-id", b"traceparent", b"authorization", ARM, CALLER)
 """Of a request's headers those that are told of, whatever the policy says; then the length of its
 JSON, then those that the policy names."""
 JSON_LENGTH: Final = b"inference-header-content-length"

@@ -13,7 +13,7 @@ from modelworks.core.records import Record, RecordPolicy
 from modelworks.core.tensor import Signature
 from modelworks.protocol.oip.request import parse_header_length
 from modelworks.protocol.records.bodies import BodyReader, Columns, Request
-from modelworks.protocol.records.calls import ARM, COPY, HEADERS, LEFT_OUT, Told
+from modelworks.protocol.records.calls import ARM, CALLER, COPY, HEADERS, LEFT_OUT, Told
 from modelworks.protocol.records.fields import HEADER, FieldRules
 from modelworks.protocol.records.vault import Vault
 
@@ -82,11 +82,11 @@ class RecordMaker:
         at_ns = told.received_ns + utc_ns
         keeps = request is not None and self._policy.inputs and "inputs" not in left_out
         named_arm = told.headers[HEADERS.index(ARM)]
-        arm = _latin(named_arm.removeprefix(COPY))
+        arm = named_arm.removeprefix(COPY).decode("utf-8", "replace")
         record = Record(
             id=self._id(told, request, at_ns) + (f"~{arm}" if named_arm.startswith(COPY) else ""),
             at_ns=at_ns,
-            caller=self._name_of(told.headers[2]) if told.headers[2] else "",
+            caller=self._caller(told),
             arm=arm,
             status=status,
             error="" if status == _OK else self._error(told),
@@ -106,6 +106,12 @@ class RecordMaker:
             **_times(told),
         )
         return Made(record, not any(name.endswith("unreadable") for name in left_out))
+
+    def _caller(self, told: Told) -> str:
+        known = told.headers[HEADERS.index(CALLER)]
+        if known:
+            return known.decode("utf-8", "replace")
+        return self._name_of(told.headers[2]) if told.headers[2] else ""
 
     def _request(self, told: Told, left_out: list[str]) -> Request | None:
         if told.request == LEFT_OUT:

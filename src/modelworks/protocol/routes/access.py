@@ -125,6 +125,11 @@ class Access:
                 return known
         return self._find(authorization) if self.closed else ANYBODY
 
+    def name_of(self, authorization: bytes | None) -> str:
+        """Who sent a request that was let through just now; empty = nobody who is known."""
+        known = self._known.get(authorization) if authorization is not None else None
+        return known.name if known is not None else ""
+
     def admit(self, caller: Caller, route: Route, model: str) -> None:
         """Let a request through to a route, and count it.
 

@@ -98,7 +98,7 @@ class TokenReader:
         self._meant(claims)
         rules = self._rules
         name = claims.get(rules.name)
-        if not isinstance(name, str) or not 0 < len(name) <= _NAME:
+        if not isinstance(name, str) or not 0 < len(name) <= _NAME or not name.isprintable():
             raise _bad(f"its claim {rules.name!r} names no caller")
         tenant = claims.get(rules.tenant) if rules.tenant else "default"
         if not isinstance(tenant, str) or not tenant:

@@ -22,6 +22,10 @@ class RouteGate:
         """The handler itself: it asks its router."""
         return handler
 
+    def name_of(self, headers: dict[bytes, bytes]) -> str:
+        """Whose request it was, for the access log."""
+        return self._router.name_of(headers)
+
     def admit(self, head: Head) -> None:
         """Look at a head whose body is still to come: who is not known need not send it.
 

@@ -12,7 +12,7 @@ from modelworks.core.errors import ModelworksError, NotFoundError, UnavailableEr
 from modelworks.core.ids import uuid7
 from modelworks.core.routes import Arm
 from modelworks.edge.exchange import Exchange
-from modelworks.protocol.records.calls import ARM, COPY
+from modelworks.protocol.records.calls import ARM, CALLER, COPY
 from modelworks.protocol.routes.access import ANYBODY, Access, Caller
 from modelworks.protocol.routes.fields import parameter_of
 from modelworks.protocol.routes.limits import Meter
@@ -69,11 +69,15 @@ class Granted:
         made: the route.
         meters: what counts.
         until_ns: UTC; 0 = for ever.
+        caller: name, for the records.
     """
 
-    __slots__ = ("made", "meters", "until_ns")
+    __slots__ = ("caller", "made", "meters", "until_ns")
 
-    def __init__(self, made: RoutePolicy, meters: tuple[Meter, ...], until_ns: int) -> None:
+    def __init__(
+        self, made: RoutePolicy, meters: tuple[Meter, ...], until_ns: int, caller: bytes
+    ) -> None:
+        self.caller = caller
         self.made = made
         self.meters = meters
         self.until_ns = until_ns
@@ -95,20 +99,20 @@ class Place:
         self._name = name.encode()
         self._heads: dict[int, tuple[dict[bytes, bytes], dict[bytes, bytes]]] = {}
 
-    def marked(self, headers: dict[bytes, bytes]) -> dict[bytes, bytes]:
-        """The headers with the arm's name for the records; connections send the same ones again."""
+    def marked(self, headers: dict[bytes, bytes], caller: bytes) -> dict[bytes, bytes]:
+        """The headers with what records tell of; connections send the same ones again."""
         known = self._heads.get(id(headers))
         if known is not None and known[0] is headers:
             return known[1]
-        made = {**headers, ARM: self._name}
+        made = {**headers, ARM: self._name, CALLER: caller}
         if len(self._heads) >= _KNOWN:
             self._heads.clear()
         self._heads[id(headers)] = (headers, made)
         return made
 
-    def copied(self, headers: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    def copied(self, headers: dict[bytes, bytes], caller: bytes) -> dict[bytes, bytes]:
         """The headers of a copy."""
-        return {**headers, ARM: COPY + self._name}
+        return {**headers, ARM: COPY + self._name, CALLER: caller}
 
 
 class Routed:
@@ -151,12 +155,13 @@ class Routed:
     def __call__(self, exchange: Exchange) -> None:
         """Answer, now or when the engine has."""
         headers = exchange.headers
+        caller = b""
         try:
             if self._asks:
                 granted = self._granted.get(headers.get(AUTHORIZATION))
                 if granted is None or (granted.until_ns and time_ns() >= granted.until_ns):
                     granted = self._grant(headers)
-                made = granted.made
+                made, caller = granted.made, granted.caller
                 if granted.meters:
                     self._take(granted.meters)
             else:
@@ -173,17 +178,17 @@ class Routed:
         entry = place.entry
         live = entry.live if entry is not None else None
         if live is None:
-            self._absent(made, place, exchange)
+            self._absent(made, place, exchange, caller)
             return
         place.cells[0] += 1
         copies = made.shadows(arm) if self._shadowed and arm is not None else ()
         if live.tap is not None:
             if copies and REQUEST_ID not in headers:
                 headers = {**headers, REQUEST_ID: str(uuid7()).encode()}
-            exchange.headers = place.marked(headers)
+            exchange.headers = place.marked(headers, caller)
         self._act(live, exchange)
         if copies:
-            self._copy(exchange, headers, made.route.name, copies)
+            self._copy(exchange, (headers, caller), made.route.name, copies)
 
     def _grant(self, headers: dict[bytes, bytes]) -> Granted:
         """Look closely at who asks."""
@@ -194,7 +199,7 @@ class Routed:
         if made is None or (caller.tenant and caller.tenant != made.route.tenant):
             made = self._pick(headers, caller.tenant)
         meters = here.access.meters(caller, made.route, self._model)
-        found = Granted(made, meters, caller.until_ns)
+        found = Granted(made, meters, caller.until_ns, caller.name.encode())
         # Of the server's own keys only their ring knows how long they are good; which of several
         # routes it is, only the host says.
         if self._one is not None and (caller is not ANYBODY or not here.closed):
@@ -217,7 +222,7 @@ class Routed:
         self._places[id(arm)] = made
         return made
 
-    def _absent(self, made: RoutePolicy, place: Place, exchange: Exchange) -> None:
+    def _absent(self, made: RoutePolicy, place: Place, exchange: Exchange, caller: bytes) -> None:
         """The arm's model is not loaded: wait for it, ask the fallback, or say so."""
         entry, here, fallback = place.entry, self._here, made.route.fallback
         try:
@@ -229,7 +234,7 @@ class Routed:
             if live is not None:
                 place.cells[FALLBACKS] += 1
                 if live.tap is not None:
-                    exchange.headers = other.marked(exchange.headers)
+                    exchange.headers = other.marked(exchange.headers, caller)
                 self._act(live, exchange)
                 return
             place.cells[ABSENT] += 1
@@ -243,13 +248,11 @@ class Routed:
     def _copy(
         self,
         exchange: Exchange,
-        headers: dict[bytes, bytes],
+        came: tuple[dict[bytes, bytes], bytes],
         route: str,
         copies: Sequence[Copied],
     ) -> None:
         for copied in copies:
             place = self._places.get(id(copied.arm)) or self._place(route, copied.arm)
             if place.entry is not None:
-                self._here.copy(
-                    exchange, place.copied(headers), place.entry, self._act, place.cells
-                )
+                self._here.copy(exchange, place.copied(*came), place.entry, self._act, place.cells)

@@ -84,6 +84,11 @@ class Router:
         """What is scraped."""
         return families(self._block, self.book.policy.generation, self.problem)
 
+    def name_of(self, headers: dict[bytes, bytes]) -> str:
+        """Who sent a request that was answered just now; empty where nobody is known."""
+        own = self._ring.name_of(headers) if self._ring is not None else ""
+        return own or self.access.name_of(headers.get(AUTHORIZATION))
+
     def close(self) -> None:
         """Drop the copies that wait."""
         self._shadows.close()
