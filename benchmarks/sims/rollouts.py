@@ -187,9 +187,7 @@ def tables(document):
     ]
     for error_rate in BROKEN:
         good = error_rate == GOOD.error_rate
-        words = (
-            f"Rolled back within an hour, of candidates as good ({error_rate:.1%} errors):"
-        )
+        words = f"Rolled back within an hour, of candidates as good ({error_rate:.1%} errors):"
         if not good:
             words = (
                 "Requests of the candidate (and time) until the rollback, median; "
