@@ -194,7 +194,7 @@ def of_quantiles(runs, rng, rows=2_000, looks=40, q=0.9):
     none = np.concatenate([crossed(min(500, runs), 0.0)[0] for _ in range(max(runs // 500, 1))])
     return judged(
         *(
-            "quantiles, aimed",
+            "quantiles",
             f"p90 of a log-normal, 61 buckets, {rows:,} rows an arm",
             ALPHA,
             none,

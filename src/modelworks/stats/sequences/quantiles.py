@@ -8,6 +8,7 @@ import numpy as np
 
 from modelworks.core.errors import InvalidError
 from modelworks.stats.sequences.between import ANYTHING, Between
+from modelworks.stats.sequences.rates import aim_at
 from modelworks.stats.sequences.tilts import (
     Aim,
     Floats,
@@ -45,7 +46,8 @@ def difference(
         q: 0 to 1; 0.99 = the slowest percent.
         alpha: chance of ever missing.
         aim: `rates.aim_at` the share above the quantile, 1 - q, and how much more of the rows would
-            lie above it; to be chosen before the first look.
+            lie above it; to be chosen before the first look. None = half as many again, from arms
+            of one size.
 
     Raises:
         InvalidError: q is not between 0 and 1, or a bucket counts less than nothing.
@@ -55,7 +57,7 @@ def difference(
     needed = threshold(alpha)
     if not stable_buckets or not candidate_buckets:
         return ANYTHING
-    mixed = mixture(LARGEST, SMALLEST, aim=aim)
+    mixed = mixture(LARGEST, SMALLEST, aim=aim or aim_at((1 - q) / 2, 1 - q))
     (low1, high1, one), (low2, high2, other) = (
         _likely(_exponents(buckets, q, mixed), mixed, needed, candidate=candidate)
         for candidate, buckets in enumerate((stable_buckets, candidate_buckets))
