@@ -30,6 +30,7 @@ from modelworks.core.served import ServedModel
 from modelworks.protocol.routes import RoutePolicy, spans
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server, serve_list
+from recording_server import records
 
 pytestmark = pytest.mark.real
 INFER = "/v2/models/double/infer"
@@ -114,12 +115,12 @@ class Caller:
         return said["model_version"]
 
     def metric(self, name, **labels):
-        wanted = name + (
-            "{" + ",".join(f'{k}="{v}"' for k, v in labels.items()) + "}" if labels else ""
-        )
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
         text = self.ask("/metrics", None, "GET")[1]
         return sum(
-            float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{wanted} ")
+            float(line.split()[-1])
+            for line in text.splitlines()
+            if line.partition(" ")[0].partition("{")[0] == name and all(w in line for w in wanted)
         )
 
 
@@ -390,3 +391,37 @@ def test_lazy_models_are_loaded_for_their_arm(listed, file):
     with serving(listed, file, "--lazy") as (caller, _):
         assert caller.version(X_Arm="new") == "2.0.0"
         assert caller.version(X_Arm="old") == "1.0.0"
+
+
+def test_records_tell_the_arm_and_the_caller_and_pair_shadows_with_requests(listed, file, tmp_path):
+    keys = {digest("k"): Pass("shop")}
+    file.write(route({"old": 1.0}, override="x-arm", shadows=(Shadow("new", 1.0),)), keys=keys)
+    folder = tmp_path / "records"
+    more = ["--records", str(folder), "--record", "1", "--access-log", str(tmp_path / "log")]
+    with serving(listed, file, *more) as (caller, _):
+        caller.version(**bearer("k"), X_Request_Id="q-1")
+        until(
+            lambda: (
+                caller.metric(
+                    "modelworks_route_copies_total", route="fraud", arm="new", outcome="answered"
+                )
+                == 1
+            )
+        )
+        caller.version(**bearer("k"), X_Arm="new", X_Request_Id="q-2")
+        caller.ask("/v2/models/double/versions/1.0.0/infer", **bearer("k"), X_Request_Id="q-3")
+        caller.version(**bearer("k"))  # without an id: both get one
+        until(lambda: caller.metric("modelworks_records_total", outcome="kept") == 6)
+    found = {one.id: one for one in records(folder)}
+    said = {name: (one.arm, one.version, one.caller) for name, one in found.items()}
+    assert said["q-1"] == ("old", "1.0.0", "shop")
+    assert said["q-1~new"] == ("new", "2.0.0", "shop")
+    assert said["q-2"] == ("new", "2.0.0", "shop")
+    assert said["q-3"] == ("", "1.0.0", "shop")
+    made = {name for name in found if not name.startswith("q-")}
+    (own,) = [name for name in made if "~" not in name]
+    assert made == {own, f"{own}~new"}
+    assert found["q-1~new"].inputs == found["q-1"].inputs
+    assert found["q-1~new"].outputs != found["q-1"].outputs
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["key"] for line in lines if line["path"] == INFER] == ["shop"] * 3
