@@ -37,6 +37,7 @@ def test_duties_run_and_go_on_after_a_kill(tmp_path):
         worker = start(home, log)
         try:
             names = {"requests", "system", "alerts", "series", "compaction", "drift", "quality"}
+            names |= {"forward"}
             first = wait_for(factory, lambda s: names <= s.keys(), log)
             assert {name: first[name].error for name in names} == dict.fromkeys(names, "")
             worker.kill()

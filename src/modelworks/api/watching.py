@@ -8,7 +8,8 @@ from fastapi.responses import Response
 
 from modelworks.api.wire import answers, known_query, reply
 from modelworks.control.service import Factory
-from modelworks.control.watching.board import Board, seconds_of
+from modelworks.control.watching.board import Board
+from modelworks.control.watching.spans import seconds_of
 from modelworks.core.errors import InvalidError
 from modelworks.core.ids import now_ns
 from modelworks.core.series import Series

@@ -59,6 +59,7 @@ class Console:
         self._transport = transport
         self._live = live
         self._watched = watched
+        self._boards = watch.Boards(watched)
         self._templates = Environment(
             loader=PackageLoader("modelworks.console"), autoescape=True, undefined=StrictUndefined
         )
@@ -141,10 +142,11 @@ class Console:
                 known = any(model.name == name for model in self._transport.models())
                 data = watch.of_model(self._watched, name, since, registered=known)
             else:
-                data = watch.overview(self._watched, since)
+                data = watch.overview(self._boards, since)
         except ModelworksError as error:
-            wrong = isinstance(error, InvalidError | NotFoundError)
-            return self._page("trouble.html", {"message": error.message}, 404 if wrong else 503)
+            kinds = ((NotFoundError, 404), (InvalidError, 400))
+            status = next((code for kind, code in kinds if isinstance(error, kind)), 503)
+            return self._page("trouble.html", {"message": error.message}, status)
         return self._page(template, data)
 
     def _overview(self) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """What the pages of the watch show: figures of a span of time, and what is wrong with them."""
 
+import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from modelworks.console.plots import plot
-from modelworks.control.watching.board import Board, Line, Standing, seconds_of
+from modelworks.control.watching.board import Board, Line, Standing
 from modelworks.control.watching.curves import charts
 from modelworks.control.watching.ranking import ranking
+from modelworks.control.watching.spans import seconds_of
 from modelworks.core.alerts import AlertState, Severity
 from modelworks.core.errors import NotFoundError
 from modelworks.core.ids import now_ns
@@ -23,6 +26,7 @@ SPANS: Final = (
 )
 STALE_S: Final = 300.0
 """The worker looks every minute: without a look for so long it does not run, or is stuck."""
+_FRESH_S, _OLDEST_S = 10.0, 60.0
 _LOOK: Final = "requests"
 _MOST: Final = 500
 _SEVERITIES: Final = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
@@ -41,6 +45,41 @@ class Watched(Protocol):
         ...
 
 
+class Boards:
+    """Boards of all models, each made once for all who look: with many models it costs seconds.
+
+    A board is at most ten seconds old, or twenty times what it took to make, up to a minute.
+
+    Args:
+        watched: what is known.
+    """
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+        self._lock = threading.Lock()
+        self._made: dict[str, tuple[float, float, Board]] = {}
+
+    def of(self, since: str) -> Board:
+        """That of a span of time.
+
+        Args:
+            since: how far back: `6h`.
+
+        Raises:
+            InvalidError: no length of time, or more than one answer holds.
+        """
+        length = seconds_of(since)
+        with self._lock:
+            for_s, began, board = self._made.get(since, (0.0, 0.0, None))
+            if board is None or time.monotonic() - began > for_s:
+                began, now = time.monotonic(), now_ns() / 1e9
+                board = self._watched.board("", now - length, now)
+                for_s = min(max(_FRESH_S, 20 * (time.monotonic() - began)), _OLDEST_S)
+                kept = {k: v for k, v in self._made.items() if began - v[1] < _OLDEST_S}
+                self._made = {**kept, since: (for_s, began, board)}
+            return board
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A version at a glance, with what fires about it."""
@@ -55,18 +94,18 @@ class Row:
         return min(firing, key=_SEVERITIES.index, default=None)
 
 
-def overview(watched: Watched, since: str) -> dict[str, Any]:
+def overview(boards: Boards, since: str) -> dict[str, Any]:
     """Every model; those about which something fires first.
 
     Args:
-        watched: what is known.
+        boards: of all models.
         since: how far back: `6h`.
 
     Raises:
-        InvalidError: `since` is no length of time.
+        InvalidError: `since` is no length of time, or more than one answer holds.
     """
     now = now_ns() / 1e9
-    board = watched.board("", now - seconds_of(since), now)
+    board = boards.of(since)
     rows = [Row(line, _about(line, board.alerts)) for line in board.lines]
     firing = [one for one in board.alerts if one.state is AlertState.FIRING]
     return {

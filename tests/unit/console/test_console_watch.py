@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
 import httpx
@@ -9,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 import watched_models
+from modelworks.console import watch
 from modelworks.console.pages import install
 from modelworks.control.endpoints import Watch
 from modelworks.control.service import Factory
@@ -168,10 +171,38 @@ def test_a_database_that_does_not_answer_is_a_page_too(factory, path):
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["/console/watch?since=1y", "/console/watch/*", "/console/watch/nope", "/console/watch/BAD"],
+    ("path", "status"),
+    [
+        ("/console/watch?since=1y", 400),
+        ("/console/watch/*", 400),
+        ("/console/watch/BAD", 400),
+        ("/console/watch/nope", 404),
+    ],
 )
-def test_what_is_not_there_is_said(app, path):
+def test_what_is_not_there_is_said(app, path, status):
     answer = get(app, path)
-    assert answer.status_code == 404
+    assert answer.status_code == status
     assert "Cannot be shown" in answer.text
+
+
+def test_a_board_of_all_is_made_once_for_all_who_look(factory, monkeypatch):
+    made = []
+
+    class Counted:
+        series = factory.watching.series
+
+        def board(self, model, since, until):
+            made.append(until - since)
+            return factory.watching.board(model, since, until)
+
+    boards = watch.Boards(Counted())
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(boards.of, ["1h"] * 8))
+    assert len(made) == 1
+    assert len({id(one) for one in found}) == 1
+    boards.of("6h")
+    assert made == pytest.approx([3600, 6 * 3600])
+    clock = time.monotonic
+    monkeypatch.setattr(watch.time, "monotonic", lambda: clock() + 61)
+    boards.of("1h")
+    assert len(made) == 3

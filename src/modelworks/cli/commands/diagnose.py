@@ -25,7 +25,7 @@ def diagnose(name: str, since: str, as_json: bool) -> None:
 
     Examples: modelworks diagnose fraud; modelworks diagnose fraud --since 6h --json
     """
-    from modelworks.control.watching.board import seconds_of
+    from modelworks.control.watching.spans import seconds_of
 
     out = Output(as_json=as_json)
     length = seconds_of(since)

@@ -34,8 +34,8 @@ def watch(model: str, since: str, page: Path | None, once: bool, as_json: bool) 
 
     Examples: modelworks watch; modelworks watch fraud --since 7d --html fraud.html
     """
-    from modelworks.control.watching.board import seconds_of
     from modelworks.control.watching.curves import charts
+    from modelworks.control.watching.spans import seconds_of
 
     out = Output(as_json=as_json)
     length = seconds_of(since)

@@ -1,21 +1,18 @@
 """How models do, at a glance: figures of a span of time, from series."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Final
 
 from modelworks.control.watching.duty import DutyState
+from modelworks.control.watching.spans import known, last, whole, width
 from modelworks.core.alerts import Alert, AlertState, Severity
-from modelworks.core.errors import InvalidError
 from modelworks.core.series import Series, SeriesSource
 
 DISTANCE: Final = "js"
 """The distance that is shown: between 0 and 1, whatever the feature."""
 HOURLY_S: Final = 3 * 3600.0
-"""How far back the last window of an hour is looked for, at least: it comes minutes after its end.
-"""
+"""How far back the last window of an hour is looked for: it comes minutes after its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,41 +144,44 @@ def board(
         alerts: all that are known.
         duties: of the watch.
     """
-    lines = _lines(source, {"model": model or "?*"}, since, until)
+    # Of all models the last windows only: a day of every feature is more than one answer holds.
+    back = (
+        min(since, until - HOURLY_S) if model and not set(model) & set("*?[") else until - HOURLY_S
+    )
+    lines = _lines(source, {"model": model or "?*"}, since, until, back)
     machine = {
         name: value
         for name in _HOST
-        for one in source.select(name, {}, until - 600, until)
-        if (value := last(one)) is not None and not one.labels.get("machine")
+        for told in source.select(name, {}, until - 600, until)
+        if (value := last(told)) is not None and not told.labels.get("machine")
     }
     open_ = {AlertState.FIRING, AlertState.PENDING}
     shown = tuple(
-        one
-        for one in alerts
-        if one.state in open_ and (not model or one.labels.get("model", model) == model)
+        alert
+        for alert in alerts
+        if alert.state in open_ and (not model or alert.labels.get("model", model) == model)
     )
     return Board(since, until, lines, shown, machine, tuple(duties))
 
 
 def _lines(
-    source: SeriesSource, wanted: Mapping[str, str], since: float, until: float
+    source: SeriesSource, wanted: Mapping[str, str], since: float, until: float, back: float
 ) -> tuple[Line, ...]:
     found = _Rows()
     for name in ("requests", "errors", "rejected", "invalid"):
-        for one in source.select(name, wanted, since, until):
+        for one in whole(source, name, wanted, since, until):
             found.add(one, name, sum(known(one)))
             if name == "requests" and known(one):
-                found.add(one, "rate", known(one)[-1] / _width(one))
+                found.add(one, "rate", known(one)[-1] / width(one))
     for name, of in (("p50_ms", "latency_p50_ms"), ("p99_ms", "latency_p99_ms")):
-        for one in source.select(of, wanted, since, until):
+        for one in whole(source, of, wanted, since, until):
             found.raise_to(one, name, last(one))
-    back = min(since, until - HOURLY_S)
     for one in source.select("drift", {**wanted, "method": DISTANCE}, back, until):
         if found.raise_to(one, "drift", last(one)):
             found.of(one)["drifted"] = one.labels.get("feature", "")
     for one in source.select("drift_loss", wanted, back, until):
         found.raise_to(one, "loss", last(one))
-    _add_quality(found, source.select("quality", wanted, back, until))
+    _add_quality(found, source.select("quality", {**wanted, "slice": "[*]"}, back, until))
     return tuple(Line(*key, **values) for key, values in sorted(found.rows.items()))
 
 
@@ -214,42 +214,6 @@ def _add_quality(found: _Rows, told: Iterable[Series]) -> None:
     """The last value of each metric over all rows."""
     for one in told:
         value = last(one)
-        if one.labels.get("slice", "") in {"", "*", "all"} and value is not None:
+        if value is not None:
             name = f"{one.labels.get('metric', '')} {one.labels.get('kind', '')}".strip()
             found.of(one).setdefault("quality", {})[name] = value
-
-
-def seconds_of(text: str) -> float:
-    """`90s`, `30m`, `6h`, `7d`, `2w` as seconds.
-
-    Raises:
-        InvalidError: no such length, or none that is kept.
-    """
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-    number, unit = text[:-1], text[-1:]
-    try:
-        seconds = float(number) * units[unit]
-    except (ValueError, KeyError):
-        seconds = 0.0
-    if not 60 <= seconds <= 3650 * 86_400:
-        raise InvalidError(
-            f"'{text[:20]}' is no length of time: 30m, 6h, 7d (from a minute to ten years)",
-            field="since",
-        )
-    return seconds
-
-
-def known(one: Series) -> list[float]:
-    """The values that there are."""
-    return [value for value in one.values if not math.isnan(value)]
-
-
-def last(one: Series) -> float | None:
-    """The last value that there is; None = there is none."""
-    values = known(one)
-    return values[-1] if values else None
-
-
-def _width(one: Series) -> float:
-    """Length of the windows of a series: the shortest step, or a minute."""
-    return min((later - time for time, later in pairwise(one.times)), default=60.0)

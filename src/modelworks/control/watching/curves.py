@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from modelworks.control.watching.board import DISTANCE, known
+from modelworks.control.watching.board import DISTANCE
+from modelworks.control.watching.spans import known
 from modelworks.core.series import Series, SeriesSource, hourly
 from modelworks.measure.charts import Chart, Curve
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modelworks.control.watching.board import DISTANCE, HOURLY_S, last
+from modelworks.control.watching.board import DISTANCE, HOURLY_S
+from modelworks.control.watching.spans import last
 from modelworks.core.series import SeriesSource
 
 MOST: Final = 50
