@@ -66,6 +66,7 @@ bench-peers: setup
 # What the statistics declare, in full: 10,000 experiments a method, minutes.
 sims: setup
 	$(BIN)/python benchmarks/sims/run.py --save $(SIMS)
+	$(BIN)/python benchmarks/sims/rollouts.py --save $(ROLLOUTS)
 
 lock:
 	PYTHON=$(PYTHON) bash scripts/lock.sh $(LOCK)
