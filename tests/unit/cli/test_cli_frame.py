@@ -93,12 +93,13 @@ def test_help_lists_every_command_and_every_exit_code(type_):
 
 def _commands() -> list[tuple[str, ...]]:
     groups = {"alias", "ci", "environments", "keys", "manifest", "records", "feedback", "reference"}
-    groups |= {"alerts", "observability", "proxies", "quality", "rollout"}
+    groups |= {"alerts", "experiment", "observability", "proxies", "quality", "rollout"}
     return [(name,) for name in frame.COMMANDS if name not in groups] + [
         ("alias", "set"),
         ("alias", "remove"),
         ("ci", "init"),
         ("observability", "init"),
+        ("experiment", "power"),
         ("proxies", "list"),
         *(("rollout", name) for name in ("plan", "start", "status", "watch", "pause", "resume")),
         *(("rollout", name) for name in ("promote", "abort", "history")),

@@ -157,19 +157,29 @@ def plan(
     )
 
 
-def power(question: Question, rows: float, method: Method = Method.ALWAYS_VALID) -> float:
+def power(
+    question: Question,
+    rows: float,
+    method: Method = Method.ALWAYS_VALID,
+    *,
+    looks: int = 5,
+    spending: Spending | None = None,
+) -> float:
     """Chance of finding the effect within so many rows of both arms (its own `power` is ignored).
 
     Args:
         question: what is to be found.
         rows: of both arms.
-        method: how it is decided; a group-sequential one has five looks.
+        method: how it is decided.
+        looks: of a group-sequential test, evenly spaced.
+        spending: of its alpha; None = O'Brien and Fleming's.
     """
     drift = question.effect * math.sqrt(rows / question.per_row)
     if method is Method.FIXED:
         return _NORMAL.cdf(drift - _NORMAL.inv_cdf(1 - question.alpha))
     if method is Method.GROUP_SEQUENTIAL:
-        return sum(efficacy([0.2, 0.4, 0.6, 0.8, 1.0], question.alpha).chances(drift)[0])
+        times = [look / looks for look in range(1, looks + 1)]
+        return sum(efficacy(times, question.alpha, spending).chances(drift)[0])
     return float(np.isfinite(_crossed(question.alpha, drift)).mean())
 
 
