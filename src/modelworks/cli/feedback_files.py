@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -125,7 +126,7 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _value(value: Any) -> Any:
-    """A cell: of a csv file a number or a truth value where it looks like one; None = empty."""
+    """A cell: of a csv file a number, truth value or list where it looks like one; None = empty."""
     if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN
         return None
     if not isinstance(value, str):
@@ -135,6 +136,9 @@ def _value(value: Any) -> Any:
         return None
     if text.lower() in _TRUTHS:
         return _TRUTHS[text.lower()]
+    if text.startswith("[") and text.endswith("]"):  # several labels: `[1, 0, 1]`
+        with suppress(ValueError):
+            return json.loads(text)
     for kind in (int, float):
         try:
             return kind(text)

@@ -247,6 +247,14 @@ def test_files_that_cannot_be(type_, home, tmp_path, text, says):
     assert told(home) == []
 
 
+def test_a_list_of_labels_in_a_cell(type_, home, tmp_path):
+    path = tmp_path / "tags.csv"
+    path.write_text('prediction,truth\na,"[1, 0, 1]"\nb,[urgent]\n')
+    done = type_("feedback", "import", str(path), "--model", "m", "--truth", "truth")
+    assert done.code == Exit.OK, done.err
+    assert [one.truth for one in told(home)] == [[1, 0, 1], "[urgent]"]
+
+
 def test_moments():
     now = now_ns()
     assert moment("2h", now, "x") == now - 7200 * 10**9

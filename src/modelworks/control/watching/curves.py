@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from modelworks.control.watching.board import DISTANCE
-from modelworks.control.watching.spans import known
+from modelworks.control.watching.spans import known, whole
 from modelworks.core.series import Series, SeriesSource, hourly
 from modelworks.measure.charts import Chart, Curve
 
@@ -47,7 +47,7 @@ def charts(source: SeriesSource, model: str, since: float, until: float) -> list
     found = []
     for title, name, y, more in _CHARTS:
         begin = min(since, until - _HOURLY) if hourly(name) else since
-        all_ = list(source.select(name, {**wanted, **more}, begin, until))
+        all_ = whole(source, name, {**wanted, **more}, begin, until)
         chosen = sorted(all_, key=lambda one: -max(map(abs, known(one)), default=0.0))[:MOST]
         curves = tuple(Curve(_named(one), _points(one)) for one in chosen if known(one))
         curves = tuple(sorted(curves, key=lambda one: one.name))  # colours alike in every chart
