@@ -136,15 +136,17 @@ def _value(value: Any) -> Any:
         return None
     if text.lower() in _TRUTHS:
         return _TRUTHS[text.lower()]
-    if text.startswith("[") and text.endswith("]"):  # several labels: `[1, 0, 1]`
+    for read in (int, float, _list):
         with suppress(ValueError):
-            return json.loads(text)
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+            return read(text)
     return text
+
+
+def _list(text: str) -> Any:
+    """Several labels: `[1, 0, 1]`."""
+    if not text.startswith("["):
+        raise ValueError(text)
+    return json.loads(text)
 
 
 def _number(name: str, value: Any) -> float | bool | None:
