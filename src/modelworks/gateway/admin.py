@@ -124,7 +124,7 @@ class Admin:
                 "outstanding": place.outstanding,
                 "connections": place.connections,
             }
-            for place in table.places.values()
+            for place in list(table.places.values())
         ]
         told["routes"] = [
             {
@@ -138,7 +138,7 @@ class Admin:
                 },
                 "further_tries": round(state.budget.saved, 1),
             }
-            for name, state in table.routes.items()
+            for name, state in list(table.routes.items())
         ]
         return told
 

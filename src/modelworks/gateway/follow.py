@@ -1,17 +1,17 @@
 """The snapshot's file, followed: read and made ready on a thread, taken by the loop in one step."""
 
+import gc
 import logging
 import threading
 import time
 from pathlib import Path
 from typing import Final, TypeAlias
 
-import orjson
-
 from modelworks.core import codec
 from modelworks.core.errors import InvalidError, ModelworksError
 from modelworks.core.routes import Snapshot
 from modelworks.gateway.front import Front
+from modelworks.gateway.slices import read_slices
 from modelworks.gateway.table import Maker, Table
 
 _log = logging.getLogger(__name__)
@@ -41,10 +41,7 @@ def parse_snapshot(raw: bytes) -> Snapshot:
     Raises:
         InvalidError: they are none.
     """
-    try:
-        return codec.decode(Snapshot, orjson.loads(raw))
-    except ValueError as error:
-        raise InvalidError(f"the snapshot is no JSON: {error}", field="snapshot") from error
+    return codec.decode(Snapshot, read_slices(raw))
 
 
 class Follower:
@@ -106,8 +103,18 @@ class Follower:
         mark = _mark(self._path)
         if mark is None or mark == self._mark:
             return
+        # What is made here makes no garbage, and a collection that looked at all of it would keep
+        # the loop waiting.
+        gc.disable()
         try:
-            table = self._maker.make(read_snapshot(self._path), self._front.table)
+            self._read(mark)
+        finally:
+            gc.enable()
+
+    def _read(self, mark: _Mark) -> None:
+        old = self._front.table  # taken apart on this thread, when nobody needs it any more
+        try:
+            table = self._maker.make(read_snapshot(self._path), old)
         except ModelworksError as error:
             if mark == _mark(self._path):
                 self._mark = mark
@@ -119,11 +126,13 @@ class Follower:
         self.problem, self.taken = "", time.time()
         done = threading.Event()
         self._front.loop.call_soon_threadsafe(self._take, table, done)
-        done.wait(_END_S)
+        if done.wait(_END_S) and old is not None:
+            old.take_apart()
         _log.info("routes of generation %d are in force: %d", table.generation, len(table.routes))
 
     def _take(self, table: Table, done: threading.Event) -> None:
         self._front.swap(table)
+        gc.freeze()  # what was just made stays: no collection need look at it
         done.set()
 
 

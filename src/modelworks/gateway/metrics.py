@@ -106,7 +106,7 @@ def _now(table: Table | None) -> Iterable[Family]:
         Kind.GAUGE,
         "Requests under way, from this worker.",
     )
-    for url, place in table.places.items() if table is not None else ():
+    for url, place in list(table.places.items()) if table is not None else ():
         ready.add(int(place.ready), {"endpoint": url})
         outstanding.add(place.outstanding, {"endpoint": url})
     yield ready

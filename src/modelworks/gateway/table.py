@@ -71,7 +71,6 @@ class Table:
     """All routes of one snapshot.
 
     Args:
-        snapshot: as it was read.
         access: of it.
         policy: of it.
         routes: by name.
@@ -82,18 +81,16 @@ class Table:
         known: by the bytes of a head and the tenant that its caller is of.
     """
 
-    __slots__ = ("access", "generation", "known", "places", "policy", "routes", "snapshot")
+    __slots__ = ("access", "generation", "known", "places", "policy", "routes")
 
     def __init__(
         self,
-        snapshot: Snapshot,
         access: Access,
         policy: Policy,
         routes: dict[str, RouteState],
         places: dict[str, Place],
     ) -> None:
-        self.snapshot = snapshot
-        self.generation = snapshot.generation
+        self.generation = policy.generation
         self.access = access
         self.policy = policy
         self.routes = routes
@@ -106,6 +103,12 @@ class Table:
             if len(self.known) >= _KNOWN:
                 self.known.clear()
             self.known[raw, tenant] = known
+
+    def take_apart(self) -> None:
+        """Free it in small steps; called when no request asks it any more."""
+        while self.routes:
+            self.routes.popitem()
+            _breathe()
 
 
 class Maker:
@@ -152,7 +155,7 @@ class Maker:
                 budget = was.budget
             routes[name] = RouteState(of_route, seats, budget, counts)
             _breathe()
-        return Table(snapshot, access, policy, routes, places)
+        return Table(access, policy, routes, places)
 
     def _seats(
         self,
