@@ -56,6 +56,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "robustness": ("robustness", "robustness", "Spoil rows, and say how a model's answers hold."),
     "manifest": ("manifest", "manifest", "Check manifests; print their schema for editors."),
     "keys": ("keys", "keys", "Make, list and revoke API keys."),
+    "routes": ("routes", "routes", "Check routes, move shares, give and revoke their keys."),
     "plan": ("deploying", "plan", "Say what apply would do with a manifest, field by field."),
     "diff": ("deploying", "diff", "Show what apply would change, natively too."),
     "apply": ("deploying", "apply", "Make deployments what a manifest says."),
