@@ -93,7 +93,7 @@ def test_help_lists_every_command_and_every_exit_code(type_):
 
 def _commands() -> list[tuple[str, ...]]:
     groups = {"alias", "ci", "environments", "keys", "manifest", "records", "feedback", "reference"}
-    groups |= {"alerts", "experiment", "observability", "proxies", "quality", "rollout"}
+    groups |= {"alerts", "experiment", "observability", "proxies", "quality", "rollout", "routes"}
     return [(name,) for name in frame.COMMANDS if name not in groups] + [
         ("alias", "set"),
         ("alias", "remove"),
@@ -104,6 +104,7 @@ def _commands() -> list[tuple[str, ...]]:
         *(("rollout", name) for name in ("plan", "start", "status", "watch", "pause", "resume")),
         *(("rollout", name) for name in ("promote", "abort", "history")),
         ("proxies", "write"),
+        *(("routes", name) for name in ("check", "share", "key", "revoke")),
         *(("alerts", name) for name in ("lint", "test", "list", "show", "ack")),
         *(("alerts", "silence", name) for name in ("add", "list", "expire")),
         *(("alerts", "rules", name) for name in ("apply", "list", "remove", "export")),
