@@ -14,7 +14,7 @@ from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server, serve_list
 from recording_server import counts, ended, records, until
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 CLIENTS, EACH = 8, 150
 LONG_S = 90.0  # a logger runs only where nobody else wants to
 LENGTH = "Inference-Header-Content-Length"
