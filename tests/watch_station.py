@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from modelworks.control.watching.drifting import Drift
 from modelworks.control.watching.duty import LATE_S
 from modelworks.core.home import Home
 from modelworks.core.ids import now_ns
+from modelworks.core.records import Batch, Part, Scan
+from modelworks.core.seams import RecordStore
 from modelworks.monitor.series.sketches import SketchStore
 
 MINUTE, HOUR = 60, 3600
@@ -28,6 +30,23 @@ class Clock:
 
     def __call__(self) -> int:
         return now_ns() + self.passed * 10**9
+
+
+@dataclass
+class Later:
+    """What lies in a store from an instant on."""
+
+    store: RecordStore
+    since_ns: int
+
+    def _from(self, wanted: Scan) -> Scan:
+        return replace(wanted, since_ns=max(wanted.since_ns, self.since_ns))
+
+    def parts(self, wanted: Scan) -> Sequence[Part]:
+        return self.store.parts(self._from(wanted))
+
+    def scan(self, wanted: Scan, columns: Sequence[str] = ()) -> Iterator[Batch]:
+        return self.store.scan(self._from(wanted), columns)
 
 
 @dataclass
@@ -57,15 +76,15 @@ class Station:
 
         until("what was recorded is in the store", gone, 60)
 
-    def evidence(self) -> dict[str, float]:
-        """What the worker's hourly duty would find of this hour, if it ended now."""
-        store = SketchStore(self.factory._scope)
+    def evidence(self, since: float) -> dict[str, float]:
+        """What the hourly duty finds of an hour that ends now, and in which nobody asked before."""
+        store = Later(self.factory.records.store, int(since * 1e9))
         find = self.factory.watching.references.find
-        duty = Drift(lambda: self.factory.records.store, find, store)
-        end = (time.time() // HOUR + 1) * HOUR
+        duty = Drift(lambda: store, find, SketchStore(self.factory._scope))
+        end = (since // HOUR + 1) * HOUR
         return {
             one.labels["feature"]: one.values[-1]
-            for one in duty.run(end + 181, {}).series
+            for one in duty.run(end + LATE_S + 1, {}).series
             if one.labels.get("method") == "evidence"
         }
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from desk import Desk, until
-from watch_station import Station, next_minute, station, worker
+from watch_station import MINUTE, Station, next_minute, station, worker
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 ROWS = 600
@@ -96,14 +96,15 @@ def test_embeddings_drift_when_topics_do(desk: Desk) -> None:
             first = next_minute()
             found.ask(usual(2))
             found.stored()
-            calm = found.evidence()
+            calm = found.evidence(first - MINUTE)
             assert {CLUSTER, f"{EMBEDDING}.nearest", "text.unknown", "text.letters"} <= set(calm)
             assert max(calm.values()) < 0, calm
             second = next_minute()
             found.ask(texts(3, kitchen=0.2, football=0.2, travel=0.1, court=0.5))
             found.stored()
-            moved = found.evidence()
-            assert max(moved[CLUSTER], moved[f"{EMBEDDING}.nearest"]) > 0, moved
+            moved = found.evidence(second - MINUTE)
+            assert moved[f"{EMBEDDING}.nearest"] > 0, moved
+            assert moved["text.length"] < 0, moved
             assert found.window(first, CLUSTER) < 0.2
             assert not found.alerts()
             assert found.window(second, CLUSTER) > 0.3
