@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from modelworks.core.errors import InvalidError
 from modelworks.core.rollouts import (
     ArmEvidence,
     Finding,
@@ -58,19 +59,29 @@ class _One:
 
     def judged(self, metric: Metric, *, superior: bool = False) -> Finding:
         sums = self.stable.metrics.get(metric.name), self.candidate.metrics.get(metric.name)
-        found = compare(metric, *sums, self.levels.harm, self.levels.fine, superior=superior)
+        try:
+            found = compare(metric, *sums, self.levels.harm, self.levels.fine, superior=superior)
+        except InvalidError as error:
+            return self._unfit(metric, error)
         return self._finding(metric, found, self._ripe(metric, sums[1]))
 
     def sliced(self) -> Iterator[Finding]:
         """The primary in every declared slice; no worse is enough there (Holm)."""
         metric, names = self.plan.primary, self.plan.slices
+        unfit: dict[str, InvalidError] = {}
 
         def at(place: int, fine: float) -> Comparison | None:
+            if names[place] in unfit:
+                return None
             one, other = (
                 arm.slices.get(names[place], {}).get(metric.name)
                 for arm in (self.stable, self.candidate)
             )
-            return compare(metric, one, other, self.levels.harm, fine)
+            try:
+                return compare(metric, one, other, self.levels.harm, fine)
+            except InvalidError as error:
+                unfit[names[place]] = error
+                return None
 
         def passes(place: int, level: float) -> bool:
             found = at(place, level)
@@ -79,6 +90,9 @@ class _One:
         passed = holm_found(passes, len(names), self.levels.slices)
         for place, name in enumerate(names):
             found = at(place, self.levels.slices / max(1, len(names) - sum(passed)))
+            if name in unfit:
+                yield self._unfit(metric, unfit[name], name)
+                continue
             if found is not None:
                 found = replace(found, passed=passed[place])
             sums = self.candidate.slices.get(name, {}).get(metric.name)
@@ -91,6 +105,15 @@ class _One:
         if where != EVERYTHING:  # how many requests fell into a slice is not counted apart
             sums = self.candidate.metrics.get(metric.name, Sums())
         return sums.count >= _TRUTH * self.plan.labels * self.candidate.requests
+
+    def _unfit(self, metric: Metric, error: InvalidError, where: str = EVERYTHING) -> Finding:
+        """Of sums that cannot be: they promote nothing, and stop no other metric's rollback."""
+        prefix = "" if where == EVERYTHING else f"for {where}, "
+        words = f"{prefix}{metric.name} of {self.candidate.arm} cannot be judged: {error.message}"
+        return Finding(
+            *(metric.name, where, self.candidate.arm, 0, 0, 0, None, None),
+            *(metric.margin, Outcome.HOLD, words),
+        )
 
     def _finding(
         self,
