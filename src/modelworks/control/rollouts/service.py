@@ -265,7 +265,7 @@ class Rollouts:
         if str(answers.version) != plan.stable:
             raise ConflictError(
                 f"stable: '{plan.route}' is answered by {answers.version}, not by {plan.stable}: "
-                f"`modelworks alias set {plan.route} {CHAMPION} {plan.stable}`, or name it",
+                f"`modelworks alias set {plan.route}@{CHAMPION} {plan.stable}`, or name it",
                 field="stable",
             )
 
