@@ -19,7 +19,7 @@ from modelworks.core.errors import (
     UnauthenticatedError,
 )
 from modelworks.core.routes import BUCKETS, Arm, Limit, Pass, Route, Snapshot, Span, Tokens
-from modelworks.ext.tokens.jwt import public_key
+from modelworks.ext.tokens.jwt import JwtKey
 from modelworks.plugins.load import load
 from modelworks.protocol.routes.access import ANYBODY, Access
 from modelworks.protocol.routes.limits import CELLS, Table
@@ -281,7 +281,7 @@ def test_hostile_tokens(what):
 )
 def test_keys_of_tokens_that_are_not_taken(text, words):
     with pytest.raises(InvalidError, match=words) as caught:
-        Access(Snapshot(1, tokens=Tokens({"k": text})), public_key)
+        Access(Snapshot(1, tokens=Tokens({"k": text})), JwtKey)
     assert caught.value.field == "tokens.keys.k"
 
 

@@ -1,6 +1,6 @@
 """Public keys of JSON Web Tokens (RFC 7518, 3.3, 3.4; RFC 8037), by the library `cryptography`."""
 
-from typing import Final, TypeAlias
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
@@ -71,18 +71,34 @@ class _Edwards:
         return True
 
 
-Key: TypeAlias = _Rsa | _Curve | _Edwards
-
-
-def public_key(pem: str) -> Key:
-    """What checks signatures of a key's holder.
+class JwtKey:
+    """What checks signatures of a key's holder; a `protocol.routes.tokens.PublicKey`.
 
     Args:
         pem: `-----BEGIN PUBLIC KEY-----`: RSA of at least 2048 bits, P-256 or Ed25519.
 
+    Attributes:
+        algorithm: the only one that the key is for.
+        formats: that are taken.
+        experimental: False.
+
     Raises:
         InvalidError: it is none, or of another kind.
     """
+
+    formats = ("RS256", "ES256", "EdDSA")
+    experimental = False
+
+    def __init__(self, pem: str) -> None:
+        self._key = _key(pem)
+        self.algorithm = self._key.algorithm
+
+    def verify(self, signature: bytes, signed: bytes) -> bool:
+        """See `protocol.routes.tokens.PublicKey`."""
+        return self._key.verify(signature, signed)
+
+
+def _key(pem: str) -> _Rsa | _Curve | _Edwards:
     try:
         key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
