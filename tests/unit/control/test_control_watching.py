@@ -212,7 +212,7 @@ class Nobody:
 
 
 def test_a_registered_use_case_is_called_once_for_each_firing(scope, clock, tmp_path):
-    calls, parts = [], Parts(Home(tmp_path), None, None, None)
+    calls, parts = [], Parts(Home(tmp_path), None, None, None, lambda: None)
 
     def make(given):
         assert given is parts
