@@ -1,12 +1,12 @@
 """A large JSON object, read in small steps.
 
-A parser in C holds the interpreter until it is done: ten milliseconds for two megabytes, in which no
-request is answered. Here the members of the object's own lists and objects are parsed one by one.
+A parser in C holds the interpreter until it is done: ten milliseconds for two megabytes, in which
+no request is answered. Here the members of the object's own lists and objects are parsed one by
+one.
 """
 
 import json
 import re
-from json.decoder import scanstring
 from typing import Any, Final
 
 from modelworks.core.errors import InvalidError
@@ -47,8 +47,9 @@ class _Walk:
             self.at += 1
             return found
         while True:
-            self._take('"')
-            name, self.at = scanstring(self._text, self.at, True)  # noqa: FBT003 - the library's
+            if self._next() != '"':
+                raise ValueError(f"a name is wanted at character {self.at}")
+            name, self.at = _DECODER.raw_decode(self._text, self.at)
             self._take(":")
             found[name] = self._value(deep=deep)
             if not self._comma("}"):
