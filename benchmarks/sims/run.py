@@ -2,7 +2,8 @@
 
     python benchmarks/sims/run.py [--experiments 10000] [--only rates,means] [--seed 0] [--save]
 
-`--save` writes results/statistics.{json,svg} and the table in docs/statistics.md. Exit status 1:
+`--save` writes results/statistics.{json,svg} and the table in docs/statistics.md; with `--only`
+what is saved of the others stays. Exit status 1:
 the lower 99 % bound of a measured rate is above the declared one.
 """
 
@@ -80,9 +81,22 @@ def simulated(runs, seed, only):
     }
 
 
-def save(document):
+def merged(document, path):
+    """A part, laid into what is saved of as many experiments with the same seed."""
+    saved = json.loads(path.read_text()) if path.exists() else document
+    if (saved["experiments"], saved["seed"]) != (document["experiments"], document["seed"]):
+        raise SystemExit("what is saved has other experiments or another seed: run all of it")
+    rows = {(m["method"], m["setting"]): m for part in (saved, document) for m in part["methods"]}
+    found = saved | {"methods": list(rows.values()), "at": document["at"]}
+    found["bandits"] = saved["bandits"] | document["bandits"]
+    return found
+
+
+def save(document, *, part=False):
     """Results, picture, and the table in the page."""
     RESULTS.mkdir(exist_ok=True)
+    if part:
+        document = merged(document, RESULTS / "statistics.json")
     (RESULTS / "statistics.json").write_text(json.dumps(document, indent=1) + "\n")
     (RESULTS / "statistics.svg").write_text(report.svg(document))
     text = PAGE.read_text()
@@ -106,7 +120,7 @@ def main():
     document = simulated(asked.experiments, asked.seed, only)
     print(report.table(document))
     if asked.save:
-        save(document)
+        save(document, part=bool(only))
     broken = [m["method"] for m in document["methods"] if not m["kept"] and not m["naive"]]
     if broken:
         print(f"more than declared: {', '.join(broken)}", file=sys.stderr)

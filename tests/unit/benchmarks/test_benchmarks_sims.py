@@ -1,5 +1,6 @@
 """The simulations in a small form: every method keeps its word, and the report tells."""
 
+import json
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -57,6 +58,11 @@ def test_what_is_saved_is_in_the_page_and_a_broken_word_fails(document, tmp_path
     assert text.endswith("after\n")
     assert document["methods"][0]["setting"] in text
     assert {p.name for p in run.RESULTS.iterdir()} == {"statistics.json", "statistics.svg"}
+    run.save(run.simulated(100, 1, {"split"}), part=True)
+    parts = json.loads((run.RESULTS / "statistics.json").read_text())
+    assert len(parts["methods"]) == len(document["methods"])
+    with pytest.raises(SystemExit, match="other experiments"):
+        run.save(run.simulated(100, 2, {"split"}), part=True)
     broken = document | {"methods": [document["methods"][0] | {"naive": False}]}
     monkeypatch.setattr(run, "simulated", lambda *_: broken)
     monkeypatch.setattr(sys, "argv", ["run.py", "--experiments", "10"])
