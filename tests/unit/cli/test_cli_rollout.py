@@ -1,0 +1,58 @@
+"""`modelworks rollout`: what is wrong with a manifest or a name is told with its place."""
+
+import pytest
+
+from modelworks.cli.exits import Exit
+
+pytestmark = pytest.mark.unit
+GOOD = """
+kind: Rollout
+metadata: {name: fraud-2}
+spec:
+  route: fraud
+  stable: 1.0.0
+  candidate: 2.0.0
+  steps: [{share: 10%, bake: 5m}, {share: 100%}]
+  primary: {metric: error_rate, margin: 1pp}
+"""
+
+
+def test_plan_says_what_would_be_done(type_, tmp_path):
+    path = tmp_path / "rollout.yaml"
+    path.write_text(GOOD)
+    (found,) = type_("rollout", "plan", "-f", path, "--json").json
+    assert (found["route"], found["stable"], found["candidates"]) == ("fraud", "1.0.0", ["2.0.0"])
+    assert found["steps"][0] == {"share": 0.1, "bake_s": 300.0, "sample": 0}
+    assert "error_rate (margin 0.01)" in type_("rollout", "plan", "-f", path).out
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("10%", "110%", "spec.steps[0].share"),
+        ("1pp", "-1pp", "spec.primary.margin"),
+        ("candidate: 2.0.0", "candidate: 1.0.0", "spec.candidate"),
+        ("route: fraud", "rout: fraud", "rout"),
+        ("error_rate", "happiness", "kind"),
+    ],
+)
+def test_every_problem_has_its_place(type_, tmp_path, before, after, said):
+    path = tmp_path / "rollout.yaml"
+    path.write_text(GOOD.replace(before, after))
+    for verb in ("plan", "start"):
+        done = type_("rollout", verb, "-f", path)
+        assert done.code == Exit.INVALID
+        assert said in done.err
+        assert "rollout.yaml:" in done.err
+
+
+def test_no_such_roll_out_and_no_such_key(type_, tmp_path):
+    for verb in ("status", "watch", "pause", "resume", "promote", "abort", "history"):
+        assert type_("rollout", verb, "nobody").code == Exit.NOT_FOUND
+    path = tmp_path / "rollout.yaml"
+    path.write_text(GOOD)
+    done = type_("rollout", "start", "-f", path, "--sticky", "ip:4")
+    assert done.code == Exit.INVALID
+    assert "header:NAME, cookie:NAME or field:NAME" in done.err
+    assert type_("rollout", "start", "-f", path).code == Exit.NOT_FOUND  # no such model
+    assert type_("rollout", "status", "--json").json == []
