@@ -1,5 +1,6 @@
 """The kind `Rollout`: what plan comes of it, and what is said of one that is wrong."""
 
+import re
 from pathlib import Path
 
 import jsonschema_rs
@@ -10,7 +11,12 @@ from modelworks.core.rollouts import Direction, Kind, OnInconclusive, Step, Stra
 from modelworks.protocol.manifest import ManifestError, load, schema
 from modelworks.protocol.manifest.leaves import fields
 from modelworks.protocol.manifest.rollout import RolloutSpec
-from modelworks.protocol.manifest.rollout_plan import KINDS, load_rollouts, planned
+from modelworks.protocol.manifest.rollout_plan import (
+    _KNOWN,
+    KINDS,
+    load_rollouts,
+    planned,
+)
 
 pytestmark = pytest.mark.unit
 EXAMPLE = Path(__file__).parents[3] / "examples" / "rollout.yaml"
@@ -180,3 +186,13 @@ def test_apply_does_not_take_a_rollout_for_something_else():
 
     with pytest.raises(ManifestError, match="'Rollout' is no kind"):
         load([("r.yaml", SHORT.encode())])
+
+
+def test_the_docs_say_what_is_read():
+    docs = EXAMPLE.parents[1] / "docs"
+    (block,) = re.findall(r"```yaml\n(.*?)```", (docs / "rollouts.md").read_text(), re.DOTALL)
+    assert plan(block).guardrails[1].quantile == 0.99
+    section = (docs / "manifest.md").read_text().split("## Rollouts")[1].split("\n## ")[0]
+    said = {name.split(".")[0].removesuffix("[]") for name in fields(RolloutSpec)}
+    for name in (*said, *_KNOWN, *(str(one) for one in Kind), *(str(one) for one in Strategy)):
+        assert f"`{name}`" in section, name
