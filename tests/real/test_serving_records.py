@@ -288,3 +288,13 @@ def test_a_policy_with_an_unknown_field_records_nothing_and_says_so(tmp_path, fo
         ended(server)
         assert "names the field 'adress', which the model does not have" in server.log
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(("told", "policy"), [((), os.SCHED_IDLE), (("--record-urgent",), 0)])
+def test_a_logger_is_as_urgent_as_it_is_told(double, folder, told, policy):
+    with serving(double, folder, *told) as server:
+        connection = http.client.HTTPConnection(server.address)
+        assert post(connection, "a") == 200
+        logger = recording(server)
+        assert os.sched_getscheduler(logger) == policy
+        connection.close()

@@ -35,10 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--door", required=True, type=int, metavar="FD", help="an open socket")
     parser.add_argument("--keys", metavar="FILE", help="API keys, for the names of callers")
     parser.add_argument("--segment-seconds", type=float, metavar="S", help="a segment's age")
+    parser.add_argument("--urgent", action="store_true", help="as urgent as the server")
     given = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    _yield_to_all()
+    if not given.urgent:
+        _yield_to_all()
     folder = Path(given.folder)
     try:
         door = socket.socket(fileno=given.door)

@@ -31,6 +31,10 @@ class RecordSettings(Protocol):
         """A policy as JSON, or the file of one; empty = the default one."""
 
     @property
+    def record_urgent(self) -> bool:
+        """Whether the logger is as urgent as the server."""
+
+    @property
     def keys(self) -> str:
         """File of API keys."""
 
@@ -41,7 +45,7 @@ def record_policy_of(settings: RecordSettings) -> RecordPolicy | None:
     Raises:
         InvalidError: a setting that cannot be, or one that goes with another; `field` names it.
     """
-    for name in ("record", "record_policy"):
+    for name in ("record", "record_policy", "record_urgent"):
         if getattr(settings, name) and not settings.records:
             raise InvalidError(f"{name} goes with records, the folder they lie in", field=name)
     if not settings.record_policy:
@@ -63,6 +67,8 @@ def logger_of(settings: RecordSettings) -> LoggerProcess | None:
     told = ["--folder", settings.records]
     if settings.keys:
         told += ["--keys", settings.keys]
+    if settings.record_urgent:
+        told.append("--urgent")
     module = [sys.executable, "-m", "modelworks.apps.logger", *told]
     policy = record_policy_of(settings)
     at_once = policy is not None and policy.sample > 0

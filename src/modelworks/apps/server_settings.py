@@ -67,6 +67,8 @@ class ServerSettings(EdgeSettings):
             None = as `record_policy` says.
         record_policy: file (JSON) of their policy, see `core.records`, or the JSON itself; "" = the
             default one.
+        record_urgent: the logger is as urgent as the server: nothing is dropped where all cores are
+            busy, and requests may wait for it.
         revision: of the deployment, `fraud/3`, of models whose line of the list says none; it
             stands in their records.
         worker: `slot:link:block:patient`, given by the supervisor to its workers; "" = none.
@@ -97,6 +99,7 @@ class ServerSettings(EdgeSettings):
     records: str = ""
     record: float | None = None
     record_policy: str = ""
+    record_urgent: bool = False
     revision: str = ""
     worker: str = ""
 
@@ -224,6 +227,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--records", metavar="FOLDER", help="record requests there, as policies say")
     add("--record", type=float, metavar="SHARE", help="of the requests, 0 to 1")
     add("--record-policy", metavar="FILE", help="what is recorded and how, JSON or a file of it")
+    told = "the logger is as urgent as the server"
+    add("--record-urgent", action="store_true", default=None, help=told)
     add("--revision", metavar="NAME", help="of the deployment, as records say it: fraud/3")
     add("--worker", help=argparse.SUPPRESS)
     return parser

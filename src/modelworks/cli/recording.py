@@ -20,12 +20,14 @@ class Recording:
     Attributes:
         record: share of the requests; None = as the policy says.
         record_policy: file of a policy; empty = the default one.
+        record_urgent: the logger is as urgent as the server.
         records: folder; given by the command.
         keys: of no meaning here.
     """
 
     record: float | None
     record_policy: str
+    record_urgent: bool = False
     records: str = "records"
     keys: str = ""
 
@@ -46,15 +48,16 @@ class Recording:
             told += ["--record", f"{self.record:g}"]
         if self.record_policy:
             told += ["--record-policy", str(Path(self.record_policy).absolute())]
-        return told
+        return [*told, "--record-urgent"] if self.record_urgent else told
 
 
 def recording_options(command: F) -> F:
-    """Add `--record` and `--record-policy`; the command gets them as `recording`."""
+    """Add `--record` and its like; the command gets them as `recording`."""
 
     @wraps(command)
     def gathered(*arguments: Any, **options: Any) -> Any:
-        recording = Recording(options.pop("record"), options.pop("record_policy"))
+        given = (options.pop(name) for name in ("record", "record_policy", "record_urgent"))
+        recording = Recording(*given)
         return command(*arguments, recording=recording, **options)
 
     found: Any = gathered
@@ -75,5 +78,10 @@ _OPTIONS = (
         default="",
         metavar="FILE",
         help="What is recorded of models without a policy of their own, and how (JSON).",
+    ),
+    click.option(
+        "--record-urgent",
+        is_flag=True,
+        help="Drop no record where all cores are busy: requests then wait for the logger, too.",
     ),
 )

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from desk import Desk, until
 from watch_station import MINUTE, Station, next_minute, station, worker
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402 - after the check that it is there
 
