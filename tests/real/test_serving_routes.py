@@ -266,6 +266,38 @@ def test_limits_are_of_all_workers_together(listed, file):
         assert rest == [429]  # other ways to ask the model count too
 
 
+SPELLINGS = (
+    INFER,
+    f"{INFER}/",
+    "/v2/models/double/%69nfer",
+    "/v2/models/%64ouble/infer",
+    "/%76%32/models/double/infer",
+    "/v2/m%6Fdels/double/infer/",
+    "/v2/models/double/versions/1.0.0/infer",
+    "/v2/models/double/versions/1.0.0/infer/",
+    "/v2/models/double/versions/1%2E0%2E0/%69nfer",
+)
+
+
+def test_no_spelling_of_a_path_goes_round_its_route(listed, file):
+    limit = Limit(quota=5, quota_s=3600.0)
+    file.write(route({"new": 1.0}))
+    with serving(listed, file) as (caller, _):
+        for path in SPELLINGS:
+            said = caller.ask(path)[1]
+            assert said["model_version"] == ("1.0.0" if "versions" in path else "2.0.0"), path
+        file.write(route({"new": 1.0}, limit=limit))
+        until(lambda: caller.metric("modelworks_route_generation") == 2)
+        statuses = [caller.ask(path)[0] for path in SPELLINGS]
+        assert statuses == [200] * 5 + [429] * 4
+        file.write(route({"new": 1.0}, limit=limit), keys={digest("k"): Pass("k", models=("x",))})
+        until(lambda: caller.ask()[0] == 401)
+        assert {caller.ask(path)[0] for path in SPELLINGS} == {401}
+        assert {caller.ask(path, **bearer("k"))[0] for path in SPELLINGS} == {403}
+        for path in ("/v2/models/st%61ts", "/v2/models/stats/", "/v2/%72epository/index"):
+            assert caller.ask(path, None, "GET", **bearer("k"))[0] == 403
+
+
 def test_changes_under_load_lose_no_request_and_bad_ones_are_refused(listed, file):
     file.write(route({"old": 1.0}))
     with serving(listed, file) as (caller, server):

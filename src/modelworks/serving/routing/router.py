@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from types import MethodType
 from typing import Final, TypeAlias
+from urllib.parse import quote, unquote
 
 from modelworks.core.errors import (
     ForbiddenError,
@@ -97,6 +98,7 @@ class Router:
 
     def answer_for(self, path: bytes) -> Answer | None:
         """What answers predictions asked at a path; None = no model is asked for one there."""
+        path = plain(path)
         found = asked(path)
         act = _act_of(found) if found is not None else None
         if found is None or act is None:
@@ -186,9 +188,10 @@ class Router:
 
     def _let_in(self, exchange: Exchange) -> None:
         caller = self.who(exchange.headers.get(AUTHORIZATION)) if self.closed else ANYBODY
-        found = asked(exchange.path)
-        if found is None or exchange.path == b"/v2/models/stats":
-            if caller is not ANYBODY and exchange.path.rstrip(b"/") != b"/v2":
+        spelled = plain(exchange.path)
+        found = asked(spelled)
+        if found is None or spelled == b"/v2/models/stats":
+            if caller is not ANYBODY and spelled != b"/v2":
                 raise ForbiddenError(
                     f"the key of '{caller.name}' is for asking models: this takes a key of the "
                     "server's own file (--keys)",
@@ -198,7 +201,7 @@ class Router:
         model = found.model.partition("@")[0]
         entry = self._entry(found.model, found.version)
         host = exchange.headers.get(b"host", b"").decode("latin-1")
-        path = exchange.path.decode("latin-1")
+        path = spelled.decode("latin-1")
         made = self.book.policy.find(model, host, path, caller.tenant)
         if made is None and entry is not None:
             made = _implicit(entry)
@@ -221,6 +224,16 @@ class Router:
         if table is None:
             return False
         return any(entry.live is not None and entry.live.busy for entry in table.entries())
+
+
+def plain(path: bytes) -> bytes:
+    """A path as it is meant.
+
+    The application decodes its parts and drops a last slash: what is held to rules by its path has
+    to be read in the same way.
+    """
+    text = path.decode("ascii", "replace").removesuffix("/").removeprefix("/")
+    return "".join(f"/{quote(unquote(part), safe='@:')}" for part in text.split("/")).encode()
 
 
 def _act_of(found: Asked) -> Act | None:
