@@ -85,6 +85,9 @@ def envoy(port, upstream):
     return json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}})
 
 
+ALONE = ("--concurrency", "1", "--disable-hot-restart")
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -122,7 +125,7 @@ def proxies(folder, upstream):
     found.append(("modelworks", ours, port))
     for name, write, options in (
         ("haproxy", HAPROXY.format, ["-db", "-f"]),
-        ("envoy", envoy, ["--concurrency", "1", "--disable-hot-restart", "-l", "off", "-c"]),
+        ("envoy", envoy, [*ALONE, "-l", "off", "-c"]),
     ):
         beside = Path(sys.executable).parent / name
         program = str(beside) if beside.exists() else shutil.which(name)
