@@ -242,9 +242,8 @@ def main():
                 f"| {name} | {line['p50_one_ms']:.3f} ms | {line['added_one_ms']:.3f} ms | "
                 f"{line['added_half_ms']:.3f} ms | {line['rate_32']:,.0f}/s | {core} |"
             )
-        print(
-            f"half load: {found['half_rate']:,.0f}/s; the bar is {'met' if found['met'] else 'missed'}"
-        )
+        met = "met" if found["met"] else "missed"
+        print(f"half load: {found['half_rate']:,.0f}/s; the bar is {met}")
         for text in (*found["noise"], *(f"{name} is not here" for name in found["missing"])):
             print(f"note: {text}")
     if given.save and not found["noise"]:
