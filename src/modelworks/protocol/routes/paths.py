@@ -30,14 +30,16 @@ def asked(path: bytes) -> Asked | None:
             `/predict/m`, `/predict/m:3`, `/v1/models/m:predict`.
     """
     parts = path.decode("latin-1").split("/")
-    if parts[:3] == ["", "v2", "models"] and len(parts) > 3 and parts[3]:
-        if len(parts) > 5 and parts[4] == "versions":
+    # Servers decode before they compare: what is spelled otherwise asks the same model.
+    words = [_text(part) for part in parts[:5]] if b"%" in path else parts
+    if words[:3] == ["", "v2", "models"] and len(parts) > 3 and parts[3]:
+        if len(parts) > 5 and words[4] == "versions":
             return Asked(_text(parts[3]), _text(parts[5]), _rest(parts[6:]), "v2")
         return Asked(_text(parts[3]), "", _rest(parts[4:]), "v2")
-    if parts[:2] == ["", "predict"] and len(parts) > 2 and parts[2]:
+    if words[:2] == ["", "predict"] and len(parts) > 2 and parts[2]:
         model, _, version = _text(parts[2]).partition(":")
         return Asked(model, version, _rest(parts[3:]), "predict")
-    if parts[:3] == ["", "v1", "models"] and len(parts) > 3 and parts[3]:
+    if words[:3] == ["", "v1", "models"] and len(parts) > 3 and parts[3]:
         model, colon, verb = _text(parts[3]).partition(":")
         return Asked(model, "", colon + verb + _rest(parts[4:]), "v1")
     return None
