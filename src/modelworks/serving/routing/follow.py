@@ -95,11 +95,11 @@ class RouteWatch:
     def _open(self) -> Book:
         text = _bytes(self._path)
         book = self._opener(text)
-        if not self._good.exists() or _bytes(self._good) != text:
-            try:
+        try:
+            if not self._good.exists() or _bytes(self._good) != text:
                 replace_text(self._good, text.decode())
-            except OSError as error:  # it costs the copy, not the routes
-                _log.warning("no copy of the routes is kept beside them: %s", error)
+        except (OSError, ModelworksError) as error:  # it costs the copy, not the routes
+            _log.warning("no copy of the routes is kept beside them: %s", error)
         return book
 
     def _tell(self, what: Callable[..., None], value: object) -> None:
