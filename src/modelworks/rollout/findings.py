@@ -63,7 +63,7 @@ class _One:
             found = compare(metric, *sums, self.levels.harm, self.levels.fine, superior=superior)
         except InvalidError as error:
             return self._unfit(metric, error)
-        return self._finding(metric, found, self._ripe(metric, sums[1]))
+        return self._finding(metric, found, self._ripe(metric, sums[1]), better=superior)
 
     def sliced(self) -> Iterator[Finding]:
         """The primary in every declared slice; no worse is enough there (Holm)."""
@@ -121,6 +121,8 @@ class _One:
         found: Comparison | None,
         ripe: bool,  # noqa: FBT001
         where: str = EVERYTHING,
+        *,
+        better: bool = False,
     ) -> Finding:
         arm = self.candidate.arm
         who = "the new version" if len(self.plan.candidates) == 1 else arm
@@ -134,7 +136,7 @@ class _One:
             outcome = Outcome.ROLL_BACK
         elif found.passed and ripe:
             outcome = Outcome.PROMOTE
-        words = said(metric, found, outcome, who, where)
+        words = said(metric, found, outcome, who, where, better=better)
         if found.passed and not ripe:
             words = f"{words}; the truth of too few answers is known"
         return Finding(

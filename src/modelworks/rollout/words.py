@@ -19,7 +19,13 @@ _OFTEN: Final = {
 
 
 def said(
-    metric: Metric, found: Comparison, outcome: Outcome, who: str, where: str = EVERYTHING
+    metric: Metric,
+    found: Comparison,
+    outcome: Outcome,
+    who: str,
+    where: str = EVERYTHING,
+    *,
+    better: bool = False,
 ) -> str:
     """One comparison.
 
@@ -29,6 +35,7 @@ def said(
         outcome: PROMOTE, ROLL_BACK, HOLD = neither is proved.
         who: `the new version` or an arm's name.
         where: slice; `*` = all.
+        better: it has to be better, not just no worse.
     """
     prefix = "" if where == EVERYTHING else f"for {where}, "
     worse = found.difference > -_NOTHING
@@ -41,6 +48,8 @@ def said(
     allowed = _number(metric, found.margin, unit=False)
     if outcome is Outcome.ROLL_BACK:
         return f"{body}; {allowed} {_were(allowed)} allowed"
+    if better:
+        return f"{body}: {'' if outcome is Outcome.PROMOTE else 'not yet '}proved to be better"
     if outcome is Outcome.PROMOTE:
         return f"{body}: proved to be within the {allowed} that {_are(allowed)} allowed"
     return f"{body}: not proved yet, {allowed} {_are(allowed)} allowed"

@@ -287,9 +287,14 @@ def clicks(name, count, rate):
 def test_an_experiment_promotes_who_is_better_and_drops_who_is_worse():
     stable, same = clicks("v3", 40_000, 0.10), clicks("b", 30_000, 0.10)
     shares = {"v3": 0.4, "a": 0.3, "b": 0.3}
-    assert look(AB, 0, (stable, clicks("a", 30_000, 0.10), same)).outcome is Outcome.HOLD
+    even = look(AB, 0, (stable, clicks("a", 30_000, 0.10), same))
+    assert even.outcome is Outcome.HOLD
+    assert "click_rate of b is 0 points lower (" in even.sentence
+    assert even.sentence.endswith(": not yet proved to be better")
     found = look(AB, 0, (stable, clicks("a", 30_000, 0.12), same), shares=shares)
     assert (found.outcome, found.arm, found.shares["a"]) == (Outcome.PROMOTE, "a", 1.0)
+    assert found.sentence.startswith("all traffic goes to a: click_rate of a is 2 points higher (")
+    assert found.sentence.endswith("): proved to be better")
     worse = look(AB, 0, (stable, clicks("a", 30_000, 0.07), same), shares=shares)
     assert (worse.outcome, worse.arm, worse.ends) == (Outcome.ROLL_BACK, "a", False)
     assert worse.shares == pytest.approx({"v3": 0.7, "a": 0.0, "b": 0.3})
