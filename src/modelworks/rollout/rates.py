@@ -6,7 +6,7 @@ stable arm's is. All events are bad ones.
 
 Two tests, because two things matter. Harm has to be found after a few dozen requests, with events
 that are rare: `lowest` is exact at any count. That all is well takes thousands of requests anyway:
-`highest` uses a law of large samples, behind a guard, and needs about half as many.
+`highest` uses a law of large samples, behind a guard, and needs a third as many.
 """
 
 import math
