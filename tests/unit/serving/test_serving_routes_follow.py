@@ -23,8 +23,8 @@ def opener(data):
     return open_book(data, lambda: None, Table(memoryview(bytearray(3200)).cast("d")))
 
 
-def watch(path, found=None, broken=None):
-    return RouteWatch(path, opener, (found or []).append, (broken or []).append)
+def watch(path, found=print, broken=print):
+    return RouteWatch(path, opener, found, broken)
 
 
 def replaced(path, data):
@@ -68,7 +68,7 @@ def test_changes(tmp_path):
         path = tmp_path / "routes.json"
         path.write_bytes(text(1))
         found, broken = [], []
-        watching = watch(path, found, broken)
+        watching = watch(path, found.append, broken.append)
         watching.first()
         watching.start()
         end = time.monotonic() + 20
