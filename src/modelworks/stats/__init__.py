@@ -1,1 +1,1 @@
-"""Pure statistics: distances, intervals, sequential tests, many tests at once. numpy and scipy."""
+"""Pure statistics: distances, intervals, sequential and planned tests, bandits. numpy, scipy."""

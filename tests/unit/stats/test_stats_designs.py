@@ -142,3 +142,9 @@ def test_rows_of_a_group_sequential_plan_keep_their_word_on_simulated_rates():
         z = (shares[0] - shares[1] + 0.03) / error
         found = (z >= bounds.upper).any(1).mean()
         assert found == pytest.approx(wanted, abs=4 * math.sqrt(wanted / 3000))
+
+
+def test_an_always_valid_plan_spends_most_of_one_side():
+    nothing = Question(1e-9, 0.25, 0.25, alpha=0.05)
+    found = power(nothing, 1000, Method.ALWAYS_VALID)
+    assert 0.015 < found < 0.05  # the rest is for looks after the horizon
