@@ -2,16 +2,13 @@
 
 import asyncio
 from time import monotonic, perf_counter_ns
-from typing import Final, Protocol
-
-import orjson
+from typing import Final
 
 from modelworks.core.errors import (
     DeadlineError,
     ModelworksError,
     UnavailableError,
 )
-from modelworks.core.ids import uuid7
 from modelworks.edge.head import Head
 from modelworks.gateway.answer_head import AnswerHead
 from modelworks.gateway.attempt import Attempt
@@ -19,47 +16,15 @@ from modelworks.gateway.bodies import LAST_CHUNK, chunk
 from modelworks.gateway.counts import RouteCounts
 from modelworks.gateway.front import Front
 from modelworks.gateway.link import Link
+from modelworks.gateway.outgoing import Names, copy_to, field_of, framing
 from modelworks.gateway.pairs import Half, Pair
+from modelworks.gateway.returns import BadGatewayError, Returns
 from modelworks.gateway.seats import Seat, Seats
-from modelworks.gateway.shadows import Copy
 from modelworks.gateway.table import Known
 from modelworks.protocol.routes.policy import Copied
 
-_JSON_LENGTH: Final = b"inference-header-content-length"
 _ILL: Final = frozenset({501})  # 5xx that says nothing against the server
 _LARGE: Final = 64 * 1024
-_LONGEST_FIELD: Final = 1024 * 1024
-BAD_GATEWAY: Final = 502
-
-
-class BadGatewayError(UnavailableError):
-    """Every try has failed; told as 502, for repeating it is the caller's risk."""
-
-
-class Returns(Protocol):
-    """Where an answer goes: a caller's connection."""
-
-    forwarded: bytes  # value of X-Forwarded-For, and the lines behind it
-
-    def answer(self, head: AnswerHead, piece: bytes, *, done: bool) -> None:
-        """It begins."""
-        ...
-
-    def more(self, piece: bytes, *, done: bool) -> None:
-        """It goes on."""
-        ...
-
-    def refuse(self, error: ModelworksError) -> None:
-        """We answer in an upstream's place."""
-        ...
-
-    def cut(self) -> None:
-        """Its end does not come: the connection ends, so that nobody takes it for whole."""
-        ...
-
-    def hold(self, *, held: bool) -> None:
-        """Read no more of the request's body, or do again."""
-        ...
 
 
 class Call:
@@ -73,7 +38,6 @@ class Call:
 
     Attributes:
         arm: who answers; empty before it is known.
-        id: of the request, its own or made here.
         begun: a byte of the answer was sent on.
         heard: when something last happened, `Front.now`.
         status: of the answer; 0 before it came.
@@ -82,9 +46,9 @@ class Call:
 
     __slots__ = (
         *("_attempts", "_back", "_body", "_chunked", "_ended", "_error", "_front", "_head"),
-        *("_hedge", "_known", "_pairs", "_paused", "_pieces", "_seats", "_started", "_timer"),
-        *("_trace", "_tried", "_tries", "_waiting", "_whole", "arm", "begun", "given", "heard"),
-        *("id", "over", "status"),
+        *("_hedge", "_known", "_names", "_pairs", "_paused", "_pieces", "_seats", "_started"),
+        *("_timer", "_tried", "_tries", "_waiting", "_whole", "arm", "begun", "given", "heard"),
+        *("over", "status"),
     )
 
     def __init__(self, front: Front, back: Returns, head: Head, known: Known) -> None:
@@ -114,10 +78,12 @@ class Call:
         self.status = 0
         self.given = 0
         self.heard = front.now
-        forward = known.forward
-        made = uuid7() if not forward.named or not forward.traced else ""
-        self.id = forward.named or made.encode()
-        self._trace = made.replace("-", "")
+        self._names = Names(known)
+
+    @property
+    def id(self) -> bytes:
+        """Of the request, its own or made here."""
+        return self._names.id
 
     @property
     def counts(self) -> RouteCounts:
@@ -140,7 +106,8 @@ class Call:
         self.heard = monotonic()
         policy = state.policy
         try:
-            field = self._field(policy.reads_field) if policy.reads_field else None
+            named = policy.reads_field
+            field = field_of(self._head, body, named) if named and whole else None
             arm = policy.choose(self._head.headers, field)
             self._seats = state.seats[arm.name]
             route = state.route
@@ -207,29 +174,18 @@ class Call:
             attempt.cancel()
             self._refuse(error)
             return
-        head = b"%b%bX-Request-Id: %b\r\n" % (begin, self._back.forwarded, self.id)
-        if not forward.traced:
-            trace = self._trace
-            head += f"traceparent: 00-{trace}-{trace[16:]}-00\r\n".encode()
+        head = begin + self._back.forwarded + self._names.lines
         if self._timer is not None:
             left = max(1, int((self._timer.when() - self._front.loop.time()) * 1000))
             head += b"X-Timeout-Ms: %d\r\n" % left
         body = self._body
-        if self._chunked:
-            framing = b"Transfer-Encoding: chunked\r\n\r\n"
-        elif self._head.length > 0 or body:
-            size = len(body) if self._whole else self._head.length
-            framing = b"Content-Length: %d\r\n\r\n" % size
-        elif self._head.method in {b"POST", b"PUT", b"PATCH"}:
-            framing = b"Content-Length: 0\r\n\r\n"
-        else:
-            framing = b"\r\n"
+        head += framing(self._head, body, whole=self._whole, chunked=self._chunked)
         bare, more = self._head.method == b"HEAD", not self._ended
         if len(body) > _LARGE:
-            link.ask(attempt, head + framing, bare=bare, more=more)
+            link.ask(attempt, head, bare=bare, more=more)
             link.send(body)
         else:
-            link.ask(attempt, head + framing + body, bare=bare, more=more)
+            link.ask(attempt, head + body, bare=bare, more=more)
         if not self._whole:
             self._body = b""
             if self._waiting:
@@ -459,25 +415,12 @@ class Call:
     # -- shadows
 
     def _copy(self, copies: tuple[Copied, ...]) -> None:
-        """Let shadows have the request; nothing of it is waited for."""
-        front, state, known = self._front, self._known.state, self._known
-        pairs = []
-        for copied in copies:
-            if not self._whole:
-                state.counts.dropped += 1
-                continue
-            pair = None
-            if copied.compare and front.shadows.pairs is not None:
-                pair = Pair(front.shadows.pairs, self.id, state.route.name, self._head, self._body)
-            seats = state.seats[copied.arm.name]
-            counts = state.counts.arm(copied.arm.name)
-            copy = Copy(counts, seats, known.forward, self._head, self._body, self.id, pair)
-            if front.shadows.put(copy):
-                if pair is not None:
-                    pairs.append(pair)
-            else:
-                state.counts.dropped += 1
-        self._pairs = tuple(pairs)
+        """Let shadows have the request."""
+        body = self._body if self._whole else None
+        found = [
+            copy_to(self._front, self._known, self._head, body, self._names, to) for to in copies
+        ]
+        self._pairs = tuple(pair for pair in found if pair is not None)
 
     def _take(self, piece: bytes) -> None:
         """Keep a piece of the answer, where it is compared."""
@@ -485,17 +428,3 @@ class Call:
         self.given = before + len(piece)
         if self._pairs and before < self._front.ways.replay:
             self._pieces.append(piece)
-
-    def _field(self, name: str) -> str | None:
-        """A field of the body's `parameters`, as text; None where there is none."""
-        body, headers = self._body, self._head.headers
-        length = headers.get(_JSON_LENGTH, b"")
-        if length.isdigit() and len(length) < 10:
-            body = body[: int(length)]
-        if not self._whole or len(body) > _LONGEST_FIELD or self._head.coding:
-            return None
-        try:
-            value = orjson.loads(body)["parameters"][name]
-        except (ValueError, KeyError, TypeError, IndexError):
-            return None
-        return value if isinstance(value, str) else str(value) if value is not None else None

@@ -19,10 +19,12 @@ from modelworks.edge.journal import GONE
 from modelworks.edge.kernel import unread_bytes
 from modelworks.edge.pace import Outflow, body_is_late, idle_is_over
 from modelworks.gateway.answer_head import AnswerHead
-from modelworks.gateway.bodies import LAST_CHUNK, Body, Chunked, Sized, chunk
-from modelworks.gateway.call import BAD_GATEWAY, BadGatewayError, Call
+from modelworks.gateway.bodies import LAST_CHUNK, chunk
+from modelworks.gateway.call import Call
 from modelworks.gateway.front import Front
+from modelworks.gateway.incoming import Incoming
 from modelworks.gateway.own import Own
+from modelworks.gateway.returns import BAD_GATEWAY, BadGatewayError
 from modelworks.protocol.problems import error_body, problem
 
 _log = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ _CLOSE: Final = b"Connection: close\r\n"
 
 
 class Caller:
-    """The protocol of one accepted socket; fulfils `call.Returns` and `hub.Ticked`.
+    """The protocol of one accepted socket; fulfils `Returns` and `hub.Ticked`.
 
     Args:
         hub: of the listener.
@@ -42,10 +44,9 @@ class Caller:
     """
 
     __slots__ = (
-        *("_active", "_body", "_buffer", "_call", "_chunked", "_client", "_eof", "_fresh"),
-        *("_front", "_head", "_held", "_hub", "_keep", "_outflow", "_own", "_partial"),
-        *("_pieces", "_reading", "_received", "_received_ns", "_scheme", "_since", "_streams"),
-        *("_transport", "forwarded", "state"),
+        *("_active", "_buffer", "_call", "_chunked", "_client", "_eof", "_fresh", "_front"),
+        *("_head", "_held", "_hub", "_incoming", "_keep", "_outflow", "_own", "_partial"),
+        *("_reading", "_received_ns", "_scheme", "_since", "_transport", "forwarded", "state"),
     )
 
     _transport: asyncio.Transport
@@ -69,11 +70,8 @@ class Caller:
         self._held = False  # an upstream takes no more of the body
         self._outflow = Outflow()
         self._call: Call | None = None  # that is not answered
-        self._body: Body | None = None  # that is not complete
-        self._pieces: list[bytes] = []
-        self._received = 0
+        self._incoming = Incoming(hub, front.ways.replay)
         self._received_ns = 0
-        self._streams = False
         self._keep = True
         self._chunked = False
 
@@ -102,7 +100,7 @@ class Caller:
         del exc
         self.state = State.CLOSED
         self._hub.connections.discard(self)
-        self._forget_body()
+        self._incoming.forget()
         call = self._call
         if call is not None:
             self._note(GONE if not call.begun else call.status, call.given)
@@ -114,7 +112,7 @@ class Caller:
         if self.state is State.LINGER:
             return False
         self._eof = True
-        if self._partial or self._body is not None:
+        if self._partial or self._incoming.open:
             self._refused(Refusal(400, "the request ended before its time"))
             return self.state is not State.CLOSED
         return self._call is not None or bool(self._buffer)
@@ -171,6 +169,7 @@ class Caller:
         self._partial = False
         self._fresh = False
         self._received_ns = perf_counter_ns()
+        self._incoming.received = 0
         self._keep = head.keep_alive and head.modern
         if not self._keep:
             self.state = _LAST
@@ -186,10 +185,10 @@ class Caller:
         hub.in_flight += 1
         stop = end + head.length
         if end <= stop <= len(data) and head.length <= self._front.ways.replay:
-            self._received = head.length
+            self._incoming.received = head.length
             call.begin(data[end:stop], whole=True)
             return stop
-        self._begin_body(head, waiting=end == len(data))
+        self._begin_body(head, call, waiting=end == len(data))
         return end
 
     def _refuse_at(self, head: Head, error: ModelworksError, data: bytes, end: int) -> int:
@@ -218,72 +217,23 @@ class Caller:
         self._buffer = rest
         return size
 
-    def _begin_body(self, head: Head, *, waiting: bool) -> None:
-        limits, replay = self._hub.limits, self._front.ways.replay
+    def _begin_body(self, head: Head, call: Call, *, waiting: bool) -> None:
         self._since = monotonic()
         self.state = _BODY
-        self._received = 0
-        self._body = Chunked(limits.max_body_bytes) if head.length < 0 else Sized(head.length)
-        self._streams = False
         if head.expects and waiting:
             self._transport.write(CONTINUE)
-        if head.length > replay:
-            self._stream()
-
-    def _stream(self) -> None:
-        """Begin to pass the body on, with what is here of it."""
-        call = self._call
-        assert call is not None  # noqa: S101 - a body belongs to a call
-        self._streams = True
-        begin, self._pieces = b"".join(self._pieces), []
-        self._hub.buffered -= len(begin)
-        chunked = self._head.length < 0
-        if chunked:
-            call.begin(b"", whole=False, chunked=True)
-            if begin:
-                call.send(begin, done=False)
-        else:
-            call.begin(begin, whole=False)
+        self._incoming.begin(head, call)
 
     def _take_body(self, data: bytes, position: int) -> int:
-        body, call = self._body, self._call
-        assert body is not None  # noqa: S101 - the state says so
-        piece, position = body.feed(data, position)
-        self._received += len(piece)
-        done = body.done
-        if done:
-            self._body = None
+        incoming = self._incoming
+        position = incoming.feed(data, position)
+        if not incoming.open:
             self.state = _HEAD if self._keep else _LAST
-        if call is None:  # it was answered before its end
-            return position
-        if self._streams:
-            if piece or done:
-                call.send(piece, done=done)
-            return position
-        hub = self._hub
-        if done:
-            self._pieces.append(piece)
-            whole, self._pieces = b"".join(self._pieces), []
-            hub.buffered -= len(whole) - len(piece)
-            call.begin(whole, whole=True)
-            return position
-        self._pieces.append(piece)
-        hub.buffered += len(piece)
-        if hub.buffered > hub.limits.max_buffered_bytes:
-            raise Refusal(503, "too many large bodies at once", ((b"Retry-After", b"1"),))
-        if len(self._pieces) > 64:
-            self._pieces = [b"".join(self._pieces)]
-        if self._received > self._front.ways.replay:
-            self._stream()
+        if self._call is not None:  # else it was answered before the body's end
+            incoming.hand_on(self._call)
         return position
 
-    def _forget_body(self) -> None:
-        if self._pieces:
-            self._hub.buffered -= sum(map(len, self._pieces))
-            self._pieces = []
-        self._body = None
-
-    # -- answers; see `call.Returns`
+    # -- answers; see `Returns`
 
     def answer(self, head: AnswerHead, piece: bytes, *, done: bool) -> None:
         """See `Returns`."""
@@ -293,7 +243,7 @@ class Caller:
         call = self._call
         assert call is not None  # noqa: S101 - it is being answered
         close = b""
-        if ends or not self._keep or self._body is not None or self._hub.drain_since is not None:
+        if ends or not self._keep or self._incoming.open or self._hub.drain_since is not None:
             self._keep = False
             close = _CLOSE
         begin = b"%bX-Request-Id: %b\r\n%b%b\r\n" % (head.lines, call.id, framing, close)
@@ -358,7 +308,7 @@ class Caller:
         call, head = self._call, self._head
         if call is not None:
             headers = (*headers, (b"X-Request-Id", call.id))
-        if self._body is not None or self._hub.drain_since is not None:
+        if self._incoming.open or self._hub.drain_since is not None:
             self._keep = False
         connection = b"" if self._keep else b"close"
         start = self._hub.writer.head(status, len(body), kind, headers, connection)
@@ -408,7 +358,7 @@ class Caller:
     def _refused(self, refusal: Refusal) -> None:
         """Answer what cannot be read as a request, or not to its end; then close."""
         call = self._call
-        self._forget_body()
+        self._incoming.forget()
         self._buffer = b""
         self._partial = False
         self._keep = False
@@ -434,7 +384,7 @@ class Caller:
             return
         line = (self._client, head.method, head.path, head.headers, head.modern)
         now = perf_counter_ns()
-        entries.append((*line, self._received_ns, now, status, self._received, given))
+        entries.append((*line, self._received_ns, now, status, self._incoming.received, given))
 
     # -- the connection
 
@@ -444,7 +394,7 @@ class Caller:
             return
         self.state = State.LINGER
         self._since = monotonic()
-        self._forget_body()
+        self._incoming.forget()
         self._buffer = b""
         if self._eof or not self._transport.can_write_eof():
             self._transport.close()
@@ -480,7 +430,7 @@ class Caller:
             if taken and now - self._since > limits.linger_s:
                 self._transport.close()
         elif state is _BODY and self._reading:
-            if body_is_late(limits, now - self._since, self._received):
+            if body_is_late(limits, now - self._since, self._incoming.received):
                 self._refused(Refusal(408, "the body came too slowly"))
         elif self._partial and self._reading:
             if now - self._since > limits.header_timeout_s:
