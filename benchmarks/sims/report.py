@@ -90,8 +90,10 @@ def svg(document):
 
 
 def _named(row):
+    """The method, and of several settings which one."""
     what = row["setting"].split(",")[0]
-    return f"{row['method']}: {what}" if row["setting"][0].isdigit() else row["method"]
+    told = what.endswith("events") or what.startswith(("better", "not worse"))
+    return f"{row['method']}: {what}" if told else row["method"]
 
 
 def _text(x, y, words, colour=INK, *, bold=False):
