@@ -16,7 +16,7 @@ from modelworks.edge.exchange import Handler
 from modelworks.edge.hub import Hub
 from modelworks.edge.journal import Journal
 from modelworks.edge.kernel import backlog, hold_off
-from modelworks.edge.key_gate import KeyGate
+from modelworks.edge.key_gate import Gate
 from modelworks.edge.limits import Limits
 from modelworks.edge.logged import LoggedConnection
 from modelworks.edge.request import Sampled
@@ -97,7 +97,7 @@ class Listener:
         tls: TlsGate | None = None,
         journal: Journal | None = None,
         sharing: Sharing | None = None,
-        keys: KeyGate | None = None,
+        keys: Gate | None = None,
         traced: Callable[[Sampled, int], None] | None = None,
         made: Callable[[Hub], asyncio.Protocol] | None = None,
     ) -> None:
