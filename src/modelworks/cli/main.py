@@ -66,6 +66,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "export": ("deploying", "export", "Write a target's own objects, for git."),
     "rollout": ("rollout", "rollout", "Move traffic to another version, on evidence."),
     "experiment": ("experiment", "experiment", "Say how many requests a comparison takes."),
+    "why-not": ("why_not", "why_not", "Say what keeps a version out of production."),
     "targets": ("deployments", "targets", "List where deployments can run."),
     "watch": ("watch", "watch", "Show what the models do: traffic, drift, quality, alerts."),
     "diagnose": ("diagnose", "diagnose", "Say what changed when a model went wrong."),

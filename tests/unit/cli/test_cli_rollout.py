@@ -3,6 +3,10 @@
 import pytest
 
 from modelworks.cli.exits import Exit
+from modelworks.control.service import Factory
+from modelworks.core.model import Evidence, Verdict
+from modelworks.core.semver import Semver
+from modelworks.testing.candidates import candidate
 
 pytestmark = pytest.mark.unit
 GOOD = """
@@ -56,3 +60,30 @@ def test_no_such_roll_out_and_no_such_key(type_, tmp_path):
     assert "header:NAME, cookie:NAME or field:NAME" in done.err
     assert type_("rollout", "start", "-f", path).code == Exit.NOT_FOUND  # no such model
     assert type_("rollout", "status", "--json").json == []
+
+
+def test_why_not_says_what_is_missing_and_what_failed(type_, home, tmp_path):
+    parity = Evidence("parity", Verdict.PASSED, "200 rows agree")
+    with Factory(home) as factory:
+        for number in ("1.0.0", "2.0.0"):
+            version = Semver.parse(number)
+            made = candidate(
+                tmp_path / number, number.encode(), version=version, evidence=(parity,)
+            )
+            factory.publish(made)
+        factory.set_alias("fraud", "champion", "1.0.0")
+    assert type_("why-not", "fraud:1.0.0").code == Exit.OK
+    found = type_("why-not", "fraud:2.0.0")
+    assert found.code == Exit.GATE
+    assert "rollout (missing)" in found.out
+    assert "modelworks rollout start" in found.out
+    path = tmp_path / "rollout.yaml"
+    path.write_text(GOOD)
+    assert type_("rollout", "start", "-f", path).code == Exit.OK
+    assert "rollout fraud-2 (waiting)" in type_("why-not", "fraud:2.0.0").out
+    assert type_("rollout", "abort", "fraud-2", "--reason", "wrong file").code == Exit.OK
+    told = type_("why-not", "fraud:2.0.0", "--json")
+    assert told.code == Exit.GATE
+    assert told.json["gates"][0]["state"] == "failed"
+    assert "wrong file" in told.json["gates"][0]["said"]
+    assert type_("why-not", "fraud:9.0.0").code == Exit.NOT_FOUND

@@ -34,7 +34,7 @@ def rollout() -> None:
 
 
 @contextmanager
-def _verbs() -> Iterator["Rollouts"]:
+def rollouts() -> Iterator["Rollouts"]:
     """The verbs of roll-outs, on this machine; raises as `here`."""
     with here("roll-outs are carried out where the registry is") as factory:
         with platform("roll-outs"):
@@ -91,7 +91,7 @@ def start(files: tuple[str, ...], environment: str, sticky: str, as_json: bool) 
     found, refusal = _plans(out, files, environment)
     if refusal is not None:
         return refusal
-    with _verbs() as verbs:
+    with rollouts() as verbs:
         started = [verbs.start(one, _asked(sticky)) for one in found]
     if as_json:
         out.document(started)
@@ -109,7 +109,7 @@ def status(name: str, as_json: bool) -> None:
     Example: modelworks rollout status fraud-2
     """
     out = Output(as_json=as_json)
-    with _verbs() as verbs:
+    with rollouts() as verbs:
         found = [verbs.get(name)] if name else verbs.every()
     if as_json:
         return out.document(found[0] if name else found)
@@ -130,7 +130,7 @@ def watch(name: str, once: bool, as_json: bool) -> None:
     """
     out = Output(as_json=as_json)
     live = not (once or as_json) and sys.stdout.isatty()
-    with _verbs() as verbs, suppress(KeyboardInterrupt):
+    with rollouts() as verbs, suppress(KeyboardInterrupt):
         while True:
             found = verbs.get(name)
             if as_json:
@@ -154,7 +154,7 @@ def pause(name: str, reason: str, as_json: bool) -> None:
 
     Example: modelworks rollout pause fraud-2 --reason "a holiday"
     """
-    with _verbs() as verbs:
+    with rollouts() as verbs:
         _told(Output(as_json=as_json), verbs.pause(name, reason))
 
 
@@ -166,7 +166,7 @@ def resume(name: str, as_json: bool) -> None:
 
     Example: modelworks rollout resume fraud-2
     """
-    with _verbs() as verbs:
+    with rollouts() as verbs:
         _told(Output(as_json=as_json), verbs.resume(name))
 
 
@@ -180,7 +180,7 @@ def promote(name: str, arm: str, reason: str, as_json: bool) -> None:
 
     Example: modelworks rollout promote fraud-2 --reason "the old one is wrong since today"
     """
-    with _verbs() as verbs:
+    with rollouts() as verbs:
         _told(Output(as_json=as_json), verbs.promote(name, reason, arm))
 
 
@@ -193,7 +193,7 @@ def abort(name: str, reason: str, as_json: bool) -> None:
 
     Example: modelworks rollout abort fraud-2 --reason "wrong model file"
     """
-    with _verbs() as verbs:
+    with rollouts() as verbs:
         _told(Output(as_json=as_json), verbs.abort(name, reason))
 
 
@@ -206,7 +206,7 @@ def history(name: str, as_json: bool) -> None:
     Example: modelworks rollout history fraud-2
     """
     out = Output(as_json=as_json)
-    with _verbs() as verbs:
+    with rollouts() as verbs:
         found = verbs.history(name)
     if as_json:
         return out.document(found)

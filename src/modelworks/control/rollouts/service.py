@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from modelworks.control.rollouts import routes, store
+from modelworks.control.rollouts.gates import gates_of
 from modelworks.control.rollouts.kept import DONE, HOLDING, Asked, Event, Kept
 from modelworks.core import codec
 from modelworks.core.desired import Audited
@@ -21,6 +22,7 @@ from modelworks.db.session import TenantSession
 from modelworks.deploy.store import audit
 from modelworks.rollout import course
 from modelworks.rollout.rules import decide
+from modelworks.rollout.why_not import Gate
 
 RULES: Final = "watch"
 """Who acts where the rules do."""
@@ -99,6 +101,18 @@ class Rollouts:
         """Those that something is still to be done for."""
         with self._scope.read() as session:
             return [one for one in store.every(session) if not one.settled]
+
+    def gates(self, ref: str) -> tuple[str, list[Gate]]:
+        """A version, and what it has to pass before it answers.
+
+        Raises:
+            NotFoundError: no such version.
+        """
+        version = self._registry.show(ref)
+        champion = ""
+        with suppress(NotFoundError):
+            champion = str(self._registry.show(f"{version.name}@{CHAMPION}").version)
+        return version.ref, gates_of(version, self.every(), champion)
 
     # -- acting
 
