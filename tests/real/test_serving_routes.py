@@ -1,5 +1,6 @@
 """Routes inside real server processes: split, keys, limits, shadows, changes under load."""
 
+import base64
 import contextlib
 import hashlib
 import http.client
@@ -11,6 +12,8 @@ from dataclasses import replace
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from scipy.stats import chisquare
 
 from modelworks.core.codec import encode
@@ -25,6 +28,7 @@ from modelworks.core.routes import (
     Snapshot,
     Source,
     Sticky,
+    Tokens,
 )
 from modelworks.core.served import ServedModel
 from modelworks.protocol.routes import RoutePolicy, spans
@@ -457,3 +461,31 @@ def test_records_tell_the_arm_and_the_caller_and_pair_shadows_with_requests(list
     assert found["q-1~new"].outputs != found["q-1"].outputs
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert [line["key"] for line in lines if line["path"] == INFER] == ["shop"] * 3
+
+
+def test_tokens(listed, file):
+    signer = ed25519.Ed25519PrivateKey.generate()
+    public = signer.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    rules = Tokens({"k1": public.decode()}, issuer="https://issuer", models="models")
+    file.write(route({"new": 1.0}), tokens=rules)
+
+    def token(**more):
+        said = {"sub": "joe", "iss": "https://issuer", "exp": time.time() + 60, "models": "double"}
+        parts = [{"alg": "EdDSA", "kid": "k1"}, said | more]
+        texts = [base64.urlsafe_b64encode(orjson.dumps(part)).rstrip(b"=") for part in parts]
+        signature = base64.urlsafe_b64encode(signer.sign(b".".join(texts))).rstrip(b"=")
+        return b".".join([*texts, signature]).decode()
+
+    with serving(listed, file, "--workers", "2") as (caller, server):
+        assert caller.ask()[0] == 401
+        for _ in range(4):
+            assert Caller(server).version(**bearer(token())) == "2.0.0"
+        status, said = caller.ask(**bearer(token(exp=time.time() - 60)))
+        assert (status, "over" in said["error"]) == (401, True)
+        assert caller.ask("/v2/models/other/infer", **bearer(token()))[0] == 403
+        ends = token(exp=time.time() - 28.5)  # within the leeway for a second and a half
+        assert caller.ask(**bearer(ends))[0] == 200
+        until(lambda: caller.ask(**bearer(ends))[0] == 401)
+        file.write(route({"new": 1.0}), tokens=replace(rules, issuer="https://other"))
+        good = token()
+        until(lambda: caller.ask(**bearer(good))[0] == 401)
