@@ -48,7 +48,9 @@ def clock():
 def factory(tmp_path, clock):
     with Factory(Home(tmp_path / "home"), actor="ana", clock=clock) as factory:
         for version in ("1.0.0", "2.0.0", "3.0.0"):
-            factory.publish(candidate(tmp_path / version, version.encode(), version=Semver.parse(version)))
+            factory.publish(
+                candidate(tmp_path / version, version.encode(), version=Semver.parse(version))
+            )
         factory.set_alias("fraud", "champion", "1.0.0")
         yield factory
 
