@@ -250,6 +250,20 @@ def test_keys_models_and_tenants(listed, file, tmp_path):
         assert caller._connection.getresponse().status == 401
 
 
+def test_a_key_of_the_servers_own_that_is_revoked_is_out(listed, file, tmp_path):
+    own = KeyFile(tmp_path / "keys")
+    first, second = own.add("first", Role.PREDICT), own.add("second", Role.PREDICT)
+    file.write()  # no routes at all
+    with serving(listed, file, "--keys", str(tmp_path / "keys")) as (caller, _):
+        for key in (first, second, first):
+            assert caller.version(**bearer(key)) == "1.0.0"
+        assert caller.ask()[0] == 401
+        own.revoke("first")
+        until(lambda: caller.ask(**bearer(first))[0] == 401)
+        assert caller.version(**bearer(second)) == "1.0.0"
+        assert caller.ask("/v2/repository/models/double/load", {}, **bearer(second))[0] == 403
+
+
 def test_limits_are_of_all_workers_together(listed, file):
     limit = Limit(quota=50, quota_s=3600.0)
     keys = {digest("k"): Pass("shop", limit=limit), digest("free"): Pass("free")}

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from modelworks.core.errors import ModelworksError, NotFoundError, UnavailableError
 from modelworks.core.ids import uuid7
+from modelworks.core.keys import Keys
 from modelworks.core.routes import Arm
 from modelworks.edge.exchange import Exchange
 from modelworks.protocol.records.calls import ARM, CALLER, COPY
@@ -33,6 +34,11 @@ class Here(Protocol):
     asks: bool
     closed: bool
     who: Callable[[bytes | None], Caller]
+
+    @property
+    def own(self) -> Keys | None:
+        """The server's own keys as they are now; None = it has none."""
+        ...
 
     def entry(self, arm: Arm, model: str) -> Entry | None:
         """The model that an arm stands for; None = it is not on the list."""
@@ -70,14 +76,21 @@ class Granted:
         meters: what counts.
         until_ns: UTC; 0 = for ever.
         caller: name, for the records.
+        own: the server's own keys as they were, of which this is one; None = it is none of them.
     """
 
-    __slots__ = ("caller", "made", "meters", "until_ns")
+    __slots__ = ("caller", "made", "meters", "own", "until_ns")
 
     def __init__(
-        self, made: RoutePolicy, meters: tuple[Meter, ...], until_ns: int, caller: bytes
+        self,
+        made: RoutePolicy,
+        meters: tuple[Meter, ...],
+        until_ns: int,
+        caller: bytes,
+        own: Keys | None,
     ) -> None:
         self.caller = caller
+        self.own = own
         self.made = made
         self.meters = meters
         self.until_ns = until_ns
@@ -159,7 +172,11 @@ class Routed:
         try:
             if self._asks:
                 granted = self._granted.get(headers.get(AUTHORIZATION))
-                if granted is None or (granted.until_ns and time_ns() >= granted.until_ns):
+                if (
+                    granted is None
+                    or (granted.until_ns and time_ns() >= granted.until_ns)
+                    or (granted.own is not None and granted.own is not self._here.own)
+                ):
                     granted = self._grant(headers)
                 made, caller = granted.made, granted.caller
                 if granted.meters:
@@ -194,15 +211,15 @@ class Routed:
         """Look closely at who asks."""
         given = headers.get(AUTHORIZATION)
         here = self._here
+        own = here.own
         caller = here.who(given)
         made = self._one
         if made is None or (caller.tenant and caller.tenant != made.route.tenant):
             made = self._pick(headers, caller.tenant)
         meters = here.access.meters(caller, made.route, self._model)
-        found = Granted(made, meters, caller.until_ns, caller.name.encode())
-        # Of the server's own keys only their ring knows how long they are good; which of several
-        # routes it is, only the host says.
-        if self._one is not None and (caller is not ANYBODY or not here.closed):
+        mine = own if caller is ANYBODY and here.closed else None
+        found = Granted(made, meters, caller.until_ns, caller.name.encode(), mine)
+        if self._one is not None:  # else only the host says which route it is
             if len(self._granted) >= _KNOWN:
                 self._granted.clear()
             self._granted[given] = found

@@ -11,6 +11,7 @@ from modelworks.core.errors import (
     NotFoundError,
     UnauthenticatedError,
 )
+from modelworks.core.keys import Keys
 from modelworks.core.routes import BUCKETS, Arm, Route, Span
 from modelworks.edge.exchange import Exchange
 from modelworks.edge.key_gate import OPEN
@@ -80,6 +81,11 @@ class Router:
             book.access.who if self._ring is None else self._who
         )
         self.problem = ""
+
+    @property
+    def own(self) -> Keys | None:
+        """The server's own keys as they are now; None = it has none."""
+        return self._ring.keys if self._ring is not None else None
 
     def families(self) -> list[Family]:
         """What is scraped."""
