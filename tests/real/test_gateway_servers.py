@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from certificates import Authority
 from gateway_process import Callers, Gateway
 from gateway_served import as_json, one, snapshot
 from modelworks.core.files import replace_text
@@ -194,3 +196,32 @@ def test_bad_routes_end_it_with_words(tmp_path):
     file.write_text('{"generation": 1, "routes": [{"name": "r"}]}')
     with pytest.raises(RuntimeError, match=r"(?s)exit 4: .*routes\[0\]"):
         Gateway(file)
+
+
+def test_tls_on_both_sides_and_a_unix_socket_behind(model, tmp_path):
+    authority = Authority(tmp_path)
+    files = authority.pair("localhost")
+    tls = ["--tls-cert", str(files.certificate), "--tls-key", str(files.key)]
+    sock = tmp_path / "m.sock"
+    with (
+        Server(["--file", str(model), "--name", "m", *tls]) as secure,
+        Server(["--file", str(model), "--name", "m", "--unix", str(sock)]),
+    ):
+        for url in (f"https://localhost:{secure.port}", f"unix:{sock}"):
+            routes = write(tmp_path / "r.json", one(url, model="m"))
+            with Gateway(routes, *tls, "--upstream-ca", str(authority.certificate)) as gateway:
+                context = ssl.create_default_context(cafile=str(authority.certificate))
+                connection = http.client.HTTPSConnection(
+                    "localhost", gateway.port, context=context, timeout=20
+                )
+                for _ in range(3):
+                    connection.request("POST", INFER, BODY)
+                    answer = connection.getresponse()
+                    assert answer.status == 200, answer.read()
+                    answer.read()
+                connection.close()
+        # Without its authority an upstream is nobody that we know.
+        routes = write(tmp_path / "r.json", one(f"https://localhost:{secure.port}", model="m"))
+        with Gateway(routes) as gateway:
+            status, _, body = ask(gateway.port)
+            assert (status, b"certificate" in body.lower()) == (502, True)

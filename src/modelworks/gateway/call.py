@@ -157,8 +157,9 @@ class Call:
 
     def tick(self, now: float) -> None:
         """Give up what says nothing; called by the sweep."""
-        silence = self._front.ways.silence_s
-        if not self.over and not self._paused and now - self.heard > silence and self._ended:
+        asked = self._seats is not None and not self.over
+        # A caller that does not take its answer is the connection's business.
+        if asked and not self._paused and now - self.heard > self._front.ways.silence_s:
             self._expired()
 
     # -- Asker

@@ -55,6 +55,7 @@ class Caller:
     def __init__(self, hub: Hub, front: Front, own: Own, scheme: str = "http") -> None:
         self._hub = hub
         self._front = front
+        front.hub = hub
         self._own = own
         self._scheme = scheme
         self.state = State.HEAD

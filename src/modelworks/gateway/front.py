@@ -6,6 +6,7 @@ from time import monotonic
 
 from modelworks.core.errors import NotFoundError, UnavailableError
 from modelworks.edge.head import Head
+from modelworks.edge.hub import Hub
 from modelworks.edge.journal import Journal
 from modelworks.gateway.counts import Counts
 from modelworks.gateway.forward import Forward
@@ -42,11 +43,11 @@ class Front:
     Attributes:
         table: in force; None until the first snapshot came.
         loop: that it runs on, from `begin`.
-        now: `time.monotonic()`, as of the last sweep.
+        hub: of the callers' listener; None before the first of them came.
         swapped: when the table came, on the same clock.
     """
 
-    __slots__ = ("counts", "journal", "loop", "now", "shadows", "swapped", "table", "ways")
+    __slots__ = ("counts", "hub", "journal", "loop", "shadows", "swapped", "table", "ways")
 
     loop: asyncio.AbstractEventLoop
 
@@ -58,8 +59,13 @@ class Front:
         self.shadows = shadows
         self.journal = journal
         self.table: Table | None = None
-        self.now = monotonic()
+        self.hub: Hub | None = None
         self.swapped = 0.0
+
+    @property
+    def now(self) -> float:
+        """`time.monotonic()`, as of the last sweep."""
+        return self.hub.now if self.hub is not None else monotonic()
 
     def swap(self, table: Table) -> None:
         """Go by another table from the next request on; what is under way keeps its own."""

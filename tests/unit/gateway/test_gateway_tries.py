@@ -1,5 +1,6 @@
 """Whom a request is sent to, again, at the same time, instead; and whom it is not."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -189,6 +190,36 @@ def test_an_upstream_that_says_nothing_is_given_up():
         route = one(f"http://127.0.0.1:{server.getsockname()[1]}")
         with Door(route, ways=Ways(silence_s=0.2)) as door:
             assert door.ask("/x")[0] == 504
+
+
+def test_an_upstream_that_takes_no_body_is_given_up():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        route = one(f"http://127.0.0.1:{server.getsockname()[1]}")
+        with Door(route, ways=Ways(silence_s=0.3)) as door, door.connect() as sock:
+            sock.setblocking(True)
+            sock.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 900000000\r\n\r\n")
+            sender = threading.Thread(target=pour, args=(sock,), daemon=True)
+            sender.start()
+            assert read_answer(sock)[0] == 504
+            sender.join(10)
+
+
+def pour(sock) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            sock.sendall(b"x" * 1_000_000)
+
+
+def test_an_answer_that_comes_slowly_is_not(two):
+    def act(asked):
+        asked.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+        for _ in range(8):
+            time.sleep(0.25)
+            asked.sock.sendall(b"x")
+
+    two[0].act = two[1].act = act
+    with Door(both(two), ways=Ways(silence_s=0.6)) as door:
+        assert door.ask("/x")[2] == b"x" * 8
 
 
 def test_who_fails_in_a_row_rests(two):
