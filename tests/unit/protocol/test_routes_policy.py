@@ -64,10 +64,10 @@ def test_a_key_keeps_its_arm_over_snapshots_and_shares_move_few():
     before = spans((), {"a": 0.95, "b": 0.05})
     after = spans(before, {"a": 0.9, "b": 0.1})
     arms = (Arm("a"), Arm("b"))
-    was, same, now = (
-        [RoutePolicy(Route("r", arms, part, sticky=BY_USER)).choose(user).name for user in users]
-        for part in (before, before, after)
-    )
+    policies = [
+        RoutePolicy(Route("r", arms, part, sticky=BY_USER)) for part in (before, before, after)
+    ]
+    was, same, now = ([policy.choose(user).name for user in users] for policy in policies)
     assert was == same
     moved = Counter((x, y) for x, y in zip(was, now, strict=True) if x != y)
     assert set(moved) == {("a", "b")}
