@@ -173,6 +173,23 @@ def test_a_failing_version_goes_back_within_a_few_dozen_requests(factory, server
     assert champion(factory) == "1.0.0"
 
 
+def test_harm_is_seen_while_the_last_step_bakes(factory, server, worker):
+    verbs = factory.rollouts
+    verbs.start(plan(steps=(Step(0.2), Step(1.0, bake_s=600.0)), most_s=3600.0))
+    worker.tick(2)
+    for _ in range(30):
+        server.serve("1.0.0", 400)
+        server.serve("2.0.0", 100)
+        worker.tick()
+    assert widths(factory) == {"1.0.0": 0, "2.0.0": BUCKETS}
+    assert verbs.get("fraud-2").rollout.phase is Phase.RUNNING
+    for _ in range(5):
+        server.serve("2.0.0", 500, 150)
+        worker.tick()
+    assert verbs.get("fraud-2").rollout.phase is Phase.ROLLED_BACK
+    assert widths(factory) == {"1.0.0": BUCKETS, "2.0.0": 0}
+
+
 def test_nobody_asks_and_nothing_is_promoted(factory, worker, clock):
     verbs = factory.rollouts
     verbs.start(plan(most_s=30.0))

@@ -91,6 +91,11 @@ class Advance:
         rollout = kept.rollout
         fresh = told.get("since_ns") != rollout.step_ns
         earned = restored(told, rollout.step_ns)
+        stable = rollout.plan.stable
+        if fresh and not kept.shares.get(stable):
+            # Nobody stands beside the candidate now: it is held against what the stable arm earned
+            # in the step before, so that harm is still seen while the last step bakes.
+            earned.arms[stable] = dict(told.get("arms", {}).get(stable, {}))
         earned.look(rollout.plan.route, servers)
         if not fresh:  # the first look of a step says from where to count
             further = self._further(rollout.plan, rollout.step_ns, now_ns)
