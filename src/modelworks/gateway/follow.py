@@ -123,10 +123,11 @@ class Follower:
                 _log.error("the new routes are not taken, the last ones stay: %s", self.problem)
             return
         self._mark = mark
-        self.problem, self.taken = "", time.time()
         done = threading.Event()
         self._front.loop.call_soon_threadsafe(self._take, table, done)
-        if done.wait(_END_S) and old is not None:
+        taken = done.wait(_END_S)
+        self.problem, self.taken = "", time.time()
+        if taken and old is not None:
             old.take_apart()
         _log.info("routes of generation %d are in force: %d", table.generation, len(table.routes))
 

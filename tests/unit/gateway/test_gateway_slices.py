@@ -19,13 +19,13 @@ VALUES = st.recursive(
 )
 
 
-@examples(200)
+@examples(60)
 @given(value=st.dictionaries(st.text(), VALUES, max_size=4), indent=st.sampled_from([None, 1]))
 def test_objects_are_read_as_json_reads_them(value, indent):
     assert read_slices(json.dumps(value, indent=indent).encode()) == value
 
 
-@examples(300)
+@examples(120)
 @given(value=st.dictionaries(st.text(max_size=3), VALUES, max_size=3), data=st.data())
 def test_what_is_broken_is_refused_as_json_refuses_it(value, data):
     text = json.dumps(value)
