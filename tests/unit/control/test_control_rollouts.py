@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from modelworks.client.endpoints import register
 from modelworks.control.rollouts.evidence import Earned, Seen, restored
 from modelworks.control.rollouts.kept import Asked
+from modelworks.control.rollouts.loaded import Loaded, carriers
 from modelworks.control.rollouts.routes import read
 from modelworks.control.service import Factory
 from modelworks.control.watching.advancing import GRACE_S, Advance
@@ -278,6 +280,28 @@ def test_a_worker_killed_in_the_middle_repeats_itself(factory, server, duty, clo
     duty.run(clock.seconds, state)  # killed: what it left is not kept
     again = duty.run(clock.seconds, state)
     assert again.state["fraud-2"]["arms"]["2.0.0"]["requests"] == 100
+
+
+def test_a_name_is_used_once(factory, worker):
+    verbs = factory.rollouts
+    verbs.start(plan())
+    verbs.abort("fraud-2")
+    worker.tick(int(GRACE_S) + 2)
+    with pytest.raises(ConflictError, match="another name"):
+        verbs.start(plan())
+    assert len(verbs.history("fraud-2")) == 2
+    assert verbs.start(plan(name="fraud-2b")).rollout.phase is Phase.WAITING
+
+
+def test_only_servers_that_follow_the_routes_are_asked(factory):
+    register(factory.home, "fraud", "http://127.0.0.1:1", "serve", ("fraud",)).rename(
+        factory.home.run / "endpoints" / "1.json"
+    )
+    assert carriers(factory.home) == []
+    register(factory.home, "up", "http://127.0.0.1:2", "up", ())
+    assert carriers(factory.home) == ["http://127.0.0.1:2"]
+    assert not Loaded(lambda: carriers(factory.home))("fraud", "2.0.0")
+    assert not Loaded(list)("fraud", "2.0.0")
 
 
 def test_every_act_is_audited(factory):

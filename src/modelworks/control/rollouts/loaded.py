@@ -1,4 +1,4 @@
-"""Whether every model server of this machine has a version loaded and warm."""
+"""Which servers carry the routes of roll-outs, and whether they have a version loaded and warm."""
 
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -6,7 +6,15 @@ from urllib.parse import quote
 
 import urllib3
 
+from modelworks.client.endpoints import listed
+from modelworks.core.home import Home
+
 _DEADLINE_S: Final = 3.0
+
+
+def carriers(home: Home) -> list[str]:
+    """Addresses of the servers that follow our routes: those of `up`, not those of `serve`."""
+    return [endpoint.url for endpoint in listed(home) if endpoint.kind == "up"]
 
 
 class Loaded:

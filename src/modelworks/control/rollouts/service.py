@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from modelworks.control.rollouts import routes, store
 from modelworks.control.rollouts.gates import gates_of
-from modelworks.control.rollouts.kept import DONE, HOLDING, Asked, Event, Kept
+from modelworks.control.rollouts.kept import HOLDING, Asked, Event, Kept
 from modelworks.core import codec
 from modelworks.core.desired import Audited
 from modelworks.core.errors import ConflictError, InvalidError, NotFoundError
@@ -142,10 +142,12 @@ class Rollouts:
                         field="route",
                     )
             before = store.get(session, plan.name)
-            if before is not None and (before.rollout.phase not in DONE or not before.settled):
-                raise ConflictError(f"the roll-out '{plan.name}' is not over", field="name")
             if before is not None:
-                store.remove(session, plan.name)
+                raise ConflictError(
+                    f"there was a roll-out '{plan.name}' ({before.rollout.phase}); its findings are "
+                    "kept: give this one another name (metadata.name)",
+                    field="name",
+                )
             self._save(session, kept, f"started by {self._actor}: {_WAITS}", self._actor)
             self._audit(session, "start", plan.name, {"plan": codec.encode(plan)})
         for letter, name in zip(_LETTERS, plan.candidates, strict=False):

@@ -39,16 +39,6 @@ def put(session: TenantSession, kept: Kept, now_ns: int) -> None:
     session.flush()
 
 
-def remove(session: TenantSession, name: str) -> None:
-    """Forget one and its events."""
-    for event in session.scalars(select(RolloutEventRow).where(RolloutEventRow.rollout == name)):
-        session.delete(event)
-    row = session.get(RolloutRow, (session.tenant, name))
-    if row is not None:
-        session.delete(row)
-    session.flush()
-
-
 def note(session: TenantSession, event: Event) -> None:
     """Keep an event under the next number; the oldest ones go."""
     last = session.scalar(

@@ -1,7 +1,7 @@
 """Which servers of this machine there are, and what they say they counted."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -75,10 +75,9 @@ class Servers:
             (server, text) for server, texts in zip(servers, found, strict=True) for text in texts
         ]
 
-    def own(self) -> list[tuple[Server, str]]:
-        """The same of the servers of this machine alone."""
-        servers = [Server(endpoint.url) for endpoint in listed(self._home)]
-        return [(server, text) for server in servers for text in self._ask(server)]
+    def of(self, urls: Iterable[str]) -> list[tuple[Server, str]]:
+        """The same of some servers, each of one process or of several that count together."""
+        return [(server, text) for server in map(Server, urls) for text in self._ask(server)]
 
     def _servers(self) -> Iterator[Server]:
         for endpoint in listed(self._home):

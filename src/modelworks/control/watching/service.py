@@ -4,7 +4,6 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from modelworks.client.endpoints import listed
 from modelworks.control.forwarding.receivers import Receivers
 from modelworks.control.watching import store
 from modelworks.control.watching.asking import Servers
@@ -162,7 +161,7 @@ class Watching:
         ]
 
     def _advance(self, parts: Parts, servers: Servers) -> Duty:
-        from modelworks.control.rollouts.loaded import Loaded  # noqa: PLC0415 - beside it
+        from modelworks.control.rollouts.loaded import Loaded, carriers  # noqa: PLC0415 - beside it
         from modelworks.control.rollouts.truth import truth  # noqa: PLC0415 - the same
         from modelworks.control.watching.advancing import Advance  # noqa: PLC0415 - scipy
 
@@ -171,8 +170,9 @@ class Watching:
             signature = lambda ref: self._registry.show(ref).signature  # noqa: E731 - as above
             return truth(plan, join, signature, since_ns, until_ns, self._scope.tenant)
 
-        loaded = Loaded(lambda: [one.url for one in listed(parts.home)])
-        return Advance(parts.rollouts(), servers.own, loaded, known)
+        loaded = Loaded(lambda: carriers(parts.home))
+        seen = lambda: servers.of(carriers(parts.home))  # noqa: E731 - as above
+        return Advance(parts.rollouts(), seen, loaded, known)
 
 
 def _days(served: ServedList) -> Mapping[str, int]:
