@@ -144,8 +144,8 @@ class Rollouts:
             before = store.get(session, plan.name)
             if before is not None:
                 raise ConflictError(
-                    f"there was a roll-out '{plan.name}' ({before.rollout.phase}); its findings are "
-                    "kept: give this one another name (metadata.name)",
+                    f"there was a roll-out '{plan.name}' ({before.rollout.phase}); what was found "
+                    "is kept: give this one another name (metadata.name)",
                     field="name",
                 )
             self._save(session, kept, f"started by {self._actor}: {_WAITS}", self._actor)
