@@ -18,6 +18,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import urllib3
 import yaml
@@ -42,7 +43,7 @@ def tree(path: Path, wrong: Callable[[np.ndarray], np.ndarray]) -> Path:
     rows = np.array([[a / 40, c] for a in range(41) for c in (0, 1)])
     truth = (rows[:, 0] > 0.5).astype(int)
     said = np.where(wrong(rows), 1 - truth, truth)
-    joblib.dump(DecisionTreeClassifier().fit(rows, said), path)
+    joblib.dump(DecisionTreeClassifier().fit(pd.DataFrame(rows, columns=FEATURES), said), path)
     return path
 
 
@@ -146,7 +147,7 @@ def manifests() -> list[dict]:
         manifest(
             "slices",
             primary={"metric": "wrong_rate", "margin": "20pp"},
-            slices=["f1=1"],
+            slices=["country=1"],
             labels="100%",
             minimum_sample=100_000,
         ),
@@ -246,7 +247,7 @@ def test_six_roll_outs(tmp_path: Path) -> None:
         "labels": "wrong_rate",
         "slices": "wrong_rate",
     }, reasons
-    assert told["slices"]["findings"][0]["slice"] == "f1=1"
+    assert told["slices"]["findings"][0]["slice"] == "country=1"
     assert {one["actor"] for one in told.values()} == {"watch"}
     assert "no request" in reasons["silent"]
 

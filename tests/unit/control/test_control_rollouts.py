@@ -282,6 +282,18 @@ def test_a_worker_killed_in_the_middle_repeats_itself(factory, server, duty, clo
     assert again.state["fraud-2"]["arms"]["2.0.0"]["requests"] == 100
 
 
+def test_a_worker_that_begins_writes_routes_that_are_gone(factory, server, worker, clock):
+    factory.rollouts.start(plan())
+    worker.tick(2)
+    file = factory.home.run / "routes.json"
+    file.unlink()
+    worker.tick(2)
+    assert not file.exists()  # it is not looked at every second
+    again = Advance(factory.rollouts, server.metrics, lambda *_: True, lambda *_: {})
+    again.run(clock.seconds, worker.state)
+    assert widths(factory) == {"1.0.0": 8000, "2.0.0": 2000}
+
+
 def test_a_name_is_used_once(factory, worker):
     verbs = factory.rollouts
     verbs.start(plan())

@@ -47,6 +47,7 @@ class Advance:
         self._ask = ask
         self._loaded = loaded
         self._truth = truth
+        self._begun = False
         self._known: dict[str, tuple[int, float, Mapping[str, Further]]] = {}
 
     def run(self, now: float, state: Mapping[str, Any]) -> Done:
@@ -54,6 +55,9 @@ class Advance:
         left: dict[str, Any] = {}
         said = []
         asked: list[Seen] | None = None
+        if not self._begun:  # somebody may have emptied the folder of what runs meanwhile
+            self._rollouts.carry_out()
+            self._begun = True
         for kept in self._rollouts.unfinished():
             name = kept.rollout.plan.name
             try:
