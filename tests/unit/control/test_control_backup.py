@@ -111,7 +111,14 @@ def test_what_passes_is_left_out(saved, source):
 def test_a_backup_of_the_previous_schema_is_migrated(saved, source, empty, tmp_path):
     found = backups.parts(saved)
     later = ("deployments", "routes", "revisions", "deployment_events", "audit")
-    later += ("series_chunks", "watch_duties", "model_references", "quality_plans")
+    later += (
+        "series_chunks",
+        "watch_duties",
+        "model_references",
+        "quality_plans",
+        "rollouts",
+        "rollout_events",
+    )
     later += ("alert_documents", "alerts", "alert_groups", "alert_silences", "alert_calls")
     for name in later:
         del found[f"rows/{name}.jsonl"]
