@@ -123,3 +123,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:
         reporter.write_line("CI=true: a skipped test is a failure; see the reasons below")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+_KINDS = frozenset({"unit", "contract", "real", "long", "story", "alone"})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A test without a mark is a unit test: one that no run selects would never be run."""
+    for item in items:
+        if not _KINDS.intersection(mark.name for mark in item.iter_markers()):
+            item.add_marker(pytest.mark.unit)
