@@ -118,10 +118,10 @@ class ReplicaProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def weigh(self) -> None:
-        """End it when it holds more memory than it may."""
+    def weigh(self) -> bool:
+        """End it when it holds more memory than it may; whether it keeps within it."""
         if not self._pid or self.phase is Phase.STOPPING:
-            return
+            return True
         held = private_bytes(descendants(self._pid))
         if held > self.share.memory_bytes:
             self._fault = (
@@ -129,6 +129,8 @@ class ReplicaProcess:
                 "(resources.memory): it was ended"
             )
             self.kill()
+            return False
+        return True
 
     def trim(self) -> None:
         """Keep its log within bounds: what is too much becomes the log before."""
@@ -222,6 +224,8 @@ class ReplicaProcess:
     def _judge(self, now: float, why: str) -> None:
         if not why:
             if self.phase is not Phase.READY:
+                if not self.weigh():  # too heavy is never ready, however fast it started
+                    return
                 self._since = now
             self.phase, self.reason, self._failures = Phase.READY, "", 0
             return
