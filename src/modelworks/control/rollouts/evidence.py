@@ -4,7 +4,7 @@ Counters are read every second. What came between two looks at a server is added
 server that was not there before counts from its beginning, if it began after the step did.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -93,8 +93,8 @@ class Earned:
                 counted = _sums(metric, cells)
                 if counted is not None:
                     metrics[metric.name] = counted
-            requests = int(cells.get("requests", 0))
-            arms.append(ArmEvidence(name, requests, 0, metrics, known.slices))
+            requests = int(cells.get("requests", 0)) + known.requests
+            arms.append(ArmEvidence(name, requests, known.units, metrics, known.slices))
         return Evidence(now_ns, tuple(arms), dict(shares))
 
     def document(self) -> dict[str, Any]:
@@ -104,15 +104,48 @@ class Earned:
 
 @dataclass(frozen=True, slots=True)
 class Further:
-    """What is known of an arm from somewhere else: truth that came late.
+    """What is known of an arm from somewhere else: truth that came late, copies, a replay.
 
     Attributes:
         metrics: by name.
         slices: by slice, then by metric.
+        requests: that no server counted as the arm's: copies and what was replayed.
+        units: callers who were kept to the arm; 0 = not known.
     """
 
     metrics: dict[str, Sums] = field(default_factory=dict)
     slices: dict[str, dict[str, Sums]] = field(default_factory=dict)
+    requests: int = 0
+    units: int = 0
+
+
+Gatherer = Callable[[Plan, int, int], Mapping[str, Further]]
+"""Version -> what is known of it, of requests since a time until another (UTC nanoseconds)."""
+
+
+def together(gatherers: Sequence[Gatherer]) -> Gatherer:
+    """One gatherer of several; each metric is to come from one of them (else: from the last)."""
+
+    def gather(plan: Plan, since_ns: int, until_ns: int) -> dict[str, Further]:
+        found: dict[str, Further] = {}
+        for one in gatherers:
+            for name, more in one(plan, since_ns, until_ns).items():
+                found[name] = _both(found.get(name, Further()), more)
+        return found
+
+    return gather
+
+
+def _both(one: Further, other: Further) -> Further:
+    slices = {name: dict(known) for name, known in one.slices.items()}
+    for name, known in other.slices.items():
+        slices.setdefault(name, {}).update(known)
+    return Further(
+        one.metrics | other.metrics,
+        slices,
+        one.requests + other.requests,
+        max(one.units, other.units),
+    )
 
 
 def restored(told: Mapping[str, Any], since_ns: int) -> Earned:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from modelworks.control.rollouts.evidence import Further, Seen, restored
+from modelworks.control.rollouts.evidence import Further, Gatherer, Seen, restored
 from modelworks.control.rollouts.kept import DONE, Kept
 from modelworks.control.rollouts.service import Rollouts
 from modelworks.control.watching.counting import counters, started
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 GRACE_S: Final = 5.0
 """After its end a route stands so long: the server takes up the moved alias meanwhile."""
-_TRUTH_S: Final = 15.0
+_FURTHER_S: Final = 15.0
 _NS: Final = 1_000_000_000
 
 
@@ -29,7 +29,7 @@ class Advance:
         rollouts: the verbs.
         ask: what each server process says in its metrics.
         loaded: whether every server has a version loaded and warm: model, version.
-        truth: what became known of the answers of a plan's arms since a time, until another.
+        further: what is known of a plan's arms beside what servers count.
     """
 
     name = "rollouts"
@@ -41,12 +41,12 @@ class Advance:
         rollouts: Rollouts,
         ask: Callable[[], "Sequence[tuple[Server, str]]"],
         loaded: Callable[[str, str], bool],
-        truth: Callable[[Plan, int, int], Mapping[str, Further]],
+        further: Gatherer,
     ) -> None:
         self._rollouts = rollouts
         self._ask = ask
         self._loaded = loaded
-        self._truth = truth
+        self._gather = further
         self._begun = False
         self._known: dict[str, tuple[int, float, Mapping[str, Further]]] = {}
 
@@ -113,11 +113,11 @@ class Advance:
                 yield Seen(server.url, started(text), counters(text))
 
     def _further(self, plan: Plan, since_ns: int, now_ns: int) -> Mapping[str, Further]:
-        """Truth is read from the store of records: seldom."""
+        """It is read from the store of records: seldom."""
         known = self._known.get(plan.name)
         at = time.monotonic()
-        if known is not None and known[0] == since_ns and at - known[1] < _TRUTH_S:
+        if known is not None and known[0] == since_ns and at - known[1] < _FURTHER_S:
             return known[2]
-        found = self._truth(plan, since_ns, now_ns)
+        found = self._gather(plan, since_ns, now_ns)
         self._known[plan.name] = (since_ns, at, found)
         return found

@@ -161,6 +161,7 @@ class Watching:
         ]
 
     def _advance(self, parts: Parts, servers: Servers) -> Duty:
+        from modelworks.control.rollouts.evidence import together  # noqa: PLC0415 - beside it
         from modelworks.control.rollouts.loaded import Loaded, carriers  # noqa: PLC0415 - beside it
         from modelworks.control.rollouts.truth import truth  # noqa: PLC0415 - the same
         from modelworks.control.watching.advancing import Advance  # noqa: PLC0415 - scipy
@@ -172,7 +173,7 @@ class Watching:
 
         loaded = Loaded(lambda: carriers(parts.home))
         seen = lambda: servers.of(carriers(parts.home))  # noqa: E731 - as above
-        return Advance(parts.rollouts(), seen, loaded, known)
+        return Advance(parts.rollouts(), seen, loaded, together([known]))
 
 
 def _days(served: ServedList) -> Mapping[str, int]:
