@@ -1,13 +1,19 @@
 """Settings of the gateway, read once: from the command line and the environment."""
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
+from modelworks.apps.options import (
+    add_options,
+    check_ranges,
+    check_secured,
+    kinds_of,
+    read,
+    tls_of,
+)
 from modelworks.core.errors import InvalidError
-from modelworks.edge.access_lines import Form
 from modelworks.edge.limits import Limits
 from modelworks.edge.tls import TlsFiles
 from modelworks.gateway.front import Ways
@@ -82,10 +88,9 @@ class GatewaySettings:
         Raises:
             InvalidError: an unknown or impossible setting; `field` names it.
         """
-        settings = _from_environment(cls(), environ)
-        given = vars(_parser().parse_args(arguments))
-        settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
-        return settings.checked()
+        base = cls()
+        told = read(base, _parser(), (arguments, environ), PREFIX, kinds_of(base))
+        return told.checked()
 
     def checked(self) -> "GatewaySettings":
         """The same, when it is possible."""
@@ -97,18 +102,8 @@ class GatewaySettings:
                 "is away",
                 field="cache",
             )
-        for name, lowest, highest in _RANGES:
-            value = getattr(self, name)
-            if not lowest <= value <= highest:
-                raise InvalidError(f"{name}: {value} is not from {lowest} to {highest}", field=name)
-        for name in ("tls_key", "client_ca"):
-            if getattr(self, name) and not self.tls_cert:
-                raise InvalidError(f"{name} goes with tls_cert", field=name)
-        if self.access_log_format not in list(Form):
-            raise InvalidError(
-                f"access_log_format: '{self.access_log_format}' is none of {', '.join(Form)}",
-                field="access_log_format",
-            )
+        check_ranges(self, _RANGES)
+        check_secured(self)
         return self
 
     @property
@@ -119,11 +114,7 @@ class GatewaySettings:
     @property
     def tls(self) -> TlsFiles | None:
         """The files of TLS; None for plain HTTP."""
-        if not self.tls_cert:
-            return None
-        certificate = Path(self.tls_cert)
-        key = Path(self.tls_key) if self.tls_key else certificate
-        return TlsFiles(certificate, key, Path(self.client_ca) if self.client_ca else None)
+        return tls_of(self)
 
     @property
     def ways(self) -> Ways:
@@ -137,17 +128,17 @@ class GatewaySettings:
         return replace(_LIMITS, max_body_bytes=most, max_connections=self.max_connections)
 
 
-_RANGES: Final[tuple[tuple[str, float, float], ...]] = (
-    ("port", 0, 65535),
-    ("admin_port", -1, 65535),
-    ("workers", 1, 256),
-    ("replay", 0, 64 * 1024 * 1024),
-    ("max_body", 0, 1 << 40),
-    ("max_connections", 1, 1_000_000),
-    ("silence_seconds", 0.1, 86400),
-    ("check_seconds", 0.05, 86400),
-    ("drain_seconds", 0, 3600),
-)
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "port": (0, 65535),
+    "admin_port": (-1, 65535),
+    "workers": (1, 256),
+    "replay": (0, 64 * 1024 * 1024),
+    "max_body": (0, 1 << 40),
+    "max_connections": (1, 1_000_000),
+    "silence_seconds": (0.1, 86400),
+    "check_seconds": (0.05, 86400),
+    "drain_seconds": (0, 3600),
+}
 
 HELP: Final = {
     "snapshot": ("FILE|URL", "Routes: a file, or a control plane's address of them"),
@@ -186,38 +177,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Every option can be given as {PREFIX}OPTION in the environment.",
         allow_abbrev=False,
     )
-    for name, (metavar, meaning) in HELP.items():
-        option, kind = option_of(name), type(getattr(_DEFAULTS, name))
-        if kind is bool:
-            parser.add_argument(option, action="store_true", default=None, help=meaning)
-        else:
-            parser.add_argument(option, type=kind, metavar=metavar, help=meaning)
+    add_options(parser, options())
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser
 
 
-def option_of(name: str) -> str:
-    """`--admin-port` of `admin_port`."""
-    return "--" + name.replace("_", "-")
-
-
-def _from_environment(base: GatewaySettings, environ: Mapping[str, str]) -> GatewaySettings:
-    kinds = {field.name: type(getattr(base, field.name)) for field in fields(base)}
-    del kinds["worker"]
-    values: dict[str, Any] = {}
-    for key, text in environ.items():
-        if not key.startswith(PREFIX):
-            continue
-        name = key.removeprefix(PREFIX).lower()
-        if name not in kinds:
-            known = ", ".join(PREFIX + known.upper() for known in kinds)
-            raise InvalidError(f"{key} is no setting; known are {known}", field=key)
-        kind = kinds[name]
-        try:
-            values[name] = text == "1" if kind is bool else kind(text)
-        except ValueError as error:
-            raise InvalidError(f"{key}: '{text}' is no {kind.__name__}", field=key) from error
-    return replace(base, **values)
+def options() -> Iterator[tuple[str, type, str, str]]:
+    """Field, kind, metavariable and meaning of each option."""
+    for name, (metavar, meaning) in HELP.items():
+        yield name, type(getattr(_DEFAULTS, name)), metavar, meaning
 
 
 _DEFAULTS: Final = GatewaySettings()

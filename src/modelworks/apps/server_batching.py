@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
+from modelworks.apps.options import option_of
 from modelworks.core.served import Batching
 
 HELP: Final = {
@@ -29,7 +30,7 @@ def add_batching_options(parser: argparse.ArgumentParser) -> None:
     """`--max-batch-size` and the others; for the model of `--file`, or all of a list."""
     for name, value in defaults():
         kind = type(value)
-        parser.add_argument(_option(name), type=kind, help=f"{HELP[name]} ({value:g})")
+        parser.add_argument(option_of(name), type=kind, help=f"{HELP[name]} ({value:g})")
 
 
 def arguments_of(batching: Batching) -> list[str]:
@@ -38,7 +39,7 @@ def arguments_of(batching: Batching) -> list[str]:
     for name, value in defaults():
         chosen = getattr(batching, name)
         if chosen != value:
-            told += [_option(name), str(chosen)]
+            told += [option_of(name), str(chosen)]
     return told
 
 
@@ -55,7 +56,3 @@ def said_of_batching(settings: object) -> Mapping[str, Any]:
     said = {name: value for name, value in every.items() if value is not None}
     Batching(**said).check()
     return said
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")

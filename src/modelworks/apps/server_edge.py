@@ -1,12 +1,11 @@
 """Settings of the model server's edge: TLS, API keys, Unix socket, access log, limits."""
 
-import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from modelworks.apps.options import arguments_of, check_ranges, check_secured, tls_of
 from modelworks.core.errors import InvalidError
 from modelworks.edge.access_lines import Form
 from modelworks.edge.limits import Limits
@@ -69,24 +68,14 @@ class EdgeSettings:
         Raises:
             InvalidError: an impossible setting, or two that contradict; `field` names it.
         """
-        for name, (lowest, highest) in _RANGES.items():
-            value = getattr(self, name)
-            if not lowest <= value <= highest:
-                raise InvalidError(f"{name}: {value} is not from {lowest} to {highest}", field=name)
-        for name, needed in (("tls_key", "tls_cert"), ("client_ca", "tls_cert")):
-            if getattr(self, name) and not getattr(self, needed):
-                raise InvalidError(f"{name} goes with {needed}", field=name)
+        check_ranges(self, _RANGES)
+        check_secured(self)
         if self.unix_only and not self.unix:
             raise InvalidError("unix_only goes with unix", field="unix_only")
         if self.unix_only and self.tls_cert:
             raise InvalidError(
                 "TLS is for the TCP port, and unix_only asks for none: leave one of them out",
                 field="tls_cert",
-            )
-        if self.access_log_format not in list(Form):
-            raise InvalidError(
-                f"access_log_format: '{self.access_log_format}' is none of {', '.join(Form)}",
-                field="access_log_format",
             )
         if self.otlp and urlsplit(self.otlp).scheme not in {"http", "https"}:
             raise InvalidError(
@@ -116,11 +105,7 @@ class EdgeSettings:
     @property
     def tls(self) -> TlsFiles | None:
         """The files of TLS; None for plain HTTP."""
-        if not self.tls_cert:
-            return None
-        certificate = Path(self.tls_cert)
-        key = Path(self.tls_key) if self.tls_key else certificate
-        return TlsFiles(certificate, key, Path(self.client_ca) if self.client_ca else None)
+        return tls_of(self)
 
     @property
     def form(self) -> Form:
@@ -176,24 +161,10 @@ HELP: Final = {
 """Metavariable and meaning of each option, by field of `EdgeSettings`."""
 
 
-def add_edge_options(parser: argparse.ArgumentParser) -> None:
-    """`--tls-cert` and the others."""
-    for name, kind, metavar, meaning in edge_options():
-        if kind is bool:
-            parser.add_argument(option_of(name), action="store_true", default=None, help=meaning)
-        else:
-            parser.add_argument(option_of(name), type=kind, metavar=metavar, help=meaning)
-
-
 def edge_options() -> Iterator[tuple[str, type, str, str]]:
     """Field, kind, metavariable and meaning of each option."""
     for name, (metavar, meaning) in HELP.items():
         yield name, type(getattr(_DEFAULTS, name)), metavar, meaning
-
-
-def option_of(name: str) -> str:
-    """`--tls-cert` of `tls_cert`."""
-    return "--" + name.replace("_", "-")
 
 
 def arguments_of_edge(given: Mapping[str, object]) -> list[str]:
@@ -204,10 +175,7 @@ def arguments_of_edge(given: Mapping[str, object]) -> list[str]:
     """
     chosen: dict[str, Any] = {k: v for k, v in given.items() if v is not None and v is not False}
     EdgeSettings(**chosen).check_edge()
-    told: list[str] = []
-    for name, value in chosen.items():
-        told += [option_of(name)] if value is True else [option_of(name), str(value)]
-    return told
+    return arguments_of(chosen)
 
 
 _DEFAULTS: Final = EdgeSettings()

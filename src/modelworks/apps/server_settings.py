@@ -1,13 +1,13 @@
 """Settings of the model server: command line over environment over defaults."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from modelworks.apps.options import Kind, add_options, check_ranges, kinds_of, read
 from modelworks.apps.server_batching import add_batching_options, defaults, said_of_batching
-from modelworks.apps.server_edge import EdgeSettings, add_edge_options
+from modelworks.apps.server_edge import EdgeSettings, edge_options
 from modelworks.apps.server_models import policy_of
 from modelworks.core.errors import InvalidError
 from modelworks.core.ragged import parse_ragged
@@ -17,6 +17,12 @@ from modelworks.core.served import Batching, ServedList, ServedModel
 PREFIX = "MODELWORKS_SERVER_"
 AUTO = 0  # workers and threads: as a calibration finds best
 _COUNTS = ("workers", "threads")
+_RANGES = {
+    "port": (0, 65535),
+    "workers": (0, 256),
+    "threads": (0, 256),
+    "drain_seconds": (0, 3600),
+}
 
 
 def count_or_auto(text: str) -> int:
@@ -27,9 +33,9 @@ def count_or_auto(text: str) -> int:
     """
     if text == "auto":
         return AUTO
-    if (count := int(text)) < 1:
-        raise ValueError(text)
-    return count
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ValueError(f"'{text}' is no number from 1, nor auto")
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +116,14 @@ class ServerSettings(EdgeSettings):
         Raises:
             InvalidError: an unknown or impossible setting; `field` names it.
         """
-        settings = _from_environment(cls(), environ)
-        given = vars(_parser().parse_args(arguments))
-        settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
-        return settings.checked()
+        base = cls()
+        return read(base, _parser(), (arguments, environ), PREFIX, _kinds(base)).checked()
 
     def checked(self) -> "ServerSettings":
         """The same, when it is possible."""
         if bool(self.served) == bool(self.file):
             raise InvalidError("give --served LIST or --file MODEL, one of them", field="served")
-        for name, value, lowest, highest in (
-            ("port", self.port, 0, 65535),
-            ("workers", self.workers, 0, 256),
-            ("threads", self.threads, 0, 256),
-            ("drain_seconds", self.drain_seconds, 0, 3600),
-        ):
-            if not lowest <= value <= highest:
-                raise InvalidError(f"{name}: {value} is not from {lowest} to {highest}", field=name)
+        check_ranges(self, _RANGES)
         if self.share_port and not self.port:
             raise InvalidError(
                 "share_port goes with a port: others cannot find one that is chosen at start",
@@ -167,33 +164,14 @@ def _name_of(path: Path) -> str:
     return text.strip("-")[:128] or "model"
 
 
-def _from_environment(base: ServerSettings, environ: Mapping[str, str]) -> ServerSettings:
-    kinds = {field.name: type(getattr(base, field.name)) for field in fields(base)}
-    kinds |= {name: type(default) for name, default in defaults()}
-    kinds["record"] = float
-    del kinds["worker"]
-    values: dict[str, Any] = {}
-    for key, text in environ.items():
-        if not key.startswith(PREFIX):
-            continue
-        name = key.removeprefix(PREFIX).lower()
-        if name not in kinds:
-            known = ", ".join(PREFIX + known.upper() for known in kinds)
-            raise InvalidError(f"{key} is no setting; known are {known}", field=key)
-        values[name] = _parse(key, text, count_or_auto if name in _COUNTS else kinds[name])
-    return replace(base, **values)
-
-
-def _parse(key: str, text: str, kind: Callable[[str], Any]) -> Any:
-    if kind is bool:
-        if text not in {"0", "1"}:
-            raise InvalidError(f"{key}: 0 or 1 is wanted, not '{text}'", field=key)
-        return text == "1"
-    try:
-        return kind(text)
-    except ValueError as error:
-        wanted = "number from 1, nor auto" if kind is count_or_auto else kind.__name__
-        raise InvalidError(f"{key}: '{text}' is no {wanted}", field=key) from error
+def _kinds(base: ServerSettings) -> dict[str, Kind]:
+    """What makes values of variables' texts; fields without a value by default have a kind too."""
+    return {
+        **kinds_of(base),
+        **{name: type(default) for name, default in defaults()},
+        **dict.fromkeys(_COUNTS, count_or_auto),
+        "record": float,
+    }
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -219,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--with-parent", action="store_true", default=None, help="end when the parent ends")
     add("--ragged", metavar="MASK", help="share calls among lengths: MASK[:AXIS][,INPUT=VALUE]")
     add_batching_options(parser)
-    add_edge_options(parser)
+    add_options(parser, edge_options())
     add("--memory-limit", metavar="SIZE", help="of the whole server, 4GB; none = no limit")
     add("--pin", metavar="NAMES", help="models that are never evicted, with commas between")
     add("--lazy", action="store_true", default=None, help="load models when they are asked for")

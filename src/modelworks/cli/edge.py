@@ -4,9 +4,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-import click
-
-from modelworks.apps.server_edge import arguments_of_edge, edge_options, option_of
+from modelworks.apps.server_edge import arguments_of_edge, edge_options
+from modelworks.cli.told_options import with_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,12 +18,4 @@ def edge_flags(command: F) -> F:
         given = {name: options.pop(name) for name, *_ in edge_options()}
         return command(*arguments, edge=tuple(arguments_of_edge(given)), **options)
 
-    found: Any = gathered
-    for name, kind, metavar, meaning in reversed(list(edge_options())):
-        if kind is bool:
-            found = click.option(option_of(name), is_flag=True, help=f"{meaning}.")(found)
-        else:
-            found = click.option(
-                option_of(name), default=None, type=kind, metavar=metavar, help=f"{meaning}."
-            )(found)
-    return cast("F", found)
+    return cast("F", with_options(gathered, edge_options()))

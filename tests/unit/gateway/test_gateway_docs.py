@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from modelworks.apps.gateway_settings import HELP, GatewaySettings, option_of
+from modelworks.apps.gateway_settings import HELP, GatewaySettings
+from modelworks.apps.options import option_of
 from modelworks.core.errors import InvalidError
 from modelworks.gateway.counts import Counts
 from modelworks.gateway.metrics import families
@@ -50,3 +51,27 @@ def test_settings_of_the_environment():
     assert (found.snapshot, found.behind_proxy, found.port) == ("f", True, 1)
     with pytest.raises(InvalidError, match="no setting"):
         GatewaySettings.read(["--snapshot", "f"], {"MODELWORKS_GATEWAY_X": "1"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "said"),
+    [
+        ("BEHIND_PROXY", "true", "0 or 1 is wanted, not 'true'"),
+        ("BEHIND_PROXY", "", "0 or 1"),
+        ("WITH_PARENT", "yes", "0 or 1"),
+        ("PORT", "many", "'many' is no int"),
+        ("CHECK_SECONDS", "soon", "no float"),
+        ("WORKER", "{}", "no setting"),
+    ],
+)
+def test_a_variable_that_cannot_be_meant_is_refused(variable, text, said):
+    name = f"MODELWORKS_GATEWAY_{variable}"
+    with pytest.raises(InvalidError, match=said) as caught:
+        GatewaySettings.read(["--snapshot", "f"], {name: text})
+    assert caught.value.field == name
+
+
+def test_a_switch_that_is_off_in_the_environment():
+    told = {"MODELWORKS_GATEWAY_BEHIND_PROXY": "0"}
+    assert not GatewaySettings.read(["--snapshot", "f"], told).behind_proxy
+    assert GatewaySettings.read(["--snapshot", "f", "--behind-proxy"], told).behind_proxy

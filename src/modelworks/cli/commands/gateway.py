@@ -1,34 +1,23 @@
 """`gateway`: one address for many servers, in the foreground."""
 
-import signal
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import click
 
-from modelworks.apps.children import Child, free
-from modelworks.apps.gateway_settings import HELP, GatewaySettings, option_of
+from modelworks.apps.children import Announced, Child, free
+from modelworks.apps.gateway_settings import GatewaySettings, options
+from modelworks.apps.options import arguments_of
 from modelworks.cli.context import json_option, settings
-from modelworks.cli.exits import Exit
+from modelworks.cli.foreground import foreground
 from modelworks.cli.output import Output
-from modelworks.core.errors import CrashedError, ModelworksError
+from modelworks.cli.told_options import with_options
 
-_DEFAULTS = GatewaySettings()
 _OURS = frozenset({"announce", "with_parent"})
 
 
 def _options(command: Callable[..., int]) -> Callable[..., int]:
-    for name, (metavar, meaning) in reversed(HELP.items()):
-        if name in _OURS:
-            continue
-        kind = type(getattr(_DEFAULTS, name))
-        if kind is bool:
-            decorate = click.option(option_of(name), name, is_flag=True, help=meaning)
-        else:
-            decorate = click.option(option_of(name), name, type=kind, metavar=metavar, help=meaning)
-        command = decorate(command)
-    return command
+    return with_options(command, (option for option in options() if option[0] not in _OURS))
 
 
 @click.command()
@@ -49,41 +38,17 @@ def gateway(*, as_json: bool, **given: Any) -> int:
     if told.remote:
         chosen.setdefault("cache", told.cache)
     free(told.host, told.port)
-    arguments: list[str] = []
-    for name, value in chosen.items():
-        option = option_of(name)
-        arguments += [option] if value is True else [option, str(value)]
-    return _foreground(Output(as_json=as_json), [*arguments, "--with-parent"])
+    child = Child("gateway", "modelworks.apps.gateway", [*arguments_of(chosen), "--with-parent"])
+    out = Output(as_json=as_json)
 
-
-def _foreground(out: Output, arguments: list[str]) -> int:
-    child = Child("gateway", "modelworks.apps.gateway", arguments)
-
-    def drain(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        child.drain()
-
-    old = {number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        found = child.wait_ready()
-        if out.as_json:
+    def ready(found: Announced) -> None:
+        if as_json:
             out.document({"url": found.url, "port": found.port})
         else:
             out.line(f"gateway at {found.url}")
             out.note("  end    Ctrl-C")
-        code = child.process.wait()
-    except ModelworksError:
-        if child.drained:
-            return Exit.OK  # the signal came before it was ready
-        raise
-    finally:
-        child.stop()
-        for number, handler in old.items():
-            signal.signal(number, handler)
-    if code and not child.drained:
-        raise CrashedError(f"the gateway ended by itself (exit code {code})")
-    out.note("drained; bye")
-    return Exit.OK
+
+    return foreground(out, child, "the gateway", ready)
 
 
 def _cache(chosen: dict[str, Any]) -> str:

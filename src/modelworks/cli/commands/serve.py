@@ -1,11 +1,10 @@
 """`serve`: models from the registry, or one ONNX file, behind HTTP in the foreground."""
 
 import json
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -15,14 +14,14 @@ from modelworks.apps.server_batching import arguments_of
 from modelworks.cli.batching import batching_options
 from modelworks.cli.context import json_option, settings
 from modelworks.cli.edge import edge_flags
-from modelworks.cli.exits import Exit
+from modelworks.cli.foreground import foreground
 from modelworks.cli.memory import memory_options
 from modelworks.cli.output import Output
 from modelworks.cli.recording import Recording, recording_options
 from modelworks.cli.rows import read_csv
 from modelworks.cli.workers import THREADS_HELP, WORKERS, WORKERS_HELP
 from modelworks.client import endpoints
-from modelworks.core.errors import CrashedError, ModelworksError, NotFoundError, UnsupportedError
+from modelworks.core.errors import NotFoundError, UnsupportedError
 from modelworks.core.files import replace_text
 from modelworks.core.home import Home
 from modelworks.core.ids import uuid7
@@ -169,27 +168,13 @@ def _resolve(models: tuple[str, ...], path: Path, out: Output, batching: Batchin
 def _foreground(out: Output, home: Home, arguments: Sequence[str], models: tuple[str, ...]) -> int:
     """Run the server until a signal, or until it ends by itself."""
     child = Child("model server", "modelworks.apps.server", arguments)
-    entry: Path | None = None
-    restore = _on_signals(child.drain)
-    try:
-        announced = child.wait_ready()
+
+    def ready(announced: Announced) -> Callable[[], object] | None:
         entry = _register(home, announced, models)
         _ready(out, announced, models)
-        code = child.process.wait()
-        failed = code != 0 and not child.drained
-    except ModelworksError:
-        if child.drained:
-            return Exit.OK  # the signal came before it was ready
-        raise
-    finally:
-        child.stop()
-        restore()
-        if entry is not None:
-            entry.unlink(missing_ok=True)
-    if failed:
-        raise CrashedError(f"the model server ended by itself (exit code {code})")
-    out.note("drained; bye")
-    return Exit.OK
+        return partial(entry.unlink, missing_ok=True) if entry is not None else None
+
+    return foreground(out, child, "the model server", ready)
 
 
 def _register(home: Home, announced: Announced, models: tuple[str, ...]) -> Path | None:
@@ -208,21 +193,6 @@ def _ready(out: Output, announced: Announced, models: tuple[str, ...]) -> None:
     out.note(f"  try    modelworks predict {models[0]} --url {announced.url} --rows '[...]'")
     out.note(f"  see    {announced.url}/v2  {announced.url}/metrics")
     out.note("  end    Ctrl-C")
-
-
-def _on_signals(act: Callable[[], None]) -> Callable[[], None]:
-    """Call `act` on SIGTERM and SIGINT; returns what puts the old handlers back."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        act()
-
-    old = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def restore() -> None:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-    return restore
 
 
 def _plain(file: Path) -> str:
