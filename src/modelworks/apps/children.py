@@ -32,10 +32,11 @@ _POLL = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What a child says when it is ready: where it listens."""
+    """What a child says when it is ready: where it listens; a gateway also where it tells more."""
 
     url: str
     port: int
+    admin: str = ""
 
 
 def free(host: str, port: int) -> None:
@@ -177,7 +178,7 @@ class Child:
         if self._found is None and self._folder is not None:
             try:
                 data = json.loads(Path(self._folder.name, "announce.json").read_bytes())
-                self._found = Announced(url=str(data["url"]), port=int(data["port"]))
+                self._found = Announced(str(data["url"]), int(data["port"]), data.get("admin", ""))
             except (FileNotFoundError, ValueError):
                 return None  # not yet, or half written
             self._forget()

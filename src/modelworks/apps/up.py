@@ -45,6 +45,7 @@ class UpSettings:
         watch: whether a worker watches what the models do.
         window_s: of its windows of drift.
         recording: further arguments of the model server: what it records, and where.
+        gateways: admin addresses of gateways on other machines, which count for roll-outs.
     """
 
     home: Home
@@ -60,6 +61,7 @@ class UpSettings:
     watch: bool = True
     window_s: int = 3600
     recording: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
 
     @property
     def guard(self) -> list[str]:
@@ -261,7 +263,13 @@ def _parts(settings: UpSettings) -> tuple[Part, ...]:
         "worker",
         "modelworks.apps.worker",
         # Its number, for it may be gone before the worker can look.
-        ["--home", str(home.root), f"--parent={os.getpid()}", f"--window={settings.window_s}"],
+        [
+            "--home",
+            str(home.root),
+            f"--parent={os.getpid()}",
+            f"--window={settings.window_s}",
+            f"--gateways={','.join(settings.gateways)}",
+        ],
         None,
         home.logs / "worker.log",
         environment_of(settings.stores),

@@ -8,9 +8,11 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from modelworks.apps.stores import stores_of
+from modelworks.control.front.gateways import addresses
 from modelworks.control.service import Factory
 from modelworks.core.errors import ModelworksError
 from modelworks.core.home import Home
@@ -27,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, default=0, metavar="PID", help="end when it ends")
     parser.add_argument("--window", type=int, default=3600, metavar="S", help="of drift, seconds")
     parser.add_argument("--database", default="", help="URL (MODELWORKS_DATABASE)")
+    parser.add_argument("--gateways", default="", help="admin addresses of those elsewhere")
     given = parser.parse_args(arguments)
     if not 60 <= given.window <= 3600 or 3600 % given.window:
         parser.error(f"--window {given.window}: from 60 to 3600, so that an hour is whole ones")
@@ -38,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         stores = stores_of(os.environ, given.database)
         with Factory(Home(given.home), stores=stores) as factory:
-            runner = factory.watching.runner(factory.watched, given.window)
+            parts = replace(factory.watched, gateways=addresses(given.gateways))
+            runner = factory.watching.runner(parts, given.window)
             runner.start()
             while not stopping.wait(_PARENT_S):
                 if given.parent and os.getppid() != given.parent:

@@ -38,6 +38,12 @@ from modelworks.core.errors import InvalidError
     metavar="S",
     help="Windows of drift, seconds; a divisor of 3600.",
 )
+@click.option(
+    "--gateways",
+    default="",
+    metavar="URL,...",
+    help="Admin addresses of gateways on other machines.",
+)
 @recording_options
 @json_option
 def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
@@ -53,6 +59,7 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     artifacts: str,
     watch: bool,
     window: int,
+    gateways: str,
     recording: Recording,
     as_json: bool,
 ) -> None:
@@ -74,13 +81,15 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     modelworks records.
 
     Beside them a worker watches: requests and latencies, drift, alerts, the machine. See
-    modelworks watch.
+    modelworks watch. It counts what gateways of this data folder say; those of other machines are
+    named by --gateways.
 
     Example: modelworks up --port 8000 --control-port 8080
     """
     from modelworks.apps.exposure import exposure
     from modelworks.apps.stores import stores_of
     from modelworks.apps.up import Running, UpSettings, run
+    from modelworks.control.front.gateways import addresses
 
     out = Output(as_json=as_json)
     for name in allowed:
@@ -113,6 +122,7 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
         watch,
         window,
         tuple(recording.arguments(home.records)),
+        addresses(gateways),
     )
     harm = "change the registry, use and unload the models"
     if warning := exposure(host, harm, keys=bool(keys), tls=bool(tls_cert)):

@@ -24,6 +24,7 @@ class Parts:
         desired: the list of models that is served.
         rollouts: the verbs of roll-outs; called when they are needed.
         shared: the database is other machines' too.
+        gateways: admin addresses of gateways on other machines.
     """
 
     home: Home
@@ -32,3 +33,4 @@ class Parts:
     desired: Callable[[], ServedList]
     rollouts: Callable[[], "Rollouts"]
     shared: bool = False
+    gateways: tuple[str, ...] = ()

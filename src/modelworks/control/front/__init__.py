@@ -1,0 +1,1 @@
+"""What the control plane tells its gateways: one snapshot of all that answers, and who follows."""
