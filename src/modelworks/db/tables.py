@@ -357,6 +357,23 @@ class RolloutEventRow(TenantRow, Base):
     )
 
 
+class RolloutLookRow(TenantRow, Base):
+    """A look at a roll-out, for its report."""
+
+    __tablename__ = "rollout_looks"
+
+    rollout: Mapped[str] = mapped_column(String(64), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at_ns: Mapped[int] = mapped_column(BigInteger)
+    document: Mapped[dict[str, Any]]
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant", "rollout"], ["rollouts.tenant", "rollouts.name"], ondelete="CASCADE"
+        ),
+    )
+
+
 class AlertDocumentRow(TenantRow, Base):
     """Rules, or who is told, as they were applied last."""
 

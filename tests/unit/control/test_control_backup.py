@@ -118,6 +118,7 @@ def test_a_backup_of_the_previous_schema_is_migrated(saved, source, empty, tmp_p
         "quality_plans",
         "rollouts",
         "rollout_events",
+        "rollout_looks",
     )
     later += ("alert_documents", "alerts", "alert_groups", "alert_silences", "alert_calls")
     for name in later:

@@ -9,6 +9,8 @@ from typing import Any, Final, Protocol
 from modelworks.control.rollouts import routes, store
 from modelworks.control.rollouts.gates import gates_of
 from modelworks.control.rollouts.kept import HOLDING, Asked, Event, Kept
+from modelworks.control.rollouts.report import store as looks
+from modelworks.control.rollouts.report.looks import Look
 from modelworks.core import codec
 from modelworks.core.desired import Audited
 from modelworks.core.errors import ConflictError, InvalidError, NotFoundError
@@ -96,6 +98,16 @@ class Rollouts:
         with self._scope.read() as session:
             _found(store.get(session, name), name)
             return store.events(session, name)
+
+    def looks(self, name: str) -> list[Look]:
+        """Looks at one that were kept, oldest first.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        with self._scope.read() as session:
+            _found(store.get(session, name), name)
+            return looks.looks(session, name)
 
     def unfinished(self) -> list[Kept]:
         """Those that something is still to be done for."""
@@ -230,6 +242,7 @@ class Rollouts:
             if kept.rollout.phase is not Phase.RUNNING:
                 return kept  # somebody was quicker
             verdict = decide(kept.rollout, evidence, now)
+            looks.keep(session, kept.rollout, verdict, evidence, now)
             shares = verdict.shares or kept.shares
             rollout = course.after(kept.rollout, verdict, now)
             after = replace(kept, rollout=rollout, shares=shares, seen=now)

@@ -1,0 +1,1 @@
+"""A roll-out told after it, or while it goes on: looks that were kept, figures, a page."""
