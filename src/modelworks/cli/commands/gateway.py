@@ -1,6 +1,7 @@
 """`gateway`: one address for many servers, in the foreground."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from modelworks.cli.context import json_option, settings
 from modelworks.cli.foreground import foreground
 from modelworks.cli.output import Output
 from modelworks.cli.told_options import with_options
+from modelworks.client.gateways import register
 
 _OURS = frozenset({"announce", "with_parent"})
 
@@ -33,7 +35,9 @@ def gateway(*, as_json: bool, **given: Any) -> int:
     modelworks gateway --snapshot routes.json --port 8080
     modelworks gateway --snapshot http://127.0.0.1:7000/api/v1/routes/snapshot --workers 4
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
-    chosen = {name: value for name, value in given.items() if value not in {None, False}}
+    chosen = {
+        name: value for name, value in given.items() if value is not None and value is not False
+    }
     told = GatewaySettings(**{"cache": _cache(chosen), **chosen}).checked()
     if told.remote:
         chosen.setdefault("cache", told.cache)
@@ -41,12 +45,14 @@ def gateway(*, as_json: bool, **given: Any) -> int:
     child = Child("gateway", "modelworks.apps.gateway", [*arguments_of(chosen), "--with-parent"])
     out = Output(as_json=as_json)
 
-    def ready(found: Announced) -> None:
+    def ready(found: Announced) -> Callable[[], object]:
+        entry = register(settings().home.create(), found.url, found.admin, told.snapshot)
         if as_json:
-            out.document({"url": found.url, "port": found.port})
+            out.document({"url": found.url, "port": found.port, "admin": found.admin})
         else:
             out.line(f"gateway at {found.url}")
             out.note("  end    Ctrl-C")
+        return partial(entry.unlink, missing_ok=True)
 
     return foreground(out, child, "the gateway", ready)
 
