@@ -116,6 +116,7 @@ def _options(
         cells=cells,
         tallies=Path(told["tallies"]) if told else None,
         slot=slot,
+        began=told["began"] if told else 0.0,
     )
 
 

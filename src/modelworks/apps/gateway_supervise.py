@@ -83,6 +83,7 @@ class _Crew:
         self._rests = [_REST_S] * self._count
         self._again = [0.0] * self._count
         self._over = False
+        self._born = time.time()
         self._parent = os.getppid()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -160,6 +161,7 @@ class _Crew:
             "cells": self._cells,
             "cells_size": CELLS * SUBJECTS * 8,
             "tallies": str(self._folder),
+            "began": self._born,
         }
         command = [sys.executable, "-m", "modelworks.apps.gateway", *self._arguments]
         try:

@@ -40,6 +40,7 @@ class Admin:
         follower: of the snapshot.
         listener: of callers.
         more: what else the state tells, `{"fetch": ...}`.
+        began: when the gateway did, all workers together, seconds since 1970; 0 = now.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Admin:
         follower: Follower,
         listener: Listener,
         more: Callable[[], dict[str, Any]],
+        began: float = 0.0,
     ) -> None:
         self._front = front
         self._own = own
@@ -58,7 +60,7 @@ class Admin:
         self._listener = listener
         self._more = more
         self._tasks: set[asyncio.Task[None]] = set()
-        self._began = time.time()
+        self._began = began or time.time()
 
     def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
@@ -92,7 +94,8 @@ class Admin:
     def _metrics(self, accept: str) -> tuple[bytes, bytes]:
         listener = self._listener
         counts = self._tallies.all()
-        found = families(counts, self._front.table, listener.in_flight, listener.connections)
+        now = (listener.in_flight, listener.connections, self._began)
+        found = families(counts, self._front.table, *now)
         if wants_openmetrics(accept):
             return write_openmetrics(found, self._began), OPENMETRICS
         return write_text(found), TEXT

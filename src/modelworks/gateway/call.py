@@ -248,8 +248,7 @@ class Call:
         if self.over:
             return
         if self.begun:
-            self._finish()
-            self._back.cut()
+            self._cut()
             return
         self._error = BadGatewayError(why)
         if self._attempts:  # another one is under way, and may still answer
@@ -299,6 +298,7 @@ class Call:
         if seat is None and fallback is not None and fallback is not seats:
             seat = fallback.pick(tried)
             if seat is not None:
+                state.counts.arm(seats.arm.name).lost["fallback"] += 1
                 self._seats = seats = fallback
                 state.counts.fallbacks += 1
         seat = seat or seats.any(tried)
@@ -381,16 +381,22 @@ class Call:
         for attempt in self._attempts:
             attempt.seat.counts.failures["timeout"] += 1
             attempt.seat.failed(self._seats_of(attempt.seat))
-        begun = self.begun
-        if begun:
-            self._finish()
-            self._back.cut()
+        if self.begun:
+            self._cut()
         else:
             self._refuse(DeadlineError(f"'{self.arm}' has not answered in time"))
+
+    def _cut(self) -> None:
+        """The answer breaks off."""
+        self._known.state.counts.arm(self.arm).lost["cut"] += 1
+        self._finish()
+        self._back.cut()
 
     def _refuse(self, error: ModelworksError) -> None:
         if self.over:
             return
+        if self._seats is not None:
+            self._known.state.counts.arm(self._seats.arm.name).lost["refused"] += 1
         self._finish()
         self._back.refuse(error)
 

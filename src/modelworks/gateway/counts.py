@@ -1,6 +1,7 @@
 """What a gateway counts, by route, arm and endpoint: plain numbers that the loop adds to."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any, Final
 
 BOUNDS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -9,6 +10,9 @@ BOUNDS_S_ALL: Final = (*BOUNDS_S, 10.0, 30.0)
 _NS: Final = [int(bound * 1e9) for bound in BOUNDS_S_ALL]
 REASONS: Final = ("connect", "cut", "status", "timeout")
 """Why a try failed: no connection; cut off or malformed; a status of an ill server; no answer."""
+LOST: Final = ("fallback", "refused", "cut")
+"""What came of a request that its arm did not answer: the fallback did, the gateway did, or the
+answer broke off (it is among the answers too)."""
 
 
 class SeatCounts:
@@ -28,31 +32,58 @@ class SeatCounts:
         self.ejections = 0
 
 
-class ArmCounts:
-    """One arm of one route; a request is one that a caller got an answer to.
+class Answers:
+    """Answers of one arm.
 
     Attributes:
-        statuses: answers by class, `2` to `5`.
-        buckets: of the time from the whole request to the first byte of its answer.
+        statuses: by class, `2` to `5`.
+        buckets: of the time until the first byte of the answer.
         sum_ns: of these times.
-        copies: sent to it as a shadow.
-        copies_failed: of them those without an answer.
     """
 
-    __slots__ = ("buckets", "copies", "copies_failed", "statuses", "sum_ns")
+    __slots__ = ("buckets", "statuses", "sum_ns")
 
     def __init__(self) -> None:
         self.statuses = [0] * 6
         self.buckets = [0] * (len(_NS) + 1)
         self.sum_ns = 0
-        self.copies = 0
-        self.copies_failed = 0
 
     def answered(self, status: int, taken_ns: int) -> None:
         """One more."""
         self.statuses[status // 100] += 1
         self.buckets[bisect_left(_NS, taken_ns)] += 1
         self.sum_ns += taken_ns
+
+    def told(self) -> tuple[list[int], list[int], int]:
+        """As JSON values; `add` takes them again."""
+        return self.statuses, self.buckets, self.sum_ns
+
+    def add(self, told: Sequence[Any]) -> None:
+        """Add those of somebody else."""
+        statuses, buckets, sum_ns = told
+        self.statuses = [a + b for a, b in zip(self.statuses, statuses, strict=True)]
+        self.buckets = [a + b for a, b in zip(self.buckets, buckets, strict=True)]
+        self.sum_ns += sum_ns
+
+
+class ArmCounts(Answers):
+    """One arm of one route; its own answers are those that callers got.
+
+    Attributes:
+        lost: requests that fell to it and that it did not answer, by `LOST`.
+        copies: sent to it as a shadow.
+        copies_failed: of them those without an answer.
+        copied: answers to copies.
+    """
+
+    __slots__ = ("copied", "copies", "copies_failed", "lost")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = dict.fromkeys(LOST, 0)
+        self.copies = 0
+        self.copies_failed = 0
+        self.copied = Answers()
 
 
 class RouteCounts:
@@ -131,13 +162,14 @@ class Counts:
                 setattr(route, field, getattr(route, field) + of[field])
             for status, count in of["refused"]:
                 route.refused[status] = route.refused.get(status, 0) + count
-            for arm, statuses, buckets, sum_ns, copies, failed in of["arms"]:
+            for arm, answers, lost, copies, failed, copied in of["arms"]:
                 into = route.arm(arm)
-                into.statuses = [a + b for a, b in zip(into.statuses, statuses, strict=True)]
-                into.buckets = [a + b for a, b in zip(into.buckets, buckets, strict=True)]
-                into.sum_ns += sum_ns
+                into.add(answers)
+                for reason, count in lost.items():
+                    into.lost[reason] += count
                 into.copies += copies
                 into.copies_failed += failed
+                into.copied.add(copied)
             for arm, url, tries, failures, ejections in of["seats"]:
                 seat = route.seat(arm, url)
                 seat.tries += tries
@@ -154,7 +186,7 @@ def _route(counts: RouteCounts) -> dict[str, Any]:
         **{field: getattr(counts, field) for field in _PLAIN},
         "refused": list(counts.refused.items()),
         "arms": [
-            (name, a.statuses, a.buckets, a.sum_ns, a.copies, a.copies_failed)
+            (name, a.told(), a.lost, a.copies, a.copies_failed, a.copied.told())
             for name, a in counts.arms.items()
         ],
         "seats": [

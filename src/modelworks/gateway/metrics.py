@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from modelworks.gateway.counts import BOUNDS_S_ALL, ArmCounts, Counts
+from modelworks.gateway.counts import BOUNDS_S_ALL, Answers, Counts
 from modelworks.gateway.table import Table
 from modelworks.protocol.openmetrics import Family, Kind
 
@@ -17,9 +17,25 @@ _PLAIN: Final = (
 )
 
 
-def families(counts: Counts, table: Table | None, in_flight: int, connections: int) -> list[Family]:
-    """All of them; `table` is the one in force."""
-    made = [*_routes(counts), *_arms(counts), *_seats(counts), *_now(table)]
+def families(
+    counts: Counts, table: Table | None, in_flight: int, connections: int, began: float
+) -> list[Family]:
+    """All of them.
+
+    Args:
+        counts: of all workers.
+        table: in force; None = there is none yet.
+        in_flight: requests without an answer.
+        connections: of callers.
+        began: the gateway, all workers together, seconds since 1970.
+    """
+    start = Family(
+        "modelworks_start_time_seconds",
+        Kind.GAUGE,
+        "When the gateway began, since 1970; a worker that is replaced changes it not.",
+    )
+    start.add(began)
+    made = [start, *_routes(counts), *_arms(counts), *_seats(counts), *_now(table)]
     made.append(_gauge("in_flight", "Requests without an answer, in this worker.", in_flight))
     made.append(_gauge("connections", "Open connections of callers, in this worker.", connections))
     pairs = Family(
@@ -57,22 +73,43 @@ def _arms(counts: Counts) -> Iterable[Family]:
         Kind.HISTOGRAM,
         "From the whole request to the first byte of its answer.",
     )
+    lost = Family(
+        "modelworks_gateway_lost",
+        Kind.COUNTER,
+        "Requests that fell to an arm and that it did not answer, by what came of them.",
+    )
     copies = Family(
         "modelworks_gateway_shadow_copies", Kind.COUNTER, "Copies sent to an arm as a shadow."
     )
     failed = Family(
         "modelworks_gateway_shadow_failed", Kind.COUNTER, "Of them those without an answer."
     )
+    answers = Family(
+        "modelworks_gateway_shadow_answers", Kind.COUNTER, "Answers to copies, by class of status."
+    )
+    copied = Family(
+        "modelworks_gateway_shadow_latency_seconds",
+        Kind.HISTOGRAM,
+        "From sending a copy to the first byte of its answer.",
+    )
     for route, of in list(counts.routes.items()):
         for arm, numbers in list(of.arms.items()):
             labels = {"route": route, "arm": arm}
-            for kind, count in enumerate(numbers.statuses):
-                if count:
-                    requests.add(count, {**labels, "code": f"{kind}xx"})
-            _histogram(latency, labels, numbers)
+            _answered(requests, latency, labels, numbers)
+            for reason, count in numbers.lost.items():
+                lost.add(count, {**labels, "to": reason})
             copies.add(numbers.copies, labels)
             failed.add(numbers.copies_failed, labels)
-    return requests, latency, copies, failed
+            if numbers.copies:
+                _answered(answers, copied, labels, numbers.copied)
+    return requests, latency, lost, copies, failed, answers, copied
+
+
+def _answered(requests: Family, latency: Family, labels: dict[str, str], numbers: Answers) -> None:
+    for kind, count in enumerate(numbers.statuses):
+        if count:
+            requests.add(count, {**labels, "code": f"{kind}xx"})
+    _histogram(latency, labels, numbers)
 
 
 def _seats(counts: Counts) -> Iterable[Family]:
@@ -113,7 +150,7 @@ def _now(table: Table | None) -> Iterable[Family]:
     yield outstanding
 
 
-def _histogram(family: Family, labels: dict[str, str], numbers: ArmCounts) -> None:
+def _histogram(family: Family, labels: dict[str, str], numbers: Answers) -> None:
     buckets = list(numbers.buckets)
     total = 0
     bounds = []

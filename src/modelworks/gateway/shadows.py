@@ -94,6 +94,7 @@ class Copy:
     def came(self, attempt: Attempt, head: AnswerHead, piece: bytes, *, done: bool) -> None:
         """See `Asker`."""
         self._status = head.status
+        self._counts.copied.answered(head.status, perf_counter_ns() - self._started)
         self.more(attempt, piece, done=done)
 
     def more(self, attempt: Attempt, piece: bytes, *, done: bool) -> None:

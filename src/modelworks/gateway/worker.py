@@ -75,6 +75,7 @@ class GatewayOptions:
         cells: of limits, that workers share; None = ours alone.
         tallies: folder of the workers' counts; None = there is one worker.
         slot: ours.
+        began: when the first of the workers did, seconds since 1970; 0 = now.
     """
 
     snapshot: Path
@@ -95,6 +96,7 @@ class GatewayOptions:
     cells: "memoryview[float] | None" = None
     tallies: Path | None = None
     slot: int = 0
+    began: float = 0.0
 
 
 class GatewayWorker:
@@ -139,7 +141,7 @@ class GatewayWorker:
         self._admin: Listener | None = None
         if options.admin is not None:
             parts = (self._front, self._own, self._tallies, self._follower, self._listener)
-            self._admin = Listener(Admin(*parts, self._told))
+            self._admin = Listener(Admin(*parts, self._told, options.began))
 
     def _caller(self, hub: Hub) -> asyncio.Protocol:
         made = Caller(hub, self._front, self._own)

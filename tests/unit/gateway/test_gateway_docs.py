@@ -22,7 +22,7 @@ def test_every_option():
 
 
 def test_every_metric_and_path():
-    names = [family.shown for family in families(Counts(), None, 0, 0)]
+    names = [family.shown for family in families(Counts(), None, 0, 0, 0.0)]
     short = [name.removeprefix("modelworks_gateway_") for name in names]
     assert [name for name in short if f"`{name}`" not in PAGE] == []
     assert LIVE.decode() in PAGE

@@ -61,6 +61,7 @@ def test_a_sample_gets_copies(stable, shadow):
             door.ask(INFER, b"{}")
         door.until(lambda: not door.front.shadows.waiting and not door.front.shadows.under_way)
         copies = door.route().arm("b").copies
+        assert sum(door.route().arm("b").copied.statuses) == copies
     assert 25 <= copies <= 95
     assert len(shadow.asked) == copies
 

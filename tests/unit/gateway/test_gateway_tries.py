@@ -10,6 +10,7 @@ import pytest
 
 from gateway_served import OK, Door, Upstream, one, read_answer
 from modelworks.core.routes import Arm, Breaker, Endpoint, Retries, Route, Span
+from modelworks.gateway.counts import LOST, Counts
 from modelworks.gateway.front import Ways
 from store_servers import free_port
 
@@ -298,8 +299,27 @@ def test_a_fallback_answers_when_nobody_else_is_left(two):
     with Door(route) as door:
         assert [door.ask("/x")[2] for _ in range(5)] == [b"u1"] * 5
         assert door.route().fallbacks == 5
+        assert door.route().arm("new").lost == {"fallback": 5, "refused": 0, "cut": 0}
+        assert door.route().arm("old").lost == dict.fromkeys(LOST, 0)
     with Door(replace(route, fallback="")) as door:
         assert door.ask("/x")[0] == 502
+        assert door.route().arm("new").lost["refused"] == 1
+
+
+def test_an_answer_that_breaks_off_is_lost_by_its_arm(two):
+    def act(asked):
+        asked.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        return False
+
+    two[0].act = act
+    with Door(one(two[0].url, breaker=NEVER)) as door:
+        with contextlib.suppress(AssertionError, OSError, ValueError):
+            door.ask("/x")
+        door.until(lambda: door.route().arm("r/1").lost["cut"] == 1)
+        told = door.front.counts.told()
+        again = Counts()
+        again.add(told)
+        assert again.told() == told
 
 
 def test_health_checks_take_out_and_bring_back():
