@@ -1,8 +1,24 @@
-"""Files that are replaced as a whole."""
+"""Files that are replaced as a whole, and how whoever follows one sees that it was."""
 
 import os
 import tempfile
 from pathlib import Path
+from typing import TypeAlias
+
+Mark: TypeAlias = tuple[int, int, int]
+"""Of a file: inode, when it was changed, size."""
+
+
+def mark_of(path: Path) -> Mark | None:
+    """What is another when the file is; None when it is not there.
+
+    Links are followed: one that is turned round (as Kubernetes does with secrets) is a change.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def replace_text(path: Path, text: str, mode: int = 0o777) -> None:

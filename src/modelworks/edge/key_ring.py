@@ -3,9 +3,10 @@
 import logging
 import threading
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from modelworks.core.errors import ModelworksError
+from modelworks.core.files import mark_of
 from modelworks.core.key_file import parse_file
 from modelworks.core.keys import refusal
 
@@ -13,7 +14,6 @@ _log = logging.getLogger(__name__)
 _PERIOD_S: Final = 0.5
 _TELL_S: Final = 60.0  # what was refused is told of so often, not one by one
 _END_S: Final = 5.0
-_Mark: TypeAlias = tuple[int, int, int] | None
 
 
 class KeyRing:
@@ -36,7 +36,7 @@ class KeyRing:
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
-        self._mark = _mark(self._path)
+        self._mark = mark_of(self._path)
         self._problem = ""
         self._refused = 0
         self._last = ""
@@ -62,17 +62,17 @@ class KeyRing:
 
     def look(self) -> None:
         """Take the file's keys, if it has changed."""
-        mark = _mark(self._path)
+        mark = mark_of(self._path)
         if mark == self._mark:
             return
         try:
             keys = parse_file(self._path)
         except ModelworksError as error:
-            if mark == _mark(self._path):
+            if mark == mark_of(self._path):
                 self._mark = mark
                 self._say(error.message)
             return
-        if mark != _mark(self._path):
+        if mark != mark_of(self._path):
             return  # it changes under our eyes: the next look finds it whole
         self._mark, self._problem = mark, ""
         self._before, self.keys = self.keys, keys
@@ -102,12 +102,3 @@ class KeyRing:
         if problem != self._problem:
             self._problem = problem
             _log.error("the changed keys are not used, the last ones stay: %s", problem)
-
-
-def _mark(path: Path) -> _Mark:
-    """What changes when the file is replaced; None when it is not there."""
-    try:
-        found = path.stat()  # follows links: a link that is turned round is a change
-    except OSError:
-        return None
-    return (found.st_ino, found.st_mtime_ns, found.st_size)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from modelworks.core.errors import InvalidError
+from modelworks.core.files import Mark, mark_of
 from modelworks.edge.certificate import validity
 
 _ENCRYPTED = ("-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED")
@@ -30,9 +31,9 @@ class TlsFiles:
     key: Path
     client_ca: Path | None = None
 
-    def stamps(self) -> tuple[tuple[int, int, int], ...]:
-        """What changes when a file does; a file that is not there has a stamp too."""
-        return tuple(_stamp(path) for path in (self.certificate, self.key, self.client_ca) if path)
+    def marks(self) -> tuple[Mark | None, ...]:
+        """What changes when a file does, comes or goes."""
+        return tuple(mark_of(path) for path in (self.certificate, self.key, self.client_ca) if path)
 
 
 def load(files: TlsFiles) -> tuple[ssl.SSLContext, tuple[str, ...]]:
@@ -129,11 +130,3 @@ def _text(path: Path, field: str) -> str:
     if len(data) > _TOO_LARGE:
         raise InvalidError(f"{path} is too large for a certificate or a key", field=field)
     return data.decode("latin-1")
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()  # follows links: a link that is turned round is a change
-    except OSError:
-        return (0, 0, 0)
-    return (found.st_mtime_ns, found.st_ino, found.st_size)

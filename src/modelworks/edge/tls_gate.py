@@ -51,7 +51,7 @@ class TlsGate:
         self._timeout_s = handshake_timeout_s
         self._max = max_handshakes
         self._look_s = look_s
-        self._stamps = files.stamps()
+        self._marks = files.marks()
         self._under_way: dict[Shaking, None] = {}  # in the order of their beginning
         self._failed = 0
         self._last = ""
@@ -101,10 +101,10 @@ class TlsGate:
         """Look at the files for ever, and take what is new; ended by cancelling it."""
         while True:
             await asyncio.sleep(self._look_s)
-            stamps = await asyncio.to_thread(self._files.stamps)
-            if stamps == self._stamps:
+            marks = await asyncio.to_thread(self._files.marks)
+            if marks == self._marks:
                 continue
-            self._stamps = stamps
+            self._marks = marks
             try:
                 self.context = await asyncio.to_thread(self._load)
             except InvalidError as error:

@@ -5,10 +5,11 @@ import logging
 import threading
 import time
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from modelworks.core import codec
 from modelworks.core.errors import InvalidError, ModelworksError
+from modelworks.core.files import Mark, mark_of
 from modelworks.core.routes import Snapshot
 from modelworks.gateway.front import Front
 from modelworks.gateway.slices import read_slices
@@ -17,7 +18,6 @@ from modelworks.gateway.table import Maker, Table
 _log = logging.getLogger(__name__)
 PERIOD_S: Final = 0.25
 _END_S: Final = 5.0
-_Mark: TypeAlias = tuple[int, int, int] | None
 
 
 def read_snapshot(path: Path) -> Snapshot:
@@ -64,7 +64,7 @@ class Follower:
         self._path = path
         self._maker = maker
         self._front = front
-        self._mark: _Mark = None
+        self._mark: Mark | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="routes", daemon=True)
         self.problem = ""
@@ -76,7 +76,7 @@ class Follower:
         Raises:
             InvalidError: it cannot be gone by.
         """
-        mark = _mark(self._path)
+        mark = mark_of(self._path)
         table = self._maker.make(read_snapshot(self._path), None)
         self._mark, self.taken = mark, time.time()
         self._front.swap(table)
@@ -100,7 +100,7 @@ class Follower:
 
     def look(self) -> None:
         """Take the file's snapshot, if it has changed."""
-        mark = _mark(self._path)
+        mark = mark_of(self._path)
         if mark is None or mark == self._mark:
             return
         # What is made here makes no garbage, and a collection that looked at all of it would keep
@@ -111,12 +111,12 @@ class Follower:
         finally:
             gc.enable()
 
-    def _read(self, mark: _Mark) -> None:
+    def _read(self, mark: Mark) -> None:
         old = self._front.table  # taken apart on this thread, when nobody needs it any more
         try:
             table = self._maker.make(read_snapshot(self._path), old)
         except ModelworksError as error:
-            if mark == _mark(self._path):
+            if mark == mark_of(self._path):
                 self._mark = mark
                 where = f" ({error.field})" if error.field else ""
                 self.problem = f"{error.message}{where}"
@@ -135,11 +135,3 @@ class Follower:
         self._front.swap(table)
         gc.freeze()  # what was just made stays: no collection need look at it
         done.set()
-
-
-def _mark(path: Path) -> _Mark:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_ino, found.st_mtime_ns, found.st_size)

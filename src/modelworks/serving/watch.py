@@ -5,14 +5,14 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
-from typing import Final, TypeAlias
+from typing import Final
 
 from modelworks.core.errors import ModelworksError
+from modelworks.core.files import mark_of
 from modelworks.core.served import ServedList, read_served
 
 _log = logging.getLogger("modelworks.serving")
 _PERIOD_S: Final = 0.25
-_Mark: TypeAlias = tuple[int, int, int]
 
 
 class ListWatch:
@@ -30,7 +30,7 @@ class ListWatch:
         self._path = path
         self._found = found
         self._broken = broken
-        self._mark = _mark(path)
+        self._mark = mark_of(path)
         self._stop = Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -41,7 +41,7 @@ class ListWatch:
             NotFoundError: no such file.
             InvalidError: it is no list.
         """
-        self._mark = _mark(self._path)
+        self._mark = mark_of(self._path)
         return read_served(self._path)
 
     def start(self) -> None:
@@ -55,7 +55,7 @@ class ListWatch:
 
     def _watch(self) -> None:
         while not self._stop.wait(_PERIOD_S):
-            mark = _mark(self._path)
+            mark = mark_of(self._path)
             if mark == self._mark:
                 continue
             try:
@@ -70,12 +70,3 @@ class ListWatch:
                 self._loop.call_soon_threadsafe(what, value)
             except RuntimeError:  # the loop closed meanwhile: nobody is left to tell
                 self._stop.set()
-
-
-def _mark(path: Path) -> _Mark | None:
-    """What changes when the file is replaced; None when it is not there."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_ino, found.st_mtime_ns, found.st_size)

@@ -5,9 +5,10 @@ names the backend. The buckets are the snapshot's, so shares are right to a ten-
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from modelworks.core.deployment import Capability, Rendered, emulated, honoured, refused
 from modelworks.core.proxies import Listen
@@ -18,11 +19,6 @@ _FILE: Final = "haproxy.cfg"
 _TRIED: Final = frozenset({401, 403, 404, 408, 425, 500, 501, 502, 503, 504})
 _AUTHORITIES: Final = "/etc/ssl/certs/ca-certificates.crt"
 _LONGEST_S: Final = 86_400
-
-
-def _no_status(value: Any, _: Mapping[str, Any]) -> str:
-    other = sorted({*value} - _TRIED)
-    return f"it retries none of {other}" if other else ""
 
 
 class HaproxyWriter:
@@ -48,7 +44,7 @@ class HaproxyWriter:
         "timeout_s": emulated("timeout server: between two bytes from there, not for all of it"),
         "retries.most": honoured("retries on another server, of requests that fit in its buffer"),
         "retries.budget": refused("it has no budget"),
-        "retries.statuses": honoured("retry-on", _no_status),
+        "retries.statuses": honoured("retry-on", partial(shared.no_status, _TRIED)),
         "hedge_ms": refused("it asks one server at a time"),
         "breaker.failures": honoured("observe layer7, error-limit, mark-down"),
         "breaker.rest_s": emulated(

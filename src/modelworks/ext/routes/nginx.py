@@ -6,6 +6,7 @@ request's own id where there is none.
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -20,11 +21,6 @@ _TRIED: Final = frozenset({403, 404, 429, 500, 502, 503, 504})
 _AUTHORITIES: Final = "/etc/ssl/certs/ca-certificates.crt"
 _MINUTE: Final = 60
 _VARIABLE: Final = re.compile(r"[A-Za-z0-9_]+")
-
-
-def _no_status(value: Any, _: Mapping[str, Any]) -> str:
-    other = sorted({*value} - _TRIED)
-    return f"it retries none of {other}" if other else ""
 
 
 def _no_hosts(_: Any, route: Mapping[str, Any]) -> str:
@@ -61,7 +57,7 @@ class NginxWriter:
         "timeout_s": emulated("proxy_read_timeout: between two reads, not for all of it"),
         "retries.most": honoured("proxy_next_upstream_tries"),
         "retries.budget": refused("it has no budget"),
-        "retries.statuses": honoured("proxy_next_upstream", _no_status),
+        "retries.statuses": honoured("proxy_next_upstream", partial(shared.no_status, _TRIED)),
         "hedge_ms": refused("it asks one server at a time"),
         "breaker.failures": honoured("max_fails of a server; what is retried counts as failed"),
         "breaker.rest_s": honoured("fail_timeout of a server, the same each time"),

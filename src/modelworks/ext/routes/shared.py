@@ -139,6 +139,12 @@ def arm_of(route: Route, name: str) -> Arm:
     return next(arm for arm in route.arms if arm.name == name)
 
 
+def no_status(tried: frozenset[int], statuses: Sequence[int], _: object) -> str:
+    """Which statuses of `retries.statuses` a proxy that tries these again cannot; empty = none."""
+    other = sorted({*statuses} - tried)
+    return f"it retries none of {other}" if other else ""
+
+
 def word(text: str, field: str) -> str:
     """A name that means itself in every configuration.
 

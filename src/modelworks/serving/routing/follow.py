@@ -6,16 +6,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
-from typing import Final, TypeAlias
+from typing import Final
 
 from modelworks.core.errors import InvalidError, ModelworksError, NotFoundError
-from modelworks.core.files import replace_text
+from modelworks.core.files import Mark, mark_of, replace_text
 from modelworks.protocol.routes.reading import MOST_BYTES
 from modelworks.serving.routing.book import Book
 
 _log = logging.getLogger("modelworks.serving")
 _PERIOD_S: Final = 0.25
-_Mark: TypeAlias = tuple[int, int, int]
 
 
 class RouteWatch:
@@ -43,7 +42,7 @@ class RouteWatch:
         self._opener = opener
         self._found = found
         self._broken = broken
-        self._mark: _Mark | None = None
+        self._mark: Mark | None = None
         self._book: Book | None = None
         self._stop = Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -54,7 +53,7 @@ class RouteWatch:
         Raises:
             ModelworksError: neither the file nor what was good before can be used.
         """
-        self._mark = _mark(self._path)
+        self._mark = mark_of(self._path)
         try:
             self._book = self._open()
         except ModelworksError as error:
@@ -76,13 +75,13 @@ class RouteWatch:
 
     def _watch(self) -> None:
         while not self._stop.wait(_PERIOD_S):
-            mark = _mark(self._path)
+            mark = mark_of(self._path)
             if mark == self._mark:
                 continue
             try:
                 book = self._open()
             except ModelworksError as error:
-                if mark == _mark(self._path):
+                if mark == mark_of(self._path):
                     self._mark = mark
                     self._tell(self._broken, error.message)
                 continue
@@ -121,12 +120,3 @@ def _bytes(path: Path) -> bytes:
             f"the file of routes {path} cannot be read: {error.strerror}", field="routes"
         ) from error
     return data or b""
-
-
-def _mark(path: Path) -> _Mark | None:
-    """What changes when the file is replaced; None when it is not there."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_ino, found.st_mtime_ns, found.st_size)

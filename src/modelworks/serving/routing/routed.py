@@ -20,6 +20,7 @@ from modelworks.protocol.routes.limits import Meter
 from modelworks.protocol.routes.policy import Copied, RoutePolicy, of_host
 from modelworks.serving.entries import Entry
 from modelworks.serving.routing.numbers import ABSENT, FALLBACKS
+from modelworks.serving.routing.shadows import Offer
 from modelworks.serving.waiting import Act
 
 AUTHORIZATION: Final = b"authorization"
@@ -33,6 +34,7 @@ class Here(Protocol):
     access: Access
     asks: bool
     closed: bool
+    copy: Offer
     who: Callable[[bytes | None], Caller]
 
     @property
@@ -54,17 +56,6 @@ class Here(Protocol):
 
     def refuse(self, exchange: Exchange, error: ModelworksError) -> None:
         """Answer with an error, and count it."""
-        ...
-
-    def copy(
-        self,
-        exchange: Exchange,
-        headers: dict[bytes, bytes],
-        entry: Entry,
-        act: Act,
-        cells: memoryview,
-    ) -> None:
-        """Keep a copy for a shadow."""
         ...
 
 

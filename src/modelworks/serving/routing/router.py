@@ -28,7 +28,7 @@ from modelworks.serving.predict import predict
 from modelworks.serving.routing.book import Book, empty_book
 from modelworks.serving.routing.numbers import count_refusal, families
 from modelworks.serving.routing.routed import AUTHORIZATION, Place, Routed
-from modelworks.serving.routing.shadows import Shadows
+from modelworks.serving.routing.shadows import Offer, Shadows
 from modelworks.serving.statistics import Recorder
 from modelworks.serving.waiting import Act
 
@@ -48,6 +48,7 @@ class Router:
         book: in force.
         access: its keys and limits.
         asks: requests are held to keys or limits.
+        copy: keeps a copy for a shadow.
         who: says whose a request is by its Authorization header; raises UnauthenticatedError.
         problem: why the newest snapshot is not in force; empty = it is.
     """
@@ -59,6 +60,7 @@ class Router:
         self._wait: Callable[[Entry, Exchange, Act], None] | None = None
         self._recorder: Recorder | None = None
         self._shadows = Shadows(self._busy)
+        self.copy: Offer = self._shadows.offer
         self.problem = ""
         self.use(empty_book())
 
@@ -170,17 +172,6 @@ class Router:
         count_refusal(self._block, error)
         if self._recorder is not None:
             refuse(exchange, error, self._recorder)
-
-    def copy(
-        self,
-        exchange: Exchange,
-        headers: dict[bytes, bytes],
-        entry: Entry,
-        act: Act,
-        cells: memoryview,
-    ) -> None:
-        """See `routed.Here`."""
-        self._shadows.offer(exchange, headers, entry, act, cells)
 
     def _who(self, authorization: bytes | None) -> Caller:
         ring = self._ring

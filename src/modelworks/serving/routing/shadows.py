@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter, perf_counter_ns
-from typing import Final
+from typing import Final, TypeAlias
 
 from modelworks.core.errors import ModelworksError
 from modelworks.edge.exchange import Exchange, Headers
@@ -22,6 +22,8 @@ from modelworks.serving.waiting import Act
 MOST: Final = 256
 BYTES: Final = 16 << 20
 AGE_S: Final = 1.0
+Offer: TypeAlias = Callable[[Exchange, dict[bytes, bytes], Entry, Act, memoryview], None]
+"""Keeps a copy for a shadow, where there is room: see `Shadows.offer`."""
 _LOOK_S: Final = 0.002
 _REST: Final = 4.0  # times as long as the copy took
 _LONGEST_S: Final = 30.0  # a copy that is not answered by then is given up
