@@ -28,6 +28,7 @@ from modelworks.core.model import (
     AliasChange,
     Collected,
     Comparison,
+    Evidence,
     Lineage,
     ModelSummary,
     ModelVersion,
@@ -194,6 +195,13 @@ class Factory:
     def annotate(self, ref: str, tags: tuple[str, ...], labels: dict[str, str]) -> ModelVersion:
         """Replace a version's tags and labels."""
         return self._registry.annotate(ref, tags, labels)
+
+    def note_evidence(self, ref: str, found: Evidence) -> ModelVersion:
+        """Keep what was found of a version after it came in: a replay, a drill; audited."""
+        version = self._registry.note_evidence(ref, found)
+        told = {"verdict": str(found.verdict), "summary": found.summary}
+        self._deployments.note_act(found.kind, version.ref, told)
+        return version
 
     def verify(self, ref: str) -> Verification:
         """Read every stored file and compare with its digest; drop a damaged laid-out copy."""

@@ -65,10 +65,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One thing that was checked when a version came in.
+    """One thing that was checked when a version came in, or later (`replay`, `drill`).
 
     Attributes:
-        kind: `parity`, `sandbox`, `scan`, `trust`, `sample`, `environment`, `signature`, `origin`.
+        kind: `parity`, `sandbox`, `scan`, `trust`, `sample`, `environment`, `signature`, `origin`,
+            `replay`, `drill`.
         verdict: how it ended.
         summary: one line for people.
         detail: the whole report, JSON values.
@@ -82,7 +83,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """One immutable member of a model's line. Only tags and labels may change afterwards."""
+    """One immutable member of a model's line.
+
+    Tags and labels may change afterwards; what is found of it later is added to its evidence.
+    """
 
     tenant: str
     name: str

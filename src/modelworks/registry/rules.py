@@ -3,13 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from modelworks.core import codec
 from modelworks.core.errors import ConflictError, InvalidError
-from modelworks.core.model import Comparison, Difference, Lineage, ModelVersion
+from modelworks.core.model import Comparison, Difference, Evidence, Lineage, ModelVersion
 from modelworks.core.semver import Bump, Semver
 from modelworks.core.tensor import Signature
+
+OF_A_KIND: Final = 10
+"""Evidence of one kind that was found after a version came in, at most."""
 
 FIRST = Semver(1, 0, 0)
 MAX_TAGS = 64
@@ -101,6 +104,13 @@ def finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
+
+
+def with_evidence(kept: tuple[Evidence, ...], found: Evidence) -> tuple[Evidence, ...]:
+    """Evidence with one more; of its kind the newest `OF_A_KIND` stay."""
+    same = [place for place, one in enumerate(kept) if one.kind == found.kind]
+    gone = set(same[: max(0, len(same) + 1 - OF_A_KIND)])
+    return (*(one for place, one in enumerate(kept) if place not in gone), found)
 
 
 def guard_deletion(

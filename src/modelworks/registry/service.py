@@ -18,6 +18,7 @@ from modelworks.core.model import (
     AliasChange,
     Collected,
     Comparison,
+    Evidence,
     ModelSummary,
     ModelVersion,
     Verification,
@@ -179,6 +180,19 @@ class Registry:
             found = find(session, parse_ref(ref), "ref")
             store.annotate(session, found.name, found.version, kept_tags, kept_labels)
         return replace(found, tags=kept_tags, labels=kept_labels)
+
+    def note_evidence(self, ref: str, found: Evidence) -> ModelVersion:
+        """Keep what was found of a version after it came in; of a kind the last ten stay.
+
+        Raises:
+            NotFoundError: no such version.
+        """
+        clean = replace(found, detail=rules.finite(found.detail))
+        with self._scope.write() as session:
+            version = find(session, parse_ref(ref), "ref")
+            kept = rules.with_evidence(version.evidence, clean)
+            store.put_evidence(session, version.name, version.version, kept)
+        return replace(version, evidence=kept)
 
     def verify(self, ref: str) -> Verification:
         """Read every stored file of a version and compare it with its digest.

@@ -157,6 +157,17 @@ def annotate(
     session.flush()
 
 
+def put_evidence(
+    session: TenantSession, name: str, version: Semver, evidence: Sequence[Evidence]
+) -> None:
+    """Replace the evidence of a version that exists."""
+    row = session.get_one(
+        VersionRow, (session.tenant, name, version.major, version.minor, version.patch)
+    )
+    row.evidence = codec.encode(evidence)
+    session.flush()
+
+
 def children(session: TenantSession, parents: Iterable[str]) -> dict[str, str]:
     """`name:version` of every version whose parent is one of these -> that parent."""
     found = {}

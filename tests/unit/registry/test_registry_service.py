@@ -22,6 +22,7 @@ from modelworks.testing.candidates import candidate, signature
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(600)]  # servers come with the first test
 
 V = Semver.parse
+FOUND = Evidence("replay", Verdict.PASSED, "all agree", {"apart": float("nan")})
 
 
 @pytest.fixture
@@ -298,6 +299,7 @@ def test_history_outlives_its_model(put, registry):
         (lambda r: r.show("fraud:7"), InvalidError, "version"),
         (lambda r: r.compare("fraud", "nobody"), NotFoundError, "right"),
         (lambda r: r.annotate("fraud", ("",), {}), InvalidError, "tags"),
+        (lambda r: r.note_evidence("fraud:7.0.0", FOUND), NotFoundError, "ref"),
         (lambda r: r.delete("nobody"), NotFoundError, "ref"),
         (lambda r: r.verify("nobody"), NotFoundError, "ref"),
     ],
@@ -321,6 +323,20 @@ def test_annotations_replace_tags_and_labels_and_nothing_else(put, registry):
     after = registry.annotate("fraud", ("a", "b"), {"environment": "production"})
     assert after == registry.show("fraud")
     assert after == replace(before, tags=("a", "b"), labels={"environment": "production"})
+
+
+def test_what_is_found_later_is_added_and_the_oldest_of_its_kind_goes(put, registry):
+    put()
+    before = registry.show("fraud")
+    for number in range(12):
+        registry.note_evidence("fraud", replace(FOUND, summary=str(number)))
+    after = registry.show("fraud")
+    assert after.evidence[: len(before.evidence)] == before.evidence
+    assert [one.summary for one in after.evidence if one.kind == "replay"] == [
+        str(number) for number in range(2, 12)
+    ]
+    assert after.evidence[-1].detail == {"apart": "nan"}
+    assert replace(after, evidence=before.evidence) == before
 
 
 def test_summaries(put, registry, clock):
