@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from modelworks.control.rollouts.grounds.split import shadows
 from modelworks.control.rollouts.kept import Kept
 from modelworks.core import codec
 from modelworks.core.errors import CorruptError, ModelworksError
 from modelworks.core.files import replace_text
-from modelworks.core.rollouts import Phase, Strategy
-from modelworks.core.routes import Arm, Route, Shadow, Snapshot, Sticky
+from modelworks.core.routes import Arm, Route, Snapshot, Sticky
 from modelworks.protocol.routes import spans
 
 FILE: Final = "routes.json"
@@ -28,9 +28,6 @@ def route_of(kept: Kept, before: Route | None) -> Route:
     plan, asked = kept.rollout.plan, kept.asked
     arms = tuple(Arm(name, plan.route, name) for name in (plan.stable, *plan.candidates))
     shares = {arm.name: kept.shares.get(arm.name, 0.0) for arm in arms}
-    copied: tuple[Shadow, ...] = ()
-    if plan.strategy is Strategy.SHADOW and kept.rollout.phase is Phase.RUNNING:
-        copied = tuple(Shadow(name, compare=False) for name in plan.candidates)
     held = before.spans if before is not None and before.arms == arms else ()
     return Route(
         plan.route,
@@ -40,7 +37,7 @@ def route_of(kept: Kept, before: Route | None) -> Route:
         salt=plan.name,
         sticky=Sticky(asked.source, asked.key) if asked.source else None,
         override=asked.override,
-        shadows=copied,
+        shadows=shadows(kept, compare=False),
         fallback=plan.stable,
     )
 
