@@ -197,11 +197,13 @@ class Evidence:
         at_ns: UTC.
         arms: the stable one and the candidates.
         shares: that they were given while this was earned, for the check of the split.
+        sticky: callers stay with one arm: only they were shared out by chance, not their requests.
     """
 
     at_ns: int
     arms: tuple[ArmEvidence, ...]
     shares: dict[str, float] = field(default_factory=dict)
+    sticky: bool = False
 
 
 class Outcome(StrEnum):

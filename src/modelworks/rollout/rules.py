@@ -26,6 +26,9 @@ from modelworks.stats.sequences import split
 
 _NS: Final = 1_000_000_000
 _SAID: Final = 3
+_UNCHECKED: Final = (
+    "the split was not checked: callers stay with one version, and nobody counted them"
+)
 
 
 def decide(rollout: Rollout, evidence: Evidence, now_ns: int) -> Verdict:
@@ -122,7 +125,10 @@ class _Look:
         shares = self.evidence.shares or course.shares(self.plan, self.rollout.step)
         shares = {name: share for name, share in shares.items() if share > 0}
         arms = [self.arm(name) for name in shares]
-        units = all(arm.units or not arm.requests for arm in arms)
+        units = any(arm.units for arm in arms)
+        units = units and all(arm.units or not arm.requests for arm in arms)
+        if self.evidence.sticky and not units:
+            return ""  # one busy caller would make it one; the sentence of a promotion says so
         counts = [arm.units if units else arm.requests for arm in arms]
         evidence = split.mismatch(counts, list(shares.values()))
         if evidence * levels(self.plan).split < 1:
@@ -154,6 +160,8 @@ class _Look:
         plan, step = self.plan, self.rollout.step
         of = [one.sentence for one in found if one.arm == name]
         proof = _joined(of) if self.last() and self.share < 1 else "nothing looks harmed"
+        if self.evidence.sticky and 0 < self.share < 1 and not self.arm(plan.stable).units:
+            proof = f"{proof}; {_UNCHECKED}"
         if plan.strategy is Strategy.SHADOW and self.last():
             words = f"{name} passed on copies of the traffic: {proof}"
             return Verdict(Outcome.PROMOTE, words, found, name, ends=True)

@@ -179,6 +179,24 @@ def test_one_slice_that_is_worse_rolls_back_and_one_that_is_not_proved_holds():
     assert "country=de" not in found.sentence
 
 
+def test_one_very_busy_caller_of_a_sticky_route_holds_nothing():
+    """He is kept with one arm, so that its requests are no chance of their own."""
+    busy = arm("v3", 9_500, 20), arm("v4", 4_500, 9)
+    assert "the split of the requests" in look(arms=busy).sentence
+    sticky = replace(evidence(*busy), sticky=True)
+    found = decide(running(), sticky, NOW)
+    assert found.outcome is Outcome.PROMOTE
+    assert "the split was not checked: callers stay with one version" in found.sentence
+    counted = [replace(one, units=units) for one, units in zip(busy, (1_890, 110), strict=True)]
+    found = decide(running(), replace(evidence(*counted), sticky=True), NOW)
+    assert found.outcome is Outcome.PROMOTE
+    assert "not checked" not in found.sentence
+    lost = [replace(one, units=units) for one, units in zip(busy, (1_890, 20), strict=True)]
+    found = decide(running(), replace(evidence(*lost), sticky=True), NOW)
+    assert found.outcome is Outcome.HOLD
+    assert "the split of the callers does not hold" in found.sentence
+
+
 def test_a_split_that_does_not_hold_promotes_nothing_and_says_so():
     off = arm("v3", 20_000, 40), arm("v4", 18_000, 36)
     found = look(step=1, arms=off)

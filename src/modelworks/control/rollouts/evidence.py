@@ -75,6 +75,8 @@ class Earned:
         shares: Mapping[str, float],
         now_ns: int,
         further: Mapping[str, "Further"] | None = None,
+        *,
+        sticky: bool = False,
     ) -> Evidence:
         """As the rules want it.
 
@@ -82,20 +84,24 @@ class Earned:
             plan: whose metrics are asked for.
             shares: of the arms while this was earned.
             now_ns: UTC.
-            further: version -> what else is known of it.
+            further: version -> what else is known of it. Where the candidates get copies only, it
+                goes before what servers count: they count all of the stable arm's requests, and
+                copies are made of the quieter ones.
+            sticky: callers stay with one arm.
         """
         arms = []
+        copied = not any(shares.get(name) for name in plan.candidates)
         for name in (plan.stable, *plan.candidates):
             cells = self.arms.get(name, {})
             known = (further or {}).get(name, Further())
             metrics = dict(known.metrics)
             for metric in (plan.primary, *plan.guardrails):
                 counted = _sums(metric, cells)
-                if counted is not None:
+                if counted is not None and not (copied and metric.name in metrics):
                     metrics[metric.name] = counted
             requests = int(cells.get("requests", 0)) + known.requests
             arms.append(ArmEvidence(name, requests, known.units, metrics, known.slices))
-        return Evidence(now_ns, tuple(arms), dict(shares))
+        return Evidence(now_ns, tuple(arms), dict(shares), sticky)
 
     def document(self) -> dict[str, Any]:
         """JSON."""

@@ -1,6 +1,7 @@
 """What is kept of a roll-out. Pure values."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from modelworks.core.rollouts import Finding, Phase, Rollout
 from modelworks.core.routes import Source
@@ -39,6 +40,7 @@ class Kept:
         ended_ns: UTC, when its last phase began; 0 = it goes on.
         settled: what follows its end was done: aliases moved, its route given back.
         seen: when it was looked at last, UTC nanoseconds; 0 = never.
+        copies: candidate -> what its answers to copies say; see `gathering.copies`.
     """
 
     rollout: Rollout
@@ -48,6 +50,7 @@ class Kept:
     ended_ns: int = 0
     settled: bool = False
     seen: int = 0
+    copies: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,8 @@ class Advance:
         earned.look(rollout.plan.route, servers)
         if not fresh:  # the first look of a step says from where to count
             further = self._further(rollout.plan, rollout.step_ns, now_ns)
-            evidence = earned.evidence(rollout.plan, kept.shares, now_ns, further)
+            sticky = kept.asked.source is not None
+            evidence = earned.evidence(rollout.plan, kept.shares, now_ns, further, sticky=sticky)
             self._rollouts.look(rollout.plan.name, evidence)
         return earned.document()
 
