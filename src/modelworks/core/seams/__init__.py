@@ -1,0 +1,55 @@
+"""Where the house is open: one Protocol a seam, found by entry point, with a contract suite each.
+
+Entry-point groups: `modelworks.importers`, `modelworks.engines`, `modelworks.loaders`,
+`modelworks.steps`, `modelworks.targets`, `modelworks.records`, `modelworks.sinks`,
+`modelworks.notifiers`, `modelworks.explainers`. The suites are in `modelworks.testing`.
+"""
+
+from modelworks.core.seams.importing import Importer, NeedsEnvironment, Sniffed
+from modelworks.core.seams.running import (
+    Elsewhere,
+    Engine,
+    EngineOptions,
+    Loader,
+    OpenStep,
+    Reusable,
+    Session,
+    StepRunner,
+    Watchable,
+)
+from modelworks.core.seams.targets import OpenTarget, Routing, TakesImages, Target
+from modelworks.core.seams.watching import (
+    Explainer,
+    Explanation,
+    FeedbackStore,
+    Notifier,
+    OpenSink,
+    RecordSink,
+    RecordStore,
+)
+
+__all__ = [
+    "Elsewhere",
+    "Engine",
+    "EngineOptions",
+    "Explainer",
+    "Explanation",
+    "FeedbackStore",
+    "Importer",
+    "Loader",
+    "NeedsEnvironment",
+    "Notifier",
+    "OpenSink",
+    "OpenStep",
+    "OpenTarget",
+    "RecordSink",
+    "RecordStore",
+    "Reusable",
+    "Routing",
+    "Session",
+    "Sniffed",
+    "StepRunner",
+    "TakesImages",
+    "Target",
+    "Watchable",
+]

@@ -1,0 +1,172 @@
+"""What runs models and the steps before them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from modelworks.core.native import NativeModel
+from modelworks.core.steps import InputSteps
+from modelworks.core.tensor import Signature, Tensors
+
+
+class Loader(Protocol):
+    """Opens a model with its own framework; only ever called in a process of the model's own."""
+
+    name: ClassVar[str]
+    extra: ClassVar[str]  # the pip extra that brings its libraries
+    experimental: ClassVar[bool]
+
+    def load(self, folder: Path, model: NativeModel) -> Callable[[Tensors], Tensors]:
+        """The model as a function: input tensors by name -> the signature's outputs by name.
+
+        Args:
+            folder: of the artifact; `model.source` is a path in it.
+            model: what `native.json` says.
+
+        Raises:
+            InvalidError: it does not load; one line, why.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How an engine loads a model.
+
+    Attributes:
+        threads: intra-op threads.
+        signature: as registered, when there is one: names and order to follow.
+        extra: the engine's own settings; unknown keys are refused.
+        trusted: the owner vouched for this version; what can run code is refused without it.
+        interpreter: Python of the environment that the model needs; empty = this one.
+    """
+
+    threads: int = 1
+    signature: Signature | None = None
+    extra: tuple[tuple[str, str], ...] = ()
+    trusted: bool = False
+    interpreter: str = ""
+
+
+class Session(Protocol):
+    """One loaded model. `infer` may be called from one thread at a time.
+
+    Attributes:
+        signature: what it takes and gives.
+        apart: calls never run on the event loop: they wait for another process, or what they cost
+            cannot be told from the number of rows.
+    """
+
+    signature: Signature
+    apart: bool
+
+    def infer(self, inputs: Tensors) -> Sequence[Any]:
+        """Run once.
+
+        Args:
+            inputs: input name -> array of the signature's datatype; BYTES is an object array of
+                bytes, BF16 a uint16 array of bit patterns.
+
+        Returns:
+            One array an output, in the order of `signature.outputs`, same conventions.
+
+        Raises:
+            InvalidError: the model refuses these values or shapes.
+            CrashedError: the engine failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the memory back. Twice is quiet."""
+        ...
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A session whose model lives elsewhere and may be gone for a while."""
+
+    def watch(self, changed: Callable[[str], None]) -> None:
+        """Be told of every change, from any thread.
+
+        Args:
+            changed: gets the reason why calls are refused for now (`UnavailableError`), or "" when
+                they are answered again. Called at once where they are refused already.
+        """
+        ...
+
+
+@runtime_checkable
+class Reusable(Protocol):
+    """A session that can do with less than new outputs for every call."""
+
+    def reusing(self) -> Session:
+        """The same session, for a caller who is done with the outputs before the next call."""
+        ...
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A session whose model takes memory in other processes than this one."""
+
+    def processes(self) -> tuple[int, ...]:
+        """Ids of those processes; empty when it was closed."""
+        ...
+
+
+class Engine(Protocol):
+    """Runs one or more artifact formats."""
+
+    name: ClassVar[str]
+    formats: ClassVar[tuple[str, ...]]
+    experimental: ClassVar[bool]
+
+    def load(self, path: Path, options: EngineOptions) -> Session:
+        """Load the model file, or the folder that holds it.
+
+        Raises:
+            InvalidError: this is no model that the engine can run; one line, why.
+        """
+        ...
+
+
+class OpenStep(Protocol):
+    """One step of one model, ready to run. `run` may be called from one thread at a time.
+
+    Attributes:
+        outputs: inputs of the model that it makes.
+    """
+
+    outputs: tuple[str, ...]
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Make the model's inputs.
+
+        Args:
+            inputs: everything that callers sent, rows of several requests together.
+
+        Raises:
+            InvalidError: a value that cannot be read; `field` names row and input.
+        """
+        ...
+
+
+class StepRunner(Protocol):
+    """A kind of step that no graph of ONNX operators does; runs in the server, off its loop."""
+
+    name: ClassVar[str]  # the field of `InputSteps`
+    extra: ClassVar[str]  # the pip extra that brings its libraries
+    experimental: ClassVar[bool]
+
+    def open(self, item: InputSteps, model: Signature, folder: Path) -> OpenStep:
+        """Make it ready.
+
+        Args:
+            item: of which input, and how.
+            model: what the model takes.
+            folder: of the artifact: files that the step names lie there.
+
+        Raises:
+            InvalidError: a file is missing or damaged, or does not fit.
+        """
+        ...
