@@ -30,7 +30,6 @@ _HOUSE: Final[Mapping[str, Capability]] = {
     "strategy.keep_revisions": honoured("older ones are forgotten"),
 }
 _NO_IMAGE: Final = refused("nothing runs in a container there")
-_NO_ROUTES: Final = "this target has nothing in front of its deployments that could route"
 
 
 def of_deployment(target: Target, spec: DeploymentSpec) -> tuple[Answer, ...]:
@@ -45,17 +44,16 @@ def of_deployment(target: Target, spec: DeploymentSpec) -> tuple[Answer, ...]:
     return tuple(_settings(found, target, spec))
 
 
-def of_route(target: Target, spec: RouteSpec) -> tuple[Answer, ...]:
-    """Every leaf of a route's spec; all refused where the target routes nothing."""
+def of_route(name: str, table: Mapping[str, Capability], spec: RouteSpec) -> tuple[Answer, ...]:
+    """Every leaf of a route's spec.
+
+    Args:
+        name: of what routes: a target, or the gateway.
+        table: what it does with each field.
+        spec: of the manifest.
+    """
     values = spec.model_dump(mode="json")
-    if not target.routes:
-        return tuple(
-            Answer(f"spec.{leaf.path}", leaf.value, Support.REFUSED, _NO_ROUTES, leaf.plain)
-            for leaf in leaves(RouteSpec, values)
-        )
-    return tuple(
-        _answer(leaf, target.routes, values, target.name) for leaf in leaves(RouteSpec, values)
-    )
+    return tuple(_answer(leaf, table, values, name) for leaf in leaves(RouteSpec, values))
 
 
 def of_head(path: str, value: Any, plain: bool) -> Answer:  # noqa: FBT001 - as the field

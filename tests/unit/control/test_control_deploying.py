@@ -376,21 +376,6 @@ def test_an_export_asks_nobody(verbs, monkeypatch):
     assert verbs.export(manifest())[0].files
 
 
-def test_a_route_where_nothing_routes_is_refused_field_by_field(verbs):
-    route = {
-        "kind": "Route",
-        "metadata": {"name": "door"},
-        "spec": {"backends": [{"deployment": "fraud"}]},
-    }
-    [(name, text)] = manifest()
-    both = text + b"---\n" + yaml.safe_dump({"apiVersion": "modelworks/v1", **route}).encode()
-    plan = verbs.plan([(name, both)])
-    assert not plan.ok
-    assert plan.documents[1].act is Act.REFUSED
-    with pytest.raises(InvalidError, match="could route"):
-        verbs.apply([(name, both)], "", lambda _: None)
-
-
 def test_one_that_fails_does_not_keep_the_others(verbs, place):
     place.broken.add("1.1.0")
     [(name, bad)] = manifest("churn", model="fraud:1.1.0")
@@ -508,3 +493,65 @@ def test_deployments_of_two_places_have_no_common_route(verbs):
     document = verbs.plan([(name, mixed)]).documents[2]
     assert document.act is Act.REFUSED
     assert "memory and routing" in document.refused[0].how
+    assert "and routing routes by itself" in document.refused[0].how
+    with pytest.raises(InvalidError, match="carries together"):
+        verbs.apply([(name, mixed)], "", lambda _: None)
+
+
+def unrouted(weights, **spec):
+    """The same where no target routes."""
+    [(name, text)] = routed(weights, **spec)
+    text = text.replace(b"target: routing", b"target: memory", 1)
+    settings = b"target: {type: memory, settings: {zone: far}}"
+    return [(name, text.replace(b"target: routing", settings))]
+
+
+def test_where_no_target_routes_the_gateway_carries_a_route(verbs, place):
+    sticky = {"header": "X-User"}
+    files = unrouted({"a": 90, "b": 10}, sticky=sticky, timeout_s=2)
+    plan = verbs.plan(files)
+    assert plan.ok
+    route = plan.documents[2]
+    assert (route.target, route.act) == ("gateway", Act.CREATE)
+    said = {one.path: one.how for one in route.answers}
+    assert "by the gateway" in said["spec.backends[0].weight"]
+    assert "the same value" in said["spec.sticky.header"]
+    assert "gateways that follow" in route.notes[0]
+    done = verbs.apply(files, "", lambda _: None)
+    assert [one.state for one in done] == [State.READY] * 3
+    assert place.routed == {}
+    [kept] = verbs.routes()
+    assert (kept.target, kept.state) == ("gateway", State.READY)
+    assert [one.act for one in verbs.plan(files).documents] == [Act.UNCHANGED] * 3
+    moved = verbs.plan(unrouted({"a": 50, "b": 50}, sticky=sticky, timeout_s=2)).documents[2]
+    assert "9000" in moved.native
+    assert "5000" in moved.native
+    [*_, exported] = verbs.export(files)
+    assert '"name": "x-user"' in exported.files[0].text
+    verbs.delete_route("door")
+    assert verbs.routes() == []
+
+
+def test_the_gateway_refuses_a_path_that_no_server_answers(verbs):
+    refused = verbs.plan(unrouted({"a": 100}, path="/api")).documents[1]
+    assert refused.act is Act.REFUSED
+    assert [one.path for one in refused.refused] == ["spec.path"]
+    for path in ("/v2", "/v2/models/fraud", "/predict/"):
+        assert verbs.plan(unrouted({"a": 100}, path=path)).ok
+
+
+def test_a_route_does_not_move_between_a_target_and_the_gateway(verbs, place):
+    verbs.apply(routed({"a": 100}), "", lambda _: None)
+    verbs.apply([("modelworks.yaml", unrouted({"b": 100})[0][1].split(b"---")[0])], "", _quiet)
+    [(name, text)] = unrouted({"b": 100})
+    route = [(name, text.split(b"---\n")[1])]
+    assert "has to be deleted there first" in verbs.plan(route).documents[0].notes[0]
+    [done] = verbs.apply(route, "", _quiet)
+    assert done.state is State.FAILED
+    assert "routed by 'routing'" in done.message
+    verbs.delete_route("door")
+    assert verbs.apply(route, "", _quiet)[0].state is State.READY
+
+
+def _quiet(_step):
+    return None

@@ -1,18 +1,22 @@
-"""Routes: which deployments of one target answer a host and path."""
+"""Routes: which deployments answer a host and path, by their target or by our own gateways."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from modelworks.control.deploying.asking import Progress
+from modelworks.control.deploying.carrying import Carrier
 from modelworks.control.deploying.targets import kind_of, opened
 from modelworks.core.deployment import ObservedRoute, Rendered, Support, WantedRoute
 from modelworks.core.desired import DesiredRoute, State, deployments_of
 from modelworks.core.errors import ConflictError, NotFoundError, UnavailableError, UnsupportedError
 from modelworks.core.plans import Act, Answer, Applied, Exported, Planned
+from modelworks.core.reference import parse_ref
 from modelworks.core.seams import OpenTarget, Routing
 from modelworks.deploy import answers
+from modelworks.deploy.carried import CARRIED, CARRIER
 from modelworks.deploy.differences import differences, native
 from modelworks.deploy.routes import Routes
 from modelworks.deploy.service import Deployments
@@ -51,12 +55,10 @@ class Router:
         """
         name = route.metadata.name
         places = self._places(route, beside)
-        target, settings = places[0]
-        kind = kind_of(target)
-        said = list(answers.of_route(kind, route.spec))
-        if any(place != places[0] for place in places):
-            where = " and ".join(sorted({place for place, _ in places}))
-            why = f"its deployments run on {where}: one target, reached one way, is wanted"
+        target, settings, why = _carrier(places)
+        table = CARRIED if target == CARRIER else kind_of(target).routes
+        said = list(answers.of_route(target, table, route.spec))
+        if why:
             said = [Answer(one.path, one.value, Support.REFUSED, why, one.plain) for one in said]
         before = self._routes.find(name)
         document = document_of(route)
@@ -65,24 +67,25 @@ class Router:
         if act is Act.UNCHANGED and before is not None and before.state is not State.READY:
             act = Act.RETRY
         outside: tuple[str, ...] = ()
-        notes: tuple[str, ...] = ()
+        notes = tuple(_notes(before, target))
         text = ""
         if any(one.support is Support.REFUSED for one in said):
             act = Act.REFUSED
         elif ask:
             try:
-                with opened(kind, settings, self._folder) as found:
-                    routing = _routing(found, target)
+                with self._opened(target, settings, beside) as routing:
                     seen = routing.observe_route(name)
                     outside = seen.changed if seen else ()
                     text = native(
-                        routing.render_route(self._wanted(before.document, ())) if before else (),
+                        routing.render_route(self._wanted(before.document, ()))
+                        if before and before.target == target
+                        else (),
                         routing.render_route(self._wanted(document, beside)),
                     )
                 if act is Act.UNCHANGED and (seen is None or outside or not seen.accepted):
                     act = Act.RETRY
             except UnavailableError as error:
-                notes = (f"the target does not answer: {error.message}",)
+                notes = (*notes, f"the target does not answer: {error.message}")
         return Planned(
             "Route",
             name,
@@ -99,15 +102,18 @@ class Router:
         """Ask for it, and wait until traffic goes by it.
 
         Raises:
-            ConflictError: another process changes it.
+            ConflictError: another process changes it, or something else routes it now.
             ModelworksError: the target does not take it.
         """
         name = route.metadata.name
-        target, settings = self._places(route, beside)[0]
+        target, settings, why = _carrier(self._places(route, beside))
+        if why:
+            raise UnsupportedError(why, field="spec.backends")
         with self._routes.locked(name, _WAIT_S) as lock:
             document = document_of(route)
-            with opened(kind_of(target), settings, self._folder) as found:
-                routing = _routing(found, target)
+            for said in _notes(self._routes.find(name), target, moving=True):
+                raise ConflictError(said, field="spec.backends")
+            with self._opened(target, settings, beside) as routing:
                 desired = self._routes.ask(document, target, settings)
                 routing.apply_route(self._wanted(document, beside))
                 say(f"route {name}: until traffic goes by it")
@@ -130,16 +136,16 @@ class Router:
         """
         with self._routes.locked(name, _WAIT_S):
             desired = self._routes.get(name)
-            with opened(kind_of(desired.target), desired.settings, self._folder) as found:
-                _routing(found, desired.target).delete_route(name)
+            with self._opened(desired.target, desired.settings, ()) as routing:
+                routing.delete_route(name)
             self._routes.gone(name)
         return Applied("Route", name, State.DELETING, message="deleted")
 
     def export(self, route: Route, beside: Sequence[Deployment]) -> Exported:
         """Its native objects."""
-        target, settings = self._places(route, beside)[0]
-        with opened(kind_of(target), settings, self._folder) as found:
-            files: tuple[Rendered, ...] = _routing(found, target).render_route(
+        target, settings, _ = _carrier(self._places(route, beside))
+        with self._opened(target, settings, beside) as routing:
+            files: tuple[Rendered, ...] = routing.render_route(
                 self._wanted(document_of(route), beside)
             )
         return Exported("Route", route.metadata.name, target, files)
@@ -182,6 +188,21 @@ class Router:
             found.append((desired.target, dict(desired.settings)))
         return found
 
+    @contextmanager
+    def _opened(
+        self, target: str, settings: Mapping[str, str], beside: Sequence[Deployment]
+    ) -> Iterator[Routing]:
+        """What routes."""
+        if target == CARRIER:
+            here = {one.metadata.name: one.spec.model for one in beside}
+            yield Carrier(lambda name: parse_ref(here.get(name) or self._model(name)).name)
+            return
+        with opened(kind_of(target), settings, self._folder) as found:
+            yield _routing(found, target)
+
+    def _model(self, deployment: str) -> str:
+        return str(self._deployments.get(deployment).spec["model"])
+
     def _wanted(self, document: Mapping[str, Any], beside: Sequence[Deployment]) -> WantedRoute:
         metadata, spec = document["metadata"], document["spec"]
         ports = {one.metadata.name: one.spec.access.port for one in beside}
@@ -199,6 +220,36 @@ def document_of(route: Route) -> dict[str, Any]:
     """`metadata` and `spec`, defaults written out."""
     said = route.model_dump(mode="json")
     return {"metadata": said["metadata"], "spec": said["spec"]}
+
+
+def _carrier(
+    places: Sequence[tuple[str, Mapping[str, str]]],
+) -> tuple[str, Mapping[str, str], str]:
+    """What routes among deployments of these places, its settings, and why nothing can."""
+    routing = {target for target, _ in places if kind_of(target).routes}
+    if not routing:
+        return CARRIER, {}, ""
+    target, settings = next(place for place in places if place[0] in routing)
+    if all(place == (target, settings) for place in places):
+        return target, settings, ""
+    where = " and ".join(sorted({place for place, _ in places}))
+    why = (
+        f"its deployments run on {where}, and {' and '.join(sorted(routing))} routes by itself: "
+        "one target, reached one way, is wanted, or targets that do not route, which the gateway "
+        "carries together"
+    )
+    return target, settings, why
+
+
+def _notes(before: DesiredRoute | None, target: str, *, moving: bool = False) -> Iterator[str]:
+    """What else is to be known; only of one that would move, where `moving`."""
+    if before is not None and CARRIER in {before.target, target} and before.target != target:
+        yield f"'{before.name}' is routed by '{before.target}' and has to be deleted there first"
+    if target == CARRIER and not moving:
+        yield (
+            "carried by gateways that follow this installation: modelworks gateway --snapshot "
+            "http://CONTROL/api/v1/routes/snapshot"
+        )
 
 
 def _became(seen: ObservedRoute | None) -> tuple[State, str]:
