@@ -279,10 +279,17 @@ class Factory:
     @property
     def rollouts(self) -> "Rollouts":
         """The verbs of roll-outs."""
+        from modelworks.control.rollouts.grounds.deployments import Deployed  # noqa: PLC0415 - beside
+        from modelworks.control.rollouts.grounds.ground import Among, Grounds  # noqa: PLC0415 - same
+        from modelworks.control.rollouts.grounds.versions import Versions  # noqa: PLC0415 - the same
         from modelworks.control.rollouts.routes import FILE  # noqa: PLC0415 - numpy, scipy
         from modelworks.control.rollouts.service import Rollouts  # noqa: PLC0415 - the same
 
-        return Rollouts(self._scope, self, self.home.run / FILE, self._actor, self._clock)
+        grounds: Grounds = {
+            Among.VERSIONS: Versions(self, self.home.run / FILE),
+            Among.DEPLOYMENTS: Deployed(self._routes, self._deployments),
+        }
+        return Rollouts(self._scope, self, grounds, self._actor, self._clock)
 
     @property
     def watched(self) -> "Parts":

@@ -83,6 +83,39 @@ class Routes:
             store.audit(session, entry)
             return after
 
+    def move(self, name: str, weights: Mapping[str, int], reason: str) -> DesiredRoute:
+        """Give its deployments other weights; those that are not named get none, and stay.
+
+        Args:
+            name: of the route.
+            weights: deployment -> percent, 100 together; who is not a backend becomes one.
+            reason: kept with the act.
+
+        Raises:
+            NotFoundError: nobody asked for the route.
+        """
+        with self._scope.write() as session:
+            before = store.get_route(session, name)
+            if before is None:
+                raise NotFoundError(f"no route '{name}'", field="name")
+            spec = before.document["spec"]
+            known = [str(one["deployment"]) for one in spec["backends"]]
+            names = dict.fromkeys([*known, *weights])
+            backends = [{"deployment": one, "weight": weights.get(one, 0)} for one in names]
+            if backends == spec["backends"]:
+                return before
+            now = self._clock()
+            after = replace(
+                before,
+                document={**before.document, "spec": {**spec, "backends": backends}},
+                generation=before.generation + 1,
+                updated_ns=now,
+            )
+            store.put_route(session, after)
+            detail = {"generation": after.generation, "weights": dict(weights), "reason": reason}
+            store.audit(session, Audited(now, self._actor, "promote", f"route/{name}", detail))
+            return after
+
     def note(self, desired: DesiredRoute, state: State, message: str = "") -> None:
         """Say what became of it; quiet where something else is asked for by now."""
         with self._scope.write() as session:

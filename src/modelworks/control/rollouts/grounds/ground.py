@@ -44,7 +44,7 @@ class Ground(Protocol):
         ...
 
     def carry_out(self, holding: Sequence[Kept]) -> None:
-        """Put the shares of all roll-outs in force that have a route to themselves."""
+        """Put the shares of its roll-outs in force, all that have a route to themselves."""
         ...
 
     def settle(self, kept: Kept) -> None:

@@ -1,0 +1,159 @@
+"""Among deployments behind a gateway: shares of a route of the manifest, and its weights after."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+from modelworks.control.rollouts.grounds.ground import arms_of
+from modelworks.control.rollouts.kept import Asked, Kept
+from modelworks.core.desired import Desired, DesiredRoute, State
+from modelworks.core.errors import ConflictError, InvalidError, NotFoundError, UnsupportedError
+from modelworks.core.rollouts import Kind, Metric, Phase, Plan, Strategy
+from modelworks.deploy.carried import CARRIER
+
+_ALL: Final = 100
+_MOST: Final = 16
+"""Backends of a route; see the manifest."""
+
+
+class Routes(Protocol):
+    """Who knows the routes of the manifest."""
+
+    def find(self, name: str) -> DesiredRoute | None:
+        """One; None = nobody asked for it."""
+        ...
+
+    def move(self, name: str, weights: dict[str, int], reason: str) -> DesiredRoute:
+        """Give its deployments other weights."""
+        ...
+
+
+class Deployments(Protocol):
+    """Who knows the deployments."""
+
+    def find(self, name: str) -> Desired | None:
+        """One; None = nobody asked for it."""
+        ...
+
+
+class Deployed:
+    """Fulfils `Ground`.
+
+    Nothing is carried out here: gateways go by a snapshot that is composed of the rows of roll-outs
+    and routes (`control.front`), so that a row is all that a change of the shares takes.
+
+    Args:
+        routes: of the manifest.
+        deployments: of it.
+    """
+
+    def __init__(self, routes: Routes, deployments: Deployments) -> None:
+        self._routes = routes
+        self._deployments = deployments
+
+    def check(self, plan: Plan, asked: Asked) -> None:
+        """See `Ground`."""
+        route = self._route(plan)
+        for name in arms_of(plan):
+            field = "stable" if name == plan.stable else "candidates"
+            found = self._deployments.find(name)
+            if found is None:
+                words = f"{field}: no deployment '{name}': `modelworks apply` it first"
+                raise NotFoundError(words, field=field)
+            if found.state is State.DELETING:
+                raise ConflictError(f"{field}: '{name}' is being deleted", field=field)
+        _answers(route, plan)
+        _judged(plan)
+        if asked.source is not None:
+            raise InvalidError(
+                f"--sticky: the route '{route.name}' says itself what keeps a caller with one arm: "
+                "spec.sticky of its manifest",
+                field="--sticky",
+            )
+
+    def prepare(self, plan: Plan) -> None:
+        """See `Ground`: deployments run already, and the snapshot has all arms."""
+
+    def carry_out(self, holding: Sequence[Kept]) -> None:
+        """See `Ground`, and the class."""
+
+    def settle(self, kept: Kept) -> None:
+        """See `Ground`: the route's weights are who won's; nothing is scaled down or ended."""
+        plan = kept.rollout.plan
+        if kept.rollout.phase is not Phase.PROMOTED or plan.strategy is Strategy.SHADOW:
+            return
+        won = max(kept.shares, key=lambda arm: kept.shares[arm])
+        reason = f"roll-out '{plan.name}': {kept.rollout.reason}"[:500]
+        with suppress(NotFoundError):  # somebody took the route away
+            self._routes.move(plan.route, {won: _ALL}, reason)
+
+    def _route(self, plan: Plan) -> DesiredRoute:
+        route = self._routes.find(plan.route)
+        if route is None:
+            raise NotFoundError(
+                f"route: no route '{plan.route}' of a manifest (kind: Route), whose deployments "
+                f"'{plan.stable}' and others could be; of a model the arms are versions: 1.0.0",
+                field="route",
+            )
+        if route.target != CARRIER:
+            raise UnsupportedError(
+                f"route: '{route.name}' is carried by {route.target}: roll-outs move routes that "
+                "the gateway carries",
+                field="route",
+            )
+        return route
+
+
+def _answers(route: DesiredRoute, plan: Plan) -> None:
+    """The stable arm has all of the traffic, and candidates none."""
+    spec: dict[str, Any] = dict(route.document["spec"])
+    weights = {str(one["deployment"]): int(one["weight"]) for one in spec["backends"]}
+    if weights.get(plan.stable) != _ALL:
+        said = ", ".join(f"{name} {weight}" for name, weight in weights.items())
+        raise ConflictError(
+            f"stable: the route '{route.name}' gives {said}: a roll-out begins with all of it at "
+            f"'{plan.stable}'; `modelworks apply` the route with its weight 100, or name another",
+            field="stable",
+        )
+    mirror = spec["mirror"]
+    if mirror and str(mirror["deployment"]) in plan.candidates:
+        raise ConflictError(
+            f"candidates: the route '{route.name}' mirrors to '{mirror['deployment']}': take the "
+            "mirror out of its manifest; a step of 0% sends copies",
+            field="candidates",
+        )
+    if len({*weights, *plan.candidates}) > _MOST:
+        words = f"candidates: a route has {_MOST} deployments at most"
+        raise InvalidError(words, field="candidates")
+
+
+def _judged(plan: Plan) -> None:
+    """Gateways count what is judged; nothing else would ever be known."""
+    for where, metric in (
+        ("primary", plan.primary),
+        *((f"guardrails[{place}]", one) for place, one in enumerate(plan.guardrails)),
+    ):
+        if not counted(metric):
+            raise UnsupportedError(
+                f"{where}: among deployments gateways count error_rate and latency_pNN_ms; "
+                f"'{metric.name}' would never be known",
+                field=where,
+            )
+    if plan.slices:
+        raise UnsupportedError(
+            "slices: gateways look into no request: there are none among deployments",
+            field="slices",
+        )
+    if plan.replay:
+        raise UnsupportedError(
+            "replay: recorded traffic is played to versions; among deployments begin with a step "
+            "of 0%, which sends copies",
+            field="replay",
+        )
+
+
+def counted(metric: Metric) -> bool:
+    """Whether gateways count it."""
+    if metric.kind is Kind.RATE:
+        return metric.name == "error_rate"
+    return metric.kind is Kind.QUANTILE and metric.name.startswith("latency_")
