@@ -14,6 +14,7 @@ from modelworks.core.errors import MissingExtraError, UnsupportedError
 if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
     from modelworks.control.records.service import Records
+    from modelworks.control.rollouts.service import Rollouts
     from modelworks.control.service import Factory
     from modelworks.control.watching.service import Watching
 
@@ -83,6 +84,15 @@ def recorded() -> Iterator["Records"]:
     """The verbs of records and feedback, on this machine; raises as `here`."""
     with here("records are read where they lie") as factory:
         yield factory.records
+
+
+@contextmanager
+def rollouts() -> Iterator["Rollouts"]:
+    """The verbs of roll-outs, on this machine; raises as `here`."""
+    with here("roll-outs are carried out where the registry is") as factory:
+        with platform("roll-outs"):
+            verbs = factory.rollouts
+        yield verbs
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Final
 from modelworks.measure.charts import Chart
 from modelworks.measure.svg import draw
 
-_STYLE: Final = """
+STYLE: Final = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --faint: #ddd; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e6e6; --paper: #16181c; --faint: #383c44; }
@@ -46,22 +46,24 @@ def page(
         [
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width">',
-            f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
+            f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
             f"<h1>{escape(title)}</h1>",
-            _list(facts),
-            *(_table(head, rows) for head, rows in tables),
-            _list(remarks),
+            listed(facts),
+            *(table(head, rows) for head, rows in tables),
+            listed(remarks),
             f'<div class="charts">{"".join(f"<div>{draw(chart)}</div>" for chart in charts)}</div>',
             "</body></html>\n",
         ]
     )
 
 
-def _list(lines: Iterable[str]) -> str:
+def listed(lines: Iterable[str]) -> str:
+    """A list, a line each."""
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; the head has as many cells as a row."""
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows

@@ -2,14 +2,14 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from modelworks.cli import human
-from modelworks.cli.context import here, json_option, platform
+from modelworks.cli.commands.rollout_report import report
+from modelworks.cli.context import json_option, platform, rollouts
 from modelworks.cli.exits import Exit
 from modelworks.cli.manifests import contents, file_options, refused
 from modelworks.cli.output import Output
@@ -18,7 +18,6 @@ from modelworks.core.ids import iso, now_ns
 
 if TYPE_CHECKING:
     from modelworks.control.rollouts.kept import Asked, Kept
-    from modelworks.control.rollouts.service import Rollouts
     from modelworks.core.rollouts import Plan
 
 _EVERY_S = 1.0
@@ -31,15 +30,6 @@ def rollout() -> None:
 
     Example: modelworks rollout start -f rollout.yaml
     """
-
-
-@contextmanager
-def rollouts() -> Iterator["Rollouts"]:
-    """The verbs of roll-outs, on this machine; raises as `here`."""
-    with here("roll-outs are carried out where the registry is") as factory:
-        with platform("roll-outs"):
-            verbs = factory.rollouts
-        yield verbs
 
 
 @rollout.command()
@@ -285,3 +275,6 @@ def _findings(out: Output, kept: "Kept") -> None:
 
 def _end(value: float | None) -> str:
     return "?" if value is None else f"{value:+.4g}"
+
+
+rollout.add_command(report)

@@ -2,8 +2,7 @@
 
 import click
 
-from modelworks.cli.commands.rollout import rollouts
-from modelworks.cli.context import json_option, platform
+from modelworks.cli.context import json_option, platform, rollouts
 from modelworks.cli.exits import Exit
 from modelworks.cli.output import Output
 

@@ -36,6 +36,7 @@ class Look:
     Attributes:
         at_ns: UTC.
         step: in which it was earned, from 0.
+        since_ns: when this evidence began, UTC: at the step's beginning, or after a pause.
         outcome: of it.
         shares: of the arms while it was earned.
         requests: of each arm since the step began.
@@ -44,6 +45,7 @@ class Look:
 
     at_ns: int
     step: int
+    since_ns: int
     outcome: Outcome
     shares: dict[str, float] = field(default_factory=dict)
     requests: dict[str, int] = field(default_factory=dict)
@@ -59,15 +61,23 @@ def seen(rollout: Rollout, verdict: Verdict, evidence: Evidence, now_ns: int) ->
         evidence: that it judged.
         now_ns: UTC.
     """
-    points = tuple(
+    points = points_of(verdict)
+    requests = {arm.arm: arm.requests for arm in evidence.arms}
+    return Look(
+        *(now_ns, rollout.step, rollout.step_ns, verdict.outcome),
+        *(dict(evidence.shares), requests, points),
+    )
+
+
+def points_of(verdict: Verdict) -> tuple[Point, ...]:
+    """Its findings, without their words."""
+    return tuple(
         Point(
             *(one.metric, one.slice, one.arm, one.stable, one.candidate),
             *(one.difference, one.low, one.high, one.margin),
         )
         for one in verdict.findings
     )
-    requests = {arm.arm: arm.requests for arm in evidence.arms}
-    return Look(now_ns, rollout.step, verdict.outcome, dict(evidence.shares), requests, points)
 
 
 def due(step_ns: int, last_ns: int, now_ns: int) -> bool:
