@@ -29,6 +29,11 @@ pytestmark = [
 ]
 
 
+BODY = json.dumps(
+    {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
+).encode()
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("models")
@@ -115,6 +120,39 @@ def test_a_priority_that_the_model_has_not_is_a_bad_request(client, priority):
     assert caught.value.status() == "400"
 
 
+def test_a_caller_s_time_that_is_no_number_is_told_by_its_field(server):
+    for path in ("v2/models/delayed/infer", "predict/delayed"):
+        request = urllib.request.Request(
+            f"{server.url}/{path}", b'{"rows": [[1, 2, 3]]}', {"X-Timeout-Ms": "1.5"}
+        )
+        if "infer" in path:
+            request.data = BODY
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=30)
+        told = json.load(caught.value)
+        assert (caught.value.code, told["field"]) == (400, "X-Timeout-Ms")
+
+
+def test_a_caller_s_time_holds_for_plain_rows_too(client, server):
+    del client
+    rows = json.dumps({"rows": [[0.5] * 1024] * 16}).encode()
+
+    def ask(_):
+        request = urllib.request.Request(
+            f"{server.url}/predict/heavy", rows, {"X-Timeout-Ms": "60"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    with ThreadPoolExecutor(32) as pool:
+        found = list(pool.map(ask, range(32)))
+    assert set(found) <= {200, 503, 504}
+    assert found.count(200) < 32, found
+
+
 def post(server, model, parameters):
     body = {
         "inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}],
@@ -153,7 +191,14 @@ def late(model, client, server, **more):
 
 
 @pytest.mark.parametrize(
-    ("model", "more"), [("heavy", {"timeout": 250_000}), ("timed", {})], ids=["own", "the model's"]
+    ("model", "more"),
+    [
+        ("heavy", {"timeout": 250_000}),
+        ("timed", {}),
+        ("heavy", {"headers": {"X-Timeout-Ms": "250"}}),
+        ("heavy", {"headers": {"X-Timeout-Ms": "250"}, "timeout": 60_000_000}),
+    ],
+    ids=["own", "the model's", "the caller's", "the shorter"],
 )
 def test_a_time_out_ends_the_wait_and_saves_the_engine_the_work(client, server, model, more):
     took = time.monotonic()

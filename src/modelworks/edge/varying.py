@@ -5,7 +5,8 @@ twice and every one would be parsed in full. Here a head that was parsed once is
 the bytes between the values of the per-request headers. Another head has that shape when all these
 bytes are the same and every value in between is of visible characters alone: no CR, LF, NUL or
 white space, so no value can end its line or begin another, and both readings are one.
-`Content-Length` may vary in a shape too; what is accepted of it is a plain number within the limit.
+`Content-Length` and `X-Timeout-Ms` may vary in a shape too; what is accepted of the former is a
+plain number within the limit.
 """
 
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Final
 
 from modelworks.edge.head import Head
 from modelworks.edge.limits import Limits
+from modelworks.edge.patience import TIMEOUT
 from modelworks.edge.trace import REQUEST_ID, TRACEPARENT, TRACESTATE, perhaps_sampled
 
 PER_REQUEST: Final = frozenset(
@@ -23,7 +25,7 @@ PER_REQUEST: Final = frozenset(
     }
 )
 _LENGTH: Final = b"content-length"
-_ALSO: Final = frozenset({_LENGTH, b"inference-header-content-length"})
+_ALSO: Final = frozenset({_LENGTH, b"inference-header-content-length", TIMEOUT})
 _VISIBLE: Final = bytes(range(0x21, 0x7F))  # what `strip` leaves of a value holds something else
 _DIGITS: Final = 10
 _LINES: Final = 256  # request lines that are remembered

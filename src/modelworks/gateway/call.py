@@ -19,6 +19,8 @@ from modelworks.gateway.table import Known
 from modelworks.gateway.tries import Tries
 
 _ILL: Final = frozenset({501})  # 5xx that says nothing against the server
+_LATE: Final = 504
+_FAIR_S: Final = 1.0  # a caller that waits for less proves nothing against a server
 _LARGE: Final = 64 * 1024
 
 
@@ -39,7 +41,17 @@ class Call:
     """
 
     __slots__ = (
-        *("_back", "_body", "_chunked", "_compared", "_ended", "_error", "_front", "_head"),
+        *(
+            "_back",
+            "_body",
+            "_chunked",
+            "_compared",
+            "_ended",
+            "_error",
+            "_fair",
+            "_front",
+            "_head",
+        ),
         *("_known", "_names", "_paused", "_started", "_timer", "_tries", "_waiting", "_whole"),
         *("begun", "given", "heard", "over", "status"),
     )
@@ -57,6 +69,7 @@ class Call:
         self._chunked = False  # it goes on in chunks
         self._waiting = False
         self._paused = False
+        self._fair = True  # being late says something about whoever was asked
         self._timer: asyncio.TimerHandle | None = None
         self._compared: Compared | None = None
         self._started = 0
@@ -101,6 +114,7 @@ class Call:
             own_s = known.forward.timeout_ms / 1000
             if own_s and (not limit_s or own_s < limit_s):
                 limit_s = own_s
+                self._fair = own_s >= _FAIR_S
             if limit_s:
                 self._timer = front.loop.call_later(limit_s, self._expired)
             state.budget.earn()
@@ -193,7 +207,7 @@ class Call:
         state, tries = self._known.state, self._tries
         status = head.status
         if status >= 500 and status not in _ILL:
-            tries.failed(attempt, "status")
+            tries.failed(attempt, "status", fair=self._fair or status != _LATE)
             if status in state.route.retries.statuses and self._repeatable and tries.again(attempt):
                 return
         else:
@@ -255,7 +269,7 @@ class Call:
         """The time is up."""
         self._timer = None
         for attempt in self._tries.all:
-            self._tries.failed(attempt, "timeout")
+            self._tries.failed(attempt, "timeout", fair=self._fair)
         if self.begun:
             self._cut()
         else:

@@ -8,19 +8,17 @@ from typing import Final
 
 from modelworks.core.routes import Arm
 from modelworks.edge.head import Head
+from modelworks.edge.patience import TIMEOUT, timeout_ms
 from modelworks.edge.trace import REQUEST_ID, TRACEPARENT, request_id_of, trace_of
 from modelworks.gateway.answer_head import HOP
 from modelworks.gateway.paths import Asked
 from modelworks.gateway.place import Address
 
-TIMEOUT: Final = b"x-timeout-ms"
-"""Header with a caller's deadline, milliseconds from now; upstreams get what is left of it."""
 _FOR: Final = b"x-forwarded-for"
 _OURS: Final = HOP | {
     *(b"host", b"content-length", b"expect", b"forwarded", _FOR, b"x-forwarded-host"),
     *(b"x-forwarded-proto", b"x-forwarded-port", REQUEST_ID, TRACEPARENT, TIMEOUT),
 }
-_MOST_MS: Final = 86_400_000
 
 
 class Forward:
@@ -31,6 +29,9 @@ class Forward:
         asked: what its path asks for.
         trusted: what it says of earlier proxies is passed on.
         keyless: `Authorization` was for us, and ends here.
+
+    Raises:
+        InvalidError: `X-Timeout-Ms` is no number.
 
     Attributes:
         timeout_ms: the caller's own deadline; 0 = none.
@@ -61,9 +62,8 @@ class Forward:
         before = headers.get(_FOR, b"") if trusted else b""
         self._tail = tail + b"X-Forwarded-For: " + (before + b", " if before else b"")
         self.named = request_id_of(headers).encode()
-        timeout = headers.get(TIMEOUT, b"")
-        given = int(timeout) if timeout.isdigit() and len(timeout) < 10 else 0
-        self.timeout_ms = min(given, _MOST_MS)
+        timeout = headers.get(TIMEOUT)
+        self.timeout_ms = timeout_ms(timeout) if timeout is not None else 0
         method = head.method
         self.safe = asked.infers if method == b"POST" else method not in {b"PATCH", b"CONNECT"}
 

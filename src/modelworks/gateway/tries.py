@@ -99,10 +99,18 @@ class Tries:
         if attempt.hedge:
             self._state.counts.hedges_won += 1
 
-    def failed(self, attempt: Attempt, reason: str) -> None:
-        """Hold it against the endpoint; `reason` is one of `counts.REASONS`."""
+    def failed(self, attempt: Attempt, reason: str, *, fair: bool = True) -> None:
+        """Count it, and hold it against the endpoint.
+
+        Args:
+            attempt: that failed.
+            reason: one of `counts.REASONS`.
+            fair: False = it says nothing about the endpoint.
+        """
         seat = attempt.seat
         seat.counts.failures[reason] += 1
+        if not fair:
+            return
         seats = self.seats
         if seats is None or seat not in seats.all:  # it was asked before the fallback was
             seats = next(s for s in self._state.seats.values() if seat in s.all)

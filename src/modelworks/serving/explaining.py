@@ -27,6 +27,7 @@ from modelworks.core.errors import (
 )
 from modelworks.core.seams import Explanation
 from modelworks.edge.exchange import Exchange
+from modelworks.edge.patience import TIMEOUT, timeout_ms
 from modelworks.plugins.explaining import AUTO, explain_by
 from modelworks.protocol.features import Features, answer_of, answers
 from modelworks.protocol.oip import parse_header_length
@@ -120,7 +121,9 @@ class Desk:
         if self._busy:
             raise UnavailableError("this server explains another request now; try again later")
         loop = asyncio.get_running_loop()
-        asking = Asking(live, loop, wanted.seconds)
+        given = exchange.headers.get(TIMEOUT)
+        limit = timeout_ms(given) / 1000 if given is not None else 0.0
+        asking = Asking(live, loop, min(wanted.seconds, limit or wanted.seconds))
         exchange.on_gone = asking.leave
         self._busy = True
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from modelworks.core.errors import DeadlineError, InvalidError, ModelworksError, UnavailableError
 from modelworks.core.tensor import Tensors
 from modelworks.edge.exchange import Exchange, Headers
+from modelworks.edge.patience import TIMEOUT, timeout_ms
 from modelworks.protocol.oip import (
     InferRequest,
     encode_response,
@@ -27,6 +28,17 @@ from modelworks.serving.tap import Tap
 _log = logging.getLogger("modelworks.serving")
 JSON: Final = b"application/json"
 _LENGTH: Final = b"inference-header-content-length"
+
+
+def bound(member: Member, timeout: bytes) -> None:
+    """Hold a request to its caller's `X-Timeout-Ms`, where its own time-out is no shorter.
+
+    Raises:
+        InvalidError: it is no number.
+    """
+    limit = member.received_ns + 1_000_000 * timeout_ms(timeout)
+    if limit > member.received_ns and not 0 < member.deadline_ns < limit:
+        member.deadline_ns = limit
 
 
 def outcome_of(error: Exception) -> Outcome:
@@ -161,7 +173,8 @@ class InferMember(Answering):
 def infer(live: Live, exchange: Exchange) -> None:
     """`POST /v2/models/{m}/infer`."""
     try:
-        given = exchange.headers.get(_LENGTH)
+        headers = exchange.headers
+        given = headers.get(_LENGTH)
         length = None if given is None else parse_header_length(given)
         found = live.reader.recognise(exchange.body, length)
         if found is None:
@@ -175,6 +188,8 @@ def infer(live: Live, exchange: Exchange) -> None:
                 *(exchange, live, template.request, template.rows, None, template.form),
                 *(template, varying),
             )
+        if TIMEOUT in headers:
+            bound(member, headers[TIMEOUT])
         live.batcher.submit(member)
     except (ModelworksError, RecursionError) as error:
         refuse(exchange, readable(error), live.recorder, live.tap)

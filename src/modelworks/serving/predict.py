@@ -5,9 +5,10 @@ from typing import Any
 
 from modelworks.core.errors import ModelworksError
 from modelworks.edge.exchange import Exchange
+from modelworks.edge.patience import TIMEOUT
 from modelworks.protocol.predictions import encode_predictions
 from modelworks.protocol.rows import PlainRows
-from modelworks.serving.infer import JSON, Answering, readable, refuse
+from modelworks.serving.infer import JSON, Answering, bound, readable, refuse
 from modelworks.serving.live import Live
 from modelworks.serving.tap import ROWS
 
@@ -35,6 +36,9 @@ def predict(live: Live, exchange: Exchange) -> None:
     """Decode and queue."""
     try:
         member = PredictMember(exchange, live, live.rows(exchange.body))
+        headers = exchange.headers
+        if TIMEOUT in headers:
+            bound(member, headers[TIMEOUT])
         live.batcher.submit(member)
     except (ModelworksError, RecursionError) as error:
         refuse(exchange, readable(error), live.recorder, live.tap)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
-from modelworks.core.errors import CrashedError, ModelworksError, UnavailableError
+from modelworks.core.errors import CrashedError, DeadlineError, ModelworksError, UnavailableError
 from modelworks.edge.exchange import Exchange
+from modelworks.edge.patience import TIMEOUT, timeout_ms
 from modelworks.serving.entries import Entry, Key
 from modelworks.serving.live import Live
 
@@ -28,6 +29,7 @@ class _Guest:
     exchange: Exchange
     act: Act
     timer: asyncio.TimerHandle | None = None
+    hurried: bool = False  # its caller waits no longer
 
 
 class Waiting:
@@ -54,6 +56,7 @@ class Waiting:
 
         Raises:
             UnavailableError: too many wait already, or loading it failed just now.
+            InvalidError: `X-Timeout-Ms` is no number.
         """
         loop = asyncio.get_running_loop()
         name = f"model '{entry.served.name}' version {entry.served.version}"
@@ -65,8 +68,11 @@ class Waiting:
                 f"{name} is being loaded, and {self._count} requests wait for models already; "
                 "try again"
             )
-        guest = _Guest(exchange, act)
-        guest.timer = loop.call_later(self._wait_s, self._late, entry, guest)
+        given = exchange.headers.get(TIMEOUT)
+        limit = timeout_ms(given) / 1000 if given is not None else 0.0
+        guest = _Guest(exchange, act, hurried=0 < limit < self._wait_s)
+        wait_s = limit if guest.hurried else self._wait_s
+        guest.timer = loop.call_later(wait_s, self._late, entry, guest)
         exchange.on_gone = partial(self._leave, entry.key, guest)
         self._guests.setdefault(entry.key, []).append(guest)
         self._count += 1
@@ -102,14 +108,13 @@ class Waiting:
     def _late(self, entry: Entry, guest: _Guest) -> None:
         self._leave(entry.key, guest)
         served = entry.served
-        self._refuse(
-            guest.exchange,
-            UnavailableError(
-                f"model '{served.name}' version {served.version} was not loaded within "
-                f"{self._wait_s:g} s; try again",
-                retry_after=5,
-            ),
+        name = f"model '{served.name}' version {served.version}"
+        error: ModelworksError = UnavailableError(
+            f"{name} was not loaded within {self._wait_s:g} s; try again", retry_after=5
         )
+        if guest.hurried:
+            error = DeadlineError(f"the request's time-out was over before {name} was loaded")
+        self._refuse(guest.exchange, error)
 
     def _leave(self, key: Key, guest: _Guest) -> None:
         guests = self._guests[key]

@@ -186,6 +186,23 @@ def test_a_caller_s_own_time_is_kept_when_it_is_shorter(two):
         assert door.ask("/x", X_Timeout_Ms="50")[0] == 504
 
 
+def test_a_caller_s_own_time_that_is_no_number_is_a_bad_request(two):
+    with Door(both(two)) as door:
+        status, _, body = door.ask("/x", X_Timeout_Ms="soon")
+        assert (status, b'"field":"X-Timeout-Ms"' in body) == (400, True)
+    assert not any(upstream.asked for upstream in two)
+
+
+def test_a_caller_in_a_hurry_takes_no_endpoint_out(two):
+    two[0].act = two[1].act = lambda asked: (time.sleep(0.03), asked.sock.sendall(OK))[1]
+    with Door(both(two, breaker=Breaker(failures=1, rest_s=60))) as door:
+        assert {door.ask("/x", X_Timeout_Ms="1")[0] for _ in range(6)} == {504}
+        seats = door.route().seats.values()
+        assert sum(s.failures["timeout"] for s in seats) == 6
+        assert sum(s.ejections for s in seats) == 0
+        assert door.ask("/x", X_Timeout_Ms="5000")[0] == 200
+
+
 def test_an_upstream_that_says_nothing_is_given_up():
     with socket.create_server(("127.0.0.1", 0)) as server:
         route = one(f"http://127.0.0.1:{server.getsockname()[1]}")

@@ -6,7 +6,7 @@ from time import perf_counter_ns
 
 import pytest
 
-from modelworks.core.errors import UnavailableError
+from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.protocol.problems import problem
 from modelworks.serving.block import Block
@@ -25,6 +25,7 @@ class Asked:
 
     def __init__(self, body=b""):
         self.body = body
+        self.headers = {}
         self.on_gone = None
         self.received_ns = perf_counter_ns()
         self.error = self.live = None
@@ -118,6 +119,25 @@ def test_a_bug_is_told_as_ours():
         [asked] = enter(waiting, entry_of())
         await until(lambda: asked.error)
         assert problem(asked.error)[0] == 500
+
+    run(main)
+
+
+def test_whose_own_time_is_over_waits_no_longer():
+    async def main(loading, waiting):
+        entry, hurried, patient = entry_of(), Asked(), Asked()
+        hurried.headers = {b"x-timeout-ms": b"20"}
+        for one in (hurried, patient):
+            waiting.enter(entry, one, one.act)
+        await until(lambda: hurried.error)
+        assert problem(hurried.error)[0] == 504
+        loading.go.set()
+        await until(lambda: patient.live)
+        assert hurried.live is None
+        odd = Asked()
+        odd.headers = {b"x-timeout-ms": b"soon"}
+        with pytest.raises(InvalidError):
+            waiting.enter(entry_of("n"), odd, odd.act)
 
     run(main)
 
