@@ -89,16 +89,23 @@ class Drilled:
 
 
 def drills(
-    plan: Plan, stable: Mapping[str, float] | None = None
+    plan: Plan,
+    stable: Mapping[str, float] | None = None,
+    shape: Mapping[str, int] | None = None,
+    least_ms: float = 0.0,
 ) -> tuple[tuple[Drill, ...], tuple[Blind, ...]]:
     """Which faults a plan has to see, and which it is blind to.
 
     Args:
         plan: of the roll-out.
         stable: the stable arm's figures by metric, as far as they are known.
+        shape: its histogram of milliseconds, upper bound -> requests; None = a narrow one is
+            taken. The wider its buckets, the more requests it takes to see what is slow.
+        least_ms: a slow candidate is slower by so much at the least.
     """
     known = stable or {}
-    found = [*_everywhere(plan, known), *_slow(plan, known), *_biased(plan, known)]
+    slow = _slow(plan, known, shape, least_ms)
+    found = [*_everywhere(plan, known), *slow, *_biased(plan, known)]
     seen = {drill.fault for drill in found}
     return tuple(found), tuple(Blind(fault, _CURES[fault]) for fault in Fault if fault not in seen)
 
@@ -176,7 +183,9 @@ def _spoilt(
     return Drill(fault, metric.name, where, share, 0.0, expected, math.ceil(SLACK * expected))
 
 
-def _slow(plan: Plan, known: Mapping[str, float]) -> Iterator[Drill]:
+def _slow(
+    plan: Plan, known: Mapping[str, float], shape: Mapping[str, int] | None, least_ms: float
+) -> Iterator[Drill]:
     for metric in (plan.primary, *plan.guardrails):
         if metric.kind is not Kind.QUANTILE or metric.direction is not Direction.LOWER:
             continue
@@ -184,14 +193,14 @@ def _slow(plan: Plan, known: Mapping[str, float]) -> Iterator[Drill]:
         if metric.relative and not base:
             base = 100.0  # nothing is known of it: a tenth of a second
         delay = SLOWER * (metric.margin * base if metric.relative else metric.margin)
+        delay = max(least_ms, delay)
 
         def seen(
             requests: int, metric: Metric = metric, base: float = base, delay: float = delay
         ) -> bool:
-            one = _buckets(base, _beside(plan, requests), metric.quantile)
-            other = _buckets(base, requests, metric.quantile)
-            moved = {str(float(bound) + delay): count for bound, count in other.buckets.items()}
-            return _harmed(plan, metric, one, replace(other, buckets=moved))
+            one = _buckets(base, _beside(plan, requests), metric.quantile, shape)
+            other = _buckets(base, requests, metric.quantile, shape)
+            return _harmed(plan, metric, one, replace(other, buckets=_moved(other, delay, shape)))
 
         expected = _first(seen)
         within = math.ceil(SLACK * expected)
@@ -199,8 +208,23 @@ def _slow(plan: Plan, known: Mapping[str, float]) -> Iterator[Drill]:
         return
 
 
-def _buckets(quantile: float, count: int, q: float) -> Sums:
+def _moved(sums: Sums, delay: float, shape: Mapping[str, int] | None) -> dict[str, int]:
+    """Everything later by a delay, in the same buckets where there are some."""
+    bounds = sorted(map(float, shape or ()))
+    found: dict[str, int] = {}
+    for bound, count in sums.buckets.items():
+        later = float(bound) + delay
+        later = next((one for one in bounds if one >= later), later)
+        found[str(later)] = found.get(str(later), 0) + count
+    return found
+
+
+def _buckets(quantile: float, count: int, q: float, shape: Mapping[str, int] | None) -> Sums:
     """Answers as a histogram with the given quantile; everything is spread a little around it."""
+    total = sum((shape or {}).values())
+    if shape and total:
+        scaled = {bound: round(count * seen / total) for bound, seen in shape.items()}
+        return Sums(sum(scaled.values()), buckets={b: n for b, n in scaled.items() if n})
     least, low, middle = quantile * 0.8, quantile * 0.9, quantile
     above = round((1 - q) * count)
     inside = min(above, count - above)
