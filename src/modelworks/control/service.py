@@ -279,15 +279,14 @@ class Factory:
     @property
     def rollouts(self) -> "Rollouts":
         """The verbs of roll-outs."""
-        from modelworks.control.rollouts.grounds.deployments import Deployed  # noqa: PLC0415 - beside
+        from modelworks.control.rollouts.grounds import deployments, versions  # noqa: PLC0415 - scipy
         from modelworks.control.rollouts.grounds.ground import Among, Grounds  # noqa: PLC0415 - same
-        from modelworks.control.rollouts.grounds.versions import Versions  # noqa: PLC0415 - the same
         from modelworks.control.rollouts.routes import FILE  # noqa: PLC0415 - numpy, scipy
         from modelworks.control.rollouts.service import Rollouts  # noqa: PLC0415 - the same
 
         grounds: Grounds = {
-            Among.VERSIONS: Versions(self, self.home.run / FILE),
-            Among.DEPLOYMENTS: Deployed(self._routes, self._deployments),
+            Among.VERSIONS: versions.Versions(self, self.home.run / FILE),
+            Among.DEPLOYMENTS: deployments.Deployments(self._routes),
         }
         return Rollouts(self._scope, self, grounds, self._actor, self._clock)
 

@@ -6,6 +6,7 @@ import pytest
 
 from modelworks.client.endpoints import register
 from modelworks.control.rollouts.evidence import Earned, Seen, restored
+from modelworks.control.rollouts.grounds.ground import Among
 from modelworks.control.rollouts.kept import Asked
 from modelworks.control.rollouts.loaded import Loaded, carriers
 from modelworks.control.rollouts.routes import read
@@ -13,6 +14,7 @@ from modelworks.control.service import Factory
 from modelworks.control.watching.advancing import GRACE_S, Advance
 from modelworks.control.watching.asking import Server
 from modelworks.control.watching.rollback import rollback
+from modelworks.control.watching.sights.servers import Served
 from modelworks.core.alerts import Alert, AlertState, Severity
 from modelworks.core.errors import ConflictError, CorruptError, InvalidError, NotFoundError
 from modelworks.core.home import Home
@@ -94,9 +96,11 @@ def server():
 
 @pytest.fixture
 def duty(factory, server):
-    return Advance(
-        factory.rollouts, server.metrics, lambda _model, _version: server.loaded, lambda *_: {}
-    )
+    return Advance(factory.rollouts, sights(server), lambda *_: {})
+
+
+def sights(server):
+    return {Among.VERSIONS: Served(server.metrics, lambda _model, _version: server.loaded)}
 
 
 class Worker:
@@ -211,7 +215,10 @@ def test_a_version_that_does_not_load_gets_no_request(factory, server, worker):
     server.loaded = False
     factory.rollouts.start(plan(most_s=20.0))
     worker.tick(10)
-    assert factory.rollouts.get("fraud-2").rollout.phase is Phase.WAITING
+    kept = factory.rollouts.get("fraud-2")
+    assert kept.rollout.phase is Phase.WAITING
+    assert "fraud:1.0.0 is not loaded by every server" in kept.rollout.reason
+    assert len(factory.rollouts.history("fraud-2")) == 1  # what is waited for is no event
     assert widths(factory) == {"1.0.0": BUCKETS, "2.0.0": 0}
     worker.tick(15)
     assert factory.rollouts.get("fraud-2").rollout.phase is Phase.ROLLED_BACK
@@ -289,7 +296,7 @@ def test_a_worker_that_begins_writes_routes_that_are_gone(factory, server, worke
     file.unlink()
     worker.tick(2)
     assert not file.exists()  # it is not looked at every second
-    again = Advance(factory.rollouts, server.metrics, lambda *_: True, lambda *_: {})
+    again = Advance(factory.rollouts, sights(server), lambda *_: {})
     again.run(clock.seconds, worker.state)
     assert widths(factory) == {"1.0.0": 8000, "2.0.0": 2000}
 
@@ -364,6 +371,13 @@ def test_only_what_came_since_the_step_counts():
     assert earned.arms["v1"] == {"requests": 37.0}
     assert restored(earned.document(), 1000 * SECOND).arms == earned.arms
     assert restored(earned.document(), 2000 * SECOND).arms == {}
+
+
+def test_a_worker_of_a_gateway_that_knows_less_takes_nothing_back():
+    earned = Earned(since_ns=10 * SECOND)
+    for told in (10, 20, 15, 25):
+        earned.look("fraud", [seen(started=11.0, v1=told)])
+    assert earned.arms == {"v1": {"requests": 25.0}}
 
 
 def test_errors_and_latencies_as_the_rules_want_them():

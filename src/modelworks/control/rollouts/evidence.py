@@ -58,10 +58,10 @@ class Earned:
             now = _cells(model, seen.counters)
             key = f"{seen.address} {seen.started!r}"
             before = self.looks.get(key)
-            self.looks[key] = now
+            self.looks[key] = _highest(before or {}, now)
             if before is None and seen.started * 1e9 < self.since_ns:
                 continue  # from before the step: it counts from now on
-            for version, cells in now.items():
+            for version, cells in self.looks[key].items():
                 earned = self.arms.setdefault(version, {})
                 old = (before or {}).get(version, {})
                 for name, value in cells.items():
@@ -171,6 +171,15 @@ def _cells(model: str, counted: Mapping[Any, float]) -> dict[str, Cells]:
         elif kind == _BUCKET:
             found.setdefault(version, {})[f"le {bound}"] = value
     return found
+
+
+def _highest(before: Mapping[str, Cells], now: dict[str, Cells]) -> dict[str, Cells]:
+    """No counter falls: one of several workers knows the others' as of a second ago."""
+    for version, cells in before.items():
+        mine = now.setdefault(version, {})
+        for name, value in cells.items():
+            mine[name] = max(value, mine.get(name, 0.0))
+    return now
 
 
 def _sums(metric: Metric, cells: Mapping[str, float]) -> Sums | None:

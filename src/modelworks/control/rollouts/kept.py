@@ -53,6 +53,13 @@ class Kept:
     copies: dict[str, Any] = field(default_factory=dict)
 
 
+def copied(kept: Kept) -> tuple[str, ...]:
+    """Candidates that get copies: those of a step that gives them no traffic of their own."""
+    rollout = kept.rollout
+    none = not rollout.plan.steps[rollout.step].share
+    return rollout.plan.candidates if rollout.phase is Phase.RUNNING and none else ()
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a roll-out.

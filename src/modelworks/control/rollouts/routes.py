@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from modelworks.control.rollouts.grounds.split import shadows
-from modelworks.control.rollouts.kept import Kept
+from modelworks.control.rollouts.kept import Kept, copied
 from modelworks.core import codec
 from modelworks.core.errors import CorruptError, ModelworksError
 from modelworks.core.files import replace_text
-from modelworks.core.routes import Arm, Route, Snapshot, Sticky
+from modelworks.core.routes import Arm, Route, Shadow, Snapshot, Sticky
 from modelworks.protocol.routes import spans
 
 FILE: Final = "routes.json"
@@ -37,7 +36,7 @@ def route_of(kept: Kept, before: Route | None) -> Route:
         salt=plan.name,
         sticky=Sticky(asked.source, asked.key) if asked.source else None,
         override=asked.override,
-        shadows=shadows(kept, compare=False),
+        shadows=tuple(Shadow(name, compare=False) for name in copied(kept)),
         fallback=plan.stable,
     )
 

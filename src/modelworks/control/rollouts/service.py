@@ -111,7 +111,7 @@ class Rollouts:
         """
         check(plan)
         ground = self._ground(plan)
-        ground.check(plan, asked)
+        asked = ground.check(plan, asked)
         rollout = Rollout(plan, changed_ns=self._clock(), actor=self._actor, reason=_WAITS)
         kept = Kept(rollout, asked, course.alone(plan, plan.stable))
         self._rows.begin(kept, f"started by {self._actor}: {_WAITS}")
@@ -170,6 +170,13 @@ class Rollouts:
         return self._changed(name, change, "abort")
 
     # -- what the worker does
+
+    def wait(self, name: str, why: str) -> None:
+        """The candidates are not warm yet: say what is waited for, where that is news."""
+        kept = self.get(name)
+        reason = f"{_WAITS}: {why}"
+        if kept.rollout.phase is Phase.WAITING and kept.rollout.reason != reason:
+            self._rows.put(name, lambda one: _reasoned(one, reason))
 
     def ready(self, name: str) -> Kept:
         """The candidates are loaded and warm: the first step begins."""
@@ -237,6 +244,12 @@ class Rollouts:
 
     def _ended(self, kept: Kept) -> Kept:
         return replace(kept, ended_ns=self._clock())
+
+
+def _reasoned(kept: Kept, reason: str) -> Kept:
+    if kept.rollout.phase is not Phase.WAITING:
+        return kept  # somebody was quicker
+    return replace(kept, rollout=replace(kept.rollout, reason=reason))
 
 
 def _because(words: str, reason: str) -> str:

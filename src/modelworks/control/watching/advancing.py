@@ -1,20 +1,16 @@
 """The duty that carries roll-outs on: every second it counts, lets the rules judge, and acts."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from modelworks.control.rollouts.evidence import Further, Gatherer, Seen, restored
+from modelworks.control.rollouts.grounds.ground import Among, Look, Sights, among
 from modelworks.control.rollouts.kept import DONE, Kept
 from modelworks.control.rollouts.service import Rollouts
-from modelworks.control.watching.counting import counters, started
 from modelworks.control.watching.duty import Done
 from modelworks.core.errors import ModelworksError
 from modelworks.core.rollouts import Phase, Plan
-
-if TYPE_CHECKING:
-    from modelworks.control.watching.asking import Server
 
 GRACE_S: Final = 5.0
 """After its end a route stands so long: the server takes up the moved alias meanwhile."""
@@ -27,8 +23,7 @@ class Advance:
 
     Args:
         rollouts: the verbs.
-        ask: what each server process says in its metrics.
-        loaded: whether every server has a version loaded and warm: model, version.
+        sights: of the arms, by what they are.
         further: what is known of a plan's arms beside what servers count.
     """
 
@@ -39,13 +34,11 @@ class Advance:
     def __init__(
         self,
         rollouts: Rollouts,
-        ask: Callable[[], "Sequence[tuple[Server, str]]"],
-        loaded: Callable[[str, str], bool],
+        sights: Sights,
         further: Gatherer,
     ) -> None:
         self._rollouts = rollouts
-        self._ask = ask
-        self._loaded = loaded
+        self._sights = sights
         self._gather = further
         self._begun = False
         self._known: dict[str, tuple[int, float, Mapping[str, Further]]] = {}
@@ -54,7 +47,7 @@ class Advance:
         """See `Duty`. What is repeated after a kill is judged once more on the same evidence."""
         left: dict[str, Any] = {}
         said = []
-        asked: list[Seen] | None = None
+        looks: dict[Among, Look] = {}
         if not self._begun:  # somebody may have emptied the folder of what runs meanwhile
             self._rollouts.carry_out()
             self._begun = True
@@ -62,9 +55,9 @@ class Advance:
             name = kept.rollout.plan.name
             try:
                 if kept.rollout.phase is Phase.RUNNING:
-                    if asked is None:
-                        asked = list(self._seen())
-                    left[name] = self._judge(kept, asked, int(now * _NS), state.get(name, {}))
+                    kind = among(kept.rollout.plan)
+                    look = looks.get(kind) or looks.setdefault(kind, self._sights[kind].look())
+                    left[name] = self._judge(kept, look(kept), int(now * _NS), state.get(name, {}))
                 else:
                     self._carry_on(kept, int(now * _NS))
             except ModelworksError as error:  # the others go on
@@ -77,11 +70,14 @@ class Advance:
         plan = kept.rollout.plan
         phase = kept.rollout.phase
         if phase is Phase.WAITING:
-            if all(self._loaded(plan.route, arm) for arm in (plan.stable, *plan.candidates)):
+            why = self._sights[among(plan)].unready(plan)
+            if not why:
                 self._rollouts.ready(plan.name)
             elif now_ns - kept.rollout.changed_ns > plan.most_s * _NS:
-                words = "the new version was not loaded and warm in all the time it had"
+                words = f"the new version was not loaded and warm in all the time it had: {why}"
                 self._rollouts.abort(plan.name, words, Phase.ROLLED_BACK)
+            else:
+                self._rollouts.wait(plan.name, why)
         elif phase in DONE and now_ns - kept.ended_ns > GRACE_S * _NS:
             self._rollouts.settle(plan.name)
 
@@ -107,11 +103,6 @@ class Advance:
             evidence = earned.evidence(rollout.plan, kept.shares, now_ns, further, sticky=sticky)
             self._rollouts.look(rollout.plan.name, evidence)
         return earned.document()
-
-    def _seen(self) -> Iterator[Seen]:
-        for server, text in self._ask():
-            with suppress(ValueError):  # it says something that no count can be
-                yield Seen(server.url, started(text), counters(text))
 
     def _further(self, plan: Plan, since_ns: int, now_ns: int) -> Mapping[str, Further]:
         """It is read from the store of records: seldom."""

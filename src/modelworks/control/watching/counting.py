@@ -75,11 +75,11 @@ def counters(text: str) -> Counters:
             cells = cumulative.setdefault((model, version, f"{stage}_bucket"), {})
             cells[float(bound)] = (bound, value)
     for key, cells in cumulative.items():
-        found |= {(*key, bound): count for bound, count in _each(cells)}
+        found |= {(*key, bound): count for bound, count in each(cells)}
     return found
 
 
-def _each(cells: Mapping[float, tuple[str, float]]) -> Iterator[tuple[str, float]]:
+def each(cells: Mapping[float, tuple[str, float]]) -> Iterator[tuple[str, float]]:
     """(bound, count) of each bucket, from counts at or under each bound."""
     below = 0.0
     for _, (bound, value) in sorted(cells.items()):

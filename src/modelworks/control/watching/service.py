@@ -161,19 +161,27 @@ class Watching:
         ]
 
     def _advance(self, parts: Parts, servers: Servers) -> Duty:
-        from modelworks.control.rollouts.evidence import together  # noqa: PLC0415 - beside it
+        from modelworks.control.front.gateways import admins  # noqa: PLC0415 - beside it
+        from modelworks.control.rollouts.evidence import together  # noqa: PLC0415 - the same
+        from modelworks.control.rollouts.grounds.ground import Among, Sights  # noqa: PLC0415 - same
         from modelworks.control.rollouts.loaded import Loaded, carriers  # noqa: PLC0415 - beside it
         from modelworks.control.rollouts.truth import truth  # noqa: PLC0415 - the same
         from modelworks.control.watching.advancing import Advance  # noqa: PLC0415 - scipy
+        from modelworks.control.watching.sights.admins import Admins  # noqa: PLC0415 - beside it
+        from modelworks.control.watching.sights.gateways import Fronted  # noqa: PLC0415 - the same
+        from modelworks.control.watching.sights.servers import Served  # noqa: PLC0415 - the same
 
         def known(plan: "RolloutPlan", since_ns: int, until_ns: int) -> "Mapping[str, Further]":
             join = parts.records().joining()
             signature = lambda ref: self._registry.show(ref).signature  # noqa: E731 - as above
             return truth(plan, join, signature, since_ns, until_ns, self._scope.tenant)
 
-        loaded = Loaded(lambda: carriers(parts.home))
-        seen = lambda: servers.of(carriers(parts.home))  # noqa: E731 - as above
-        return Advance(parts.rollouts(), seen, loaded, together([known]))
+        served = Served(
+            lambda: servers.of(carriers(parts.home)), Loaded(lambda: carriers(parts.home))
+        )
+        fronted = Fronted(parts.deploying.one, Admins(lambda: admins(parts.home, parts.gateways)))
+        sights: Sights = {Among.VERSIONS: served, Among.DEPLOYMENTS: fronted}
+        return Advance(parts.rollouts(), sights, together([known]))
 
 
 def _days(served: ServedList) -> Mapping[str, int]:

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from dataclasses import replace
+from typing import Final, Protocol
 
-from modelworks.control.rollouts.grounds.ground import arms_of
 from modelworks.control.rollouts.kept import Asked, Kept
-from modelworks.core.desired import Desired, DesiredRoute, State
+from modelworks.core.desired import DesiredRoute
 from modelworks.core.errors import ConflictError, InvalidError, NotFoundError, UnsupportedError
 from modelworks.core.rollouts import Kind, Metric, Phase, Plan, Strategy
+from modelworks.core.routes import Source
 from modelworks.deploy.carried import CARRIER
 
 _ALL: Final = 100
-_MOST: Final = 16
-"""Backends of a route; see the manifest."""
 
 
 class Routes(Protocol):
@@ -28,15 +27,7 @@ class Routes(Protocol):
         ...
 
 
-class Deployments(Protocol):
-    """Who knows the deployments."""
-
-    def find(self, name: str) -> Desired | None:
-        """One; None = nobody asked for it."""
-        ...
-
-
-class Deployed:
+class Deployments:
     """Fulfils `Ground`.
 
     Nothing is carried out here: gateways go by a snapshot that is composed of the rows of roll-outs
@@ -44,24 +35,14 @@ class Deployed:
 
     Args:
         routes: of the manifest.
-        deployments: of it.
     """
 
-    def __init__(self, routes: Routes, deployments: Deployments) -> None:
+    def __init__(self, routes: Routes) -> None:
         self._routes = routes
-        self._deployments = deployments
 
-    def check(self, plan: Plan, asked: Asked) -> None:
+    def check(self, plan: Plan, asked: Asked) -> Asked:
         """See `Ground`."""
         route = self._route(plan)
-        for name in arms_of(plan):
-            field = "stable" if name == plan.stable else "candidates"
-            found = self._deployments.find(name)
-            if found is None:
-                words = f"{field}: no deployment '{name}': `modelworks apply` it first"
-                raise NotFoundError(words, field=field)
-            if found.state is State.DELETING:
-                raise ConflictError(f"{field}: '{name}' is being deleted", field=field)
         _answers(route, plan)
         _judged(plan)
         if asked.source is not None:
@@ -70,6 +51,7 @@ class Deployed:
                 "spec.sticky of its manifest",
                 field="--sticky",
             )
+        return _parted(route, asked)
 
     def prepare(self, plan: Plan) -> None:
         """See `Ground`: deployments run already, and the snapshot has all arms."""
@@ -106,8 +88,8 @@ class Deployed:
 
 def _answers(route: DesiredRoute, plan: Plan) -> None:
     """The stable arm has all of the traffic, and candidates none."""
-    spec: dict[str, Any] = dict(route.document["spec"])
-    weights = {str(one["deployment"]): int(one["weight"]) for one in spec["backends"]}
+    backends = route.document["spec"]["backends"]
+    weights = {str(one["deployment"]): int(one["weight"]) for one in backends}
     if weights.get(plan.stable) != _ALL:
         said = ", ".join(f"{name} {weight}" for name, weight in weights.items())
         raise ConflictError(
@@ -115,16 +97,23 @@ def _answers(route: DesiredRoute, plan: Plan) -> None:
             f"'{plan.stable}'; `modelworks apply` the route with its weight 100, or name another",
             field="stable",
         )
-    mirror = spec["mirror"]
-    if mirror and str(mirror["deployment"]) in plan.candidates:
-        raise ConflictError(
-            f"candidates: the route '{route.name}' mirrors to '{mirror['deployment']}': take the "
-            "mirror out of its manifest; a step of 0% sends copies",
-            field="candidates",
-        )
-    if len({*weights, *plan.candidates}) > _MOST:
-        words = f"candidates: a route has {_MOST} deployments at most"
-        raise InvalidError(words, field="candidates")
+    for name in plan.candidates:
+        if name not in weights:
+            raise ConflictError(
+                f"candidates: the route '{route.name}' does not name '{name}': add {{deployment: "
+                f"{name}, weight: 0}} to its backends, and `modelworks apply` it",
+                field="candidates",
+            )
+
+
+def _parted(route: DesiredRoute, asked: Asked) -> Asked:
+    """How the manifest parts callers."""
+    sticky = route.document["spec"]["sticky"]
+    if not sticky:
+        return asked
+    if sticky["header"]:
+        return replace(asked, source=Source.HEADER, key=sticky["header"].lower())
+    return replace(asked, source=Source.COOKIE, key=sticky["cookie"])
 
 
 def _judged(plan: Plan) -> None:

@@ -29,8 +29,8 @@ def arms_of(plan: Plan) -> tuple[str, ...]:
 class Ground(Protocol):
     """What the verbs ask of it."""
 
-    def check(self, plan: Plan, asked: Asked) -> None:
-        """Refuse what cannot be carried out here.
+    def check(self, plan: Plan, asked: Asked) -> Asked:
+        """Refuse what cannot be carried out here; how the route will part callers.
 
         Raises:
             InvalidError: the plan asks for what is not to be had; `field` names it.

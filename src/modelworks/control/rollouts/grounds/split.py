@@ -3,22 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from modelworks.control.rollouts.kept import Kept
-from modelworks.core.rollouts import Phase
+from modelworks.control.rollouts.kept import Kept, copied
 from modelworks.core.routes import Route, Shadow, Span
 from modelworks.protocol.routes import spans
-
-
-def shadows(kept: Kept, *, compare: bool) -> tuple[Shadow, ...]:
-    """Copies for the candidates, in a step that gives them no traffic of their own.
-
-    Args:
-        kept: the roll-out.
-        compare: whether answers are kept side by side by whoever carries the route.
-    """
-    rollout = kept.rollout
-    copied = rollout.phase is Phase.RUNNING and not rollout.plan.steps[rollout.step].share
-    return tuple(Shadow(name, compare=compare) for name in rollout.plan.candidates if copied)
 
 
 def carried(route: Route, kept: Kept, before: Sequence[Span] = ()) -> Route:
@@ -36,13 +23,13 @@ def carried(route: Route, kept: Kept, before: Sequence[Span] = ()) -> Route:
     shares = {arm.name: kept.shares.get(arm.name, 0.0) for arm in route.arms}
     known = {arm.name for arm in route.arms}
     held = before if all(span.arm in known for span in before) else ()
-    copied = shadows(kept, compare=True)
-    own = tuple(one for one in route.shadows if one.arm not in {two.arm for two in copied})
+    copies = copied(kept)
+    own = tuple(one for one in route.shadows if one.arm not in copies)
     return replace(
         route,
         spans=spans(held, shares),
         salt=plan.name,
         override=route.override or asked.override,
-        shadows=(*own, *copied),
+        shadows=(*own, *(Shadow(name) for name in copies)),
         fallback=plan.stable,
     )

@@ -44,9 +44,8 @@ class Versions:
         self._registry = registry
         self._file = file
 
-    def check(self, plan: Plan, asked: Asked) -> None:
+    def check(self, plan: Plan, asked: Asked) -> Asked:
         """See `Ground`."""
-        del asked  # a server parts callers by whatever they send
         for name in arms_of(plan):
             version = self._registry.show(f"{plan.route}:{name}")
             if str(version.version) != name:
@@ -61,6 +60,7 @@ class Versions:
                 f"`modelworks alias set {plan.route}@{CHAMPION} {plan.stable}`, or name it",
                 field="stable",
             )
+        return asked
 
     def prepare(self, plan: Plan) -> None:
         """See `Ground`: an alias makes `up` serve and load a version beside the champion."""
