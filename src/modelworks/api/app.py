@@ -8,6 +8,7 @@ from fastapi.responses import Response
 
 from modelworks.api import metrics, problems, wire
 from modelworks.api.feedback import FeedbackRoutes
+from modelworks.api.front import FrontRoutes, Waiters
 from modelworks.api.guard import Guard, TooLargeError, too_large
 from modelworks.api.key_guard import KeyGuard
 from modelworks.api.routes import Routes
@@ -15,6 +16,7 @@ from modelworks.api.uploads import Limits, Uploads
 from modelworks.api.watching import WatchRoutes
 from modelworks.control.access import Access
 from modelworks.control.endpoints import Watch
+from modelworks.control.front.service import Front
 from modelworks.control.observability.told import Told
 from modelworks.control.service import Factory
 from modelworks.core.series import SeriesSource
@@ -49,6 +51,7 @@ def create_app(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     access: Access | None = None,
     series: SeriesSource | None = None,
+    front: tuple[Front, Waiters] | None = None,
 ) -> FastAPI:
     """The API over one factory.
 
@@ -59,6 +62,7 @@ def create_app(
         limits: of uploads.
         access: who may use it; None = everybody who reaches it.
         series: what the watch has seen, for `/metrics`; None = nothing is watched.
+        front: what gateways are told, and who waits for it; None = there is no such route.
     """
     app = _App(
         title="Modelworks control plane",
@@ -76,6 +80,8 @@ def create_app(
     app.include_router(FeedbackRoutes(factory).router())
     app.include_router(WatchRoutes(factory).router())
     app.include_router(metrics.router(Told(watch, series)))
+    if front is not None:
+        app.include_router(FrontRoutes(*front).router())
     if access is not None:
         app.guarded = True
         app.add_middleware(KeyGuard, access=access)

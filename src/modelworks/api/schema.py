@@ -18,6 +18,8 @@ _SCALARS = {
     Path: "string",
 }
 
+_NAMES: dict[str, Any] = {}
+
 SEMVER: dict[str, Any] = {
     "type": "string",
     "pattern": r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})$",
@@ -64,7 +66,7 @@ def _generic(kind: Any, known: dict[str, Any]) -> dict[str, Any]:
 
 
 def _component(kind: Any, known: dict[str, Any]) -> dict[str, Any]:
-    name = kind.__name__
+    name = _named(kind)
     if name not in known:
         known[name] = {}  # a type that refers to itself finds its name
         hints = get_type_hints(kind)
@@ -78,6 +80,15 @@ def _component(kind: Any, known: dict[str, Any]) -> dict[str, Any]:
             "additionalProperties": False,
         }
     return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _named(kind: Any) -> str:
+    """A type's name; of two that share one, the second has its module's before it."""
+    name = kind.__name__
+    if _NAMES.setdefault(name, kind) is not kind:
+        name = kind.__module__.rpartition(".")[2].capitalize() + name
+        _NAMES.setdefault(name, kind)
+    return str(name)
 
 
 def _required(field: Any) -> bool:

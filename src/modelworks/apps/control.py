@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +16,15 @@ from pathlib import Path
 import uvicorn
 
 from modelworks.api.app import create_app
+from modelworks.api.front import Waiters
 from modelworks.apps.control_tls import FollowedTls, tls_files
-from modelworks.apps.exposure import exposure
+from modelworks.apps.exposure import exposure, public
 from modelworks.apps.limits import limits_of
 from modelworks.apps.stores import stores_of
 from modelworks.console.pages import install
 from modelworks.control.access import Access
 from modelworks.control.endpoints import Watch
+from modelworks.control.front.sources import Reach
 from modelworks.control.reconcile import Reconciler
 from modelworks.control.service import Factory
 from modelworks.core.ecs import set_up_logs
@@ -53,6 +55,7 @@ class ControlSettings:
         limits: of imports.
         keys: file of API keys that are asked for; None = none are.
         tls: certificate and key; None = plain HTTP.
+        address: of this machine, for gateways on others; empty = there are none.
     """
 
     home: Home
@@ -66,6 +69,7 @@ class ControlSettings:
     limits: Limits = field(default_factory=Limits)
     keys: Path | None = None
     tls: TlsFiles | None = None
+    address: str = ""
 
     @property
     def warning(self) -> str:
@@ -77,10 +81,17 @@ class ControlSettings:
 class _Server(uvicorn.Server):
     """uvicorn, that says when it answers, and comes back after a signal instead of dying of it."""
 
-    def __init__(self, config: uvicorn.Config, listening: socket.socket, path: Path | None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        listening: socket.socket,
+        path: Path | None,
+        ending: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._listening = listening
         self._path = path
+        self._ending = ending
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -91,6 +102,10 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ending()  # who waits for routes would be waited for
+        await super().shutdown(sockets=sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -129,7 +144,12 @@ def run(settings: ControlSettings) -> None:
         stack.callback(healer.close)
         names = (settings.host, *settings.hosts)
         watched = factory.watching
-        app = create_app(factory, watch, hosts=names, access=access, series=watched.series)
+        front = factory.front(served, Reach(settings.address, public(settings.host)))
+        front.start()
+        stack.callback(front.close)
+        waiters = Waiters()
+        told = (front, waiters)
+        app = create_app(factory, watch, names, access=access, series=watched.series, front=told)
         install(app, factory, watch, watched, access)
         watch.start()
         config = uvicorn.Config(
@@ -142,7 +162,7 @@ def run(settings: ControlSettings) -> None:
             limit_concurrency=256,
             ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
         )
-        server = _Server(config, listening, settings.announce)
+        server = _Server(config, listening, settings.announce, waiters.close)
         if settings.with_parent:
             _follow(server)
         server.run(sockets=[listening])
@@ -195,6 +215,7 @@ def _settings(arguments: Sequence[str] | None) -> ControlSettings:
     parser.add_argument("--keys", type=Path, help="file of API keys that are asked for")
     parser.add_argument("--tls-cert", default="", help="certificate (PEM): speak HTTPS")
     parser.add_argument("--tls-key", default="", help="its key, if not in the same file")
+    parser.add_argument("--address", default="", help="of this machine, for gateways on others")
     parser.add_argument("--database", default="", help="URL (MODELWORKS_DATABASE)")
     parser.add_argument("--artifacts", default="", help="URL (MODELWORKS_ARTIFACTS)")
     found = parser.parse_args(arguments)
@@ -210,6 +231,7 @@ def _settings(arguments: Sequence[str] | None) -> ControlSettings:
         limits=limits_of(os.environ),
         keys=found.keys,
         tls=tls_files(found.tls_cert, found.tls_key),
+        address=found.address,
     )
 
 

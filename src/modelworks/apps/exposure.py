@@ -5,6 +5,11 @@ from typing import Final
 _LOOPBACK: Final = ("127.", "::1", "localhost")
 
 
+def public(host: str) -> bool:
+    """Whether other machines may reach who listens there."""
+    return not host.startswith(_LOOPBACK)
+
+
 def exposure(host: str, harm: str, *, keys: bool, tls: bool, cure: str = "") -> str:
     """A warning of an address that nobody guards; empty = all is well.
 
@@ -15,7 +20,7 @@ def exposure(host: str, harm: str, *, keys: bool, tls: bool, cure: str = "") -> 
         tls: it speaks TLS.
         cure: what helps beside keys; begins with a comma or a word.
     """
-    if host.startswith(_LOOPBACK) or (keys and tls):
+    if not public(host) or (keys and tls):
         return ""
     if keys:
         return (

@@ -46,6 +46,7 @@ class UpSettings:
         window_s: of its windows of drift.
         recording: further arguments of the model server: what it records, and where.
         gateways: admin addresses of gateways on other machines, which count for roll-outs.
+        address: of this machine, for gateways on others; empty = there are none.
     """
 
     home: Home
@@ -62,6 +63,7 @@ class UpSettings:
     window_s: int = 3600
     recording: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
+    address: str = ""
 
     @property
     def guard(self) -> list[str]:
@@ -235,10 +237,11 @@ def _parts(settings: UpSettings) -> tuple[Part, ...]:
         replace_text(routes, '{"generation": 0}')
     common = ["--host", settings.host, "--with-parent", *settings.guard]
     allowed = [f"--allow-host={name}" for name in settings.hosts]
+    reached = [f"--address={settings.address}"]
     control = Part(
         "control plane",
         "modelworks.apps.control",
-        ["--home", str(home.root), "--served", served, *common, *allowed],
+        ["--home", str(home.root), "--served", served, *common, *allowed, *reached],
         settings.control_port,
         home.logs / "control.log",
         environment_of(settings.stores),

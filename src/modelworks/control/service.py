@@ -48,6 +48,8 @@ from modelworks.sandbox.limits import Limits
 if TYPE_CHECKING:
     from modelworks.control.deploying.service import Deploying
     from modelworks.control.forwarding.receivers import Receivers
+    from modelworks.control.front.service import Front
+    from modelworks.control.front.sources import Reach
     from modelworks.control.records.service import Records
     from modelworks.control.rollouts.service import Rollouts
     from modelworks.control.watching.parts import Parts
@@ -289,6 +291,16 @@ class Factory:
             Among.DEPLOYMENTS: deployments.Deployments(self._routes),
         }
         return Rollouts(self._scope, self, grounds, self._actor, self._clock)
+
+    def front(self, served: Path, reach: "Reach") -> "Front":
+        """What gateways go by; the caller starts and closes it."""
+        from modelworks.control.front.keeping import FILE  # noqa: PLC0415 - what loads little stays
+        from modelworks.control.front.service import Front  # noqa: PLC0415 - the same
+        from modelworks.control.front.sources import Sources  # noqa: PLC0415 - the same
+
+        parts = (self._routes, self._deployments, served, reach)
+        sources = Sources(self.home, self._scope, *parts)
+        return Front(sources, self.home.run / FILE, sources.close)
 
     @property
     def watched(self) -> "Parts":

@@ -39,6 +39,12 @@ from modelworks.core.errors import InvalidError
     help="Windows of drift, seconds; a divisor of 3600.",
 )
 @click.option(
+    "--address",
+    default="",
+    metavar="NAME",
+    help="Of this machine, for gateways on others.",
+)
+@click.option(
     "--gateways",
     default="",
     metavar="URL,...",
@@ -59,6 +65,7 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     artifacts: str,
     watch: bool,
     window: int,
+    address: str,
     gateways: str,
     recording: Recording,
     as_json: bool,
@@ -82,7 +89,7 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
 
     Beside them a worker watches: requests and latencies, drift, alerts, the machine. See
     modelworks watch. It counts what gateways of this data folder say; those of other machines are
-    named by --gateways.
+    named by --gateways, and are told --address where they would be told 127.0.0.1.
 
     Example: modelworks up --port 8000 --control-port 8080
     """
@@ -94,6 +101,8 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     out = Output(as_json=as_json)
     for name in allowed:
         _check(name)
+    if address:
+        _check(address, "--address")
     if 3600 % window:
         raise InvalidError(
             f"--window {window}: an hour is no whole number of these", field="window"
@@ -123,6 +132,7 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
         window,
         tuple(recording.arguments(home.records)),
         addresses(gateways),
+        address,
     )
     harm = "change the registry, use and unload the models"
     if warning := exposure(host, harm, keys=bool(keys), tls=bool(tls_cert)):
@@ -131,7 +141,7 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     out.note("drained; bye")
 
 
-def _check(name: str) -> None:
+def _check(name: str, option: str = "--allow-host") -> None:
     """Refuse what can be no name in a browser's address: it would silently match nothing.
 
     Raises:
@@ -143,6 +153,6 @@ def _check(name: str) -> None:
         found = None
     if not name or found != name.lower():
         raise InvalidError(
-            f"--allow-host {name!r}: a bare name or address is wanted, such as box.lan",
-            field="allow-host",
+            f"{option} {name!r}: a bare name or address is wanted, such as box.lan",
+            field=option.removeprefix("--"),
         )
