@@ -4,12 +4,16 @@ Counters are read every second. What came between two looks at a server is added
 server that was not there before counts from its beginning, if it began after the step did.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from modelworks.core.errors import ModelworksError
 from modelworks.core.rollouts import ArmEvidence, Evidence, Kind, Metric, Plan, Sums
 from modelworks.monitor.series.names import STAGES
+
+_log = logging.getLogger(__name__)
 
 ERRORS: Final = "error_rate"
 _BUCKET: Final = f"{STAGES[0]}_bucket"
@@ -130,12 +134,21 @@ Gatherer = Callable[[Plan, int, int], Mapping[str, Further]]
 
 
 def together(gatherers: Sequence[Gatherer]) -> Gatherer:
-    """One gatherer of several; each metric is to come from one of them (else: from the last)."""
+    """One gatherer of several; each metric is to come from one of them (else: from the last).
+
+    One that cannot be asked now (a bucket that nobody answers for) gives nothing: what is not
+    measured promotes nothing, and what servers count still rolls back.
+    """
 
     def gather(plan: Plan, since_ns: int, until_ns: int) -> dict[str, Further]:
         found: dict[str, Further] = {}
         for one in gatherers:
-            for name, more in one(plan, since_ns, until_ns).items():
+            try:
+                told = one(plan, since_ns, until_ns)
+            except ModelworksError as error:
+                _log.warning("evidence of the roll-out '%s': %s", plan.name, error.message)
+                continue
+            for name, more in told.items():
                 found[name] = _both(found.get(name, Further()), more)
         return found
 

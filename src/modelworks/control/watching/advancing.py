@@ -15,6 +15,8 @@ from modelworks.core.rollouts import Phase, Plan
 GRACE_S: Final = 5.0
 """After its end a route stands so long: the server takes up the moved alias meanwhile."""
 _FURTHER_S: Final = 15.0
+_READING_S: Final = 10.0
+"""Of one look at all roll-outs; who is not read for then is read for at the next one."""
 _NS: Final = 1_000_000_000
 
 
@@ -42,12 +44,14 @@ class Advance:
         self._gather = further
         self._begun = False
         self._known: dict[str, tuple[int, float, Mapping[str, Further]]] = {}
+        self._reading_ends = 0.0
 
     def run(self, now: float, state: Mapping[str, Any]) -> Done:
         """See `Duty`. What is repeated after a kill is judged once more on the same evidence."""
         left: dict[str, Any] = {}
         said = []
         looks: dict[Among, Look] = {}
+        self._reading_ends = time.monotonic() + _READING_S
         if not self._begun:  # somebody may have emptied the folder of what runs meanwhile
             self._rollouts.carry_out()
             self._begun = True
@@ -108,8 +112,11 @@ class Advance:
         """It is read from the store of records: seldom."""
         known = self._known.get(plan.name)
         at = time.monotonic()
-        if known is not None and known[0] == since_ns and at - known[1] < _FURTHER_S:
-            return known[2]
+        mine = known if known is not None and known[0] == since_ns else None
+        if mine is not None and (at - mine[1] < _FURTHER_S or at > self._reading_ends):
+            return mine[2]
+        if at > self._reading_ends:
+            return {}
         found = self._gather(plan, since_ns, now_ns)
         self._known[plan.name] = (since_ns, at, found)
         return found

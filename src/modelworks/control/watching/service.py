@@ -28,9 +28,7 @@ from modelworks.monitor.series.service import SeriesStore
 from modelworks.monitor.series.sketches import SketchStore
 
 if TYPE_CHECKING:
-    from modelworks.control.rollouts.evidence import Further
     from modelworks.control.watching.qualities import Qualities
-    from modelworks.core.rollouts import Plan as RolloutPlan
     from modelworks.monitor.alerts.service import Alerts, Listed
 
 
@@ -163,25 +161,32 @@ class Watching:
     def _advance(self, parts: Parts, servers: Servers) -> Duty:
         from modelworks.control.front.gateways import admins  # noqa: PLC0415 - beside it
         from modelworks.control.rollouts.evidence import together  # noqa: PLC0415 - the same
+        from modelworks.control.rollouts.gathering import copies  # noqa: PLC0415 - the same
+        from modelworks.control.rollouts.gathering.recorded import Recorded  # noqa: PLC0415 - scipy
+        from modelworks.control.rollouts.gathering.truth import Truth  # noqa: PLC0415 - the same
         from modelworks.control.rollouts.grounds.ground import Among, Sights  # noqa: PLC0415 - same
         from modelworks.control.rollouts.loaded import Loaded, carriers  # noqa: PLC0415 - beside it
-        from modelworks.control.rollouts.truth import truth  # noqa: PLC0415 - the same
         from modelworks.control.watching.advancing import Advance  # noqa: PLC0415 - scipy
         from modelworks.control.watching.sights.admins import Admins  # noqa: PLC0415 - beside it
         from modelworks.control.watching.sights.gateways import Fronted  # noqa: PLC0415 - the same
         from modelworks.control.watching.sights.servers import Served  # noqa: PLC0415 - the same
 
-        def known(plan: "RolloutPlan", since_ns: int, until_ns: int) -> "Mapping[str, Further]":
-            join = parts.records().joining()
-            signature = lambda ref: self._registry.show(ref).signature  # noqa: E731 - as above
-            return truth(plan, join, signature, since_ns, until_ns, self._scope.tenant)
-
+        signature = lambda ref: self._registry.show(ref).signature  # noqa: E731 - as above
+        tenant, verbs = self._scope.tenant, parts.rollouts()
+        recorded = Recorded(
+            lambda: parts.records().store,
+            signature,
+            verbs.get,
+            lambda name, told: copies.keep(self._scope, name, told, self._clock()),
+            tenant,
+        )
+        known = Truth(lambda: parts.records().joining(), signature, tenant)
         served = Served(
             lambda: servers.of(carriers(parts.home)), Loaded(lambda: carriers(parts.home))
         )
         fronted = Fronted(parts.deploying.one, Admins(lambda: admins(parts.home, parts.gateways)))
         sights: Sights = {Among.VERSIONS: served, Among.DEPLOYMENTS: fronted}
-        return Advance(parts.rollouts(), sights, together([known]))
+        return Advance(verbs, sights, together([known, recorded]))
 
 
 def _days(served: ServedList) -> Mapping[str, int]:

@@ -106,6 +106,20 @@ class Join:
             near = [one for one in feedback if one.model == part.model]
             yield self._joined(part, near, columns, wanted)
 
+    def hours(self, wanted: Scan) -> list[tuple[Part, str]]:
+        """The hours of a window, and of each a text that changes with what `window` says of it."""
+        feedback = self._feedback.parts(Scan(wanted.tenant, wanted.model))
+        found = []
+        for part in self._records.parts(wanted):
+            hashes = self._of_records.of(part)
+            met = (
+                f"{_name(one)} {one.mark}"
+                for one in feedback
+                if one.model == part.model and meet(hashes, self._of_feedback.of(one)[0])
+            )
+            found.append((part, "; ".join([part.mark, *met])))
+        return found
+
     def _joined(
         self,
         part: Part,
