@@ -245,9 +245,11 @@ class Factory:
         """The verbs of deployments."""
         from modelworks.control.deploying.images import Maker  # noqa: PLC0415 - pydantic
         from modelworks.control.deploying.service import Deploying  # noqa: PLC0415 - the same
+        from modelworks.control.rollouts.grounds.held import Held  # noqa: PLC0415 - the same
 
         images = Maker(self.home, self.show)
-        return Deploying(self._deployments, self._routes, self._resolver, images, self.home.targets)
+        found = (self._deployments, self._routes, self._resolver, images, self.home.targets)
+        return Deploying(*found, Held(self._scope))
 
     @property
     def records(self) -> "Records":

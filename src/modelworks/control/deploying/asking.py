@@ -13,6 +13,26 @@ from modelworks.protocol.manifest.deployment import Deployment, DeploymentSpec
 Progress = Callable[[str], None]
 
 
+class Holds(Protocol):
+    """Who may need things to stay as they are."""
+
+    def route(self, name: str) -> None:
+        """Refuse to change a route, or to take it away.
+
+        Raises:
+            ConflictError: somebody needs it as it is; the message says who, and the cure.
+        """
+        ...
+
+    def deployment(self, name: str) -> None:
+        """Refuse to end a deployment, or to have it run something else.
+
+        Raises:
+            ConflictError: the same.
+        """
+        ...
+
+
 class Models(Protocol):
     """Who knows versions, and lays them out on this machine."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelworks.control.deploying.applying import Applier
-from modelworks.control.deploying.asking import Images, Models, Progress
+from modelworks.control.deploying.asking import Holds, Images, Models, Progress
 from modelworks.control.deploying.healing import Healer
 from modelworks.control.deploying.looking import Looker
 from modelworks.control.deploying.planning import Planner
@@ -57,6 +57,7 @@ class Deploying:
         models: versions.
         images: made where a target runs them.
         folder: of all targets on this machine.
+        holds: who is asked before what a roll-out compares is changed.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class Deploying:
         models: Models,
         images: Images,
         folder: Path,
+        holds: Holds,
     ) -> None:
         self._deployments = deployments
+        self._holds = holds
         self._router = Router(routes, deployments, folder)
         self._planner = Planner(deployments, self._router, models, folder)
         self._applier = Applier(deployments, models, images, folder)
@@ -87,18 +90,28 @@ class Deploying:
 
         Raises:
             InvalidError: the manifest is wrong, or a field of it is refused: nothing was done.
+            ConflictError: a roll-out compares what would change: the same.
         """
         manifest = read(files, environment)
         plan = self._planner.plan(manifest)
         if not plan.ok:
             raise refusal(plan)
+        for one in plan.documents:
+            if one.act is Act.UPDATE:  # other numbers of the same are no harm
+                ask = self._holds.route if one.kind == "Route" else self._holds.deployment
+                ask(one.name)
         beside = manifest.of(Deployment)
         done = [self._apply(one, say) for one in beside]
         failed = {one.name for one in done if one.state is not State.READY and not one.serving}
         return done + [self._route(one, beside, failed, say) for one in manifest.of(Route)]
 
     def roll_back(self, name: str, number: int, say: Progress) -> Applied:
-        """Ask for an earlier revision again: see `Applier.roll_back`."""
+        """Ask for an earlier revision again: see `Applier.roll_back`.
+
+        Raises:
+            ConflictError: a roll-out compares it with others.
+        """
+        self._holds.deployment(name)
         return self._applier.roll_back(name, number, say)
 
     def delete(self, name: str, say: Progress, *, forget: bool = False) -> Applied:
@@ -110,13 +123,19 @@ class Deploying:
             forget: do not ask its target, which is gone for ever: see `Applier.forget`.
 
         Raises:
-            ConflictError: a route names it.
+            ConflictError: a route names it, or a roll-out compares it with others.
         """
+        self._holds.deployment(name)
         self._router.free(name)
         return self._applier.forget(name) if forget else self._applier.delete(name, say)
 
     def delete_route(self, name: str) -> Applied:
-        """Take a route away: see `Router.delete`."""
+        """Take a route away: see `Router.delete`.
+
+        Raises:
+            ConflictError: a roll-out has it.
+        """
+        self._holds.route(name)
         return self._router.delete(name)
 
     def names(self, files: Files, environment: str = "") -> tuple[list[str], list[str]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from modelworks.control.rollouts.grounds import split
+from modelworks.control.rollouts.grounds.ground import Among, among
 from modelworks.control.rollouts.kept import Kept
 from modelworks.core.desired import DesiredRoute
 from modelworks.core.routes import BUCKETS, Arm, Endpoint, Route, Span
@@ -66,7 +67,11 @@ def compose(
         before: as they were: from these as few callers as can be are moved.
     """
     held = {route.name: route for route in before}
-    holding = {one.rollout.plan.route: one for one in rollouts}
+    holding = {
+        one.rollout.plan.route: one
+        for one in rollouts
+        if among(one.rollout.plan) is Among.DEPLOYMENTS  # a model may be called as a route is
+    }
     manifests = [
         _of_manifest(one, deployed, holding.get(one.name), held.get(one.name))
         for one in sorted(asked, key=lambda one: one.name)

@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 ERRORS: Final = "error_rate"
 _BUCKET: Final = f"{STAGES[0]}_bucket"
 _COUNTED: Final = ("requests", "errors", "rejected", "invalid")
+_LE: Final = "le "
 Cells = dict[str, float]
 """`requests`, `errors`, ...; `le 0.005` = requests of a bucket with that upper bound, seconds."""
 
@@ -70,7 +71,7 @@ class Earned:
                 old = (before or {}).get(version, {})
                 for name, value in cells.items():
                     came = max(0.0, value - old.get(name, 0.0))
-                    if came:
+                    if came or name.startswith(_LE):  # an empty bucket says where the next begins
                         earned[name] = earned.get(name, 0.0) + came
 
     def evidence(
@@ -182,7 +183,7 @@ def _cells(model: str, counted: Mapping[Any, float]) -> dict[str, Cells]:
         if kind in _COUNTED:
             found.setdefault(version, {})[kind] = value
         elif kind == _BUCKET:
-            found.setdefault(version, {})[f"le {bound}"] = value
+            found.setdefault(version, {})[f"{_LE}{bound}"] = value
     return found
 
 
@@ -205,9 +206,10 @@ def _sums(metric: Metric, cells: Mapping[str, float]) -> Sums | None:
         return Sums(count=int(max(0, count, events)), total=events)
     if metric.kind is Kind.QUANTILE and metric.name.startswith("latency_"):
         buckets = {
-            repr(float(name.removeprefix("le ")) * 1000): int(value)
+            repr(float(name.removeprefix(_LE)) * 1000): int(value)
             for name, value in cells.items()
-            if name.startswith("le ") and value
+            if name.startswith(_LE)
         }
-        return Sums(count=sum(buckets.values()), buckets=buckets)
+        count = sum(buckets.values())
+        return Sums(count=count, buckets=buckets if count else {})
     return None
