@@ -312,6 +312,22 @@ def test_a_name_is_used_once(factory, worker):
     assert verbs.start(plan(name="fraud-2b")).rollout.phase is Phase.WAITING
 
 
+def test_the_next_one_may_begin_before_the_last_one_is_settled(factory, worker):
+    verbs = factory.rollouts
+    verbs.start(plan())
+    worker.tick()
+    verbs.promote("fraud-2")
+    verbs.start(plan(name="fraud-3", stable="2.0.0", candidates=("3.0.0",)))
+    assert verbs.get("fraud-2").settled
+    assert champion(factory) == "2.0.0"
+    assert widths(factory) == {"2.0.0": BUCKETS, "3.0.0": 0}
+    verbs.abort("fraud-3")
+    verbs.start(plan(name="fraud-4", stable="2.0.0", candidates=("3.0.0",)))
+    worker.tick(int(GRACE_S) + 2)
+    assert widths(factory) == {"2.0.0": 8000, "3.0.0": 2000}
+    assert str(factory.show("fraud@challenger").version) == "3.0.0"
+
+
 def test_only_servers_that_follow_the_routes_are_asked(factory):
     register(factory.home, "fraud", "http://127.0.0.1:1", "serve", ("fraud",)).rename(
         factory.home.run / "endpoints" / "1.json"

@@ -210,6 +210,6 @@ def _sums(metric: Metric, cells: Mapping[str, float]) -> Sums | None:
             for name, value in cells.items()
             if name.startswith(_LE)
         }
-        count = sum(buckets.values())
-        return Sums(count=count, buckets=buckets if count else {})
+        rows = sum(buckets.values())
+        return Sums(count=rows, buckets=buckets if rows else {})
     return None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from modelworks.control.rollouts import store
-from modelworks.control.rollouts.grounds.ground import among
+from modelworks.control.rollouts.grounds.ground import same_route
 from modelworks.control.rollouts.kept import HOLDING, Event, Kept
 from modelworks.control.rollouts.report import store as looks
 from modelworks.control.rollouts.report.looks import Look
@@ -40,6 +40,11 @@ class Rows:
         """All, the newest change first."""
         with self._scope.read() as session:
             return store.every(session)
+
+    def page(self, after: str, limit: int, route: str = "", phase: str = "") -> list[Kept]:
+        """Some, by name: see `store.page`."""
+        with self._scope.read() as session:
+            return store.page(session, after, limit, route, phase)
 
     def get(self, name: str) -> Kept:
         """One.
@@ -80,7 +85,7 @@ class Rows:
         with self._scope.write() as session:
             for other in store.every(session, HOLDING):
                 of = other.rollout.plan
-                if of.route == plan.route and among(of) is among(plan):
+                if same_route(of, plan):
                     raise ConflictError(
                         f"'{plan.route}' has the roll-out '{of.name}' ({other.rollout.phase}): "
                         "end it first",

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Final
 
 from modelworks.control.rollouts.gates import gates_of
-from modelworks.control.rollouts.grounds.ground import Ground, Grounds, among
+from modelworks.control.rollouts.grounds.ground import Ground, Grounds, among, same_route
 from modelworks.control.rollouts.grounds.versions import CHAMPION, Registry
-from modelworks.control.rollouts.kept import Asked, Event, Kept
+from modelworks.control.rollouts.kept import DONE, Asked, Event, Kept
 from modelworks.control.rollouts.report.looks import Look
 from modelworks.control.rollouts.rows import RULES, Rows
 from modelworks.core.errors import ConflictError, InvalidError, NotFoundError
@@ -53,6 +53,10 @@ class Rollouts:
     def every(self) -> list[Kept]:
         """All, the newest change first."""
         return self._rows.every()
+
+    def page(self, after: str, limit: int, route: str = "", phase: str = "") -> list[Kept]:
+        """At most `limit` of them by name, those after a name; of a route, in a phase."""
+        return self._rows.page(after, limit, route, phase)
 
     def get(self, name: str) -> Kept:
         """One.
@@ -110,6 +114,9 @@ class Rollouts:
             ConflictError: the route has a roll-out already, or the stable arm does not answer now.
         """
         check(plan)
+        for other in self.unfinished():
+            if other.rollout.phase in DONE and same_route(other.rollout.plan, plan):
+                self.settle(other.rollout.plan.name)  # two would write one route
         ground = self._ground(plan)
         asked = ground.check(plan, asked)
         rollout = Rollout(plan, changed_ns=self._clock(), actor=self._actor, reason=_WAITS)

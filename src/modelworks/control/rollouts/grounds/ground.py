@@ -21,6 +21,11 @@ def among(plan: Plan) -> Among:
     return Among.VERSIONS if plan.stable[:1].isdigit() else Among.DEPLOYMENTS
 
 
+def same_route(one: Plan, other: Plan) -> bool:
+    """Whether two move the same traffic: a model may be called as a route of the manifest is."""
+    return one.route == other.route and among(one) is among(other)
+
+
 def arms_of(plan: Plan) -> tuple[str, ...]:
     """All of them, the stable one first."""
     return (plan.stable, *plan.candidates)
