@@ -84,7 +84,7 @@ class Front:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join(timeout=30)
-            self._close()
+        self._close()
 
     def tick(self) -> bool:
         """Compose once; whether the snapshot is another one than before.
