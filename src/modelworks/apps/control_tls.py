@@ -45,7 +45,7 @@ class FollowedTls:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self._stamps = files.stamps()
+        self._marks = files.marks()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self.context = self._newest = self._load()
@@ -64,10 +64,10 @@ class FollowedTls:
 
     def look(self) -> None:
         """Take the files, if they have changed."""
-        stamps = self._files.stamps()
-        if stamps == self._stamps:
+        marks = self._files.marks()
+        if marks == self._marks:
             return
-        self._stamps = stamps
+        self._marks = marks
         try:
             self._newest = self._load()
         except InvalidError as error:
