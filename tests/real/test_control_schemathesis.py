@@ -18,6 +18,8 @@ from modelworks.api.app import create_app
 from modelworks.api.uploads import Limits
 from modelworks.control.endpoints import Watch
 from modelworks.control.service import Factory
+from modelworks.core.semver import Semver
+from modelworks.protocol.manifest.rollout_plan import load_rollouts, planned
 from modelworks.testing.candidates import candidate
 
 pytestmark = [
@@ -55,15 +57,38 @@ WITH_INPUT = [
     "feedback",
     "series",
     "watch",
+    "rollouts",
+    "rollout",
+    "rollout_history",
+    "rollout_report",
+    "start_rollout",
+    "pause_rollout",
+    "resume_rollout",
+    "promote_rollout",
+    "abort_rollout",
+    "why_not",
 ]
+MANIFEST = """
+apiVersion: modelworks/v1
+kind: Rollout
+metadata: {name: NAME}
+spec:
+  route: NAME
+  stable: 1.0.0
+  candidate: 1.0.1
+  steps: [{share: 20%}, {share: 100%}]
+  primary: {metric: error_rate, margin: 5pp}
+"""
 
 
 @pytest.fixture
-def described(home, tmp_path):
+def described(home, tmp_path, request):
     with Factory(home) as factory:
         for _ in range(2):
             factory.publish(candidate(tmp_path / "work", alias="champion"))
         factory.publish(candidate(tmp_path / "work", name="churn"))
+        if "rollout" in request.node.name:
+            roll_out(factory, tmp_path)
         watch = Watch(factory.home)
         app = create_app(factory, watch, limits=Limits(upload_bytes=1 << 20))
         loaded = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, headers=HEADERS)
@@ -72,6 +97,24 @@ def described(home, tmp_path):
         watch.close()
         for model in factory.models():
             assert factory.verify(model.name).ok
+
+
+def roll_out(factory, folder):
+    """Roll-outs `loan`, which waits, and `rate`, which is paused; the model `late` has none."""
+    for name in ("loan", "rate", "late"):
+        for version in ("1.0.0", "1.0.1"):
+            content = f"{name} {version}".encode()
+            made = candidate(folder / name, content, name, version=Semver.parse(version))
+            factory.publish(made)
+        factory.set_alias(name, "champion", "1.0.0")
+    for name in ("loan", "rate"):
+        (document,) = load_rollouts([("m", manifest(name))]).documents
+        factory.rollouts.start(planned(document.document).plan)
+    factory.rollouts.pause("rate")
+
+
+def manifest(name):
+    return MANIFEST.replace("NAME", name).encode()
 
 
 def operation(described, name):
@@ -113,6 +156,13 @@ def point_at(case, ref):
     there["path"] = "model.onnx"
     for values in (case.path_parameters, case.query):
         values.update({key: there[key] for key in values.keys() & there.keys()})
+    if "/rollouts/" in case.path:
+        paused = case.path.endswith(("/resume", "/promote"))
+        case.path_parameters["name"] = "rate" if paused else "loan"
+    if case.path.endswith("/promote"):
+        case.body = {"arm": "1.0.1"}
+    if case.path.endswith("/rollouts") and case.method == "POST":
+        case.body = {"manifest": manifest("late").decode()}
     if case.path.endswith("/at"):
         case.query = {"at": "2100-01-01"}
     if case.path.endswith("/feedback"):
@@ -125,7 +175,7 @@ def point_at(case, ref):
 def test_well_formed_requests(described, name):
     statuses = run(described, name, GenerationMode.POSITIVE)
     if name != "import_model":  # no model file is ever guessed
-        assert any(status in {200, 202, 204} for status in statuses)
+        assert any(status in {200, 201, 202, 204} for status in statuses)
 
 
 @pytest.mark.parametrize("name", WITH_INPUT)

@@ -11,6 +11,7 @@ from modelworks.api.feedback import FeedbackRoutes
 from modelworks.api.front import FrontRoutes, Waiters
 from modelworks.api.guard import Guard, TooLargeError, too_large
 from modelworks.api.key_guard import KeyGuard
+from modelworks.api.rollouts import RolloutRoutes
 from modelworks.api.routes import Routes
 from modelworks.api.uploads import Limits, Uploads
 from modelworks.api.watching import WatchRoutes
@@ -79,6 +80,7 @@ def create_app(
     app.include_router(Uploads(factory, limits).router())
     app.include_router(FeedbackRoutes(factory).router())
     app.include_router(WatchRoutes(factory).router())
+    app.include_router(RolloutRoutes(factory).router())
     app.include_router(metrics.router(Told(watch, series)))
     if front is not None:
         app.include_router(FrontRoutes(*front).router())

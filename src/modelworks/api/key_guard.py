@@ -13,6 +13,8 @@ from modelworks.control.access import COOKIE, Access
 from modelworks.core.errors import ModelworksError, UnauthenticatedError
 from modelworks.core.keys import Role
 
+CALLER: Final = "caller"
+"""Of a request's state: the name of the key that was shown."""
 LOGIN: Final = "/console/login"
 _OPEN: Final = frozenset({"/api/v1/health", LOGIN, "/console/logout"})
 _STATIC: Final = "/console/static/"
@@ -50,11 +52,12 @@ class KeyGuard:
         role = Role.READ if method in _SAFE else Role.ADMIN
         role = Role.PREDICT if path == FEEDBACK else role
         try:
-            self._access.require(
+            key = self._access.require(
                 ", ".join(given).encode("latin-1") if given else None, session_of(headers), role
             )
         except ModelworksError as error:
             return _answer(error, shown=method == "GET" and not given and _page(path, headers))
+        scope["state"] = {**scope.get("state", {}), CALLER: key.name}
         return None
 
 

@@ -283,16 +283,22 @@ class Factory:
     @property
     def rollouts(self) -> "Rollouts":
         """The verbs of roll-outs."""
+        return self.rollouts_by(self._actor)
+
+    def rollouts_by(self, actor: str) -> "Rollouts":
+        """The verbs of roll-outs as somebody acts: what is kept and audited names him."""
         from modelworks.control.rollouts.grounds import deployments, versions  # noqa: PLC0415 - scipy
         from modelworks.control.rollouts.grounds.ground import Among, Grounds  # noqa: PLC0415 - same
         from modelworks.control.rollouts.routes import FILE  # noqa: PLC0415 - numpy, scipy
         from modelworks.control.rollouts.service import Rollouts  # noqa: PLC0415 - the same
 
+        registry = Registry(self._scope, self._blobs, self.home.cache, actor, self._clock)
+        moved = Routes(self._scope, actor, self._clock)
         grounds: Grounds = {
-            Among.VERSIONS: versions.Versions(self, self.home.run / FILE),
-            Among.DEPLOYMENTS: deployments.Deployments(self._routes),
+            Among.VERSIONS: versions.Versions(registry, self.home.run / FILE),
+            Among.DEPLOYMENTS: deployments.Deployments(moved),
         }
-        return Rollouts(self._scope, self, grounds, self._actor, self._clock)
+        return Rollouts(self._scope, registry, grounds, actor, self._clock)
 
     def front(self, served: Path, reach: "Reach") -> "Front":
         """What gateways go by; the caller starts and closes it."""

@@ -46,6 +46,11 @@ class Rows:
         with self._scope.read() as session:
             return store.page(session, after, limit, route, phase)
 
+    def page(self, after: str, limit: int, route: str = "", phase: str = "") -> list[Kept]:
+        """Some, by name: see `store.page`."""
+        with self._scope.read() as session:
+            return store.page(session, after, limit, route, phase)
+
     def get(self, name: str) -> Kept:
         """One.
 

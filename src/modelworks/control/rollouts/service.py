@@ -58,6 +58,10 @@ class Rollouts:
         """At most `limit` of them by name, those after a name; of a route, in a phase."""
         return self._rows.page(after, limit, route, phase)
 
+    def page(self, after: str, limit: int, route: str = "", phase: str = "") -> list[Kept]:
+        """At most `limit` of them by name, those after a name; of a route, in a phase."""
+        return self._rows.page(after, limit, route, phase)
+
     def get(self, name: str) -> Kept:
         """One.
 

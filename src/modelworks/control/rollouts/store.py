@@ -19,6 +19,26 @@ def every(session: TenantSession, phases: frozenset[str] = frozenset()) -> list[
     return [_kept(row) for row in session.scalars(wanted)]
 
 
+def page(
+    session: TenantSession, after: str, limit: int, route: str = "", phase: str = ""
+) -> list[Kept]:
+    """Some, by name.
+
+    Args:
+        session: of a tenant.
+        after: names that come after it; empty = from the first.
+        limit: at most so many.
+        route: of this one only; empty = of all.
+        phase: in this one only; empty = in all.
+    """
+    wanted = select(RolloutRow).where(RolloutRow.name > after).order_by(RolloutRow.name)
+    if route:
+        wanted = wanted.where(RolloutRow.route == route)
+    if phase:
+        wanted = wanted.where(RolloutRow.phase == phase)
+    return [_kept(row) for row in session.scalars(wanted.limit(limit))]
+
+
 def get(session: TenantSession, name: str) -> Kept | None:
     """One."""
     row = session.get(RolloutRow, (session.tenant, name))
