@@ -135,7 +135,7 @@ def _options(
         served=settings.single(),
         watched=Path(settings.served) if settings.served else None,
         strict=bool(settings.file) or settings.share_port,
-        parent=settings.with_parent and alone,
+        parent=settings.minded if alone else 0,
         patient=patient or settings.share_port,
         policy=policy_of(settings),
         sizing=sizing,

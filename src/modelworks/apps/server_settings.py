@@ -1,6 +1,7 @@
 """Settings of the model server: command line over environment over defaults."""
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ class ServerSettings(EdgeSettings):
         drain_seconds: how long a drain may take.
         announce: file that is written when the server is ready; "" = none.
         with_parent: end when the parent process ends.
+        parent: id of that process, for it may end before we have looked who it is; 0 = look.
         memory_limit: for the whole server, `4GB`; "" = what the system has, less a reserve;
             `none` = loads are not held against anything.
         pin: names of models, with commas between, that are never evicted.
@@ -91,6 +93,7 @@ class ServerSettings(EdgeSettings):
     drain_seconds: float = 30.0
     announce: str = ""
     with_parent: bool = False
+    parent: int = 0
     memory_limit: str = ""
     pin: str = ""
     lazy: bool = False
@@ -136,6 +139,11 @@ class ServerSettings(EdgeSettings):
         self.check_edge()
         policy_of(self)
         return self
+
+    @property
+    def minded(self) -> int:
+        """Id of the process that we end with; 0 = none."""
+        return (self.parent or os.getppid()) if self.with_parent else 0
 
     def single(self) -> ServedList | None:
         """The list of one that `file` stands for; None where a list's file is followed.
@@ -195,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--drain-seconds", type=float, help="how long a drain may take (30)")
     add("--announce", metavar="FILE", help="write url, port and pid there when ready")
     add("--with-parent", action="store_true", default=None, help="end when the parent ends")
+    add("--parent", type=int, metavar="PID", help="which process that is, if it may end early")
     add("--ragged", metavar="MASK", help="share calls among lengths: MASK[:AXIS][,INPUT=VALUE]")
     add_batching_options(parser)
     add_options(parser, edge_options())

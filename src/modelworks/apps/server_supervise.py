@@ -74,7 +74,7 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
         (block, *shared.fds, *beside, *routes),
         settings.drain_seconds,
         partial(announce, settings, sock, unix, sizing),
-        parent=settings.with_parent,
+        parent=settings.minded,
         reopens=bool(settings.access_log),
         ended=shared.ended,
         leaving=unix.remove if unix is not None else lambda: None,

@@ -75,7 +75,7 @@ class Supervisor:
         inherited: descriptors that every worker gets.
         drain_s: seconds that a worker's drain may take.
         ready: called once, when every worker has loaded its models.
-        parent: end when the parent process does.
+        parent: id of the parent process: end when it does; 0 = do not look.
         reopens: SIGHUP is passed on to the workers: they open their access log anew.
         ended: called with the slot of every worker that has ended.
         leaving: called once, as the end begins.
@@ -89,7 +89,7 @@ class Supervisor:
         drain_s: float,
         ready: Callable[[], None],
         *,
-        parent: bool = False,
+        parent: int = 0,
         reopens: bool = False,
         ended: Callable[[int], None] = lambda _: None,
         leaving: Callable[[], None] = lambda: None,
@@ -101,7 +101,7 @@ class Supervisor:
         self._inherited = tuple(inherited)
         self._drain_s = drain_s
         self._announce = ready
-        self._parent = os.getppid() if parent else 0
+        self._parent = parent
         self._workers = [_Worker(slot) for slot in range(count)]
         self._selector = selectors.DefaultSelector()
         self._acts: dict[int, _Act] = {}

@@ -55,7 +55,7 @@ class WorkerOptions:
         watched: a served list's file, followed while we run.
         strict: a model that cannot be loaded at the start ends the process instead of being
             unavailable.
-        parent: end when the parent process does.
+        parent: id of the parent process: end when it does; 0 = do not look.
         policy: about memory, and about loading on demand.
         patient: listen only when the models are loaded: others serve the port meanwhile.
         sizing: how many workers and threads there are, and why.
@@ -72,7 +72,7 @@ class WorkerOptions:
     served: ServedList | None = None
     watched: Path | None = None
     strict: bool = False
-    parent: bool = False
+    parent: int = 0
     patient: bool = False
     policy: Policy = _POLICY
     sizing: Sizing = _ALONE
@@ -234,13 +234,12 @@ class Worker:
 
     async def _mind_parent(self) -> None:
         """Stop when the parent process is gone, while models are still loading too."""
-        parent = os.getppid()
         while not self._over.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), _PARENT_PERIOD_S)
-            if os.getppid() != parent:
+            if os.getppid() != self._options.parent:
                 _log.warning("the parent process is gone: stopping")
                 self.stop()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), _PARENT_PERIOD_S)
 
     async def _drain(self) -> None:
         began = time.monotonic()
