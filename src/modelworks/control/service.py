@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from modelworks.control.front.service import Front
     from modelworks.control.front.sources import Reach
     from modelworks.control.records.service import Records
+    from modelworks.control.replaying.service import Replays
     from modelworks.control.rollouts.service import Rollouts
     from modelworks.control.watching.parts import Parts
     from modelworks.control.watching.service import Watching
@@ -299,6 +300,13 @@ class Factory:
             Among.DEPLOYMENTS: deployments.Deployments(moved),
         }
         return Rollouts(self._scope, registry, grounds, actor, self._clock)
+
+    @property
+    def replays(self) -> "Replays":
+        """The verbs of replays."""
+        from modelworks.control.replaying.service import Replays  # noqa: PLC0415 - numpy, scipy
+
+        return Replays(self.show, lambda: self.records.joining(), self._tenant)
 
     def front(self, served: Path, reach: "Reach") -> "Front":
         """What gateways go by; the caller starts and closes it."""

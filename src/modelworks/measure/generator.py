@@ -18,7 +18,7 @@ from typing import Final
 from modelworks.core.errors import InvalidError
 from modelworks.measure.link import RECEIVE, Link
 from modelworks.measure.poller import READ, WRITE, poller
-from modelworks.measure.schedule import Schedule
+from modelworks.measure.schedule import Due
 from modelworks.measure.sockets import Sockets
 from modelworks.measure.tally import Failure, Tally
 
@@ -294,9 +294,7 @@ def _taken(generator: Generator) -> Iterator[Link]:
             yield link
 
 
-def opened(
-    generator: Generator, schedule: Schedule, until: int, tick: Callable[[int], None]
-) -> int:
+def opened(generator: Generator, schedule: Due, until: int, tick: Callable[[int], None]) -> int:
     """Send at the times of a schedule.
 
     What is due at the very end still leaves, if only a little late.

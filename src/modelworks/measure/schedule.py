@@ -1,8 +1,8 @@
 """When requests of an open loop are due: at a constant rate, or as a Poisson process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -41,6 +41,49 @@ def due(
         times = base + np.cumsum(generator.exponential(step, _CHUNK))
         base = float(times[-1])
         yield (start + times.astype(np.int64)).tolist()
+
+
+class Due(Protocol):
+    """When the requests of an open loop are due, one after another.
+
+    Attributes:
+        due: when the next one is, ns; `FAR` where there is none any more.
+    """
+
+    due: int
+
+    def advance(self) -> None:
+        """The next one has left."""
+        ...
+
+    def remaining(self) -> int:
+        """Requests that have not left; none afterwards."""
+        ...
+
+
+class Times:
+    """Given times, such as those at which recorded requests came.
+
+    Args:
+        times: ns, ascending.
+    """
+
+    def __init__(self, times: Sequence[int]) -> None:
+        self._times = times
+        self._place = -1
+        self.due = FAR
+        self.advance()
+
+    def advance(self) -> None:
+        """See `Due`."""
+        self._place += 1
+        self.due = self._times[self._place] if self._place < len(self._times) else FAR
+
+    def remaining(self) -> int:
+        """See `Due`."""
+        left = max(0, len(self._times) - self._place)
+        self._place, self.due = len(self._times), FAR
+        return left
 
 
 class Schedule:

@@ -13,13 +13,16 @@ _STATES: Final = {
     Verdict.FAILED: State.FAILED,
     Verdict.SKIPPED: State.MISSING,
 }
-_CHECKS: Final = ("scan", "parity", "sandbox")
-"""Evidence of the import that is a gate; the rest says how it was made."""
+_CHECKS: Final = ("scan", "parity", "sandbox", "replay")
+"""Evidence that is a gate; the rest says how it was made."""
+_LATER: Final = frozenset({"replay"})
+"""Those that are asked again and again: the newest counts, while it is about today's champion."""
 _REQUIRED: Final = frozenset({"parity"})
 _CURES: Final = {
     "parity": "import it again with a sample of its inputs: --sample FILE",
     "scan": "import it from a form that runs no code (ONNX, safetensors), or --trust it",
     "sandbox": "see the evidence: modelworks show",
+    "replay": "modelworks replay {ref} --since 24h --speed max --allow 1%",
 }
 
 
@@ -32,7 +35,12 @@ def gates_of(version: ModelVersion, rollouts: Sequence[Kept], champion: str) -> 
         champion: version that answers for its model now; empty = none is named.
     """
     mine = str(version.version)
-    found = [_checked(version.ref, one) for one in version.evidence if one.kind in _CHECKS]
+    last = {one.kind: one for one in version.evidence}
+    found = [
+        _checked(version.ref, one, champion)
+        for one in version.evidence
+        if one.kind in _CHECKS and (one.kind not in _LATER or last[one.kind] is one)
+    ]
     tried = [
         one.rollout
         for one in rollouts
@@ -47,11 +55,14 @@ def gates_of(version: ModelVersion, rollouts: Sequence[Kept], champion: str) -> 
     return [*found, of_rollout(newest)]
 
 
-def _checked(ref: str, evidence: Evidence) -> Gate:
+def _checked(ref: str, evidence: Evidence, champion: str) -> Gate:
     state = _STATES[evidence.verdict]
     words = evidence.summary
     if evidence.verdict is Verdict.ACCEPTED:
         words = f"failed, and its owner accepted it: {words}"
+    beside = evidence.detail.get("asked", {}).get("stable", champion)
+    if evidence.kind in _LATER and state is State.PASSED and champion not in {"", beside}:
+        state = State.STALE
     needed = evidence.kind in _REQUIRED or state is State.FAILED
-    cure = "" if state is State.PASSED else _CURES[evidence.kind]
+    cure = "" if state is State.PASSED else _CURES[evidence.kind].format(ref=ref)
     return Gate(evidence.kind, state, words, f"modelworks show {ref}", cure, needed)

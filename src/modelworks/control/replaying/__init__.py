@@ -1,0 +1,1 @@
+"""Replay: recorded traffic is played to a candidate before it sees a user; both are compared."""

@@ -1,0 +1,130 @@
+"""Recorded traffic is played to versions that answer alike, and to one that flips every tenth."""
+
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.tree import DecisionTreeClassifier
+
+from desk import HTTP, Desk, until
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+FEATURES = ("amount", "country")
+KINDS, REQUESTS = 20, 200
+FLIPPED = (3, 15)
+
+
+def tree(path: Path, flipped: tuple[int, ...] = ()) -> Path:
+    """Says whether `amount`, one of twenty, is ten or more; but for those that are flipped."""
+    rows = np.array([[float(a), float(c)] for a in range(KINDS) for c in (0, 1)])
+    said = (rows[:, 0] >= KINDS / 2).astype(int)
+    said = np.where(np.isin(rows[:, 0], flipped), 1 - said, said)
+    joblib.dump(DecisionTreeClassifier().fit(pd.DataFrame(rows, columns=FEATURES), said), path)
+    return path
+
+
+def given(desk: Desk) -> list[tuple[str, int]]:
+    """Three versions, and requests that the first one answered: id and amount."""
+    versions = (("1.0.0", ()), ("1.1.0", ()), ("2.0.0", FLIPPED))
+    for version, flipped in versions:
+        file = tree(desk.folder / f"{version}.joblib", flipped)
+        desk.mw("import", str(file), "--name", "fraud", "--version", version)
+    desk.mw("alias", "set", "fraud@champion", "1.0.0")
+    asked = []
+    with desk.running("up", "--port", "0", "--control-port", "0", "--record", "1") as up:
+        for number in range(REQUESTS):
+            ident, amount = str(uuid.uuid4()), number % KINDS
+            answer = HTTP.request(
+                "POST",
+                f"{up.said['server']}/predict/fraud",
+                json={"rows": [{"amount": amount, "country": number // KINDS % 2}]},
+                headers={"X-Request-Id": ident},
+            )
+            assert answer.status == 200, answer.data
+            asked.append((ident, amount))
+        up.drain()
+    desk.mw("records", "compact")
+    return asked
+
+
+def test_a_replay_finds_what_differs_and_only_that(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    asked = given(desk)
+
+    same = desk.mw("replay", "fraud:1.1.0", "--speed", "max", "--allow", "5%", "--json").json
+    assert (same["found"], same["sent"], same["left"]) == (REQUESTS, REQUESTS, {})
+    assert same["agreement"]["agreement"] == 1.0
+    assert same["verdict"] == "promote"
+    assert same["counts"]["played"] == same["counts"]["recorded"] | {"count": REQUESTS}
+
+    path = tmp_path / "replay.html"
+    words = ("--speed", "50", "--allow", "1%", "--slice", "country=1", "--html", str(path))
+    told = desk.mw("replay", "fraud:2.0.0", *words, "--json", code=9).json
+    assert told["digest"] == same["digest"]
+    assert told["agreement"]["agreement"] == pytest.approx(0.9)
+    flips = {(was, says): count for was, says, count in told["agreement"]["flips"]}
+    assert flips == {("0", "1"): REQUESTS / KINDS, ("1", "0"): REQUESTS / KINDS}
+    wrong = {ident for ident, amount in asked if amount in FLIPPED}
+    assert {one["id"] for one in told["agreement"]["worst"]} == wrong
+    assert [one["slice"] for one in told["by_slice"]] == ["*", "country=1"]
+    assert told["verdict"] == "roll back"
+    assert "Replay of fraud:2.0.0" in path.read_text()
+
+    kept = desk.mw("show", "fraud:2.0.0", "--json").json["evidence"][-1]
+    assert (kept["kind"], kept["verdict"]) == ("replay", "failed")
+    assert kept["detail"]["digest"] == same["digest"]
+    gate = desk.mw("why-not", "fraud:2.0.0", code=9).out
+    assert "replay failed" in gate, gate
+
+    killed_in_the_middle(desk)
+    none = desk.mw("replay", "fraud:2.0.0", "--until", "1h", "--since", "2h", code=3)
+    assert "--record" in none.err
+
+
+def killed_in_the_middle(desk: Desk) -> None:
+    """Nothing of it runs on, and what it left is no hindrance."""
+    command = [sys.executable, "-m", "modelworks.cli.main", "replay", "fraud:1.1.0"]
+    process = subprocess.Popen(
+        [*command, "--speed", "0.01"], cwd=desk.folder, env=desk.environ(), stderr=subprocess.PIPE
+    )
+    try:
+        run = desk.folder / "home" / "run"
+        until("its server is there", lambda: servers(process.pid))
+        (server,) = servers(process.pid)
+        assert list(run.glob("replay-*"))
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        until("its server is gone", lambda: not _runs(server))
+    finally:
+        process.kill()
+        process.stderr.close()
+    again = desk.mw("replay", "fraud:1.1.0", "--speed", "max", "--limit", "50", "--json").json
+    assert again["sent"] == 50
+    assert again["left"] == {"not drawn: more came than --limit": REQUESTS - 50}
+
+
+def servers(parent: int) -> list[int]:
+    """Ids of the model servers that a process has started."""
+    task = Path(f"/proc/{parent}/task/{parent}/children")
+    children = [int(text) for text in task.read_text().split()] if task.exists() else []
+    return [one for one in children if b"modelworks.apps.server" in _command(one)]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
