@@ -15,8 +15,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from modelworks.api.app import create_app
+from modelworks.api.front import Waiters
 from modelworks.api.uploads import Limits
 from modelworks.control.endpoints import Watch
+from modelworks.control.front.sources import Reach
 from modelworks.control.service import Factory
 from modelworks.core.semver import Semver
 from modelworks.protocol.manifest.rollout_plan import load_rollouts, planned
@@ -67,6 +69,7 @@ WITH_INPUT = [
     "promote_rollout",
     "abort_rollout",
     "why_not",
+    "routes_snapshot",
 ]
 MANIFEST = """
 apiVersion: modelworks/v1
@@ -90,11 +93,15 @@ def described(home, tmp_path, request):
         if "rollout" in request.node.name:
             roll_out(factory, tmp_path)
         watch = Watch(factory.home)
-        app = create_app(factory, watch, limits=Limits(upload_bytes=1 << 20))
+        front = factory.front(home.run / "served.json", Reach())
+        front.tick()
+        told = (front, Waiters())
+        app = create_app(factory, watch, limits=Limits(upload_bytes=1 << 20), front=told)
         loaded = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, headers=HEADERS)
         loaded.config.update(base_url="http://127.0.0.1")
         yield loaded
         watch.close()
+        front.close()
         for model in factory.models():
             assert factory.verify(model.name).ok
 
