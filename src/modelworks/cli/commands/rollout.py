@@ -210,12 +210,13 @@ def _plans(
 ) -> "tuple[list[Plan], Exit | None]":
     """The plans of a manifest; or what a refusal exits with, told."""
     with platform("a manifest"):
+        from modelworks.control.rollouts.gathering.named import problems
         from modelworks.protocol.manifest.problems import ManifestError
         from modelworks.protocol.manifest.rollout import Rollout
         from modelworks.protocol.manifest.rollout_plan import load_rollouts, planned
 
     try:
-        manifest = load_rollouts(contents(files), environment)
+        manifest = load_rollouts(contents(files), environment, problems)
     except ManifestError as error:
         return [], refused(out, error)
     found = [planned(one).plan for one in manifest.of(Rollout)]

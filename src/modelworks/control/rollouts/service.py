@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from modelworks.control.rollouts.gates import gates_of
+from modelworks.control.rollouts.gathering.named import fitting
 from modelworks.control.rollouts.grounds.ground import Ground, Grounds, among, same_route
 from modelworks.control.rollouts.grounds.versions import CHAMPION, Registry
 from modelworks.control.rollouts.kept import DONE, Asked, Event, Kept
@@ -53,10 +54,6 @@ class Rollouts:
     def every(self) -> list[Kept]:
         """All, the newest change first."""
         return self._rows.every()
-
-    def page(self, after: str, limit: int, route: str = "", phase: str = "") -> list[Kept]:
-        """At most `limit` of them by name, those after a name; of a route, in a phase."""
-        return self._rows.page(after, limit, route, phase)
 
     def page(self, after: str, limit: int, route: str = "", phase: str = "") -> list[Kept]:
         """At most `limit` of them by name, those after a name; of a route, in a phase."""
@@ -117,6 +114,7 @@ class Rollouts:
             NotFoundError: no such route or arm.
             ConflictError: the route has a roll-out already, or the stable arm does not answer now.
         """
+        plan = fitting(plan, lambda ref: self._registry.show(ref).signature)
         check(plan)
         for other in self.unfinished():
             if other.rollout.phase in DONE and same_route(other.rollout.plan, plan):

@@ -66,8 +66,8 @@ class RolloutMetric(Part):
 
     metric: MetricName
     """Its name. What is known by name needs no kind and direction: `error_rate`, `timeout_rate`,
-    `accuracy`, `wrong_rate`, `disagreement`, `latency_p99_ms` (any percent), `cost`, `revenue`,
-    `quality`, `drift`."""
+    `accuracy`, `wrong_rate`, `mae`, `mse`, `quality`, `disagreement`, `latency_p99_ms` (any
+    percent), `revenue`, `drift`, `cost`; which of them are measured is checked too."""
     kind: Annotated[MetricKind, WORD] | None = None
     """What it is made of."""
     direction: Annotated[Direction, WORD] | None = None

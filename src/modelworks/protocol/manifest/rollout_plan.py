@@ -1,7 +1,7 @@
 """From a `Rollout` document to the plan that is carried out, every problem with its path."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -25,7 +25,9 @@ _KNOWN: Final = {
     "disagreement": Metric("disagreement", _RATE, _LOWER, absolute=True),
     "cost": Metric("cost", _MEAN, _LOWER),
     "revenue": Metric("revenue", _MEAN, _HIGHER),
-    "quality": Metric("quality", _GIVEN, _HIGHER),
+    "mae": Metric("mae", _MEAN, _LOWER, labelled=True),
+    "mse": Metric("mse", _MEAN, _LOWER, labelled=True),
+    "quality": Metric("quality", _GIVEN, _HIGHER, labelled=True),
     "drift": Metric("drift", _GIVEN, _LOWER, absolute=True),
 }
 _LATENCY: Final = re.compile(r"latency_p(\d{1,2}(?:_\d+)?)_ms")
@@ -40,6 +42,10 @@ _NAMES: Final = {
 _PLACE: Final = re.compile(r"([a-z_]+)|\[(\d+)\]")
 
 
+Further = Callable[[Plan], Iterable[tuple[str, str]]]
+"""Of a plan the fields that are wrong, and what is wrong there."""
+
+
 class Planned(NamedTuple):
     """A plan, or why there is none.
 
@@ -52,12 +58,15 @@ class Planned(NamedTuple):
     problems: tuple[tuple[Path, str], ...]
 
 
-def load_rollouts(files: Sequence[tuple[str, bytes]], environment: str = "") -> Manifest:
+def load_rollouts(
+    files: Sequence[tuple[str, bytes]], environment: str = "", further: Further = lambda _: ()
+) -> Manifest:
     """Read and check, the plans too.
 
     Args:
         files: name and content of each.
         environment: whose overlays are put on.
+        further: what else is wrong with a plan, by whoever will carry it out.
 
     Raises:
         ManifestError: all that is wrong.
@@ -66,11 +75,18 @@ def load_rollouts(files: Sequence[tuple[str, bytes]], environment: str = "") -> 
     problems = [
         Problem(loaded.source.mark(path), spelt(path), words)
         for loaded in manifest.documents
-        for path, words in planned(loaded.document).problems
+        for path, words in _wrong(loaded.document, further)
     ]
     if problems:
         raise ManifestError(problems)
     return manifest
+
+
+def _wrong(document: Rollout, further: Further) -> Iterator[tuple[Path, str]]:
+    found = planned(document)
+    yield from found.problems
+    for field, words in further(found.plan) if found.plan is not None else ():
+        yield _path(document.spec, field), words
 
 
 def planned(document: Rollout) -> Planned:

@@ -42,8 +42,9 @@ class Side:
         if len(good):
             places, counts = np.unique(np.ceil(np.log(good) / math.log(_FINE)), return_counts=True)
             for place, count in zip(places, counts, strict=True):
-                bound = repr(float(_FINE**place))
+                below, bound = (repr(float(_FINE**power)) for power in (place - 1, place))
                 self.buckets[bound] = self.buckets.get(bound, 0) + int(count)
+                self.buckets.setdefault(below, 0)  # where the bucket begins
 
     def metrics(self, plan: Plan) -> dict[str, Sums]:
         """As evidence, of the plan's metrics."""
