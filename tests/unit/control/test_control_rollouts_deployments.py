@@ -13,7 +13,9 @@ from modelworks.control.rollouts.grounds.ground import Among
 from modelworks.control.rollouts.kept import Asked
 from modelworks.control.service import Factory
 from modelworks.control.watching.advancing import GRACE_S, Advance
+from modelworks.control.watching.rollback import rollback
 from modelworks.control.watching.sights.gateways import Fronted
+from modelworks.core.alerts import Alert, AlertState, Severity
 from modelworks.core.desired import State
 from modelworks.core.errors import (
     ConflictError,
@@ -27,6 +29,7 @@ from modelworks.core.routes import BUCKETS, Shadow, Source
 from modelworks.deploy import reconcile
 from modelworks.gateway.counts import Counts
 from modelworks.gateway.metrics import families
+from modelworks.monitor.alerts import acting
 from modelworks.plugins import load
 from modelworks.protocol.openmetrics import write_text
 from modelworks.testing.candidates import candidate
@@ -356,6 +359,18 @@ def test_what_a_roll_out_compares_stays_as_it_is(factory, worker):
     worker.tick(int(GRACE_S) + 2)
     apply(factory, route(50, 50))
     assert weights(factory) == {"old": 50, "new": 50}
+
+
+def test_an_alert_about_a_candidate_sends_it_back(factory):
+    factory.rollouts.start(plan())
+    call = rollback(factory.watched)
+
+    def alert(**labels):
+        return Alert("Slow", labels, AlertState.FIRING, Severity.CRITICAL, 9.0, "p99 is 9 s", 1)
+
+    assert "nothing was" in call(acting.Asked("1", alert(model="fraud", deployment="old"), {}))
+    assert call(acting.Asked("2", alert(deployment="new"), {})) == "rolled back: shop-2"
+    assert factory.rollouts.get("shop-2").rollout.phase is Phase.ROLLED_BACK
 
 
 def test_a_model_and_a_route_of_one_name_roll_out_side_by_side(factory):

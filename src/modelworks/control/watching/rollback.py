@@ -13,17 +13,23 @@ ROLLBACK: Final = "rollback"
 
 
 def rollback(parts: Parts) -> "UseCase":
-    """Sends the roll-outs of the alert's model back to the stable version."""
+    """Sends the roll-outs of the alert's model or deployment back to the stable arm."""
 
     def call(asked: "Asked") -> str:
-        model = asked.arguments.get("model", "") or asked.alert.labels.get("model", "")
-        if not model:
-            return "nothing was rolled back: neither the alert nor the action names a model"
+        told = {**asked.alert.labels, **asked.arguments}
+        model, deployment = told.get("model", ""), told.get("deployment", "")
+        if not model and not deployment:
+            return (
+                "nothing was rolled back: neither the alert nor the action names a model or a "
+                "deployment"
+            )
         verbs = parts.rollouts()
         done = []
         for kept in verbs.unfinished():
-            name = kept.rollout.plan.name
-            if kept.rollout.plan.route != model or kept.ended_ns:
+            plan = kept.rollout.plan
+            name = plan.name
+            meant = plan.route == model or deployment in plan.candidates
+            if not meant or kept.ended_ns:
                 continue
             reason = f"the alert '{asked.alert.rule}' fired: {asked.alert.summary}"[:500]
             try:
@@ -32,7 +38,7 @@ def rollback(parts: Parts) -> "UseCase":
                 continue  # it ended meanwhile
             done.append(name)
         if not done:
-            return f"nothing was rolled back: '{model}' has no roll-out under way"
+            return f"nothing was rolled back: '{model or deployment}' has no roll-out under way"
         return f"rolled back: {', '.join(done)}"
 
     return call
