@@ -356,9 +356,19 @@ def test_what_a_roll_out_compares_stays_as_it_is(factory, worker):
         factory.deploying.roll_back("old", 1, lambda _: None)
     apply(factory, deployment("new", "1.1.0", replicas=2), route())  # other numbers are no harm
     factory.rollouts.abort("shop-2")
-    worker.tick(int(GRACE_S) + 2)
     apply(factory, route(50, 50))
     assert weights(factory) == {"old": 50, "new": 50}
+
+
+def test_who_was_promoted_is_waited_for(factory, worker):
+    factory.rollouts.start(plan())
+    worker.tick()
+    factory.rollouts.promote("shop-2")
+    with pytest.raises(ConflictError, match="within seconds"):
+        apply(factory, route(50, 50))
+    worker.tick(int(GRACE_S) + 2)
+    assert weights(factory) == {"old": 0, "new": 100}
+    apply(factory, route(50, 50))
 
 
 def test_an_alert_about_a_candidate_sends_it_back(factory):

@@ -2,8 +2,9 @@
 
 from modelworks.control.rollouts import store
 from modelworks.control.rollouts.grounds.ground import Among, among, arms_of
+from modelworks.control.rollouts.kept import HOLDING, Kept
 from modelworks.core.errors import ConflictError
-from modelworks.core.rollouts import Plan
+from modelworks.core.rollouts import Phase
 from modelworks.db.engine import TenantScope
 
 
@@ -23,10 +24,11 @@ class Held:
         Raises:
             ConflictError: a roll-out has it to itself.
         """
-        for plan in self._plans():
+        for kept in self._holding():
+            plan = kept.rollout.plan
             if plan.route == name:
                 words = f"the roll-out '{plan.name}' moves the traffic of route '{name}'"
-                raise ConflictError(f"{words}: {_cure(plan)}", field="name")
+                raise ConflictError(f"{words}: {_cure(kept)}", field="name")
 
     def deployment(self, name: str) -> None:
         """Refuse to end a deployment, or to have it run something else.
@@ -34,16 +36,22 @@ class Held:
         Raises:
             ConflictError: it is an arm of a roll-out, whose evidence is of what it runs now.
         """
-        for plan in self._plans():
+        for kept in self._holding():
+            plan = kept.rollout.plan
             if name in arms_of(plan):
                 words = f"the roll-out '{plan.name}' compares deployment '{name}' with others"
-                raise ConflictError(f"{words}: {_cure(plan)}", field="name")
+                raise ConflictError(f"{words}: {_cure(kept)}", field="name")
 
-    def _plans(self) -> list[Plan]:
+    def _holding(self) -> list[Kept]:
+        """One that went back holds nothing: its route is as it was."""
         with self._scope.read() as session:
-            plans = [one.rollout.plan for one in store.every(session) if not one.settled]
-        return [plan for plan in plans if among(plan) is Among.DEPLOYMENTS]
+            every = store.every(session, HOLDING | {Phase.PROMOTED})
+        return [
+            one for one in every if not one.settled and among(one.rollout.plan) is Among.DEPLOYMENTS
+        ]
 
 
-def _cure(plan: Plan) -> str:
-    return f"wait for its end, or `modelworks rollout abort {plan.name}`"
+def _cure(kept: Kept) -> str:
+    if kept.rollout.phase is Phase.PROMOTED:
+        return "it was promoted, and `modelworks up` gives the route its weights within seconds"
+    return f"wait for its end, or `modelworks rollout abort {kept.rollout.plan.name}`"
