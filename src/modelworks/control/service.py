@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from modelworks.control.rollouts.service import Rollouts
     from modelworks.control.watching.parts import Parts
     from modelworks.control.watching.service import Watching
+    from modelworks.core.rollouts import Plan as RolloutPlan
     from modelworks.monitor.alerts.service import Alerts
 
 _AT_HOME = Stores()
@@ -306,7 +307,13 @@ class Factory:
         """The verbs of replays."""
         from modelworks.control.replaying.service import Replays  # noqa: PLC0415 - numpy, scipy
 
-        return Replays(self.show, lambda: self.records.joining(), self._tenant)
+        return Replays(self.show, self.records.joining, self._tenant)
+
+    def replayed(self, plan: "RolloutPlan", arm: str) -> tuple[str, str]:
+        """Model and version of an arm of a roll-out: a version, or what a deployment runs."""
+        from modelworks.control.replaying.planned import refs  # noqa: PLC0415 - numpy, scipy
+
+        return refs(self.deploying.runs)(plan, arm)
 
     def front(self, served: Path, reach: "Reach") -> "Front":
         """What gateways go by; the caller starts and closes it."""

@@ -50,8 +50,9 @@ def levels(plan: Plan) -> Levels:
 def stages(plan: Plan) -> int:
     """How often evidence begins anew: at each step, and when one of several candidates goes.
 
-    A last step that stands for no time is none: nothing is looked at in it.
+    A last step that stands for no time is none: nothing is looked at in it. A replay is one more,
+    but where the first step goes on from it, since nobody asks the candidate there.
     """
     again = 0 if plan.strategy is Strategy.BANDIT else len(plan.candidates) - 1
     judged = sum(step.share < 1 or step.bake_s > 0 or step.sample > 0 for step in plan.steps)
-    return max(1, judged) + again
+    return max(1, judged) + again + (plan.replay > 0 and plan.steps[0].share > 0)

@@ -162,6 +162,15 @@ class Deploying:
         """Those that are kept, newest first."""
         return self._deployments.revisions(name)
 
+    def runs(self, name: str) -> tuple[str, str]:
+        """Model and version that a deployment is to run.
+
+        Raises:
+            NotFoundError: no such deployment.
+        """
+        model = self._deployments.revisions(name)[0].revision.model
+        return model.name, model.version
+
     def export(self, files: Files, environment: str = "") -> list[Exported]:
         """The native objects that a manifest means; nobody has to answer on the targets."""
         manifest = read(files, environment)

@@ -21,7 +21,7 @@ from modelworks.rollout import course
 from modelworks.rollout.rules import decide
 from modelworks.rollout.why_not import Gate
 
-_WAITS: Final = "waiting for the new version to be loaded and warm"
+_WAITS: Final = "waiting for the new version"
 
 
 class Rollouts:

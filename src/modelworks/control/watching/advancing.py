@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from modelworks.control.replaying.standing import NoReplays, Replays, Standing
 from modelworks.control.rollouts.evidence import Further, Gatherer, Seen, restored
 from modelworks.control.rollouts.grounds.ground import Among, Look, Sights, among
 from modelworks.control.rollouts.kept import DONE, Kept
@@ -18,6 +19,7 @@ _FURTHER_S: Final = 15.0
 _READING_S: Final = 10.0
 """Of one look at all roll-outs; who is not read for then is read for at the next one."""
 _NS: Final = 1_000_000_000
+_NOBODY: Final = NoReplays()
 
 
 class Advance:
@@ -27,6 +29,7 @@ class Advance:
         rollouts: the verbs.
         sights: of the arms, by what they are.
         further: what is known of a plan's arms beside what servers count.
+        replays: how far the replays are that a plan wants before its first step.
     """
 
     name = "rollouts"
@@ -38,10 +41,12 @@ class Advance:
         rollouts: Rollouts,
         sights: Sights,
         further: Gatherer,
+        replays: Replays = _NOBODY,
     ) -> None:
         self._rollouts = rollouts
         self._sights = sights
         self._gather = further
+        self._replays = replays
         self._begun = False
         self._known: dict[str, tuple[int, float, Mapping[str, Further]]] = {}
         self._reading_ends = 0.0
@@ -55,7 +60,10 @@ class Advance:
         if not self._begun:  # somebody may have emptied the folder of what runs meanwhile
             self._rollouts.carry_out()
             self._begun = True
-        for kept in self._rollouts.unfinished():
+        unfinished = self._rollouts.unfinished()
+        waiting = [one.rollout for one in unfinished if one.rollout.phase is Phase.WAITING]
+        self._replays.keep([one.plan.name for one in waiting])
+        for kept in unfinished:
             name = kept.rollout.plan.name
             try:
                 if kept.rollout.phase is Phase.RUNNING:
@@ -75,10 +83,14 @@ class Advance:
         phase = kept.rollout.phase
         if phase is Phase.WAITING:
             why = self._sights[among(plan)].unready(plan)
-            if not why:
+            played = self._replays(plan) if plan.replay and not why else Standing()
+            why = why or played.waits
+            if played.fails:
+                self._rollouts.abort(plan.name, played.fails, Phase.ROLLED_BACK)
+            elif not why:
                 self._rollouts.ready(plan.name)
             elif now_ns - kept.rollout.changed_ns > plan.most_s * _NS:
-                words = f"the new version was not loaded and warm in all the time it had: {why}"
+                words = f"the new version was not ready in all the time it had: {why}"
                 self._rollouts.abort(plan.name, words, Phase.ROLLED_BACK)
             else:
                 self._rollouts.wait(plan.name, why)

@@ -160,6 +160,9 @@ class Watching:
 
     def _advance(self, parts: Parts, servers: Servers) -> Duty:
         from modelworks.control.front.gateways import admins  # noqa: PLC0415 - beside it
+        from modelworks.control.replaying.filling import filled  # noqa: PLC0415 - scipy
+        from modelworks.control.replaying.planned import refs  # noqa: PLC0415 - the same
+        from modelworks.control.replaying.tending import Tending  # noqa: PLC0415 - the same
         from modelworks.control.rollouts.evidence import together  # noqa: PLC0415 - the same
         from modelworks.control.rollouts.gathering import copies  # noqa: PLC0415 - the same
         from modelworks.control.rollouts.gathering.recorded import Recorded  # noqa: PLC0415 - scipy
@@ -186,7 +189,12 @@ class Watching:
         )
         fronted = Fronted(parts.deploying.one, Admins(lambda: admins(parts.home, parts.gateways)))
         sights: Sights = {Among.VERSIONS: served, Among.DEPLOYMENTS: fronted}
-        return Advance(verbs, sights, together([known, recorded]))
+        show, ref_of = self._registry.show, refs(parts.deploying.runs)
+        replays = Tending(parts.home.root, show, ref_of)
+        further = filled(
+            together([known, recorded]), show, ref_of, lambda name: verbs.get(name).rollout.step
+        )
+        return Advance(verbs, sights, further, replays)
 
 
 def _days(served: ServedList) -> Mapping[str, int]:
