@@ -2,7 +2,7 @@
 # Debian packages that real tests and benchmarks start; installed where root and apt are there.
 # debian.sh: what every test and benchmark wants; debian.sh peers: what the other servers want.
 set -euo pipefail
-wanted=(wrk postgresql npm nginx haproxy openssl skopeo docker-registry dockerd docker-compose mmdebstrap iptables chromium systemd-analyze prometheus prometheus-alertmanager)
+wanted=(wrk postgresql npm nginx haproxy openssl skopeo docker-registry dockerd docker-compose mmdebstrap iptables chromium systemd-analyze prometheus prometheus-alertmanager dnsmasq)
 [ "${1:-}" != peers ] || wanted=(wrk java)
 missing=()
 for name in "${wanted[@]}"; do
@@ -12,6 +12,7 @@ done
 missing=("${missing[@]/#java/default-jre-headless}")
 missing=("${missing[@]/#dockerd/docker.io}")
 missing=("${missing[@]/#systemd-analyze/systemd}")
+missing=("${missing[@]/#dnsmasq/dnsmasq-base}")
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     # Tests start what they need themselves: no service of the machine is to run because of them.

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import socket
 import ssl
@@ -14,6 +15,7 @@ from typing import Any, Self
 import uvloop
 
 from modelworks.core import codec
+from modelworks.core.discovery import Finder
 from modelworks.core.routes import Arm, Endpoint, Route, Snapshot, Span
 from modelworks.edge.journal import Journal
 from modelworks.edge.limits import Limits
@@ -22,6 +24,7 @@ from modelworks.gateway.caller import Caller
 from modelworks.gateway.checks import Checks
 from modelworks.gateway.counts import Counts
 from modelworks.gateway.front import Front, Ways
+from modelworks.gateway.names import Names
 from modelworks.gateway.own import Own
 from modelworks.gateway.shadows import Shadows
 from modelworks.gateway.table import Maker
@@ -46,6 +49,12 @@ def as_json(made: Snapshot) -> bytes:
     return json.dumps(codec.encode(made)).encode()
 
 
+@functools.cache
+def _context() -> ssl.SSLContext:
+    """The system's authorities, read once."""
+    return ssl.create_default_context()
+
+
 class Door:
     """A gateway's front in a thread of its own; no process, no signals."""
 
@@ -58,6 +67,7 @@ class Door:
         checks: float = 0.0,
         journal: Journal | None = None,
         shadows: Shadows | None = None,
+        finder: Finder | None = None,
         **more: Any,
     ) -> None:
         self.counts = Counts()
@@ -65,12 +75,15 @@ class Door:
         self.own = Own(self.front)
         self.limits = limits
         table = LimitTable()
+        self.names = Names(lambda _: finder)
         self.maker = Maker(
             self.counts,
             zone,
             lambda given: Access(given, None, table),
-            ssl.create_default_context(),
+            _context(),
+            self.names.expand,
         )
+        self.names.follow(snapshot(*routes))
         self.front.swap(self.maker.make(snapshot(*routes, **more), None))
         self._checks = checks
         self._ready = threading.Event()

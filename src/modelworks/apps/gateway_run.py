@@ -116,6 +116,10 @@ def _options(
         cells=cells,
         tallies=Path(told["tallies"]) if told else None,
         slot=slot,
+        directories={
+            "dns": (settings.dns, ""),
+            "consul": (settings.consul, _secret(settings.consul_token, "consul_token")),
+        },
         began=told["began"] if told else 0.0,
     )
 
@@ -142,16 +146,20 @@ def fetcher_of(settings: GatewaySettings) -> Fetcher | None:
     """
     if not settings.remote:
         return None
-    key = ""
-    if settings.control_key:
-        try:
-            key = Path(settings.control_key).read_text().strip()
-        except OSError as error:
-            raise InvalidError(
-                f"the key in {settings.control_key} cannot be read: {error.strerror}",
-                field="control_key",
-            ) from error
+    key = _secret(settings.control_key, "control_key")
     return Fetcher(settings.snapshot, snapshot_of(settings), key)
+
+
+def _secret(path: str, field: str) -> str:
+    """What a file keeps; empty where there is none to read."""
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise InvalidError(
+            f"the key in {path} cannot be read: {error.strerror}", field=field
+        ) from error
 
 
 def warn(settings: GatewaySettings) -> None:

@@ -31,6 +31,9 @@ class GatewaySettings:
         snapshot: file of routes, or the URL of a control plane that has them.
         cache: file that the control plane's routes are kept in; goes with a URL.
         control_key: file with the API key for the control plane; "" = none.
+        dns: resolver of endpoints' names; "" = the system's.
+        consul: URL of the agent that is asked for endpoints; "" = the one on this machine.
+        consul_token: file with the ACL token for it; "" = none.
         host: address that callers reach.
         port: 0 = a free one.
         workers: processes on the port.
@@ -57,6 +60,9 @@ class GatewaySettings:
     snapshot: str = ""
     cache: str = ""
     control_key: str = ""
+    dns: str = ""
+    consul: str = ""
+    consul_token: str = ""
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1
@@ -144,6 +150,9 @@ HELP: Final = {
     "snapshot": ("FILE|URL", "Routes: a file, or a control plane's address of them"),
     "cache": ("FILE", "Where a control plane's routes are kept"),
     "control_key": ("FILE", "API key for the control plane"),
+    "dns": ("HOST[:PORT]", "Resolver that finds dns: endpoints (the system's)"),
+    "consul": ("URL", "Agent that finds consul: endpoints (http://127.0.0.1:8500)"),
+    "consul_token": ("FILE", "ACL token for Consul"),
     "host": ("ADDRESS", "To listen on (127.0.0.1)"),
     "port": ("PORT", "0 = a free one (8080)"),
     "workers": ("N", "Processes on the port (1)"),

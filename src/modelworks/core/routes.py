@@ -38,7 +38,8 @@ class Endpoint:
     """One place that answers for an arm.
 
     Attributes:
-        url: `http://10.0.0.3:8080`, `https://...`, `unix:/run/a.sock`; no path.
+        url: `http://10.0.0.3:8080`, `https://...`, `unix:/run/a.sock`; no path. Or what the gateway
+            finds some by, `dns:models.example.com:8080`: see `core.discovery`.
         zone: of a cluster or cloud; the gateway prefers its own. Empty = its own.
     """
 

@@ -10,6 +10,10 @@ BOUNDS_S_ALL: Final = (*BOUNDS_S, 10.0, 30.0)
 _NS: Final = [int(bound * 1e9) for bound in BOUNDS_S_ALL]
 REASONS: Final = ("connect", "cut", "status", "timeout")
 """Why a try failed: no connection; cut off or malformed; a status of an ill server; no answer."""
+MOST_GONE: Final = 64
+"""Endpoints of one route that are gone and are told of one by one."""
+GONE: Final = "gone"
+"""What the others are called, together."""
 LOST: Final = ("fallback", "refused", "cut")
 """What came of a request that its arm did not answer: the fallback did, the gateway did, or the
 answer broke off (it is among the answers too)."""
@@ -30,6 +34,13 @@ class SeatCounts:
         self.tries = 0
         self.failures = dict.fromkeys(REASONS, 0)
         self.ejections = 0
+
+    def add(self, tries: int, failures: dict[str, int], ejections: int) -> None:
+        """Add those of somebody else."""
+        self.tries += tries
+        self.ejections += ejections
+        for reason, count in failures.items():
+            self.failures[reason] += count
 
 
 class Answers:
@@ -123,6 +134,17 @@ class RouteCounts:
         """Of one endpoint."""
         return self.seats.setdefault((arm, url), SeatCounts())
 
+    def forget_seats(self, present: set[tuple[str, str]]) -> None:
+        """Keep no more than so many endpoints that are gone; of those before, only their sum.
+
+        Args:
+            present: arm and URL of those that are not gone.
+        """
+        gone = [key for key in list(self.seats) if key not in present and key[1] != GONE]
+        for key in gone[: max(0, len(gone) - MOST_GONE)]:
+            seat = self.seats.pop(key)
+            self.seat(key[0], GONE).add(seat.tries, seat.failures, seat.ejections)
+
     def refuse(self, status: int) -> None:
         """One more that was answered here."""
         self.refused[status] = self.refused.get(status, 0) + 1
@@ -150,7 +172,7 @@ class Counts:
         """As JSON values; `add` takes them again."""
         return {
             "pairs_dropped": self.pairs_dropped,
-            "routes": {name: _route(counts) for name, counts in self.routes.items()},
+            "routes": {name: _route(counts) for name, counts in list(self.routes.items())},
         }
 
     def add(self, told: dict[str, Any]) -> None:
@@ -171,11 +193,7 @@ class Counts:
                 into.copies_failed += failed
                 into.copied.add(copied)
             for arm, url, tries, failures, ejections in of["seats"]:
-                seat = route.seat(arm, url)
-                seat.tries += tries
-                seat.ejections += ejections
-                for reason, count in failures.items():
-                    seat.failures[reason] += count
+                route.seat(arm, url).add(tries, failures, ejections)
 
 
 _PLAIN: Final = ("retries", "hedges", "hedges_won", "unaffordable", "fallbacks", "dropped")
@@ -187,9 +205,10 @@ def _route(counts: RouteCounts) -> dict[str, Any]:
         "refused": list(counts.refused.items()),
         "arms": [
             (name, a.told(), a.lost, a.copies, a.copies_failed, a.copied.told())
-            for name, a in counts.arms.items()
+            for name, a in list(counts.arms.items())
         ],
         "seats": [
-            (arm, url, s.tries, s.failures, s.ejections) for (arm, url), s in counts.seats.items()
+            (arm, url, s.tries, s.failures, s.ejections)
+            for (arm, url), s in list(counts.seats.items())
         ],
     }

@@ -12,12 +12,15 @@ from modelworks.core.errors import InvalidError, ModelworksError
 from modelworks.core.files import Mark, mark_of
 from modelworks.core.routes import Snapshot
 from modelworks.gateway.front import Front
+from modelworks.gateway.names import Names
 from modelworks.gateway.slices import read_slices
 from modelworks.gateway.table import Maker, Table
 
 _log = logging.getLogger(__name__)
 PERIOD_S: Final = 0.25
 _END_S: Final = 5.0
+_LEAST_S: Final = 0.5  # between two tables because of addresses
+_SHARE: Final = 10  # times as long as one took to make
 
 
 def read_snapshot(path: Path) -> Snapshot:
@@ -54,16 +57,21 @@ class Follower:
         path: of the file.
         maker: of tables.
         front: that goes by them; its `loop` is set.
+        names: of endpoints; a new table is made when they stand for something else.
 
     Attributes:
         problem: what is wrong with the file now; empty = nothing.
         taken: when the last table was taken, seconds since 1970; 0 = none was.
     """
 
-    def __init__(self, path: Path, maker: Maker, front: Front) -> None:
+    def __init__(self, path: Path, maker: Maker, front: Front, names: Names) -> None:
         self._path = path
         self._maker = maker
         self._front = front
+        self._names = names
+        self._version = names.version
+        self._snapshot: Snapshot | None = None  # in force
+        self._again = 0.0  # a table with other addresses is not made before
         self._mark: Mark | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="routes", daemon=True)
@@ -77,9 +85,8 @@ class Follower:
             InvalidError: it cannot be gone by.
         """
         mark = mark_of(self._path)
-        table = self._maker.make(read_snapshot(self._path), None)
+        self._front.swap(self._made(read_snapshot(self._path), None))
         self._mark, self.taken = mark, time.time()
-        self._front.swap(table)
 
     def start(self) -> None:
         """Follow it."""
@@ -88,6 +95,7 @@ class Follower:
     def close(self) -> None:
         """Follow it no longer."""
         self._over.set()
+        self._names.close()
         if self._thread.ident is not None:
             self._thread.join(_END_S)
 
@@ -99,22 +107,26 @@ class Follower:
                 _log.exception("following the routes failed")
 
     def look(self) -> None:
-        """Take the file's snapshot, if it has changed."""
+        """Take the file's snapshot, if it has changed, or other addresses of its names."""
         mark = mark_of(self._path)
-        if mark is None or mark == self._mark:
+        same = mark is None or mark == self._mark
+        if same and (self._version == self._names.version or time.monotonic() < self._again):
             return
         # What is made here makes no garbage, and a collection that looked at all of it would keep
         # the loop waiting.
         gc.disable()
         try:
-            self._read(mark)
+            if mark is not None and not same:
+                self._read(mark)
+            elif self._snapshot is not None:
+                self._readdress(self._snapshot)
         finally:
             gc.enable()
 
     def _read(self, mark: Mark) -> None:
-        old = self._front.table  # taken apart on this thread, when nobody needs it any more
+        old = self._front.table
         try:
-            table = self._maker.make(read_snapshot(self._path), old)
+            table = self._made(read_snapshot(self._path), old)
         except ModelworksError as error:
             if mark == mark_of(self._path):
                 self._mark = mark
@@ -123,13 +135,31 @@ class Follower:
                 _log.error("the new routes are not taken, the last ones stay: %s", self.problem)
             return
         self._mark = mark
+        self._put(table, old)
+        self.problem, self.taken = "", time.time()
+        _log.info("routes of generation %d are in force: %d", table.generation, len(table.routes))
+
+    def _readdress(self, snapshot: Snapshot) -> None:
+        """The same routes, at other addresses; not oftener than making them is cheap."""
+        began, old = time.monotonic(), self._front.table
+        self._put(self._made(snapshot, old), old)
+        now = time.monotonic()
+        self._again = now + max(_LEAST_S, _SHARE * (now - began))
+
+    def _made(self, snapshot: Snapshot, old: Table | None) -> Table:
+        version = self._names.version
+        self._names.follow(snapshot)
+        table = self._maker.make(snapshot, old)
+        self._names.forget_others(snapshot)
+        self._version, self._snapshot = version, snapshot
+        return table
+
+    def _put(self, table: Table, old: Table | None) -> None:
+        """In force from the next request on; the old one is taken apart on this thread."""
         done = threading.Event()
         self._front.loop.call_soon_threadsafe(self._take, table, done)
-        taken = done.wait(_END_S)
-        self.problem, self.taken = "", time.time()
-        if taken and old is not None:
+        if done.wait(_END_S) and old is not None:
             old.take_apart()
-        _log.info("routes of generation %d are in force: %d", table.generation, len(table.routes))
 
     def _take(self, table: Table, done: threading.Event) -> None:
         self._front.swap(table)

@@ -34,16 +34,21 @@ class Address:
     """Where an upstream is.
 
     Args:
-        url: `http://10.0.0.3:8080`, `https://...`, `unix:/run/a.sock`.
+        url: `http://10.0.0.3:8080`, `https://...`, `unix:/run/a.sock`. `https://10.0.0.3:8443#NAME`
+            is asked as NAME, which its certificate must be good for.
+
+    Attributes:
+        server: name that a certificate must be good for; None = the host.
 
     Raises:
         InvalidError: none of these.
     """
 
-    __slots__ = ("authority", "host", "path", "port", "tls")
+    __slots__ = ("authority", "host", "path", "port", "server", "tls")
 
     def __init__(self, url: str) -> None:
         self.path = ""
+        self.server: str | None = None
         if url.startswith("unix:"):
             self.path = url.removeprefix("unix:").removeprefix("//")
             self.host, self.port, self.tls, self.authority = "", 0, False, b"localhost"
@@ -62,6 +67,9 @@ class Address:
         self.host = parts.hostname
         self.port = port or (443 if self.tls else 80)
         self.authority = parts.netloc.encode()
+        if parts.fragment:
+            self.server = parts.fragment
+            self.authority = f"{parts.fragment}:{self.port}".encode()
 
 
 class Place:
@@ -125,7 +133,11 @@ class Place:
                 else:
                     context = self._context if address.tls else None
                     _, protocol = await loop.create_connection(
-                        made, address.host, address.port, ssl=context
+                        made,
+                        address.host,
+                        address.port,
+                        ssl=context,
+                        server_hostname=address.server,
                     )
         except TimeoutError:
             waiting.unlinked(f"no connection to {self.url} within {_CONNECT_S:g} s")

@@ -6,10 +6,10 @@ shown, the counts and the budgets go over from the table before it.
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from modelworks.core.routes import Arm, Route, Snapshot
+from modelworks.core.routes import Arm, Endpoint, Route, Snapshot
 from modelworks.gateway.budget import Budget
 from modelworks.gateway.counts import Counts, RouteCounts
 from modelworks.gateway.forward import Forward
@@ -119,14 +119,21 @@ class Maker:
         zone: our own.
         let_in: see `LetIn`.
         context: of TLS to upstreams; None = the system's authorities.
+        expand: puts addresses in the place of names.
     """
 
     def __init__(
-        self, counts: Counts, zone: str, let_in: LetIn, context: ssl.SSLContext | None = None
+        self,
+        counts: Counts,
+        zone: str,
+        let_in: LetIn,
+        context: ssl.SSLContext | None = None,
+        expand: Callable[[Iterable[Endpoint]], Iterable[Endpoint]] = tuple,
     ) -> None:
         self._counts = counts
         self._zone = zone
         self._let_in = let_in
+        self._expand = expand
         self._context = context or ssl.create_default_context()
 
     def make(self, snapshot: Snapshot, old: Table | None) -> Table:
@@ -154,6 +161,7 @@ class Maker:
             if was is not None and was.route.retries.budget == share:
                 budget = was.budget
             routes[name] = RouteState(of_route, seats, budget, counts)
+            counts.forget_seats({(arm, s.place.url) for arm, of in seats.items() for s in of.all})
             _breathe()
         return Table(access, policy, routes, places)
 
@@ -172,7 +180,7 @@ class Maker:
             if (was is not None and arm.name in was.seats)
             else {}
         )
-        for endpoint in arm.endpoints:
+        for endpoint in self._expand(arm.endpoints):
             url = endpoint.url
             place = places.get(url)
             if place is None:

@@ -9,12 +9,13 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
+from modelworks.core.discovery import Finder
 from modelworks.core.errors import ModelworksError
 from modelworks.core.ids import iso
 from modelworks.core.routes import Snapshot
@@ -35,6 +36,7 @@ from modelworks.gateway.counts import Counts
 from modelworks.gateway.fetch import Fetcher
 from modelworks.gateway.follow import Follower
 from modelworks.gateway.front import Front, Ways
+from modelworks.gateway.names import Names
 from modelworks.gateway.own import Own
 from modelworks.gateway.pairs import Pairs
 from modelworks.gateway.shadows import Shadows
@@ -75,6 +77,7 @@ class GatewayOptions:
         cells: of limits, that workers share; None = ours alone.
         tallies: folder of the workers' counts; None = there is one worker.
         slot: ours.
+        directories: address and secret of `dns` and `consul`, where they are told.
         began: when the first of the workers did, seconds since 1970; 0 = now.
     """
 
@@ -97,6 +100,7 @@ class GatewayOptions:
     tallies: Path | None = None
     slot: int = 0
     began: float = 0.0
+    directories: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class GatewayWorker:
@@ -130,8 +134,9 @@ class GatewayWorker:
         cafile = str(options.upstream_ca) if options.upstream_ca is not None else None
         context = ssl.create_default_context(cafile=cafile)
         limits = LimitTable(options.cells)
-        maker = Maker(counts, options.zone, partial(_let_in, limits), context)
-        self._follower = Follower(options.snapshot, maker, self._front)
+        self._names = Names(partial(_finder, options.directories))
+        maker = Maker(counts, options.zone, partial(_let_in, limits), context, self._names.expand)
+        self._follower = Follower(options.snapshot, maker, self._front, self._names)
         gate = None
         if options.tls is not None:
             gate = TlsGate(options.tls, handshake_timeout_s=options.limits.header_timeout_s)
@@ -215,6 +220,8 @@ class GatewayWorker:
         if fetcher is not None:
             heard = iso(int(fetcher.heard * 1e9)) if fetcher.heard else None
             told["control_plane"] = {"heard": heard, "problem": fetcher.problem or None}
+        if names := self._names.told():
+            told["names"] = names
         return told
 
     async def _mind_parent(self) -> None:
@@ -231,6 +238,12 @@ def _let_in(limits: LimitTable, snapshot: Snapshot) -> Access:
         with contextlib.suppress(ModelworksError):
             key = load("tokens", "jwt")
     return Access(snapshot, key, limits)
+
+
+def _finder(directories: Mapping[str, tuple[str, str]], directory: str) -> Finder:
+    """What finds endpoints in a directory; loaded where a route asks for it."""
+    made: Finder = load("finders", directory)(*directories.get(directory, ("", "")))
+    return made
 
 
 def _nothing(exchange: Exchange) -> None:

@@ -19,6 +19,7 @@ GROUPS = (
     "exporters",
     "routes",
     "tokens",
+    "finders",
 )
 
 

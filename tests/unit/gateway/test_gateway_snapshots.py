@@ -34,7 +34,7 @@ def test_the_file_is_followed_and_what_was_learned_is_kept(two, tmp_path):
     file = tmp_path / "routes.json"
     put(file, one(two[0].url))
     with Door(one(two[0].url)) as door:
-        follower = Follower(file, door.maker, door.front)
+        follower = Follower(file, door.maker, door.front, door.names)
         follower.start()
         door.until(lambda: follower.taken)
         seat = door.front.table.routes["r"].seats["r/1"].all[0]
@@ -74,7 +74,7 @@ def test_a_bad_file_leaves_the_last_good_routes_in_force(two, tmp_path, text, sa
     file = tmp_path / "routes.json"
     put(file, one(two[0].url))
     with Door(one(two[0].url)) as door:
-        follower = Follower(file, door.maker, door.front)
+        follower = Follower(file, door.maker, door.front, door.names)
         follower.first()
         follower.start()
         replace_text(file, text)
@@ -118,7 +118,7 @@ def test_a_thousand_routes_and_ten_thousand_keys_drop_no_request(two, tmp_path):
     file = tmp_path / "routes.json"
     file.write_bytes(as_json(large(two[0].url, 1)))
     with Door(one(two[0].url)) as door:
-        follower = Follower(file, door.maker, door.front)
+        follower = Follower(file, door.maker, door.front, door.names)
         follower.first()
         follower.start()
         statuses = []
@@ -259,7 +259,7 @@ def test_the_last_routes_stay_while_the_control_plane_is_away(fetching, two, tmp
         fetching(control.url, file, wait_s=0.1).poll()
     with Door(one(two[1].url)) as door:
         fetcher = Fetcher(f"http://127.0.0.1:{port}/s", file, wait_s=0.1)
-        follower = Follower(file, door.maker, door.front)
+        follower = Follower(file, door.maker, door.front, door.names)
         follower.first()
         fetcher.start()
         follower.start()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
+from modelworks.core.discovery import is_named, named_of
 from modelworks.core.errors import InvalidError
 from modelworks.core.routes import BUCKETS, Arm, Endpoint, Limit, Pass, Route, Snapshot, Source
 
@@ -115,6 +116,12 @@ def _check_endpoint(endpoint: Endpoint, field: str) -> None:
     url = endpoint.url
     if url.startswith("unix:"):
         _need(url[5:].startswith("/"), field, f"{url!r}: unix:/run/a.sock is wanted")
+        return
+    if is_named(url):
+        try:
+            named_of(url)
+        except InvalidError as error:
+            raise InvalidError(f"{field}: {error.message}", field=field) from None
         return
     try:
         parts = urlsplit(url)

@@ -1,0 +1,1 @@
+"""Directories that endpoints are found in by name; fulfil `core.discovery.Finder`."""
