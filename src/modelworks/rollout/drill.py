@@ -211,7 +211,7 @@ def _slow(
 def _moved(sums: Sums, delay: float, shape: Mapping[str, int] | None) -> dict[str, int]:
     """Everything later by a delay, in the same buckets where there are some."""
     bounds = sorted(map(float, shape or ()))
-    found: dict[str, int] = {}
+    found = dict.fromkeys(map(str, bounds), 0)
     for bound, count in sums.buckets.items():
         later = float(bound) + delay
         later = next((one for one in bounds if one >= later), later)
@@ -224,7 +224,7 @@ def _buckets(quantile: float, count: int, q: float, shape: Mapping[str, int] | N
     total = sum((shape or {}).values())
     if shape and total:
         scaled = {bound: round(count * seen / total) for bound, seen in shape.items()}
-        return Sums(sum(scaled.values()), buckets={b: n for b, n in scaled.items() if n})
+        return Sums(sum(scaled.values()), buckets=scaled)
     least, low, middle = quantile * 0.8, quantile * 0.9, quantile
     above = round((1 - q) * count)
     inside = min(above, count - above)

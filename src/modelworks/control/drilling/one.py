@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import urllib3
+
 from modelworks.control.drilling.place import Place
 from modelworks.control.drilling.pool import Row
 from modelworks.control.drilling.traffic import Callers, Load, Seen, calling
+from modelworks.control.exposition import values
 from modelworks.control.records.intake import MOST, Told
 from modelworks.control.rollouts.kept import DONE, Kept
 from modelworks.core.errors import ConflictError, CrashedError
@@ -23,6 +26,7 @@ for new routes four times a second, and one look may come while the machine is b
 TRUTH_S: Final = 60.0
 """Until truth is looked at: what is recorded is written out for ten seconds and moved every thirty,
 and joined every fifteen."""
+_COPIES: Final = "modelworks_route_copies_total"
 _POLL_S: Final = 0.2
 _TELL_S: Final = 5.0
 _PATIENCE: Final = 2.0
@@ -41,7 +45,7 @@ class Fault:
         spoilt: digests of the rows that are broken.
         share: of the requests (in the slice) that they are.
         inside: which rows lie in the slice.
-        labelled: its metric needs the truth.
+        late: its metric is known from records: the truth has to come, or copies to be compared.
     """
 
     drill: Drill
@@ -49,7 +53,7 @@ class Fault:
     spoilt: frozenset[str]
     share: float
     inside: Sequence[bool]
-    labelled: bool
+    late: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def allowed(plan: Plan, fault: Fault, rate: float) -> int:
     """Requests of the candidate that are allowed: the rules' own, and those on the way."""
     share = plan.steps[0].share / len(plan.candidates) or 1.0  # copies: of all
     part = sum(fault.inside) / max(1, len(fault.inside))
-    late = LOOK_S + (TRUTH_S if fault.labelled else 0.0)
+    late = LOOK_S + (TRUTH_S if fault.late else 0.0)
     return fault.drill.within + math.ceil(rate * share * part * late)
 
 
@@ -132,6 +136,11 @@ def _watch(
         kept = place.verbs.rollouts.get(plan.name)
         seen = callers.seen()
         total = replace(seen, told=[*total.told, *seen.told])
+        if not plan.steps[0].share:  # what reached it were copies, which no caller sees
+            came = copies(place, fault.version)
+            part = sum(fault.inside) / max(1, len(fault.inside))
+            total = replace(total, candidate=total.candidate + came)
+            total = replace(total, inside=total.inside + round(part * came))
         reached = total.inside
         now = time.monotonic()
         if now >= say_at:
@@ -140,7 +149,7 @@ def _watch(
         late = reached > _PATIENCE * most or now > end
         if kept.rollout.phase in {*DONE, Phase.INCONCLUSIVE} or late:
             return kept, now - (total.began or now), total
-        if fault.labelled and now >= tell_at:
+        if fault.late and now >= tell_at:
             tell(place, asking, total.told)
             total.told.clear()
             tell_at = now + _TELL_S
@@ -159,6 +168,20 @@ def tell(place: Place, asking: Asking, answered: Sequence[tuple[str, int]]) -> N
     for start in range(0, len(lines), MOST):
         place.verbs.records.intake.lines(lines[start : start + MOST])
     place.verbs.records.compact()
+
+
+def copies(place: Place, version: str) -> int:
+    """Copies of requests that a version answered or failed, as the server counts them."""
+    with urllib3.PoolManager(retries=False) as pool:
+        text = pool.request("GET", f"{place.server}/metrics", timeout=10).data.decode()
+    found = values(text, {_COPIES})
+    return round(
+        sum(
+            count
+            for _, labels, count in found
+            if labels.get("arm") == version and labels.get("outcome") != "dropped"
+        )
+    )
 
 
 def _result(kept: Kept, fault: Fault, seen: Seen, most: int, seconds: float) -> Result:

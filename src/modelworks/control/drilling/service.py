@@ -16,6 +16,8 @@ from modelworks.control.drilling.pool import MOST, Row, chosen, of_records, stee
 from modelworks.control.drilling.spoilt import Spoilt
 from modelworks.control.drilling.stable import Stable, ask_stable
 from modelworks.control.records.service import Records, lines_of
+from modelworks.control.rollouts.drills import KIND
+from modelworks.control.rollouts.gathering.named import fitting
 from modelworks.core import codec
 from modelworks.core.errors import UnsupportedError
 from modelworks.core.home import Home
@@ -29,8 +31,6 @@ from modelworks.rollout.drill import Drill, drills
 from modelworks.rollout.drill import Fault as Kind
 from modelworks.rollout.drilled import Report, Result, Unseen, digest_of, sentence_of
 
-KIND: Final = "drill"
-"""Of the evidence."""
 LEAST_MS: Final = 20.0
 """A slow candidate is slower by so much at the least: less is lost in a busy machine's noise."""
 _ENOUGH: Final = 0.3
@@ -40,7 +40,8 @@ _ALIKE: Final = (
     "fault is the only difference"
 )
 _LABELLED: Final = frozenset({"accuracy", "wrong_rate"})
-_COPIES: Final = frozenset({"disagreement"})
+_LATE: Final = _LABELLED | {"disagreement"}
+"""What is known from records: later than what servers count."""
 
 
 class Real(Protocol):
@@ -107,12 +108,12 @@ def drill(
     """
     began, started = now_ns(), time.monotonic()
     version = real.show(f"{plan.route}:{plan.stable}")
-    plan, notes = drillable(plan)
+    plan, notes = drillable(fitting(plan, lambda _: version.signature))
     recorded = _recorded(real, version) if wanted.records else []
     original = real.materialise(version.ref)
-    labelled = any(one.name in _LABELLED for one in (plan.primary, *plan.guardrails))
+    late = any(one.name in _LATE for one in (plan.primary, *plan.guardrails))
     say("starting an installation for the drill")
-    with place(real.home, opened, record=labelled) as where:
+    with place(real.home, opened, record=late) as where:
         number = Semver.parse(plan.stable)
         healthy = Spoilt(version.artifact.format, version.signature)
         publish(where.verbs, where.work, original, version, number, healthy)
@@ -198,7 +199,7 @@ def _impossible(one: Drill, stable: Stable) -> str:
     """Why a fault cannot be put in; empty = it can."""
     if one.fault not in {Kind.WRONG, Kind.BIASED}:
         return ""
-    if one.metric not in _LABELLED | _COPIES:
+    if one.metric not in _LATE:
         return f"a drill cannot know what '{one.metric}' of a broken candidate would be"
     if one.metric in _LABELLED and all(truth is None for truth in stable.truths):
         return "the model says neither a label nor a number that could be wrong"
@@ -228,7 +229,7 @@ class _Bench:
         told = Spoilt(artifact.format, self.version.signature, kind, one.delay_ms, rows)
         where = self.where
         name = publish(where.verbs, where.work, self.original, self.version, number, told)
-        fault = Fault(one, name, frozenset(spoilt), share, inside, one.metric in _LABELLED)
+        fault = Fault(one, name, frozenset(spoilt), share, inside, one.metric in _LATE)
         wanted = self.wanted
         asking = Asking(self.plan.route, stable.rows, stable.truths, wanted.rate, wanted.most_s)
         own = replace(self.plan, name=f"drill-{one.fault.value}", candidates=(name,))

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
+from modelworks.control.rollouts.drills import drill_gate
 from modelworks.control.rollouts.gates import gates_of
 from modelworks.control.rollouts.gathering.named import fitting
 from modelworks.control.rollouts.grounds.ground import Ground, Grounds, among, same_route
@@ -14,6 +15,7 @@ from modelworks.control.rollouts.report.looks import Look
 from modelworks.control.rollouts.rows import RULES, Rows
 from modelworks.core.errors import ConflictError, InvalidError, NotFoundError
 from modelworks.core.ids import now_ns
+from modelworks.core.model import ModelVersion
 from modelworks.core.rollouts import Evidence, Phase, Plan, Rollout, Verdict
 from modelworks.core.rollouts_check import check
 from modelworks.db.engine import TenantScope
@@ -94,10 +96,18 @@ class Rollouts:
             NotFoundError: no such version.
         """
         version = self._registry.show(ref)
-        champion = ""
+        kept = self.every()
+        champion: ModelVersion | None = None
         with suppress(NotFoundError):
-            champion = str(self._registry.show(f"{version.name}@{CHAMPION}").version)
-        return version.ref, gates_of(version, self.every(), champion)
+            champion = self._registry.show(f"{version.name}@{CHAMPION}")
+        answers = "" if champion is None else str(champion.version)
+        found = gates_of(version, kept, answers)
+        if champion is None:
+            return version.ref, found
+        mine = str(version.version)
+        plans = [one.rollout.plan for one in kept if one.rollout.plan.route == version.name]
+        plan = next((one for one in plans if mine in one.candidates), None)
+        return version.ref, [*found, drill_gate(champion, plan)]
 
     # -- acting
 
