@@ -49,7 +49,9 @@ SUITES = {
     "cuped": lambda runs, rng: one(planned.of_cuped(runs, rng)),
     "bounds": bounds,
     "many": planned.of_many,
+    "distances": sequences.of_distances,
 }
+BANDITS = 10  # of their seed
 
 
 def simulated(runs, seed, only):
@@ -65,7 +67,7 @@ def simulated(runs, seed, only):
             print(f"{used:7.1f} s  {outcome.method}: {outcome.false:.2%}", file=sys.stderr)
     bandits = {}
     if not only or "bandits" in only:
-        rng = np.random.default_rng([seed, len(SUITES)])
+        rng = np.random.default_rng([seed, BANDITS])
         bandits = planned.of_bandits(max(runs // 100, 4), rng)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     used = time.process_time() - began

@@ -8,7 +8,7 @@ from benchmarks.sims.outcome import Outcome, judged, lower
 from scipy.special import betaln, gammaln
 from scipy.stats import norm
 
-from modelworks.stats.sequences import betting, means, quantiles, rates, ratios, split
+from modelworks.stats.sequences import betting, distances, means, quantiles, rates, ratios, split
 from modelworks.stats.sequences.means import LARGEST as MEANS_LARGEST
 from modelworks.stats.sequences.means import SMALLEST as MEANS_SMALLEST
 from modelworks.stats.sequences.tilts import log_evidence, mixture
@@ -286,3 +286,35 @@ def of_bets(runs, rng, rows=1_000):
             RIVAL,
         ),
     )
+
+
+def of_distances(runs, rng, rows=2_000, looks=40):
+    """How far distributions are apart: whether the true distance ever lies outside."""
+    at = grid(rows, looks)
+    truth = 2 * norm.cdf(0.1) - 1  # of two normals, a fifth of a deviation apart
+    some = max(runs // 10, 1)
+    missed = np.zeros((some, len(at)), bool)
+    for run in range(some):
+        one, other = rng.normal(0, 1, rows), rng.normal(0.2, 1, rows)
+        for look, n in enumerate(at):
+            _, told = distances.numbers(one[:n], other[:n], ALPHA)
+            missed[run, look] = not told.holds(truth)
+    setting = f"normals, a distance of {truth:.3f}, {rows:,} rows an arm"
+    yield judged("distance of numbers", setting, ALPHA, missed)
+
+    laws = np.array([0.5, 0.3, 0.15, 0.04, 0.01]), np.array([0.45, 0.3, 0.15, 0.04, 0.06])
+    steps = np.diff(at, prepend=0)
+    arms = [rng.multinomial(steps, law, (some, len(at))).cumsum(1) for law in laws]
+    count = np.broadcast_to(at.astype(float), (some, len(at)))
+    refuted = np.zeros((some, len(at)), bool)
+    for place, apart in enumerate(laws[1] - laws[0]):
+        sides = [(arm[..., place], count) for arm in arms]
+        refuted |= rates.log_evidence(*sides, apart) >= math.log(2 * len(laws[0]) / ALPHA)
+    found = np.abs(arms[1] - arms[0]).sum(-1) / 2 / at
+    half = np.array([2 * distances.empirical(int(n), ALPHA / 4, len(laws[0])) for n in at])
+    refuted |= np.abs(found - 0.05) > half
+    for run in range(min(some, 5)):  # the interval itself misses nowhere else
+        told = distances.classes(arms[0][run, -1], arms[1][run, -1], ALPHA)[1]
+        assert told.holds(0.05) or refuted[run, -1]
+    setting = f"five classes, a distance of 5 %, {rows:,} rows an arm"
+    yield judged("distance of classes", setting, ALPHA, refuted)

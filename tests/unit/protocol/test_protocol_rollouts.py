@@ -190,7 +190,7 @@ def test_apply_does_not_take_a_rollout_for_something_else():
 
 def test_the_docs_say_what_is_read():
     docs = EXAMPLE.parents[1] / "docs"
-    (block,) = re.findall(r"```yaml\n(.*?)```", (docs / "rollouts.md").read_text(), re.DOTALL)
+    block, *_ = re.findall(r"```yaml\n(.*?)```", (docs / "rollouts.md").read_text(), re.DOTALL)
     assert plan(block).guardrails[1].quantile == 0.99
     section = (docs / "manifest.md").read_text().split("## Rollouts")[1].split("\n## ")[0]
     said = {name.split(".")[0].removesuffix("[]") for name in fields(RolloutSpec)}

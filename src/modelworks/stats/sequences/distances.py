@@ -12,6 +12,8 @@ from modelworks.stats.sequences.tilts import Floats, threshold
 
 FEWEST: Final = 32
 """Rows of an arm below which nothing is said of a distribution."""
+APART: Final = 8
+"""Classes that are looked at one by one too, at the most."""
 GROWTH: Final = 1.3
 """Of an epoch: its end has so many times the rows of its beginning."""
 
@@ -77,7 +79,8 @@ def classes(stable: Any, candidate: Any, alpha: float) -> tuple[float, Between]:
     Valid at every look, at any count. Half of the chance goes to all classes together
     (`empirical`), half to an exact sequence of each class's difference (`rates.difference`), which
     sees rare ones: shares that classes gain add up to what others lose, so that either sum bounds
-    the distance. Of two classes one difference says all.
+    the distance. Of two classes one difference says all; of more than `APART` classes all together
+    have the whole chance, as so many sequences take long.
 
     Args:
         stable: rows of each class, [classes]; which classes there are was known before.
@@ -102,6 +105,9 @@ def classes(stable: Any, candidate: Any, alpha: float) -> tuple[float, Between]:
     if len(one) == 2:
         end = rates.difference(int(one[0]), n, int(other[0]), m, alpha)
         return found, Between(max(0.0, end.low, -end.high), max(-end.low, end.high))
+    if len(one) > APART:
+        half = empirical(n, alpha / 2, len(one)) + empirical(m, alpha / 2, len(one))
+        return found, Between(max(0.0, found - half), min(1.0, found + half))
     ends = [
         rates.difference(int(a), n, int(b), m, alpha / 2 / len(one))
         for a, b in zip(one, other, strict=True)
