@@ -8,11 +8,12 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from modelworks.client.transport import Transport
-from modelworks.console import charts, plots, show, watch
+from modelworks.console import charts, plots, rollouts, show, watch
 from modelworks.console.login import Login
 from modelworks.control.access import Access
 from modelworks.control.endpoints import KEPT, Watch
+from modelworks.control.rollouts.report.page import html
+from modelworks.control.rollouts.report.told import report_of
 from modelworks.core.errors import InvalidError, ModelworksError, NotFoundError
 from modelworks.core.ids import now_ns
 
@@ -25,12 +26,17 @@ SECURITY = {
     "Referrer-Policy": "same-origin",  # with none, a form says of no origin that it is ours
     "Cache-Control": "no-store",
 }
-_STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_STATIC = {
+    "console.css": "text/css",
+    "console.js": "text/javascript",
+    "act.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 
 
 def install(
     app: FastAPI,
-    transport: Transport,
+    transport: rollouts.Rolled,
     live: Watch,
     watched: watch.Watched,
     access: Access | None = None,
@@ -54,7 +60,12 @@ class Console:
     """The pages over one control plane."""
 
     def __init__(
-        self, transport: Transport, live: Watch, watched: watch.Watched, *, guarded: bool = False
+        self,
+        transport: rollouts.Rolled,
+        live: Watch,
+        watched: watch.Watched,
+        *,
+        guarded: bool = False,
     ) -> None:
         self._transport = transport
         self._live = live
@@ -97,6 +108,13 @@ class Console:
         router.add_api_route(
             "/console/watch/{name}/live", self.series_live, response_class=HTMLResponse
         )
+        rolled = "/console/rollouts"
+        router.add_api_route(rolled, self.rollouts, response_class=HTMLResponse)
+        router.add_api_route(f"{rolled}-live", self.rollouts_live, response_class=HTMLResponse)
+        rolled += "/{name}"
+        router.add_api_route(rolled, self.rollout, response_class=HTMLResponse)
+        router.add_api_route(f"{rolled}/live", self.rollout_live, response_class=HTMLResponse)
+        router.add_api_route(f"{rolled}/report", self.rollout_report, response_class=HTMLResponse)
         router.add_api_route("/console/static/{name}", static)
         return router
 
@@ -135,6 +153,38 @@ class Console:
     def series_live(self, name: str, since: str = "1h") -> Response:
         """The changing part of it."""
         return self._watch_page("series.html", name, since)
+
+    def rollouts(self) -> Response:
+        """All roll-outs."""
+        return self._page("rollouts.html", rollouts.overview(self._transport.rollouts))
+
+    def rollouts_live(self) -> Response:
+        """The changing part of it."""
+        return self._page("rollouts_list.html", rollouts.overview(self._transport.rollouts))
+
+    def rollout(self, name: str) -> Response:
+        """One roll-out: findings, pictures, buttons."""
+        return self._rollout_page("rollout.html", name)
+
+    def rollout_live(self, name: str) -> Response:
+        """The changing part of it."""
+        return self._rollout_page("rollout_live.html", name)
+
+    def rollout_report(self, name: str) -> Response:
+        """Its report, to be kept: a file that needs nothing else."""
+        try:
+            told = report_of(self._transport.rollouts, name, now_ns())
+        except NotFoundError as error:
+            return self._page("missing.html", {"message": error.message}, status=404)
+        headers = {**SECURITY, "Content-Disposition": "attachment"}
+        return HTMLResponse(html(told), headers=headers)
+
+    def _rollout_page(self, template: str, name: str) -> Response:
+        try:
+            data = rollouts.one(self._transport.rollouts, name)
+        except NotFoundError as error:
+            return self._page("missing.html", {"message": error.message}, status=404)
+        return self._page(template, data)
 
     def _watch_page(self, template: str, name: str, since: str) -> Response:
         try:

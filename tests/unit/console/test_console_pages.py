@@ -137,7 +137,7 @@ def test_an_empty_factory_says_how_to_begin(home):
     assert "modelworks serve" in text
 
 
-@pytest.mark.parametrize("name", ["console.css", "console.js", "icon.svg"])
+@pytest.mark.parametrize("name", ["console.css", "console.js", "act.js", "icon.svg"])
 def test_assets_are_ours_and_ask_for_nothing_else(pages, name):
     answer = pages.get(f"/console/static/{name}")
     assert answer.status_code == 200

@@ -83,7 +83,10 @@ def facts(told: Told) -> list[str]:
     if told.looks:
         last = told.looks[-1]
         counts = ", ".join(f"{arm} {count:,}" for arm, count in last.requests.items())
-        found.append(f"requests since step {last.step + 1} began: {counts}")
+        at = _stamp(last.at_ns)
+        found.append(
+            f"requests of step {last.step + 1} by the last look that was kept, {at}: {counts}"
+        )
     return found
 
 
