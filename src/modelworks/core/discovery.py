@@ -9,7 +9,7 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 from urllib.parse import parse_qsl
 
 from modelworks.core.errors import InvalidError
@@ -68,7 +68,12 @@ class Finder(Protocol):
     Args:
         address: of the directory; empty = where it usually is.
         secret: that it asks for; empty = none.
+
+    Attributes:
+        experimental: not run against the real thing.
     """
+
+    experimental: ClassVar[bool]
 
     def __init__(self, address: str, secret: str) -> None: ...
 

@@ -7,7 +7,7 @@ has changed or the wait is over (https://developer.hashicorp.com/consul/api-docs
 import http.client
 import json
 import ssl
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from modelworks.core.discovery import Found, Named
@@ -29,6 +29,8 @@ class ConsulFinder:
     Raises:
         InvalidError: no address.
     """
+
+    experimental: ClassVar[bool] = True
 
     def __init__(self, address: str = "", secret: str = "") -> None:
         self._parts = urlsplit(address or DEFAULT)

@@ -1,7 +1,7 @@
 """DNS: A, AAAA and SRV records, over UDP and TCP, by dnspython."""
 
 from time import monotonic
-from typing import Final
+from typing import ClassVar, Final
 
 import dns.exception
 import dns.name
@@ -30,6 +30,8 @@ class DnsFinder:
     Raises:
         InvalidError: no resolver.
     """
+
+    experimental: ClassVar[bool] = False
 
     def __init__(self, address: str = "", secret: str = "") -> None:
         del secret
