@@ -194,6 +194,15 @@ def test_who_has_nobody_left_is_answered_for_by_one_that_was_seen_ready():
     assert route.fallback == ""  # nobody who gets nothing
 
 
+def test_until_somebody_has_looked_callers_are_answered_as_before():
+    own = Own(UP, {"fraud": "1.0.0"})
+    blind = BOTH | {"b": replace(THERE, endpoints=(), looked=False)}
+    assert [route.name for route in compose(own, [door()], blind)] == ["fraud"]
+    before = compose(own, [door()], BOTH)
+    more = {"backends": [{"deployment": "a", "weight": 50}, {"deployment": "b", "weight": 50}]}
+    assert compose(own, [door(**more)], blind, (), before) == before
+
+
 # -- where a deployment answers
 
 
@@ -226,9 +235,9 @@ def test_what_is_gone_answers_nowhere_and_what_nobody_saw_where_it_was():
     assert urls(deployed(wanted(), Sight(None), before)) == []
     assert urls(deployed(wanted(), seen("http://x:1", (2, Phase.FAILED)), before)) == []
     assert urls(deployed(wanted(), seen(""), before)) == []
-    for sight in (NEVER, replace(seen(), unseen="nobody answers")):
+    for sight, looked in ((NEVER, False), (replace(seen(), unseen="nobody answers"), True)):
         found = deployed(wanted(), sight, before)
-        assert (urls(found), found.ready) == (["http://127.0.0.1:7"], False)
+        assert (urls(found), found.ready, found.looked) == (["http://127.0.0.1:7"], False, looked)
 
 
 def test_until_the_old_revision_is_gone_both_of_its_places_are_good():

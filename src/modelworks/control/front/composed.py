@@ -27,11 +27,13 @@ class Deployed:
         model: that it runs.
         endpoints: of it; empty = nowhere.
         ready: replicas that answer were seen; what nobody could look at is not ready.
+        looked: somebody has looked, or has tried; until then its routes stay as they were.
     """
 
     model: str
     endpoints: tuple[Endpoint, ...] = ()
     ready: bool = False
+    looked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,12 @@ def compose(
         for one in rollouts
         if among(one.rollout.plan) is Among.DEPLOYMENTS  # a model may be called as a route is
     }
-    manifests = [
+    found = (
         _of_manifest(one, deployed, holding.get(one.name), held.get(one.name))
         for one in sorted(asked, key=lambda one: one.name)
         if one.target == CARRIER
-    ]
+    )
+    manifests = [route for route in found if route is not None]
     taken = {route.name for route in manifests}
     return (*manifests, *_of_models(own, taken))
 
@@ -110,8 +113,10 @@ def _handed_on(route: Route, endpoints: tuple[Endpoint, ...]) -> Route:
 
 def _of_manifest(
     asked: DesiredRoute, deployed: Mapping[str, Deployed], kept: Kept | None, before: Route | None
-) -> Route:
+) -> Route | None:
     known = {name: deployed.get(name, Deployed("")) for name in asked.deployments}
+    if not all(one.looked for one in known.values()):
+        return before  # its callers would find nobody
     models = {name: one.model for name, one in known.items()}
     plain = carried(asked.name, asked.document["spec"], models)
     arms = tuple(replace(arm, endpoints=known[arm.name].endpoints) for arm in plain.arms)

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from modelworks.control.front.composed import Deployed
-from modelworks.control.front.places import Sight
+from modelworks.control.front.places import NEVER, Sight
 from modelworks.core.deployment import Observed, Phase
 from modelworks.core.desired import Desired
 from modelworks.core.errors import ModelworksError
@@ -33,7 +33,8 @@ def deployed(
     zone = str(desired.document["metadata"]["labels"].get(ZONE, ""))
     seen = sight.observed
     if sight.unseen:  # nobody knows better than the last time
-        return Deployed(model, tuple(replace(one, zone=zone) for one in before))
+        there = tuple(replace(one, zone=zone) for one in before)
+        return Deployed(model, there, looked=sight is not NEVER)
     if seen is None or not seen.url or not any(one.phase in _LIVES for one in seen.replicas):
         return Deployed(model)
     public = desired.spec["access"]["expose"] == "public"
