@@ -15,7 +15,7 @@ from modelworks.control.exposition import values
 from modelworks.control.records.intake import MOST, Told
 from modelworks.control.rollouts.kept import DONE, Kept
 from modelworks.core.errors import ConflictError, CrashedError
-from modelworks.core.rollouts import Phase, Plan
+from modelworks.core.rollouts import Phase, Plan, Rollout
 from modelworks.rollout.drill import Drill, judged
 from modelworks.rollout.drilled import Result
 
@@ -190,7 +190,7 @@ def _result(kept: Kept, fault: Fault, seen: Seen, most: int, seconds: float) -> 
     passed, words = found.passed, found.sentence
     if rollout.phase is not Phase.ROLLED_BACK:
         passed = False
-        words = f"{found.sentence}; it is {rollout.phase}: {rollout.reason}"
+        words = f"{found.sentence} in {seconds:.0f} s; {_stood(rollout)}"
     if seen.lost:
         passed = False
         words = f"{words}; {seen.lost} requests were lost that nothing failed ({seen.said})"
@@ -212,6 +212,14 @@ def _result(kept: Kept, fault: Fault, seen: Seen, most: int, seconds: float) -> 
         words,
         rollout.verdict.findings if rollout.verdict else (),
     )
+
+
+def _stood(rollout: Rollout) -> str:
+    """Where it stood when the drill gave up, or how it ended otherwise."""
+    if rollout.phase is Phase.ABORTED:
+        step = f"step {rollout.step + 1} of {len(rollout.plan.steps)}"
+        return f"in {step} it said: {rollout.verdict.sentence if rollout.verdict else 'nothing'}"
+    return f"it is {rollout.phase}: {rollout.reason}"
 
 
 def _begun(kept: Kept) -> bool:

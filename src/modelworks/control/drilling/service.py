@@ -33,6 +33,7 @@ from modelworks.rollout.drilled import Report, Result, Unseen, digest_of, senten
 
 LEAST_MS: Final = 20.0
 """A slow candidate is slower by so much at the least: less is lost in a busy machine's noise."""
+_COMPARED_S: Final = 90.0
 _ENOUGH: Final = 0.3
 """Share of the rows that lie in a slice at the least, where a fault is of one."""
 _ALIKE: Final = (
@@ -160,6 +161,12 @@ def drillable(plan: Plan) -> tuple[Plan, list[str]]:
             field="strategy",
         )
     notes = [_ALIKE, "what the stable version answers counts as right"]
+    compared = any(one.name == "disagreement" for one in (plan.primary, *plan.guardrails))
+    if compared and not plan.steps[0].share and plan.steps[0].bake_s < _COMPARED_S:
+        notes.append(
+            f"copies are compared up to {_COMPARED_S:g} s after they were answered: the first step "
+            f"stands for {plan.steps[0].bake_s:g} s, so give it a longer bake"
+        )
     if plan.replay:
         notes.append("the replay before the first step is left out")
     if len(plan.candidates) > 1:
