@@ -302,6 +302,23 @@ def test_no_look_reads_more_than_its_rows_and_late_records_are_taken(place):
     assert of.name == "fraud-2"
 
 
+def test_much_traffic_leaves_room_for_what_is_new(place):
+    read, seen = reading.Reading(START), []
+    columns = ("id", "item", "at_ns", "version")
+    for part in range(6):
+        place.store.write([asked(n, "no") for n in range(100 * part, 100 * part + 100)])
+        wanted = Scan("default", "fraud", "", START, START + 10_000 * S)
+        read.read(place.store, wanted, columns, lambda r: seen.append(r.fresh.sum()), 250)
+    assert sum(seen) == 600  # two minutes have more than a look may read, and nothing stands still
+
+
+def test_a_roll_out_of_before_copies_were_kept_is_read():
+    told = codec.encode(Kept(Rollout(plan())))
+    del told["copies"]
+    assert codec.decode(Kept, told).copies == {}
+    assert copies.report_of(codec.decode(Kept, told)) == {}
+
+
 def test_a_gatherer_that_cannot_be_asked_takes_nothing_from_the_others():
     def away(*_):
         raise UnavailableError("nobody answers")

@@ -12,7 +12,8 @@ from modelworks.core.seams import RecordStore
 ROWS: Final = 200_000
 """Rows of one look at the most: what is left over is read at the next one."""
 LATE_NS: Final = 120 * 10**9
-"""A record may reach the store so long after its request: a segment of 10 s, moved every 30 s."""
+"""A record may reach the store so long after its request: a segment of 10 s, moved every 30 s.
+Where half as many come in that time as a look may read, late ones are not waited for."""
 BEHIND_NS: Final = 600 * 10**9
 """Who is farther behind than this leaves out what lies between."""
 _APART_NS: Final = 5 * 10**9
@@ -69,7 +70,7 @@ class Reading:
             use: called with each portion, in the order of time; once with all where it is not much.
             most: rows.
         """
-        first = self._first(wanted.until_ns)
+        first = self._first(wanted.until_ns, most)
         scan = Scan(wanted.tenant, wanted.model, "", first, wanted.until_ns)
         parts: list[Mapping[str, Any]] = []
         rows, self._behind = 0, False
@@ -88,10 +89,11 @@ class Reading:
             whole = _together(parts)
             use(Rows(whole, self._new(whole)))
 
-    def _first(self, until_ns: int) -> int:
+    def _first(self, until_ns: int, most: int) -> int:
         if not self.upto_ns:
             return self.since_ns
-        first = self.upto_ns - (_APART_NS if self._behind else LATE_NS)
+        much = 2 * self._given.shape[1] > most  # what may come late would leave no room for news
+        first = self.upto_ns - (_APART_NS if self._behind or much else LATE_NS)
         if self._behind and until_ns - self.upto_ns > BEHIND_NS:
             self.left_out_ns += until_ns - LATE_NS - self.upto_ns
             first = until_ns - LATE_NS
