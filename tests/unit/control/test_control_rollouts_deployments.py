@@ -316,7 +316,6 @@ def test_a_gateway_that_begins_anew_counts_on(factory, gateway, worker, clock):
         ({"stable": "new", "candidates": ("old",)}, ConflictError, "gives old 100, new 0"),
         ({"candidates": ("third",)}, ConflictError, "add {deployment: third, weight: 0}"),
         ({"slices": ("country=de",)}, UnsupportedError, "look into no request"),
-        ({"replay": 1.0}, UnsupportedError, "step of 0%"),
         (
             {"guardrails": (Metric("drift", Kind.GIVEN, Direction.LOWER, 0.1, absolute=True),)},
             UnsupportedError,

@@ -133,12 +133,6 @@ def _judged(plan: Plan) -> None:
             "slices: gateways look into no request: there are none among deployments",
             field="slices",
         )
-    if plan.replay:
-        raise UnsupportedError(
-            "replay: recorded traffic is played to versions; among deployments begin with a step "
-            "of 0%, which sends copies",
-            field="replay",
-        )
 
 
 def counted(metric: Metric) -> bool:

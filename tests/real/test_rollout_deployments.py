@@ -1,0 +1,163 @@
+"""A roll-out among deployments: real servers, a gateway in front of them, live traffic."""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import urllib3
+import yaml
+
+from desk import Desk, get, until
+from modelworks.testing import onnx_models
+from store_servers import free_port
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+CALLERS = 4
+PAUSE_S = 0.005
+
+
+@dataclass
+class Callers:
+    """Who asks through the gateway, and what came of it.
+
+    Attributes:
+        url: of the gateway.
+        statuses: of the answers; 0 = there was none.
+        versions: that answered since the last look.
+    """
+
+    url: str
+    statuses: Counter = field(default_factory=Counter)
+    versions: Counter = field(default_factory=Counter)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Ask, one request after the other, until the end."""
+        chance = random.Random()
+        pool = urllib3.PoolManager(retries=False, timeout=20)
+        while not self.ended.wait(PAUSE_S):
+            data = [chance.randrange(100)]
+            body = {"inputs": [{"name": "x", "datatype": "INT64", "shape": [1, 1], "data": data}]}
+            try:
+                answer = pool.request("POST", f"{self.url}/v2/models/shop/infer", json=body)
+            except urllib3.exceptions.HTTPError:
+                self.statuses[0] += 1
+                continue
+            self.statuses[answer.status] += 1
+            if answer.status == 200:
+                self.versions[answer.json()["model_version"]] += 1
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        threads = [threading.Thread(target=self.run, daemon=True) for _ in range(CALLERS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self.ended.set()
+            for thread in threads:
+                thread.join(30)
+
+
+def deployment(name: str, version: str) -> dict:
+    spec = {"model": f"shop:{version}", "target": "local", "access": {"port": free_port()}}
+    return {"kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+
+
+def manifest() -> str:
+    backends = [
+        {"deployment": name, "weight": weight}
+        for name, weight in (("old", 100), ("bad", 0), ("good", 0))
+    ]
+    route = {"kind": "Route", "metadata": {"name": "door"}, "spec": {"backends": backends}}
+    every = (deployment("old", "1.0.0"), deployment("bad", "2.0.0"), deployment("good", "3.0.0"))
+    return yaml.safe_dump_all([{"apiVersion": "modelworks/v1", **one} for one in (*every, route)])
+
+
+def rollout(candidate: str) -> str:
+    steps = [{"share": "30%", "bake": "1s", "sample": 30}, {"share": "100%"}]
+    spec = {
+        "route": "door",
+        "stable": "old",
+        "candidate": candidate,
+        "steps": steps,
+        "primary": {"metric": "error_rate", "margin": "10pp"},
+        "minimum_sample": 50,
+        "max_duration": "5m",
+    }
+    document = {"kind": "Rollout", "metadata": {"name": candidate}, "spec": spec}
+    return yaml.safe_dump(document)
+
+
+def given(desk: Desk) -> None:
+    folder = desk.folder
+    for version, size in (("1.0.0", 100), ("2.0.0", 80), ("3.0.0", 100)):
+        factor = int(version[0]) * 10  # another model each
+        path = onnx_models.look_up(folder / f"{version}.onnx", size, factor)
+        desk.mw("import", str(path), "--name", "shop", "--version", version)
+    (folder / "modelworks.yaml").write_text(manifest())
+    for name in ("bad", "good"):
+        (folder / f"{name}.yaml").write_text(rollout(name))
+    desk.mw("apply")
+
+
+def told(control: str, name: str) -> dict:
+    return get(f"{control}/api/v1/rollouts/{name}")
+
+
+def planned(desk: Desk) -> tuple[dict[str, int], set[str]]:
+    """The route's weights beside the manifest's, and what `apply` would do with deployments."""
+    [*deployments, route] = desk.mw("plan", "--json").json["documents"]
+    [change] = [one for one in route["changes"] if one["path"] == "spec.backends"]
+    weights = {one["deployment"]: one["weight"] for one in change["before"]}
+    return weights, {one["act"] for one in deployments}
+
+
+def test_a_bad_deployment_is_rolled_back_and_a_good_one_promoted(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    given(desk)
+    try:
+        with ExitStack() as stack:
+            running = lambda *words: stack.enter_context(desk.running(*words)).said  # noqa: E731
+            up = running("up", "--port", "0", "--control-port", "0")
+            snapshot = f"{up['control']}/api/v1/routes/snapshot"
+            gateway = running("gateway", "--snapshot", snapshot, "--port", "0", "--admin-port", "0")
+            callers = Callers(gateway["url"])
+            until("the gateway has the route", lambda: _answers(gateway["url"]), 60)
+            stack.enter_context(callers.asking())
+
+            desk.mw("rollout", "start", "-f", "bad.yaml")
+            desk.mw("delete", "--deployment", "bad", "--yes", code=5)
+            until("bad goes back", lambda: told(up["control"], "bad")["ended_ns"], 90)
+            bad = told(up["control"], "bad")
+            assert bad["rollout"]["phase"] == "rolled back", bad["rollout"]["reason"]
+            assert bad["rollout"]["verdict"]["findings"][0]["metric"] == "error_rate"
+            assert set(callers.statuses) > {200}, callers.statuses
+            assert 0 not in callers.statuses, callers.statuses
+
+            callers.statuses.clear()
+            desk.mw("rollout", "start", "-f", "good.yaml")
+            until("good is promoted", lambda: told(up["control"], "good")["settled"], 90)
+            good = told(up["control"], "good")
+            assert good["rollout"]["phase"] == "promoted", good["rollout"]["reason"]
+            callers.versions.clear()
+            until("good answers", lambda: callers.versions["3.0.0"] > 50)
+            assert set(callers.versions) == {"3.0.0"}
+        assert set(callers.statuses) == {200}, callers.statuses
+        weights, acts = planned(desk)
+        assert weights == {"old": 0, "bad": 0, "good": 100}
+        assert acts == {"unchanged"}  # all of them run on
+    finally:
+        desk.mw("delete", "-f", "modelworks.yaml", "--yes")
+
+
+def _answers(url: str) -> bool:
+    pool = urllib3.PoolManager(retries=False, timeout=5)
+    body = {"inputs": [{"name": "x", "datatype": "INT64", "shape": [1, 1], "data": [1]}]}
+    return pool.request("POST", f"{url}/v2/models/shop/infer", json=body).status == 200
