@@ -125,3 +125,16 @@ def test_a_rollout_is_a_gate():
     assert (back.state, back.said) == (State.FAILED, "rolled back: back to v3: it fails")
     assert of_rollout(replace(running, phase=Phase.PROMOTED)).state is State.PASSED
     assert of_rollout(replace(running, phase=Phase.ABORTED)).state is State.FAILED
+
+
+def test_a_slow_candidate_is_seen_in_the_buckets_that_there_are():
+    """Octaves, as servers count: the candidate's all lie in one bucket, above empty ones."""
+    octaves = {"1.0": 390, "2.0": 8, "4.0": 2, "8.0": 0, "16.0": 0, "32.0": 0, "inf": 0}
+    plan = replace(PLAN, slices=())
+    known = STABLE | {"latency_p99_ms": 2.0}
+    found, _ = drills(plan, known, octaves, 20.0)
+    slow = next(one for one in found if one.fault is Fault.SLOW)
+    assert slow.delay_ms == 20.0
+    assert slow.expected < 2_000
+    narrow = next(one for one in drills(plan, known)[0] if one.fault is Fault.SLOW)
+    assert narrow.delay_ms == pytest.approx(4 * 0.2 * 2.0)

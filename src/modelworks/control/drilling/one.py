@@ -130,7 +130,7 @@ def _watch(
 ) -> tuple[Kept, float, Seen]:
     """Until it is rolled back, nothing can come of it any more, or time is over."""
     end = time.monotonic() + asking.most_s
-    tell_at = say_at = 0.0
+    tell_at = say_at = began = 0.0
     total = Seen()
     while True:
         kept = place.verbs.rollouts.get(plan.name)
@@ -143,12 +143,13 @@ def _watch(
             total = replace(total, inside=total.inside + round(part * came))
         reached = total.inside
         now = time.monotonic()
+        began = began or total.began or (now if total.candidate else 0.0)
         if now >= say_at:
             say(f"{fault.drill.fault}: {reached} requests of the candidate, {most} allowed")
             say_at = now + _TELL_S
         late = reached > _PATIENCE * most or now > end
         if kept.rollout.phase in {*DONE, Phase.INCONCLUSIVE} or late:
-            return kept, now - (total.began or now), total
+            return kept, now - (began or now), total
         if fault.late and now >= tell_at:
             tell(place, asking, total.told)
             total.told.clear()
