@@ -102,7 +102,7 @@ def _commands() -> list[tuple[str, ...]]:
         ("experiment", "power"),
         ("proxies", "list"),
         *(("rollout", name) for name in ("plan", "start", "status", "watch", "pause", "resume")),
-        *(("rollout", name) for name in ("promote", "abort", "history")),
+        *(("rollout", name) for name in ("promote", "abort", "history", "report")),
         ("proxies", "write"),
         *(("routes", name) for name in ("check", "share", "key", "revoke")),
         *(("alerts", name) for name in ("lint", "test", "list", "show", "ack")),

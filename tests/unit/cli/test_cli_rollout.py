@@ -27,7 +27,9 @@ def test_plan_says_what_would_be_done(type_, tmp_path):
     (found,) = type_("rollout", "plan", "-f", path, "--json").json
     assert (found["route"], found["stable"], found["candidates"]) == ("fraud", "1.0.0", ["2.0.0"])
     assert found["steps"][0] == {"share": 0.1, "bake_s": 300.0, "sample": 0}
-    assert "error_rate (margin 0.01)" in type_("rollout", "plan", "-f", path).out
+    told = type_("rollout", "plan", "-f", path).out
+    assert "- step 1 of 2: 10 % of the traffic, for 5 min at least" in told
+    assert "- primary: error_rate, lower is better; 1 point worse allowed" in told
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_every_problem_has_its_place(type_, tmp_path, before, after, said):
 
 
 def test_no_such_roll_out_and_no_such_key(type_, tmp_path):
-    for verb in ("status", "watch", "pause", "resume", "promote", "abort", "history"):
+    for verb in ("status", "watch", "pause", "resume", "promote", "abort", "history", "report"):
         assert type_("rollout", verb, "nobody").code == Exit.NOT_FOUND
     path = tmp_path / "rollout.yaml"
     path.write_text(GOOD)
@@ -82,6 +84,12 @@ def test_why_not_says_what_is_missing_and_what_failed(type_, home, tmp_path):
     assert type_("rollout", "start", "-f", path).code == Exit.OK
     assert "rollout fraud-2 (waiting)" in type_("why-not", "fraud:2.0.0").out
     assert type_("rollout", "abort", "fraud-2", "--reason", "wrong file").code == Exit.OK
+    page = tmp_path / "fraud-2.html"
+    told = type_("rollout", "report", "fraud-2", "--html", page, "--json")
+    assert "wrong file" in told.json["sentence"]
+    assert "wrong file" in page.read_text()
+    told = type_("rollout", "report", "fraud-2").out
+    assert "- not measured: nothing was judged: no look was taken" in told
     told = type_("why-not", "fraud:2.0.0", "--json")
     assert told.code == Exit.GATE
     assert told.json["gates"][0]["state"] == "failed"

@@ -186,7 +186,7 @@ def test_a_report_says_all_that_is_known(told):
     assert {look.step for look in told.looks} == {0, 1}
     assert "latency_p99_ms was not measured at any look" in told.missing
     assert "step 1 of 3: 5 % of the traffic, for 10 min at least" in told.plan
-    assert "guardrail: latency_p99_ms, lower is better; 20 % worse is allowed" in told.plan
+    assert "guardrail: latency_p99_ms, lower is better; 20 % worse allowed" in told.plan
     # two metrics in two steps; the pause let the evidence of one begin once more
     assert told.risk.each == pytest.approx(0.01 / 2 / 2)
     assert told.risk.spent == pytest.approx(3 * 2 * told.risk.each)

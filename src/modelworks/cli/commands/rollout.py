@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modelworks.cli import human
 from modelworks.cli.commands.rollout_report import report
 from modelworks.cli.context import json_option, platform, rollouts
 from modelworks.cli.exits import Exit
 from modelworks.cli.manifests import contents, file_options, refused
 from modelworks.cli.output import Output
+from modelworks.cli.rollout_text import findings, show, steps
 from modelworks.core.errors import InvalidError
 from modelworks.core.ids import iso, now_ns
 
 if TYPE_CHECKING:
     from modelworks.control.rollouts.kept import Asked, Kept
+    from modelworks.control.rollouts.service import Rollouts
     from modelworks.core.rollouts import Plan
 
 _EVERY_S = 1.0
+_EVENTS = 5
 _REASON = click.option("--reason", default="", help="Why; it is kept.")
 
 
@@ -47,17 +49,12 @@ def plan(files: tuple[str, ...], environment: str, as_json: bool) -> Exit | None
     if as_json:
         out.document(found)
         return None
+    from modelworks.control.rollouts.report.words import said
+
     for one in found:
-        out.line(f"{one.name}: {one.route} {one.stable} -> {', '.join(one.candidates)}")
-        rows = [
-            (str(number), f"{step.share:.3g}", human.ago(step.bake_s), str(step.sample))
-            for number, step in enumerate(one.steps, 1)
-        ]
-        out.table(("step", "share", "bake", "sample"), rows, "no steps")
-        watched = ", ".join(metric.name for metric in one.guardrails) or "none"
-        out.line(f"primary: {one.primary.name} (margin {one.primary.margin:g}); guards: {watched}")
-        risk = f"{one.false_rollback:g} false rollbacks, {one.false_promotion:g} false promotions"
-        out.line(f"risk: {risk}; after {human.ago(one.most_s)}: {one.on_inconclusive}")
+        out.line(f"{one.name}:")
+        for line in said(one):
+            out.line(f"- {line}")
     return None
 
 
@@ -86,7 +83,7 @@ def start(files: tuple[str, ...], environment: str, sticky: str, as_json: bool) 
     if as_json:
         out.document(started)
         return None
-    _show(out, started)
+    show(out, started, now_ns())
     return None
 
 
@@ -103,9 +100,10 @@ def status(name: str, as_json: bool) -> None:
         found = [verbs.get(name)] if name else verbs.every()
     if as_json:
         return out.document(found[0] if name else found)
-    _show(out, found)
+    show(out, found, now_ns())
     if name:
-        _findings(out, found[0])
+        out.line(steps(found[0], now_ns()))
+        findings(out, found[0])
     return None
 
 
@@ -127,8 +125,12 @@ def watch(name: str, once: bool, as_json: bool) -> None:
                 return out.document(found)
             if live:
                 click.clear()
-            _show(out, [found])
-            _findings(out, found)
+            now = now_ns()
+            show(out, [found], now)
+            out.line(steps(found, now))
+            findings(out, found)
+            for line in _newest(verbs, name):
+                out.line(line)
             if not live or found.ended_ns:
                 return None
             time.sleep(_EVERY_S)
@@ -205,6 +207,14 @@ def history(name: str, as_json: bool) -> None:
     return None
 
 
+def _newest(verbs: "Rollouts", name: str) -> list[str]:
+    """The last things that happened."""
+    return [
+        f"{iso(one.at_ns)[11:19]} {one.actor}: {one.sentence}"
+        for one in verbs.history(name)[-_EVENTS:]
+    ]
+
+
 def _plans(
     out: Output, files: tuple[str, ...], environment: str
 ) -> "tuple[list[Plan], Exit | None]":
@@ -240,42 +250,7 @@ def _told(out: Output, kept: "Kept") -> None:
     if out.as_json:
         out.document(kept)
         return
-    _show(out, [kept])
-
-
-def _show(out: Output, found: "list[Kept]") -> None:
-    now = now_ns()
-    rows = []
-    for one in found:
-        state = one.rollout
-        shares = ", ".join(f"{arm} {share:.3g}" for arm, share in one.shares.items())
-        step = f"{state.step + 1}/{len(state.plan.steps)}"
-        when = human.when(state.changed_ns, now)
-        rows.append((state.plan.name, state.plan.route, state.phase.value, step, shares, when))
-    heads = ("rollout", "route", "phase", "step", "shares", "changed")
-    out.table(heads, rows, "no roll-outs: modelworks rollout start -f FILE")
-    for one in found:
-        if one.rollout.reason:
-            out.line(f"{one.rollout.plan.name}: {one.rollout.reason}")
-
-
-def _findings(out: Output, kept: "Kept") -> None:
-    verdict = kept.rollout.verdict
-    rows = [
-        (
-            *(one.metric, one.slice, one.arm, f"{one.stable:.4g}", f"{one.candidate:.4g}"),
-            f"{_end(one.low)} to {_end(one.high)}",
-            f"{one.margin:.4g}",
-            one.outcome.value,
-        )
-        for one in (verdict.findings if verdict else ())
-    ]
-    heads = ("metric", "slice", "arm", "stable", "candidate", "worse by", "allowed", "says")
-    out.table(heads, rows, "nothing was judged yet")
-
-
-def _end(value: float | None) -> str:
-    return "?" if value is None else f"{value:+.4g}"
+    show(out, [kept], now_ns())
 
 
 rollout.add_command(report)

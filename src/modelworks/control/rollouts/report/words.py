@@ -60,12 +60,14 @@ def _metric(metric: Metric) -> str:
 def margin(metric: Metric) -> str:
     """How much worse is allowed."""
     if not metric.margin:
-        return "nothing worse is allowed"
+        return "nothing worse allowed"
     if metric.relative:
-        return f"{share(metric.margin)} worse is allowed"
+        return f"{share(metric.margin)} worse allowed"
     if metric.kind is Kind.RATE:
         unit = "%" if metric.absolute else "points"
         number = f"{100 * metric.margin:.3g} {unit}"
+        if number == "1 points":
+            number = "1 point"
     else:
         number = f"{metric.margin:.3g}" + (" ms" if metric.name.endswith("_ms") else "")
-    return f"at most {number} are allowed" if metric.absolute else f"{number} worse are allowed"
+    return f"at most {number} allowed" if metric.absolute else f"{number} worse allowed"
