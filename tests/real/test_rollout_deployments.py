@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -51,6 +52,12 @@ class Callers:
             self.statuses[answer.status] += 1
             if answer.status == 200:
                 self.versions[answer.json()["model_version"]] += 1
+
+    def spared(self) -> bool:
+        """Whether the bad one answered nobody for a second: the gateway has taken up the change."""
+        self.versions.clear()
+        time.sleep(1)
+        return bool(self.versions) and "2.0.0" not in self.versions
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -141,6 +148,7 @@ def test_a_bad_deployment_is_rolled_back_and_a_good_one_promoted(tmp_path: Path)
             assert set(callers.statuses) > {200}, callers.statuses
             assert 0 not in callers.statuses, callers.statuses
 
+            until("bad gets nothing any more", callers.spared)
             callers.statuses.clear()
             desk.mw("rollout", "start", "-f", "good.yaml")
             until("good is promoted", lambda: told(up["control"], "good")["settled"], 90)
