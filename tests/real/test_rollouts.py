@@ -1,8 +1,8 @@
 """Roll-outs end to end: real processes, live traffic, and a verdict on evidence.
 
 Six models roll out at once on one `up`: a good version is promoted; a slow one, one that fails, one
-that labels wrongly (told by late feedback) and one that is worse in a slice are rolled back; one
-without traffic is not promoted.
+that says something else to copies of the traffic and one that is worse in a slice (told by late
+feedback) are rolled back; one without traffic is not promoted.
 """
 
 import csv
@@ -30,7 +30,7 @@ from modelworks.testing import onnx_models
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 WIDTH = 128
 FEATURES = ("amount", "country")
-MODELS = ("good", "slow", "failing", "labels", "slices", "silent")
+MODELS = ("good", "slow", "failing", "copies", "slices", "silent")
 
 
 def network(path: Path, layers: int) -> Path:
@@ -109,7 +109,7 @@ def bodies(model: str) -> Callable[[], tuple[dict, int | None]]:
     chance = random.Random(model)
     if model == "failing":
         return lambda: (tensor("x", "INT64", [chance.randrange(100)]), None)
-    if model in {"labels", "slices"}:
+    if model in {"copies", "slices"}:
 
         def row() -> tuple[dict, int]:
             amount, country = chance.randrange(41) / 40, chance.randrange(2)
@@ -136,14 +136,20 @@ def manifest(model: str, **spec: object) -> dict:
 
 
 def manifests() -> list[dict]:
-    wrong = {"metric": "wrong_rate", "margin": "5pp"}
+    other = {"metric": "disagreement", "margin": "5pp"}
     return [
         manifest("good"),
         manifest(
             "slow", guardrails=[{"metric": "latency_p50_ms", "margin": "50%"}], minimum_sample=5000
         ),
         manifest("failing"),
-        manifest("labels", primary=wrong, labels="100%", minimum_sample=100_000),
+        manifest(
+            "copies",
+            steps=[{"share": "0%"}, {"share": "100%"}],
+            primary=other,
+            slices=["country=0"],
+            minimum_sample=100_000,
+        ),
         manifest(
             "slices",
             primary={"metric": "wrong_rate", "margin": "20pp"},
@@ -167,7 +173,7 @@ def given(desk: Desk) -> None:
             onnx_models.look_up(folder / "f1.onnx", 100),
             onnx_models.look_up(folder / "f2.onnx", 80),
         ),
-        "labels": (
+        "copies": (
             tree(folder / "l1.joblib", never),
             tree(folder / "l2.joblib", lambda rows: rows[:, 0] > 0.7),
         ),
@@ -224,13 +230,11 @@ def test_six_roll_outs(tmp_path: Path) -> None:
         until("nothing is known", lambda: phase(desk, "silent") == "inconclusive", 240)
 
         end = time.monotonic() + 400
-        waiting = ["labels", "slices"]
-        while waiting:
+        while phase(desk, "slices") != "rolled back":
             assert time.monotonic() < end, desk.mw("rollout", "status").out
-            for model in waiting:
-                tell(desk, asked[model])
+            tell(desk, asked["slices"])
             time.sleep(5)
-            waiting = [model for model in waiting if phase(desk, model) != "rolled back"]
+        until("what says something else goes", lambda: phase(desk, "copies") == "rolled back", 240)
 
         reasons = {model: last_word(desk, model)["sentence"] for model in MODELS}
         settled(desk)
@@ -239,15 +243,20 @@ def test_six_roll_outs(tmp_path: Path) -> None:
         assert not lost or name == "failing", (name, callers.statuses)
     failed = asked["failing"].statuses
     assert failed[200] > 20 * (sum(failed.values()) - failed[200])
-    told = {model: last_word(desk, model) for model in ("failing", "slow", "labels", "slices")}
+    told = {model: last_word(desk, model) for model in ("failing", "slow", "copies", "slices")}
     metrics = {model: one["findings"][0]["metric"] for model, one in told.items()}
     assert metrics == {
         "failing": "error_rate",
         "slow": "latency_p50_ms",
-        "labels": "wrong_rate",
+        "copies": "disagreement",
         "slices": "wrong_rate",
     }, reasons
     assert told["slices"]["findings"][0]["slice"] == "country=1"
+    copies = desk.mw("rollout", "status", "copies-2", "--json").json["copies"]["2.0.0"]
+    assert copies["count"] > 50
+    assert 0.5 < copies["agreement"] < 0.9
+    assert {"0", "1"} >= {side for one in copies["flips"] for side in one[:2]}
+    assert copies["worst"][0]["stable"] != copies["worst"][0]["candidate"]
     assert {one["actor"] for one in told.values()} == {"watch"}
     assert "no request" in reasons["silent"]
 

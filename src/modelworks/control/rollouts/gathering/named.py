@@ -95,8 +95,7 @@ def _unmeasured(plan: Plan, metric: Metric) -> str:
         return f"it is measured as a {wanted}, not as a {kind}"
     if name in {"disagreement", "drift"} and not metric.absolute:
         return "it says already how far the candidate is from the stable one: absolute"
-    copied = plan.replay > 0 or any(not step.share for step in plan.steps)
-    if name == "disagreement" and not copied:
+    if name == "disagreement" and all(step.share for step in plan.steps):
         return "answers are compared on copies or on replay: begin with a step of 0%, or name drift"
     known = wanted is not None or name == QUALITY
     if not known and (metric.absolute or kind not in {Kind.RATE, Kind.MEAN}):
