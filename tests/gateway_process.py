@@ -22,7 +22,8 @@ class Gateway:
         self.log_file = Path(self._folder.name) / "log"
         announced = Path(self._folder.name) / "announce.json"
         command = [*prefix, sys.executable, "-m", "modelworks.apps.gateway"]
-        command += ["--snapshot", str(snapshot), "--port", "0", "--admin-port", "0", *arguments]
+        ports = [] if "--port" in arguments else ["--port", "0"]
+        command += ["--snapshot", str(snapshot), *ports, "--admin-port", "0", *arguments]
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, "--announce", str(announced)], stderr=log, stdout=log
@@ -116,7 +117,11 @@ class Callers:
             assert time.monotonic() < end, (len(self.statuses), wanted, self.errors[-3:])
             time.sleep(0.01)
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """Ask no more; twice is quiet."""
         self._over.set()
         for thread in self._threads:
             thread.join(30)
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

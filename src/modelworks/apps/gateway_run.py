@@ -37,7 +37,7 @@ def serve(settings: GatewaySettings) -> int:
     if settings.worker:
         return _serve_worker(settings)
     warn(settings)
-    sock = bind(settings.host, settings.port)
+    sock = bind(settings.host, settings.port, settings.share_port)
     admin = bind_admin(settings)
     fetcher = fetcher_of(settings)
     options = _options(settings, snapshot_of(settings), sock, admin)
@@ -116,6 +116,7 @@ def _options(
         cells=cells,
         tallies=Path(told["tallies"]) if told else None,
         slot=slot,
+        strict=settings.share_port,
         directories={
             "dns": (settings.dns, ""),
             "consul": (settings.consul, _secret(settings.consul_token, "consul_token")),

@@ -36,6 +36,8 @@ class GatewaySettings:
         consul_token: file with the ACL token for it; "" = none.
         host: address that callers reach.
         port: 0 = a free one.
+        share_port: others serve the port as well: it is joined without a look whether it is free,
+            and not before there are routes; without any the gateway ends.
         workers: processes on the port.
         admin_host: address of metrics and state.
         admin_port: 0 = a free one, -1 = there is no admin address.
@@ -65,6 +67,7 @@ class GatewaySettings:
     consul_token: str = ""
     host: str = "127.0.0.1"
     port: int = 8080
+    share_port: bool = False
     workers: int = 1
     admin_host: str = "127.0.0.1"
     admin_port: int = 9901
@@ -107,6 +110,11 @@ class GatewaySettings:
                 "a snapshot by URL goes with --cache FILE: it is gone by when the control plane "
                 "is away",
                 field="cache",
+            )
+        if self.share_port and not self.port:
+            raise InvalidError(
+                "share_port goes with a port: others cannot find one that is chosen at start",
+                field="share_port",
             )
         check_ranges(self, _RANGES)
         check_secured(self)
@@ -155,6 +163,7 @@ HELP: Final = {
     "consul_token": ("FILE", "ACL token for Consul"),
     "host": ("ADDRESS", "To listen on (127.0.0.1)"),
     "port": ("PORT", "0 = a free one (8080)"),
+    "share_port": ("", "Join others on the port, when there are routes"),
     "workers": ("N", "Processes on the port (1)"),
     "admin_host": ("ADDRESS", "Of metrics and state (127.0.0.1)"),
     "admin_port": ("PORT", "0 = a free one, -1 = none (9901)"),

@@ -42,7 +42,8 @@ def supervise(settings: GatewaySettings, arguments: Sequence[str]) -> int:
         CrashedError: the workers do not become ready.
     """
     warn(settings)
-    with bind(settings.host, settings.port) as probe:  # alone first: a shared port does not tell
+    # Alone first: a port that is shared on purpose would not tell that somebody has it.
+    with bind(settings.host, settings.port, settings.share_port) as probe:
         port = probe.getsockname()[1]
     kept = bind(settings.host, port, reuse_port=True)  # never listens
     admin = bind_admin(settings)

@@ -77,6 +77,7 @@ class GatewayOptions:
         cells: of limits, that workers share; None = ours alone.
         tallies: folder of the workers' counts; None = there is one worker.
         slot: ours.
+        strict: callers are not served without routes: it ends instead.
         directories: address and secret of `dns` and `consul`, where they are told.
         began: when the first of the workers did, seconds since 1970; 0 = now.
     """
@@ -99,6 +100,7 @@ class GatewayOptions:
     cells: "memoryview[float] | None" = None
     tallies: Path | None = None
     slot: int = 0
+    strict: bool = False
     began: float = 0.0
     directories: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -165,7 +167,8 @@ class GatewayWorker:
         again = self._journal.reopen if self._journal is not None else self.stop
         loop.add_signal_handler(signal.SIGHUP, again)
         gc.set_threshold(*_GARBAGE)
-        if self._fetcher is None or self._options.snapshot.exists():
+        options = self._options
+        if self._fetcher is None or options.strict or options.snapshot.exists():
             self._follower.first()
         tasks = [loop.create_task(Checks(self._front, self._options.check_s).run())]
         if self._options.parent:

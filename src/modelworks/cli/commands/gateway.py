@@ -41,7 +41,8 @@ def gateway(*, as_json: bool, **given: Any) -> int:
     told = GatewaySettings(**{"cache": _cache(chosen), **chosen}).checked()
     if told.remote:
         chosen.setdefault("cache", told.cache)
-    free(told.host, told.port)
+    if not told.share_port:
+        free(told.host, told.port)
     child = Child("gateway", "modelworks.apps.gateway", [*arguments_of(chosen), "--with-parent"])
     out = Output(as_json=as_json)
 
