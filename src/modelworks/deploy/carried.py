@@ -13,7 +13,7 @@ from modelworks.protocol.routes import spans
 CARRIER: Final = "gateway"
 """In the place of a target's name."""
 ZONE: Final = "modelworks.io/zone"
-"""Label of a deployment: the gateway prefers those of its own zone."""
+"""Label of a deployment: where it is, as gateways are told by `--zone`."""
 _BELOW: Final = ("/v2/models", "/v1/models", "/predict")
 _BY: Final = "by the gateway"
 
@@ -29,7 +29,9 @@ CARRIED: Final[Mapping[str, Capability]] = {
     "host": honoured(_BY),
     "path": honoured(f"{_BY}, a prefix by whole parts, of paths that name the model", _asked),
     "backends[].deployment": honoured(f"{_BY}, at the address that its target tells"),
-    "backends[].weight": honoured(_BY),
+    "backends[].weight": honoured(
+        f"{_BY}; those of one version that have some answer for one another when one is away"
+    ),
     "mirror.deployment": honoured(_BY),
     "mirror.percent": honoured(_BY),
     "sticky.header": honoured(f"{_BY}: the same value, the same backend"),

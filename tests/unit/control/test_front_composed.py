@@ -34,8 +34,8 @@ from modelworks.protocol.routes import Policy, check
 
 pytestmark = pytest.mark.unit
 UP = (Endpoint("http://127.0.0.1:8000"),)
-HERE = Deployed("fraud", (Endpoint("http://127.0.0.1:8101"),), ready=True)
-THERE = Deployed("fraud", (Endpoint("http://10.0.0.2:8102", "b"),), ready=True)
+HERE = Deployed("fraud", "1.0.0", (Endpoint("http://127.0.0.1:8101"),), ready=True)
+THERE = Deployed("fraud", "2.0.0", (Endpoint("http://10.0.0.2:8102"),), ready=True)
 BOTH = {"a": HERE, "b": THERE}
 
 
@@ -116,7 +116,7 @@ def test_every_field_of_a_manifests_route_is_carried():
         sticky={"header": "X-User"},
         timeout_s=1.5,
     )
-    known = BOTH | {"c": Deployed("fraud-next", (Endpoint("http://10.0.0.3:1"),))}
+    known = BOTH | {"c": Deployed("fraud-next", "", (Endpoint("http://10.0.0.3:1"),))}
     [route] = good(compose(Own(), [asked], known))
     assert (route.host, route.path, route.timeout_s) == ("*.example.com", "/v2/models/fraud", 1.5)
     assert route.sticky == Sticky(Source.HEADER, "x-user")
@@ -194,6 +194,23 @@ def test_who_has_nobody_left_is_answered_for_by_one_that_was_seen_ready():
     assert route.fallback == ""  # nobody who gets nothing
 
 
+def test_those_of_one_version_answer_for_one_another():
+    near = replace(HERE, zone="eu")
+    far = replace(THERE, version="1.0.0", zone="us")
+    [route] = good(compose(Own(), [door()], {"a": near, "b": far}))
+    [a, b] = [[(one.url, one.zone) for one in arm.endpoints] for arm in route.arms]
+    assert a == [("http://127.0.0.1:8101", ""), ("http://10.0.0.2:8102", "us")]
+    assert b == [("http://10.0.0.2:8102", ""), ("http://127.0.0.1:8101", "eu")]
+    plain = {"a": HERE, "b": replace(far, zone="")}
+    [route] = compose(Own(), [door()], plain)
+    assert route.arms[0].endpoints[1].zone == "elsewhere"  # the weights' choice goes first
+    idle = {"backends": [{"deployment": "a"}, {"deployment": "b", "weight": 0}]}
+    mirrored = {"backends": [{"deployment": "a"}], "mirror": {"deployment": "b"}}
+    for spec in (idle, mirrored):  # who gets no traffic answers for nobody
+        [route] = compose(Own(), [door(**spec)], plain)
+        assert [len(arm.endpoints) for arm in route.arms] == [1, 1]
+
+
 def test_until_somebody_has_looked_callers_are_answered_as_before():
     own = Own(UP, {"fraud": "1.0.0"})
     blind = BOTH | {"b": replace(THERE, endpoints=(), looked=False)}
@@ -204,6 +221,8 @@ def test_until_somebody_has_looked_callers_are_answered_as_before():
 
 
 # -- where a deployment answers
+
+RUNS = ("fraud", "1.0.0")
 
 
 def wanted(expose="host", number=2, labels=(), model="fraud@champion"):
@@ -224,33 +243,40 @@ def urls(found):
 
 
 def test_a_deployment_answers_where_its_target_says():
-    found = deployed(wanted(labels={"modelworks.io/zone": "b"}), seen("http://127.0.0.1:1/"), ())
-    assert found == Deployed("fraud", (Endpoint("http://127.0.0.1:1", "b"),), ready=True)
-    starting = deployed(wanted(), seen("http://127.0.0.1:1", (2, Phase.STARTING)), ())
+    found = deployed(
+        wanted(labels={"modelworks.io/zone": "b"}), RUNS, seen("http://127.0.0.1:1/"), ()
+    )
+    assert found == Deployed(*RUNS, (Endpoint("http://127.0.0.1:1"),), "b", ready=True)
+    starting = deployed(wanted(), RUNS, seen("http://127.0.0.1:1", (2, Phase.STARTING)), ())
     assert (urls(starting), starting.ready) == (["http://127.0.0.1:1"], False)
 
 
 def test_what_is_gone_answers_nowhere_and_what_nobody_saw_where_it_was():
     before = (Endpoint("http://127.0.0.1:7"),)
-    assert urls(deployed(wanted(), Sight(None), before)) == []
-    assert urls(deployed(wanted(), seen("http://x:1", (2, Phase.FAILED)), before)) == []
-    assert urls(deployed(wanted(), seen(""), before)) == []
+    assert urls(deployed(wanted(), RUNS, Sight(None), before)) == []
+    assert urls(deployed(wanted(), RUNS, seen("http://x:1", (2, Phase.FAILED)), before)) == []
+    assert urls(deployed(wanted(), RUNS, seen(""), before)) == []
     for sight, looked in ((NEVER, False), (replace(seen(), unseen="nobody answers"), True)):
-        found = deployed(wanted(), sight, before)
+        found = deployed(wanted(), RUNS, sight, before)
         assert (urls(found), found.ready, found.looked) == (["http://127.0.0.1:7"], False, looked)
 
 
 def test_until_the_old_revision_is_gone_both_of_its_places_are_good():
     before = (Endpoint("http://127.0.0.1:7"),)
     moving = seen("http://127.0.0.1:8", (2, Phase.STARTING), (1, Phase.READY))
-    assert urls(deployed(wanted(), moving, before)) == ["http://127.0.0.1:8", "http://127.0.0.1:7"]
-    assert urls(deployed(wanted(), seen("http://127.0.0.1:8"), before)) == ["http://127.0.0.1:8"]
+    assert urls(deployed(wanted(), RUNS, moving, before)) == [
+        "http://127.0.0.1:8",
+        "http://127.0.0.1:7",
+    ]
+    assert urls(deployed(wanted(), RUNS, seen("http://127.0.0.1:8"), before)) == [
+        "http://127.0.0.1:8"
+    ]
 
 
 def test_other_machines_are_told_an_address_of_what_listens_for_them():
     sight = seen("http://127.0.0.1:8101")
-    assert urls(deployed(wanted("public"), sight, (), "box.lan")) == ["http://box.lan:8101"]
-    assert urls(deployed(wanted("host"), sight, (), "box.lan")) == ["http://127.0.0.1:8101"]
+    assert urls(deployed(wanted("public"), RUNS, sight, (), "box.lan")) == ["http://box.lan:8101"]
+    assert urls(deployed(wanted("host"), RUNS, sight, (), "box.lan")) == ["http://127.0.0.1:8101"]
     assert reachable("https://[::1]:8", "fd00::1") == "https://[fd00::1]:8"
     assert reachable("http://10.0.0.1:8", "box.lan") == "http://10.0.0.1:8"
     assert reachable("http://127.0.0.1:8", "") == "http://127.0.0.1:8"

@@ -16,6 +16,7 @@ from modelworks.core.routes import BUCKETS, Arm, Endpoint, Route, Span
 from modelworks.deploy.carried import CARRIER, carried
 from modelworks.protocol.routes import spans
 
+_ELSEWHERE: Final = "elsewhere"  # no gateway's own zone, unless one is called so
 _BESIDE: Final = "up/"  # a model that is called as a manifest's route
 
 
@@ -25,13 +26,17 @@ class Deployed:
 
     Attributes:
         model: that it runs.
+        version: of the model; empty = nobody knows.
         endpoints: of it; empty = nowhere.
+        zone: that its label says.
         ready: replicas that answer were seen; what nobody could look at is not ready.
         looked: somebody has looked, or has tried; until then its routes stay as they were.
     """
 
     model: str
+    version: str = ""
     endpoints: tuple[Endpoint, ...] = ()
+    zone: str = ""
     ready: bool = False
     looked: bool = True
 
@@ -119,7 +124,8 @@ def _of_manifest(
         return before  # its callers would find nobody
     models = {name: one.model for name, one in known.items()}
     plain = carried(asked.name, asked.document["spec"], models)
-    arms = tuple(replace(arm, endpoints=known[arm.name].endpoints) for arm in plain.arms)
+    weighed = {span.arm for span in plain.spans}
+    arms = tuple(replace(arm, endpoints=_places(arm.name, weighed, known)) for arm in plain.arms)
     route = replace(plain, arms=arms, salt=asked.name, fallback=_fallback(plain, known))
     held = before.spans if before is not None else ()
     if kept is not None and _arms(kept) <= known.keys():
@@ -130,6 +136,26 @@ def _of_manifest(
     for span in plain.spans:
         shares[span.arm] += (span.end - span.first) / BUCKETS
     return replace(route, spans=spans(held, shares))
+
+
+def _places(name: str, weighed: set[str], known: Mapping[str, Deployed]) -> tuple[Endpoint, ...]:
+    """Where an arm is answered: at its own, else at others that run the same version.
+
+    Only those that get traffic anyway answer for one another, and at once: the gateway asks places
+    of another zone where the first ones are away. In its own zone it asks them as gladly.
+    """
+    own = known[name]
+    if name not in weighed or not own.version:
+        return own.endpoints
+    twins = (
+        replace(place, zone=one.zone or _ELSEWHERE)
+        for other, one in known.items()
+        if other != name
+        and other in weighed
+        and (one.model, one.version) == (own.model, own.version)
+        for place in one.endpoints
+    )
+    return (*own.endpoints, *twins)
 
 
 def _arms(kept: Kept) -> set[str]:

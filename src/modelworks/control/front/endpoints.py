@@ -9,8 +9,6 @@ from modelworks.control.front.composed import Deployed
 from modelworks.control.front.places import NEVER, Sight
 from modelworks.core.deployment import Observed, Phase
 from modelworks.core.desired import Desired
-from modelworks.core.errors import ModelworksError
-from modelworks.core.reference import parse_ref
 from modelworks.core.routes import Endpoint
 from modelworks.deploy.carried import ZONE
 
@@ -19,30 +17,33 @@ _LIVES: Final = frozenset({Phase.STARTING, Phase.READY})
 
 
 def deployed(
-    desired: Desired, sight: Sight, before: Sequence[Endpoint], address: str = ""
+    desired: Desired,
+    runs: tuple[str, str],
+    sight: Sight,
+    before: Sequence[Endpoint],
+    address: str = "",
 ) -> Deployed:
     """Where a deployment answers.
 
     Args:
         desired: as it was asked for.
+        runs: model and version that answer.
         sight: what is known of it.
         before: where it answered by the last snapshot.
         address: of this machine, as others reach it; empty = nobody else does.
     """
-    model = _model(desired)
-    zone = str(desired.document["metadata"]["labels"].get(ZONE, ""))
+    nowhere = Deployed(*runs, zone=str(desired.document["metadata"]["labels"].get(ZONE, "")))
     seen = sight.observed
     if sight.unseen:  # nobody knows better than the last time
-        there = tuple(replace(one, zone=zone) for one in before)
-        return Deployed(model, there, looked=sight is not NEVER)
+        return replace(nowhere, endpoints=tuple(before), looked=sight is not NEVER)
     if seen is None or not seen.url or not any(one.phase in _LIVES for one in seen.replicas):
-        return Deployed(model)
+        return nowhere
     public = desired.spec["access"]["expose"] == "public"
     url = reachable(seen.url.rstrip("/"), address if public else "")
     # A new revision may answer elsewhere: until the old one is gone, both places are good.
     old = () if _settled(seen, desired) else (one.url for one in before if one.url != url)
     ready = any(one.phase is Phase.READY for one in seen.replicas)
-    return Deployed(model, tuple(Endpoint(one, zone) for one in (url, *old)), ready)
+    return replace(nowhere, endpoints=tuple(map(Endpoint, (url, *old))), ready=ready)
 
 
 def reachable(url: str, address: str) -> str:
@@ -66,10 +67,3 @@ def _settled(seen: Observed, desired: Desired) -> bool:
         one.phase is Phase.READY and one.revision not in {0, desired.wanted}
         for one in seen.replicas
     )
-
-
-def _model(desired: Desired) -> str:
-    try:
-        return parse_ref(str(desired.spec["model"])).name
-    except ModelworksError:
-        return ""

@@ -11,9 +11,10 @@ from modelworks.control.rollouts import routes as followed
 from modelworks.control.rollouts import store
 from modelworks.control.rollouts.kept import Kept
 from modelworks.control.rollouts.loaded import carriers
-from modelworks.core.desired import DesiredRoute
+from modelworks.core.desired import Desired, DesiredRoute
 from modelworks.core.errors import NotFoundError
 from modelworks.core.home import Home
+from modelworks.core.reference import parse_ref
 from modelworks.core.routes import Endpoint, Route, Snapshot
 from modelworks.core.served import read_served
 from modelworks.db.engine import TenantScope
@@ -62,6 +63,7 @@ class Sources:
         self._deployments = deployments
         self._served = served
         self._reach = reach
+        self._known: dict[tuple[str, int], tuple[str, str]] = {}
         self._places = Places(home.targets, deployments.machine)
 
     def close(self) -> None:
@@ -108,15 +110,29 @@ class Sources:
         seen = self._places.look(wanted)
         of = {one.name for one in asked}
         held = {
-            arm.name: arm.endpoints
+            arm.name: [place for place in arm.endpoints if not place.zone]  # its own
             for route in before.routes
             if route.name in of
             for arm in route.arms
         }
+        address = self._reach.address
         return {
-            one.name: deployed(one, seen[one.name], held.get(one.name, ()), self._reach.address)
+            one.name: deployed(
+                one, self._runs(one), seen[one.name], held.get(one.name, ()), address
+            )
             for one in wanted
         }
+
+    def _runs(self, desired: Desired) -> tuple[str, str]:
+        """Model and version of the revision that answers; a revision never changes."""
+        key = (desired.name, desired.serving or desired.wanted)
+        if key not in self._known:
+            revision = self._deployments.known(desired.name).get(key[1])
+            if revision is None:
+                return parse_ref(str(desired.spec["model"])).name, ""
+            self._known = {k: v for k, v in self._known.items() if k[0] != desired.name}
+            self._known[key] = (revision.model.name, revision.model.version)
+        return self._known[key]
 
 
 def _endpoints(routes: Iterable[Route]) -> Iterator[tuple[Endpoint, ...]]:
