@@ -11,6 +11,7 @@ from modelworks.control.rollouts.kept import Asked
 from modelworks.control.rollouts.loaded import Loaded, carriers
 from modelworks.control.rollouts.routes import read
 from modelworks.control.service import Factory
+from modelworks.control.watching import advancing
 from modelworks.control.watching.advancing import GRACE_S, Advance
 from modelworks.control.watching.asking import Server
 from modelworks.control.watching.rollback import rollback
@@ -406,3 +407,25 @@ def test_errors_and_latencies_as_the_rules_want_them():
     assert (stable.requests, candidate_.requests) == (100, 0)
     assert stable.metrics["error_rate"] == Sums(count=80, total=10.0)
     assert stable.metrics["latency_p99_ms"] == Sums(count=80, buckets={"1.0": 70, "500.0": 10})
+
+
+def test_reading_records_never_holds_up_what_servers_count(factory, server, clock, monkeypatch):
+    """Where the time of a look is over nothing is read, and roll-outs are judged all the same."""
+    asked = []
+
+    def gather(of, since_ns, until_ns):
+        asked.append(of.name)
+        return {}
+
+    duty = Advance(factory.rollouts, sights(server), gather)
+    worker = Worker(duty, clock)
+    factory.rollouts.start(plan())
+    worker.tick(3)
+    assert asked == ["fraud-2"]  # it is read for four times a minute, not every second
+    monkeypatch.setattr(advancing, "_FURTHER_S", 0.0)
+    worker.tick()
+    assert len(asked) == 2
+    monkeypatch.setattr(advancing, "_READING_S", -1.0)
+    worker.tick()
+    assert len(asked) == 2
+    assert factory.rollouts.get("fraud-2").seen == clock.now
