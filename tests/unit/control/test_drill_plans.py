@@ -6,10 +6,11 @@ import pytest
 
 from modelworks.cli.drilled import page
 from modelworks.control.drilling import one as making
+from modelworks.control.drilling.faults import Wanted, drillable, faults_of
 from modelworks.control.drilling.one import Fault, allowed
 from modelworks.control.drilling.plans import USUAL, of_model, of_rollout
 from modelworks.control.drilling.pool import Row
-from modelworks.control.drilling.service import Wanted, drillable, faults_of, program
+from modelworks.control.drilling.service import program
 from modelworks.control.drilling.stable import Stable
 from modelworks.control.drilling.traffic import Callers, Load
 from modelworks.control.rollouts.drills import drill_gate

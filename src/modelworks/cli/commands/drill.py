@@ -74,7 +74,7 @@ def drill(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
             from modelworks.apps.embed import local
             from modelworks.cli.bench_options import writable, write_text
             from modelworks.cli.drilled import page, show
-            from modelworks.control.drilling.service import Wanted
+            from modelworks.control.drilling.faults import Wanted
             from modelworks.control.drilling.service import drill as drilled
             from modelworks.control.service import os_user
             from modelworks.protocol.manifest.problems import ManifestError
