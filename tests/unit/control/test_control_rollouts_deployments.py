@@ -6,15 +6,17 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from memory_target import MemoryTarget, Place
+from memory_target import MemoryTarget, Place, RoutingTarget
 from modelworks.control.deploying import targets
 from modelworks.control.front.composed import Deployed, Own, compose
+from modelworks.control.rollouts.grounds import deployments
 from modelworks.control.rollouts.grounds.ground import Among
-from modelworks.control.rollouts.kept import Asked
+from modelworks.control.rollouts.kept import Asked, Kept
 from modelworks.control.service import Factory
 from modelworks.control.watching.advancing import GRACE_S, Advance
 from modelworks.control.watching.rollback import rollback
 from modelworks.control.watching.sights.gateways import Fronted
+from modelworks.core import codec
 from modelworks.core.alerts import Alert, AlertState, Severity
 from modelworks.core.desired import State
 from modelworks.core.errors import (
@@ -24,9 +26,10 @@ from modelworks.core.errors import (
     UnsupportedError,
 )
 from modelworks.core.home import Home
-from modelworks.core.rollouts import Direction, Kind, Metric, Phase, Plan, Step, Strategy
+from modelworks.core.rollouts import Direction, Kind, Metric, Phase, Plan, Rollout, Step, Strategy
 from modelworks.core.routes import BUCKETS, Shadow, Source
 from modelworks.deploy import reconcile
+from modelworks.deploy.routes import Routes
 from modelworks.gateway.counts import Counts
 from modelworks.gateway.metrics import families
 from modelworks.monitor.alerts import acting
@@ -78,8 +81,9 @@ class Gateway:
 @pytest.fixture
 def place(monkeypatch):
     found, known = Place(), load.load
+    kinds = {"memory": MemoryTarget, "routing": RoutingTarget}
     made = lambda group, name: (  # noqa: E731 - as the loader is called
-        (lambda: MemoryTarget(found)) if name == "memory" else known(group, name)
+        (lambda: kinds[name](found)) if name in kinds else known(group, name)
     )
     monkeypatch.setattr(targets.load, "load", made)
     monkeypatch.setattr(reconcile.RealClock, "sleep", lambda _self, _seconds: None)
@@ -282,12 +286,12 @@ def test_nothing_moves_before_every_arm_is_up_and_known_to_gateways(
     factory, gateway, worker, place, spoil, said
 ):
     spoil(gateway, place)
-    factory.rollouts.start(plan(most_s=20.0))
-    worker.tick(10)
+    factory.rollouts.start(plan(most_s=4.0))
+    worker.tick(2)
     kept = factory.rollouts.get("shop-2")
     assert kept.rollout.phase is Phase.WAITING
     assert said in kept.rollout.reason
-    worker.tick(15)
+    worker.tick(4)
     kept = factory.rollouts.get("shop-2")
     assert kept.rollout.phase is Phase.ROLLED_BACK
     assert said in kept.rollout.reason
@@ -315,10 +319,10 @@ def test_a_gateway_that_begins_anew_counts_on(factory, gateway, worker, clock):
         ({"route": "nowhere"}, NotFoundError, "kind: Route"),
         ({"stable": "new", "candidates": ("old",)}, ConflictError, "gives old 100, new 0"),
         ({"candidates": ("third",)}, ConflictError, "add {deployment: third, weight: 0}"),
-        ({"slices": ("country=de",)}, UnsupportedError, "look into no request"),
+        ({"slices": ("country=de",)}, InvalidError, "look into no request"),
         (
             {"guardrails": (Metric("drift", Kind.GIVEN, Direction.LOWER, 0.1, absolute=True),)},
-            UnsupportedError,
+            InvalidError,
             r"guardrails\[0\].*'drift' would never be known",
         ),
     ],
@@ -327,6 +331,46 @@ def test_what_cannot_be_started(factory, fields, error, said):
     with pytest.raises(error, match=said):
         factory.rollouts.start(plan(**fields))
     assert factory.rollouts.every() == []
+
+
+def test_a_route_that_its_target_carries_is_no_business_of_ours(factory):
+    there = {"kind": "Route", "metadata": {"name": "theirs"}}
+    there["spec"] = {"backends": [{"deployment": "far", "weight": 100}]}
+    apply(factory, deployment("far", "1.0.0", target="routing"), there)
+    with pytest.raises(UnsupportedError, match="carried by routing"):
+        factory.rollouts.start(plan(route="theirs", stable="far"))
+
+
+def test_a_worker_killed_at_the_end_does_it_once_more_and_once_only(factory, worker):
+    verbs = factory.rollouts
+    verbs.start(plan())
+    worker.tick()
+    verbs.promote("shop-2")
+    deployments.Deployments(Routes(factory._scope)).settle(verbs.get("shop-2"))  # then: killed
+    assert weights(factory) == {"old": 0, "new": 100}
+    generation = factory.deploying.routes()[0].generation
+    worker.tick(int(GRACE_S) + 2)
+    assert verbs.get("shop-2").settled
+    assert factory.deploying.routes()[0].generation == generation
+    acts = [one.act for one in factory.deploying.audited("route/shop")]
+    assert acts.count("promote") == 1
+
+
+def test_a_route_that_is_gone_at_the_end_is_no_harm(factory, worker):
+    verbs = factory.rollouts
+    verbs.start(plan())
+    worker.tick()
+    verbs.promote("shop-2")
+    Routes(factory._scope).gone("shop")
+    worker.tick(int(GRACE_S) + 2)
+    assert verbs.get("shop-2").settled
+
+
+def test_a_row_of_yesterday_is_read():
+    """As the version before wrote it: without what has come since."""
+    document = codec.encode(Kept(Rollout(plan())))
+    del document["copies"]
+    assert codec.decode(Kept, document, "row").rollout.plan == plan()
 
 
 def test_callers_are_parted_as_the_manifest_says(factory):

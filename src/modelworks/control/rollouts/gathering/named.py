@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from modelworks.control.rollouts.grounds import measured
 from modelworks.control.rollouts.grounds.ground import Among, among, arms_of
 from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.rollouts import Direction, Kind, Metric, Plan
@@ -33,9 +34,9 @@ _NOBODY: Final = {
 
 
 def problems(plan: Plan) -> tuple[Problem, ...]:
-    """All that nobody would measure, each with the cure; of deployments their ground says so."""
+    """All that nobody would measure, each with the cure."""
     if among(plan) is Among.DEPLOYMENTS:
-        return ()
+        return tuple(measured.problems(plan))
     found: list[Problem] = []
     for field, metric in _named(plan):
         words = _unmeasured(plan, metric)

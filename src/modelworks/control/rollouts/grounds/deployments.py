@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from modelworks.control.rollouts.kept import Asked, Kept
 from modelworks.core.desired import DesiredRoute
 from modelworks.core.errors import ConflictError, InvalidError, NotFoundError, UnsupportedError
-from modelworks.core.rollouts import Kind, Metric, Phase, Plan, Strategy
+from modelworks.core.rollouts import Phase, Plan, Strategy
 from modelworks.core.routes import Source
 from modelworks.deploy.carried import CARRIER
 
@@ -44,7 +44,6 @@ class Deployments:
         """See `Ground`."""
         route = self._route(plan)
         _answers(route, plan)
-        _judged(plan)
         if asked.source is not None:
             raise InvalidError(
                 f"--sticky: the route '{route.name}' says itself what keeps a caller with one arm: "
@@ -114,29 +113,3 @@ def _parted(route: DesiredRoute, asked: Asked) -> Asked:
     if sticky["header"]:
         return replace(asked, source=Source.HEADER, key=sticky["header"].lower())
     return replace(asked, source=Source.COOKIE, key=sticky["cookie"])
-
-
-def _judged(plan: Plan) -> None:
-    """Gateways count what is judged; nothing else would ever be known."""
-    for where, metric in (
-        ("primary", plan.primary),
-        *((f"guardrails[{place}]", one) for place, one in enumerate(plan.guardrails)),
-    ):
-        if not counted(metric):
-            raise UnsupportedError(
-                f"{where}: among deployments gateways count error_rate and latency_pNN_ms; "
-                f"'{metric.name}' would never be known",
-                field=where,
-            )
-    if plan.slices:
-        raise UnsupportedError(
-            "slices: gateways look into no request: there are none among deployments",
-            field="slices",
-        )
-
-
-def counted(metric: Metric) -> bool:
-    """Whether gateways count it."""
-    if metric.kind is Kind.RATE:
-        return metric.name == "error_rate"
-    return metric.kind is Kind.QUANTILE and metric.name.startswith("latency_")
