@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from sklearn.tree import DecisionTreeClassifier
 
 from desk import HTTP, Desk, until
@@ -128,3 +129,52 @@ def _command(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_roll_out_plays_recorded_traffic_before_a_user_is_asked(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    given(desk)
+    with desk.running("up", "--port", "0", "--control-port", "0", "--record", "1") as up:
+        url = up.said["server"]
+        ended = {}
+        for version, margin in (("2.0.0", "2pp"), ("1.1.0", "10pp")):
+            plan = manifest(version, margin)
+            (tmp_path / "rollout.yaml").write_text(yaml.safe_dump(plan))
+            desk.mw("rollout", "start", "-f", "rollout.yaml")
+            name = plan["metadata"]["name"]
+
+            def state(name: str = name) -> dict:
+                HTTP.request("POST", f"{url}/predict/fraud", json={"rows": [[4.0, 1.0]]})
+                return desk.mw("rollout", "status", name, "--json").json
+
+            until("it is over", lambda state=state: state()["ended_ns"], 200)
+            ended[version] = state()["rollout"]
+            text = (tmp_path / "home" / "run" / "routes.json").read_text
+            until("its route is away", lambda text=text: '"fraud"' not in text(), 60)
+        assert ended["2.0.0"]["phase"] == "rolled back"
+        assert "replay of recorded traffic" in ended["2.0.0"]["reason"]
+        assert not ended["2.0.0"]["began_ns"]  # no step of it ever began
+        assert ended["1.1.0"]["phase"] == "promoted", ended
+        kept = desk.mw("show", "fraud:1.1.0", "--json").json["evidence"][-1]
+        assert (kept["verdict"], kept["detail"]["rollout"]) == ("passed", "fraud-1-1-0")
+
+
+def manifest(version: str, margin: str) -> dict:
+    return {
+        "kind": "Rollout",
+        "metadata": {"name": f"fraud-{version.replace('.', '-')}"},
+        "spec": {
+            "route": "fraud",
+            "stable": "1.0.0",
+            "candidate": version,
+            "strategy": "blue-green",
+            "steps": [{"share": "0%", "sample": 150}, {"share": "100%"}],
+            "primary": {"metric": "error_rate", "margin": "10pp"},
+            "guardrails": [{"metric": "disagreement", "margin": margin}],
+            "minimum_sample": 150,
+            "replay": "1h",
+            "max_duration": "10m",
+        },
+    }

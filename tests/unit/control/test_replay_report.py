@@ -1,11 +1,6 @@
 """A replay played to a real socket, and what is said of its answers."""
 
 import json
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -24,52 +19,13 @@ from modelworks.measure.message import Body, request_bytes
 from modelworks.measure.played import Got, Play, Played, play
 from modelworks.measure.tally import Failure
 from modelworks.measure.target import parse_target
+from replay_server import answering
 
 pytestmark = pytest.mark.unit
 SIGNATURE = Signature(
     (TensorSpec("x", Datatype.INT64, (None,)),),
     (TensorSpec("label", Datatype.INT64, (None,), Role.LABEL),),
 )
-Answer = Callable[[int], tuple[int, int]]
-
-
-@contextmanager
-def answering(answer: Answer, most: int = 10**9) -> Iterator[tuple[str, deque[int]]]:
-    """A server that says for each number a status and a label; after `most` it is gone."""
-    came: deque[int] = deque()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_POST(self) -> None:
-            length = int(self.headers["Content-Length"])
-            (number,) = json.loads(self.rfile.read(length))["inputs"][0]["data"]
-            came.append(number)
-            if len(came) > most:
-                server.socket.close()
-                self.close_connection = True
-                return
-            status, label = answer(number)
-            entry = {"name": "label", "datatype": "INT64", "shape": [1], "data": [label]}
-            body = json.dumps({"model_name": "m", "outputs": [entry]}).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v2/models/m/infer", came
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def recorded(number: int, status: int = 200, truth: object = None) -> Recorded:
