@@ -60,13 +60,15 @@ class Start:
     """What is to begin.
 
     Attributes:
-        manifest: with one document of the kind Rollout, YAML or JSON, and its overlays.
+        manifest: documents of the kind Rollout and their overlays, YAML or JSON.
         environment: whose overlays are put on.
+        name: of several roll-outs the one.
         asked: how its route parts callers.
     """
 
     manifest: str
     environment: str = ""
+    name: str = ""
     asked: Asked = field(default_factory=Asked)
 
 
@@ -210,10 +212,11 @@ def _plan(wanted: Start) -> Plan:
     """
     manifest = load_rollouts([("manifest", wanted.manifest.encode())], wanted.environment, problems)
     found = [planned(one).plan for one in manifest.of(Rollout)]
-    plans = [one for one in found if one is not None]
+    plans = [one for one in found if one is not None and wanted.name in {"", one.name}]
     if len(plans) != 1:
-        words = f"manifest: one roll-out is wanted, {len(plans)} stand in it"
-        raise InvalidError(words, field="manifest")
+        named = f" of the name '{wanted.name[:80]}'" if wanted.name else "; name says which"
+        words = f"one roll-out is wanted, and {len(plans)} stand in the manifest{named}"
+        raise InvalidError(words, field="name" if wanted.name else "manifest")
     return plans[0]
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,9 +12,9 @@ from modelworks.client.transport import Transport
 from modelworks.core.errors import MissingExtraError, UnsupportedError
 
 if TYPE_CHECKING:
+    from modelworks.cli.rollouts_elsewhere import Verbs
     from modelworks.control.deploying.service import Deploying
     from modelworks.control.records.service import Records
-    from modelworks.control.rollouts.service import Rollouts
     from modelworks.control.service import Factory
     from modelworks.control.watching.service import Watching
 
@@ -87,9 +87,23 @@ def recorded() -> Iterator["Records"]:
 
 
 @contextmanager
-def rollouts() -> Iterator["Rollouts"]:
-    """The verbs of roll-outs, on this machine; raises as `here`."""
-    with here("roll-outs are carried out where the registry is") as factory:
+def rollouts() -> Iterator["Verbs"]:
+    """The verbs of roll-outs: at `MODELWORKS_URL`, else on this machine; closed afterwards.
+
+    Raises:
+        MissingExtraError: the registry's libraries are not installed.
+    """
+    found = settings()
+    with ExitStack() as stack:
+        if found.url:
+            with platform("roll-outs"):
+                from modelworks.cli.rollouts_elsewhere import Elsewhere
+            elsewhere = Elsewhere(found)
+            stack.callback(elsewhere.close)
+            yield elsewhere
+            return
+        factory = local(found.home, found.stores, found.limits)
+        stack.callback(factory.close)
         with platform("roll-outs"):
             verbs = factory.rollouts
         yield verbs

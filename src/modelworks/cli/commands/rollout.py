@@ -17,8 +17,8 @@ from modelworks.core.errors import InvalidError
 from modelworks.core.ids import iso, now_ns
 
 if TYPE_CHECKING:
+    from modelworks.cli.rollouts_elsewhere import Verbs
     from modelworks.control.rollouts.kept import Asked, Kept
-    from modelworks.control.rollouts.service import Rollouts
     from modelworks.core.rollouts import Plan
 
 _EVERY_S = 1.0
@@ -43,7 +43,8 @@ def plan(files: tuple[str, ...], environment: str, as_json: bool) -> Exit | None
     Example: modelworks rollout plan -f rollout.yaml
     """
     out = Output(as_json=as_json)
-    found, refusal = _plans(out, files, environment)
+    given = contents(files)
+    found, refusal = _plans(out, given, environment)
     if refusal is not None:
         return refusal
     if as_json:
@@ -75,11 +76,14 @@ def start(files: tuple[str, ...], environment: str, sticky: str, as_json: bool) 
     Example: modelworks rollout start -f rollout.yaml --sticky header:X-User
     """
     out = Output(as_json=as_json)
-    found, refusal = _plans(out, files, environment)
+    given = contents(files)
+    found, refusal = _plans(out, given, environment)
     if refusal is not None:
         return refusal
+    asked = _asked(sticky)
     with rollouts() as verbs:
-        started = [verbs.start(one, _asked(sticky)) for one in found]
+        _sent(verbs, given, environment)
+        started = [verbs.start(one, asked) for one in found]
     if as_json:
         out.document(started)
         return None
@@ -207,7 +211,16 @@ def history(name: str, as_json: bool) -> None:
     return None
 
 
-def _newest(verbs: "Rollouts", name: str) -> list[str]:
+def _sent(verbs: "Verbs", given: list[tuple[str, bytes]], environment: str) -> None:
+    """What is started elsewhere is checked there too: the manifest goes there as it is."""
+    from modelworks.cli.rollouts_elsewhere import Elsewhere
+
+    if isinstance(verbs, Elsewhere):
+        texts = [content.decode() for _, content in given]
+        verbs.from_manifest("\n---\n".join(texts), environment)
+
+
+def _newest(verbs: "Verbs", name: str) -> list[str]:
     """The last things that happened."""
     return [
         f"{iso(one.at_ns)[11:19]} {one.actor}: {one.sentence}"
@@ -216,7 +229,7 @@ def _newest(verbs: "Rollouts", name: str) -> list[str]:
 
 
 def _plans(
-    out: Output, files: tuple[str, ...], environment: str
+    out: Output, given: list[tuple[str, bytes]], environment: str
 ) -> "tuple[list[Plan], Exit | None]":
     """The plans of a manifest; or what a refusal exits with, told."""
     with platform("a manifest"):
@@ -226,7 +239,7 @@ def _plans(
         from modelworks.protocol.manifest.rollout_plan import load_rollouts, planned
 
     try:
-        manifest = load_rollouts(contents(files), environment, problems)
+        manifest = load_rollouts(given, environment, problems)
     except ManifestError as error:
         return [], refused(out, error)
     found = [planned(one).plan for one in manifest.of(Rollout)]
