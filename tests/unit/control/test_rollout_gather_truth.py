@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from modelworks.control.rollouts.gathering import truth
 from modelworks.control.rollouts.gathering.named import fitting, problems
 from modelworks.control.rollouts.gathering.truth import Truth
 from modelworks.core.errors import InvalidError, NotFoundError
@@ -55,6 +56,7 @@ class Place:
         )
         self.gather = Truth(lambda: self.join, lambda _: signature)
         self.told = 0
+        self.now = 40_000
 
     def serve(self, numbers, say, rows=1):
         """Every second request is the candidate's; a request a second."""
@@ -83,7 +85,9 @@ class Place:
             given.append(replace(place, outcomes=named))
         self.feedback.write(given)
 
-    def at(self, of, seconds=40_000, since=0):
+    def at(self, of, seconds=0, since=0):
+        self.now += 15
+        seconds = seconds or self.now
         return self.gather(of, START + since * S, START + seconds * S)
 
 
@@ -150,6 +154,17 @@ def test_only_hours_that_changed_are_joined_again(tmp_path):
     assert found[NEW].metrics["accuracy"] == Sums(10, 0, 0)
     assert found[OLD].metrics["accuracy"].count == 10
     assert START + HOUR_NS not in {one.since_ns for one in place.joined}
+
+
+def test_a_large_hour_is_looked_at_seldom(tmp_path, monkeypatch):
+    monkeypatch.setattr(truth, "PACE", 4)  # records a second
+    place = Place(tmp_path)
+    place.serve(range(0, 800, 2), lambda _: {"label": 0})
+    place.tell(range(0, 100, 2), lambda _: 0)
+    assert place.at(plan(), 2_000)[OLD].metrics["accuracy"].count == 50
+    place.tell(range(100, 200, 2), lambda _: 0)
+    assert place.at(plan(), 2_099)[OLD].metrics["accuracy"].count == 50
+    assert place.at(plan(), 2_101)[OLD].metrics["accuracy"].count == 100
 
 
 def test_what_is_not_joined_in_a_look_is_joined_in_the_next(tmp_path):

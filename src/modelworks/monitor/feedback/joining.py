@@ -106,11 +106,20 @@ class Join:
             near = [one for one in feedback if one.model == part.model]
             yield self._joined(part, near, columns, wanted)
 
-    def hours(self, wanted: Scan) -> list[tuple[Part, str]]:
-        """The hours of a window, and of each a text that changes with what `window` says of it."""
+    def hours(
+        self, wanted: Scan, passed: Callable[[Part], bool] = lambda _: False
+    ) -> list[tuple[Part, str]]:
+        """The hours of a window, and of each a text that changes with what `window` says of it.
+
+        Args:
+            wanted: the window.
+            passed: which hours are passed over.
+        """
         feedback = self._feedback.parts(Scan(wanted.tenant, wanted.model))
         found = []
         for part in self._records.parts(wanted):
+            if passed(part):
+                continue
             hashes = self._of_records.of(part)
             met = (
                 f"{_name(one)} {one.mark}"

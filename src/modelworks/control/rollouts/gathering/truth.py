@@ -31,6 +31,9 @@ NUMBERS: Final = frozenset({"mae", "mse"})
 ROWS: Final = 300_000
 """Records of a look, about; of what changed besides, the sums of the last time stand until the next
 look."""
+PACE: Final = 10_000
+"""An hour of so many records is looked at once a second at the most, of twice as many every other
+one: to know which feedback meets it takes some microseconds a record."""
 _MOST: Final = 64
 _HALF: Final = 0.5
 Cells = dict[tuple[str, str, str], tuple[int, float, float]]
@@ -39,10 +42,16 @@ Cells = dict[tuple[str, str, str], tuple[int, float, float]]
 
 @dataclass(slots=True)
 class _Hours:
-    """Of one roll-out's step: hour -> (what it was made of, its sums)."""
+    """Of one roll-out's step: hour -> what it was made of, its sums; when it was looked at, UTC."""
 
     since_ns: int
     known: dict[int, tuple[str, Cells]] = field(default_factory=dict)
+    looked: dict[int, int] = field(default_factory=dict)
+
+    def rests(self, part: Part, now_ns: int) -> bool:
+        """Whether an hour is too large to be looked at again so soon."""
+        before = self.looked.get(part.since_ns)
+        return before is not None and now_ns - before < part.count * 10**9 // PACE
 
 
 class Truth:
@@ -77,9 +86,13 @@ class Truth:
         hours = self._hours(plan.name, since_ns)
         join = self._join()
         read = 0
-        for part, made_of in join.hours(Scan(self._tenant, plan.route, "", since_ns, until_ns)):
+        whole = Scan(self._tenant, plan.route, "", since_ns, until_ns)
+        for part, made_of in join.hours(whole, lambda one: hours.rests(one, until_ns)):
             before = hours.known.get(part.since_ns)
-            if (before is not None and before[0] == made_of) or read >= most:
+            if read >= most:
+                continue
+            hours.looked[part.since_ns] = until_ns
+            if before is not None and before[0] == made_of:
                 continue
             cells: Cells = {}
             if made_of != part.mark:  # else no feedback meets it
