@@ -2,10 +2,12 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelworks.control.rollouts.evidence import Earned, Further, together
 from modelworks.control.rollouts.gathering import copies, drifting, reading
@@ -13,7 +15,7 @@ from modelworks.control.rollouts.gathering.recorded import Recorded
 from modelworks.control.rollouts.kept import Asked, Kept
 from modelworks.core import codec
 from modelworks.core.errors import NotFoundError, UnavailableError
-from modelworks.core.records import Record, Scan
+from modelworks.core.records import Batch, Record, Scan
 from modelworks.core.rollouts import (
     Direction,
     Kind,
@@ -300,6 +302,72 @@ def test_no_look_reads_more_than_its_rows_and_late_records_are_taken(place):
     take(2_000)
     assert read.left_out_ns > 0  # as far behind as this, what lies between is left out
     assert of.name == "fraud-2"
+
+
+@dataclass
+class Listed:
+    """A store that is a list: what a scan gives is in the order of time, in batches of any size."""
+
+    batch: int
+    records: list = field(default_factory=list)
+
+    def scan(self, wanted, columns=()):
+        lines = sorted(
+            (at, name, item)
+            for name, at, rows in self.records
+            for item in range(rows)
+            if wanted.since_ns <= at < wanted.until_ns
+        )
+        for start in range(0, len(lines), self.batch):
+            part = lines[start : start + self.batch]
+            yield Batch(
+                {
+                    "id": np.array([name for _, name, _ in part], object),
+                    "at_ns": np.array([at for at, _, _ in part], np.int64),
+                    "item": np.array([item for _, _, item in part], np.int64),
+                },
+                len(part),
+            )
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 299), st.integers(0, 100)), max_size=60),
+    st.integers(1, 20),
+    st.integers(1, 3),
+)
+def test_every_request_is_given_once_however_late_it_comes(arrivals, batch, rows):
+    """Each comes to the store up to 100 s after its time; looks are 15 s apart."""
+    store = Listed(batch)
+    made = {f"r{n}": (at, at + late) for n, (at, late) in enumerate(arrivals)}
+    read, given_ = reading.Reading(START), []
+    for now in range(0, 430, 15):
+        store.records = [
+            (name, START + at * S, rows) for name, (at, comes) in made.items() if comes <= now
+        ]
+        wanted = Scan("default", "fraud", "", START, START + now * S)
+        read.read(store, wanted, (), lambda r: given_.extend(r.columns["id"][r.fresh]))
+    assert sorted(given_) == sorted(made)
+
+
+def test_each_candidate_of_an_experiment_has_a_drift_of_its_own(place):
+    names = (NEW, "3.0.0")
+    of = plan(
+        ERRORS, candidates=names, guardrails=(DRIFT,), strategy=Strategy.EXPERIMENT,
+        steps=(Step(0.6),), superiority=True,
+    )  # fmt: skip
+    rng = np.random.default_rng(5)
+    shares = {OLD: 0.3, NEW: 0.3, "3.0.0": 0.7}
+    place.store.write(
+        [
+            asked(n, "yes" if rng.random() < share else "no", arm)
+            for n in range(1_500)
+            for arm, share in [list(shares.items())[n % 3]]
+        ]
+    )
+    found = place.at(200, of)
+    assert found[NEW].metrics["drift"].low == 0.0
+    assert found["3.0.0"].metrics["drift"].low > 0.2
+    assert found[OLD].metrics["drift"].count == 500
 
 
 def test_much_traffic_leaves_room_for_what_is_new(place):
