@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from modelworks.client.transport import Transport
 from modelworks.control.rollouts.kept import Event, Kept
+from modelworks.control.rollouts.report import copies
 from modelworks.control.rollouts.report.figures import HEAD, SAYS, findings_rows, share
 from modelworks.control.rollouts.report.page import RULES, risk
 from modelworks.control.rollouts.report.pictures import pictures
@@ -81,6 +82,7 @@ def one(verbs: Verbs, name: str) -> dict[str, Any]:
         ],
         "pictures": [(drawn, Markup(drawn.svg)) for drawn in pictures(told)],  # noqa: S704 - escaped where it is drawn
         "events": [(event, shares(event.shares)) for event in _newest(told.events)],
+        "copies": Markup(copies.html(told.copies)),  # noqa: S704 - the same
         "risk": risk(told.risk),
         "acts": acts(kept),
         "rules": RULES,

@@ -6,14 +6,18 @@ from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 
+from modelworks.control.rollouts.gathering.copies import documents
+from modelworks.control.rollouts.gathering.pairs import Copied
 from modelworks.control.rollouts.report.figures import apart, between, span, value
 from modelworks.control.rollouts.report.looks import MOST, due, too_many
 from modelworks.control.rollouts.report.page import html
 from modelworks.control.rollouts.report.picture import HEIGHT
 from modelworks.control.rollouts.report.pictures import pictures
-from modelworks.control.rollouts.report.told import report_of
+from modelworks.control.rollouts.report.told import Told, report_of
+from modelworks.control.rollouts.report.told import told as told_of
 from modelworks.control.service import Factory
 from modelworks.core import codec
 from modelworks.core.errors import NotFoundError
@@ -32,7 +36,6 @@ from modelworks.core.rollouts import (
     Sums,
 )
 from modelworks.core.semver import Semver
-from modelworks.rollout.shadow.report import report as of_copies
 from modelworks.rollout.shadow.tally import Form, Pairs, tally
 from modelworks.testing.candidates import candidate
 
@@ -232,13 +235,20 @@ def test_what_a_person_promoted_is_not_said_to_be_proved(running, clock):
     assert "that it is no worse: a person promoted it, or time was up" in missing
 
 
-def test_copies_and_their_worst_examples_are_shown(told):
-    ids = ["a", "b", "<c>"]
-    pairs = Pairs(Form.LABELS, ids, ["0", "1", "1"], ["0", "1", "0"])
-    known = codec.encode(of_copies(tally(pairs), 0.01))
-    text = html(replace(told, copies={"2.0.0": known}))
-    assert "3 pairs, 66.7 % agree" in text
-    assert "&lt;c&gt;" in text
+def test_copies_and_their_worst_examples_are_shown(running):
+    silent = [False, False, False, True]
+    ids, stable, other = ["a", "b", "<c>", "d"], ["0", "1", "1", "1"], ["0", "1", "0", "1"]
+    pairs = Copied(tally(Pairs(Form.LABELS, ids, stable, other, np.array(silent))))
+    kept = replace(running.get("fraud-2"), copies=documents(plan(), {"2.0.0": pairs}))
+    told = told_of(kept, [], [], END)
+    assert told.kept.copies == {}
+    assert "tally" not in told.copies["2.0.0"]
+    assert codec.decode(Told, codec.encode(told)) == told
+    text = html(told)
+    assert "4 pairs, 50 % agree" in text
+    assert "copies without an answer: 1" in text
+    assert "<td>&lt;c&gt;</td><td>1</td>" in text
+    assert "<td>d</td><td>no answer</td>" in text
 
 
 @pytest.mark.parametrize(

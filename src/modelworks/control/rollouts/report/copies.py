@@ -14,7 +14,7 @@ def html(copies: Mapping[str, Any]) -> str:
     """Disagreement, flips and the worst examples of each candidate; empty where nothing was copied.
 
     Args:
-        copies: candidate -> `rollout.shadow.report.Report` as the codec writes it.
+        copies: see `gathering.copies.report_of`.
     """
     if not copies:
         return ""
@@ -25,7 +25,7 @@ def html(copies: Mapping[str, Any]) -> str:
         if flips:
             parts.append(table(("stable said", "candidate said", "pairs"), flips))
         worst = [
-            [str(example.get(key, NONE)) for key in ("id", "distance", "stable", "candidate")]
+            [example["id"], _apart(example), example["stable"], example["candidate"] or NONE]
             for example in one["worst"][:_MOST]
         ]
         if worst:
@@ -34,12 +34,16 @@ def html(copies: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
+def _apart(example: Mapping[str, Any]) -> str:
+    return "no answer" if example["distance"] is None else f"{example['distance']:.4g}"
+
+
 def _lines(one: Mapping[str, Any]) -> list[str]:
     found = [
         one["sentence"],
         (
             f"{one['count']:,} pairs, {share(one['agreement'])} agree ({share(one['low'])} to "
-            f"{share(one['high'])}, at all times); {one['missing']:,} copies got no answer"
+            f"{share(one['high'])}, at all times); copies without an answer: {one['missing']:,}"
         ),
     ]
     if one["rank_correlation"] is not None:

@@ -1,9 +1,10 @@
 """All that is known of a roll-out, for a report. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
+from modelworks.control.rollouts.gathering.copies import report_of as copies_of
 from modelworks.control.rollouts.kept import Event, Kept
 from modelworks.control.rollouts.report import words
 from modelworks.control.rollouts.report.figures import measured
@@ -47,12 +48,12 @@ class Told:
         at_ns: when it was made, UTC.
         sentence: where it stands, and why.
         plan: in words.
-        kept: the roll-out as it stands, with the findings of its last look.
+        kept: the roll-out as it stands, with the findings of its last look; its copies are below.
         events: what happened, oldest first; the newest `MOST_EVENTS`.
         looks: that were kept, oldest first.
         risk: declared and spent.
         missing: what was not measured, a sentence each.
-        copies: of answers beside the stable arm's, where it was shadowed; empty = none were.
+        copies: candidate -> how its answers to copies compare; see `gathering.copies.report_of`.
     """
 
     at_ns: int
@@ -96,13 +97,7 @@ def report_of(verbs: Asked, name: str, now_ns: int) -> Told:
     return told(verbs.get(name), verbs.history(name), verbs.looks(name), now_ns)
 
 
-def told(
-    kept: Kept,
-    events: Sequence[Event],
-    looks: Sequence[Look],
-    now_ns: int,
-    copies: dict[str, Any] | None = None,
-) -> Told:
+def told(kept: Kept, events: Sequence[Event], looks: Sequence[Look], now_ns: int) -> Told:
     """A report.
 
     Args:
@@ -110,19 +105,19 @@ def told(
         events: of it, oldest first.
         looks: that were kept, oldest first.
         now_ns: UTC.
-        copies: report of the copies.
     """
     rollout = kept.rollout
+    copies = copies_of(kept)
     return Told(
         now_ns,
         f"{rollout.phase}: {rollout.reason}" if rollout.reason else str(rollout.phase),
         words.said(rollout.plan),
-        kept,
+        replace(kept, copies={}),  # they stand below, without what they are made of
         tuple(events[-MOST_EVENTS:]),
         tuple(looks),
         _risk(rollout, looks),
         tuple(_missing(rollout, looks, copies=bool(copies))),
-        copies or {},
+        copies,
     )
 
 
