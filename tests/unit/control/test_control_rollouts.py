@@ -1,10 +1,13 @@
 """Roll-outs as they are kept and carried out: what is counted, judged, written, moved."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from modelworks.client.endpoints import register
+from modelworks.control.rollouts import store
 from modelworks.control.rollouts.evidence import Earned, Seen, restored
 from modelworks.control.rollouts.grounds.ground import Among
 from modelworks.control.rollouts.kept import Asked
@@ -340,6 +343,33 @@ def test_only_servers_that_follow_the_routes_are_asked(factory):
     assert not Loaded(list)("fraud", "2.0.0")
 
 
+def test_whether_a_version_is_loaded_is_asked_without_a_key():
+    class Guarded(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/metrics" else 401)
+            self.end_headers()
+            for version, ready in (("1.0.0", 1), ("2.0.0", 0)):
+                labels = f'model="fraud",version="{version}"'
+                self.wfile.write(f"modelworks_model_ready{{{labels}}} {ready}\n".encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Guarded)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    loaded = Loaded(lambda: [url])
+    assert [loaded("fraud", version) for version in ("1.0.0", "2.0.0", "3.0.0")] == [
+        True,
+        False,
+        False,
+    ]
+    assert not loaded("other", "1.0.0")
+    assert not Loaded(lambda: [url, "http://127.0.0.1:2"])("fraud", "1.0.0")
+    server.shutdown()
+    server.server_close()
+
+
 def test_every_act_is_audited(factory):
     factory.rollouts.start(plan())
     factory.rollouts.abort("fraud-2", "wrong file")
@@ -429,3 +459,18 @@ def test_reading_records_never_holds_up_what_servers_count(factory, server, cloc
     worker.tick()
     assert len(asked) == 2
     assert factory.rollouts.get("fraud-2").seen == clock.now
+
+
+def test_what_is_over_is_not_read_every_second(factory, worker, monkeypatch):
+    verbs = factory.rollouts
+    for name in ("one", "two", "three"):
+        verbs.start(plan(name=name))
+        verbs.abort(name)
+        assert [one.rollout.plan.name for one in verbs.unfinished()] == [name]
+        worker.tick(int(GRACE_S) + 2)
+    read = []
+    monkeypatch.setattr(store, "_kept", lambda row: read.append(row.name))
+    assert verbs.unfinished() == []
+    assert read == []  # the database passes them over
+    monkeypatch.undo()
+    assert len(verbs.every()) == 3

@@ -102,7 +102,7 @@ class Sources:
 
     def _rollouts(self) -> list[Kept]:
         with self._scope.read() as session:
-            return [one for one in store.every(session) if not one.settled]
+            return store.unsettled(session)
 
     def _deployed(self, asked: list[DesiredRoute], before: Snapshot) -> dict[str, Deployed]:
         named = {name for one in asked for name in one.deployments}

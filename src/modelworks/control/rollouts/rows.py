@@ -41,10 +41,10 @@ class Rows:
         with self._scope.read() as session:
             return store.every(session)
 
-    def page(self, after: str, limit: int, route: str = "", phase: str = "") -> list[Kept]:
-        """Some, by name: see `store.page`."""
+    def unsettled(self) -> list[Kept]:
+        """Those that something is still to be done for."""
         with self._scope.read() as session:
-            return store.page(session, after, limit, route, phase)
+            return store.unsettled(session)
 
     def page(self, after: str, limit: int, route: str = "", phase: str = "") -> list[Kept]:
         """Some, by name: see `store.page`."""
@@ -151,7 +151,7 @@ class Rows:
     def alone(self, act: Callable[[list[Kept]], None]) -> None:
         """Do something with all that is not settled, one at a time in all processes."""
         with self._scope.write() as session:
-            act([one for one in store.every(session) if not one.settled])
+            act(store.unsettled(session))
 
     def _save(self, session: TenantSession, kept: Kept, sentence: str, actor: str) -> None:
         now = self._clock()

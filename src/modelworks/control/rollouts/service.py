@@ -87,7 +87,7 @@ class Rollouts:
 
     def unfinished(self) -> list[Kept]:
         """Those that something is still to be done for."""
-        return [one for one in self._rows.every() if not one.settled]
+        return self._rows.unsettled()
 
     def gates(self, ref: str) -> tuple[str, list[Gate]]:
         """A version, and what it has to pass before it answers.

@@ -1,8 +1,8 @@
 """All SQL of roll-outs, in the caller's transaction; none commits."""
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
-from modelworks.control.rollouts.kept import Event, Kept
+from modelworks.control.rollouts.kept import HOLDING, Event, Kept
 from modelworks.core import codec
 from modelworks.db.session import TenantSession
 from modelworks.db.tables import RolloutEventRow, RolloutRow
@@ -17,6 +17,20 @@ def every(session: TenantSession, phases: frozenset[str] = frozenset()) -> list[
     if phases:
         wanted = wanted.where(RolloutRow.phase.in_(sorted(phases)))
     return [_kept(row) for row in session.scalars(wanted)]
+
+
+def unsettled(session: TenantSession) -> list[Kept]:
+    """Roll-outs that something is still to be done for, the newest first.
+
+    They are asked for every second: what is over is not read.
+    """
+    over = RolloutRow.document["settled"].as_boolean()
+    wanted = (
+        select(RolloutRow)
+        .where(or_(RolloutRow.phase.in_(sorted(HOLDING)), over.is_(False)))
+        .order_by(RolloutRow.updated_ns.desc(), RolloutRow.name)
+    )
+    return [one for one in map(_kept, session.scalars(wanted)) if not one.settled]
 
 
 def page(
