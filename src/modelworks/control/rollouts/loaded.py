@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from typing import Final
-from urllib.parse import quote
 
 import urllib3
 
 from modelworks.client.endpoints import listed
+from modelworks.control.exposition import values
 from modelworks.core.home import Home
 
 _DEADLINE_S: Final = 3.0
+_READY: Final = "modelworks_model_ready"
 
 
 def carriers(home: Home) -> list[str]:
@@ -32,12 +33,15 @@ class Loaded:
     def __call__(self, model: str, version: str) -> bool:
         """Whether all say so; nobody is there = no."""
         urls = list(self._urls())
-        path = f"/v2/models/{quote(model, safe='')}/versions/{quote(version, safe='')}/ready"
-        return bool(urls) and all(self._ready(url + path) for url in urls)
+        return bool(urls) and all(self._ready(url, model, version) for url in urls)
 
-    def _ready(self, url: str) -> bool:
+    def _ready(self, url: str, model: str, version: str) -> bool:
+        """Whether all workers of a server say so, where it says it to all, with keys or without."""
+        deadline = urllib3.Timeout(total=_DEADLINE_S)
         try:
-            found = self._pool.request("GET", url, timeout=urllib3.Timeout(total=_DEADLINE_S))
+            found = self._pool.request("GET", f"{url}/metrics", timeout=deadline)
         except (urllib3.exceptions.HTTPError, OSError):
             return False
-        return found.status == 200
+        wanted = {"model": model, "version": version}
+        text = found.data.decode(errors="replace") if found.status == 200 else ""
+        return any(labels == wanted and value for _, labels, value in values(text, {_READY}))
