@@ -125,8 +125,7 @@ class _Look:
         shares = self.evidence.shares or course.shares(self.plan, self.rollout.step)
         shares = {name: share for name, share in shares.items() if share > 0}
         arms = [self.arm(name) for name in shares]
-        units = any(arm.units for arm in arms)
-        units = units and all(arm.units or not arm.requests for arm in arms)
+        units = _counted(arms)
         if self.evidence.sticky and not units:
             return ""  # one busy caller would make it one; the sentence of a promotion says so
         counts = [arm.units if units else arm.requests for arm in arms]
@@ -160,7 +159,8 @@ class _Look:
         plan, step = self.plan, self.rollout.step
         of = [one.sentence for one in found if one.arm == name]
         proof = _joined(of) if self.last() and self.share < 1 else "nothing looks harmed"
-        if self.evidence.sticky and 0 < self.share < 1 and not self.arm(plan.stable).units:
+        arms = [self.arm(plan.stable), *self.candidates()]
+        if self.evidence.sticky and 0 < self.share < 1 and not _counted(arms):
             proof = f"{proof}; {_UNCHECKED}"
         if plan.strategy is Strategy.SHADOW and self.last():
             words = f"{name} passed on copies of the traffic: {proof}"
@@ -212,6 +212,12 @@ class _Look:
         before = self.evidence.shares or course.shares(self.plan, self.rollout.step)
         moved = max(abs(found[name] - before.get(name, 0.0)) for name in found)
         return found if moved >= bandit.STEP else {}
+
+
+def _counted(arms: list[ArmEvidence]) -> bool:
+    """Whether callers were, of every arm that was asked."""
+    known = any(arm.units for arm in arms)
+    return known and all(arm.units or not arm.requests for arm in arms)
 
 
 def _order(finding: Finding) -> int:

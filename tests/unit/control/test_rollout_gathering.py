@@ -201,6 +201,33 @@ def test_numbers_agree_within_a_tolerance(tmp_path):
     assert copies.report_of(place.kept)[NEW]["rank_correlation"] > 0.98
 
 
+@pytest.mark.parametrize(
+    ("said", "other", "agrees"),
+    [
+        ([0.2, 0.8], [0.4, 0.6], True),  # the same class is the likeliest
+        ([0.2, 0.8], [0.7, 0.3], False),
+        ([0.3], [0.4], True),  # the second class's alone
+        ([0.3], [0.6], False),
+        (0.3, 0.6, False),
+    ],
+)
+def test_probabilities_agree_where_the_class_is_the_same(tmp_path, said, other, agrees):
+    spec = TensorSpec("y", Datatype.FP64, (None, 2), role=Role.PROBABILITIES)
+    place = Place(tmp_path, replace(LABELS, outputs=(spec,)))
+    place.store.write([asked(n, said) for n in range(40)])
+    place.store.write([asked(n, other, NEW, copy=True) for n in range(40)])
+    assert place.at(60)[NEW].metrics["disagreement"] == Sums(40, 0 if agrees else 40)
+
+
+def test_lists_of_numbers_agree_where_all_of_them_do(tmp_path):
+    place = Place(tmp_path, SCORES)
+    place.store.write([asked(n, [1.0, float(n)]) for n in range(40)])
+    place.store.write(
+        [asked(n, [1.0, n + (0.5 if n < 10 else 0)], NEW, copy=True) for n in range(40)]
+    )
+    assert place.at(60)[NEW].metrics["disagreement"] == Sums(40, 10)
+
+
 def test_drift_of_classes_is_measured_since_the_step_began(place):
     of = plan(DRIFT, steps=(Step(0.5), Step(1.0)))
     rng = np.random.default_rng(2)

@@ -191,6 +191,9 @@ def test_one_very_busy_caller_of_a_sticky_route_holds_nothing():
     found = decide(running(), replace(evidence(*counted), sticky=True), NOW)
     assert found.outcome is Outcome.PROMOTE
     assert "not checked" not in found.sentence
+    half = [replace(one, units=units) for one, units in zip(busy, (1_890, 0), strict=True)]
+    found = decide(running(), replace(evidence(*half), sticky=True), NOW)
+    assert "the split was not checked" in found.sentence
     lost = [replace(one, units=units) for one, units in zip(busy, (1_890, 20), strict=True)]
     found = decide(running(), replace(evidence(*lost), sticky=True), NOW)
     assert found.outcome is Outcome.HOLD

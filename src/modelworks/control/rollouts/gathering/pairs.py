@@ -161,7 +161,9 @@ def _answers(
     if form is not Form.LABELS:
         with suppress(TypeError, ValueError):  # texts, or rows of several lengths
             several = [np.array(one.tolist(), np.float64) for one in (said[0], filled)]
-            if several[0].shape == several[1].shape and several[0].ndim > 1:
+            shape = several[0].shape
+            alike = shape == several[1].shape and math.prod(shape[1:]) > 1
+            if alike and (form is Form.SCORES or len(shape) == 2):
                 return form, (several[0], several[1])
     one, other = (
         np.array(labels(some.tolist(), of_), object)
