@@ -1,12 +1,13 @@
 """A roll-out among deployments: real servers, a gateway in front of them, live traffic."""
 
+import json
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,34 @@ import urllib3
 import yaml
 
 from desk import Desk, get, until
+from gateway_process import Gateway
+from gateway_served import Upstream
+from modelworks.control.rollouts.evidence import Earned
+from modelworks.control.rollouts.kept import Kept
+from modelworks.control.watching.sights.admins import Admins
+from modelworks.control.watching.sights.gateways import Fronted
+from modelworks.core import codec
+from modelworks.core.deployment import Phase as Running
+from modelworks.core.deployment import Replica
+from modelworks.core.desired import State
+from modelworks.core.plans import Status
+from modelworks.core.rollouts import Direction, Kind, Metric, Phase, Plan, Rollout, Step, Strategy
+from modelworks.core.routes import (
+    BUCKETS,
+    Arm,
+    Breaker,
+    Endpoint,
+    Retries,
+    Route,
+    Snapshot,
+    Span,
+)
 from modelworks.testing import onnx_models
 from store_servers import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 CALLERS = 4
+ILL = b"HTTP/1.1 500 Ill\r\nContent-Length: 3\r\n\r\nill"
 PAUSE_S = 0.005
 
 
@@ -87,8 +111,8 @@ def manifest() -> str:
     return yaml.safe_dump_all([{"apiVersion": "modelworks/v1", **one} for one in (*every, route)])
 
 
-def rollout(candidate: str) -> str:
-    steps = [{"share": "30%", "bake": "1s", "sample": 30}, {"share": "100%"}]
+def rollout(candidate: str, *first: dict) -> str:
+    steps = [*first, {"share": "30%", "bake": "1s", "sample": 30}, {"share": "100%"}]
     spec = {
         "route": "door",
         "stable": "old",
@@ -109,8 +133,9 @@ def given(desk: Desk) -> None:
         path = onnx_models.look_up(folder / f"{version}.onnx", size, factor)
         desk.mw("import", str(path), "--name", "shop", "--version", version)
     (folder / "modelworks.yaml").write_text(manifest())
-    for name in ("bad", "good"):
-        (folder / f"{name}.yaml").write_text(rollout(name))
+    (folder / "bad.yaml").write_text(rollout("bad"))
+    copies = {"share": "0%", "bake": "1s", "sample": 20}
+    (folder / "good.yaml").write_text(rollout("good", copies))
     desk.mw("apply")
 
 
@@ -163,6 +188,55 @@ def test_a_bad_deployment_is_rolled_back_and_a_good_one_promoted(tmp_path: Path)
         assert acts == {"unchanged"}  # all of them run on
     finally:
         desk.mw("delete", "-f", "modelworks.yaml", "--yes")
+
+
+def test_what_two_workers_counted_is_counted_once(tmp_path: Path) -> None:
+    plan = Plan(
+        "new-1",
+        "shop",
+        "old",
+        ("new",),
+        Strategy.CANARY,
+        (Step(0.2), Step(1.0)),
+        Metric("error_rate", Kind.RATE, Direction.LOWER, margin=0.05),
+    )
+    kept = Kept(Rollout(plan, Phase.RUNNING))
+    with Upstream() as old, Upstream(lambda asked: asked.sock.sendall(ILL)) as new:
+        arms = (
+            Arm("old", endpoints=(Endpoint(old.url),)),
+            Arm("new", endpoints=(Endpoint(new.url),)),
+        )
+        spans = (Span(0, 8000, "old"), Span(8000, BUCKETS, "new"))
+        route = Route("shop", arms, spans, retries=Retries(0), breaker=Breaker(0))
+        file = tmp_path / "routes.json"
+        file.write_text(json.dumps(codec.encode(Snapshot(1, (route, replace(route, name="b"))))))
+        with Gateway(file, "--workers", "2") as gateway:
+            admins = Admins(lambda: [gateway.admin, f"http://127.0.0.1:{free_port()}"])
+            sight = Fronted(_ready, admins)
+            until("all is well", lambda: not sight.unready(plan))
+            assert "no route 'c'" in sight.unready(replace(plan, route="c"))
+            [(_, text)] = admins.metrics(["shop"])
+            assert 'route="b"' not in text
+            earned = Earned(time.time_ns())
+            earned.look("shop", sight.look([plan])(kept))
+            for _ in range(200):
+                with urllib3.PoolManager(retries=False, timeout=5) as pool:  # another worker, maybe
+                    pool.request("GET", f"{gateway.url}/x", headers={"Connection": "close"})
+
+            def requests() -> float:
+                earned.look("shop", sight.look([plan])(kept))
+                return sum(cells.get("requests", 0) for cells in earned.arms.values())
+
+            until("all are counted", lambda: requests() == 200)
+            for _ in range(20):
+                assert requests() == 200
+    assert earned.arms["new"]["errors"] == earned.arms["new"]["requests"]
+    assert "errors" not in earned.arms["old"]
+
+
+def _ready(name: str) -> Status:
+    replicas = (Replica(f"{name}-1", 1, Running.READY),)
+    return Status(name, "", "local", State.READY, "", "m:1.0.0", "", 1, 1, 1, replicas)
 
 
 def _answers(url: str) -> bool:

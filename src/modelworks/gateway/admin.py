@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 import orjson
 
@@ -16,7 +17,7 @@ from modelworks.edge.exchange import Exchange
 from modelworks.edge.listener import Listener
 from modelworks.gateway.follow import Follower
 from modelworks.gateway.front import Front
-from modelworks.gateway.metrics import families
+from modelworks.gateway.metrics import counted, families
 from modelworks.gateway.own import LIVE, READY, Own
 from modelworks.gateway.tallies import Tallies
 from modelworks.protocol.openmetrics import (
@@ -70,7 +71,8 @@ class Admin:
         match exchange.path:
             case b"/metrics":
                 accept = exchange.headers.get(b"accept", b"").decode("latin-1")
-                self._later(exchange, lambda: self._metrics(accept))
+                asked = parse_qs(exchange.query.decode("ascii", "replace"))
+                self._later(exchange, lambda: self._metrics(accept, asked.get("route", [])))
             case b"/-/state":
                 self._later(exchange, lambda: (orjson.dumps(self.state()), JSON))
             case path if path == LIVE:
@@ -91,11 +93,15 @@ class Admin:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _metrics(self, accept: str) -> tuple[bytes, bytes]:
+    def _metrics(self, accept: str, routes: list[str]) -> tuple[bytes, bytes]:
+        """All of them; or what was counted of some routes, for whoever asks every second."""
         listener = self._listener
         counts = self._tallies.all()
         now = (listener.in_flight, listener.connections, self._began)
-        found = families(counts, self._front.table, *now)
+        if routes:
+            found = counted(counts.of(routes), self._began)
+        else:
+            found = families(counts, self._front.table, *now)
         if wants_openmetrics(accept):
             return write_openmetrics(found, self._began), OPENMETRICS
         return write_text(found), TEXT

@@ -1,7 +1,7 @@
 """What a gateway counts, by route, arm and endpoint: plain numbers that the loop adds to."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 BOUNDS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -167,6 +167,12 @@ class Counts:
     def route(self, name: str) -> RouteCounts:
         """Of one route."""
         return self.routes.setdefault(name, RouteCounts())
+
+    def of(self, routes: Collection[str]) -> "Counts":
+        """Those of some routes; they go on counting."""
+        found = Counts()
+        found.routes = {name: one for name in routes if (one := self.routes.get(name)) is not None}
+        return found
 
     def told(self) -> dict[str, Any]:
         """As JSON values; `add` takes them again."""

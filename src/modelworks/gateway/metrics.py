@@ -29,13 +29,7 @@ def families(
         connections: of callers.
         began: the gateway, all workers together, seconds since 1970.
     """
-    start = Family(
-        "modelworks_start_time_seconds",
-        Kind.GAUGE,
-        "When the gateway began, since 1970; a worker that is replaced changes it not.",
-    )
-    start.add(began)
-    made = [start, *_routes(counts), *_arms(counts), *_seats(counts), *_now(table)]
+    made = [*counted(counts, began), *_now(table)]
     made.append(_gauge("in_flight", "Requests without an answer, in this worker.", in_flight))
     made.append(_gauge("connections", "Open connections of callers, in this worker.", connections))
     pairs = Family(
@@ -43,6 +37,17 @@ def families(
     )
     pairs.add(counts.pairs_dropped)
     return [*made, pairs]
+
+
+def counted(counts: Counts, began: float) -> list[Family]:
+    """What is counted by route, and since when; the arguments are those of `families`."""
+    start = Family(
+        "modelworks_start_time_seconds",
+        Kind.GAUGE,
+        "When the gateway began, since 1970; a worker that is replaced changes it not.",
+    )
+    start.add(began)
+    return [start, *_routes(counts), *_arms(counts), *_seats(counts)]
 
 
 def _routes(counts: Counts) -> Iterable[Family]:

@@ -31,7 +31,7 @@ from modelworks.core.routes import BUCKETS, Shadow, Source
 from modelworks.deploy import reconcile
 from modelworks.deploy.routes import Routes
 from modelworks.gateway.counts import Counts
-from modelworks.gateway.metrics import families
+from modelworks.gateway.metrics import counted
 from modelworks.monitor.alerts import acting
 from modelworks.plugins import load
 from modelworks.protocol.openmetrics import write_text
@@ -67,8 +67,8 @@ class Gateway:
         for number in range(requests):
             into.answered(status if number < errors else 200, 3_000_000)
 
-    def metrics(self):
-        text = write_text(families(self.counts, None, 0, 0, self.began)).decode()
+    def metrics(self, routes):
+        text = write_text(counted(self.counts.of(routes), self.began)).decode()
         return [("http://gate:1", text)] if self.there else []
 
     def states(self):

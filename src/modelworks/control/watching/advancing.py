@@ -68,7 +68,9 @@ class Advance:
             try:
                 if kept.rollout.phase is Phase.RUNNING:
                     kind = among(kept.rollout.plan)
-                    look = looks.get(kind) or looks.setdefault(kind, self._sights[kind].look())
+                    if kind not in looks:
+                        looks[kind] = self._sights[kind].look(_running(unfinished, kind))
+                    look = looks[kind]
                     left[name] = self._judge(kept, look(kept), int(now * _NS), state.get(name, {}))
                 else:
                     self._carry_on(kept, int(now * _NS))
@@ -132,3 +134,8 @@ class Advance:
         found = self._gather(plan, since_ns, now_ns)
         self._known[plan.name] = (since_ns, at, found)
         return found
+
+
+def _running(unfinished: Sequence[Kept], kind: Among) -> list[Plan]:
+    every = [one.rollout for one in unfinished if one.rollout.phase is Phase.RUNNING]
+    return [one.plan for one in every if among(one.plan) is kind]

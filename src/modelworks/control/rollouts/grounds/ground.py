@@ -68,8 +68,12 @@ class Sight(Protocol):
         """Which arm is not loaded and warm, and why; empty = all are."""
         ...
 
-    def look(self) -> Look:
-        """Ask everybody who counts, once for all roll-outs."""
+    def look(self, plans: Sequence[Plan]) -> Look:
+        """Ask everybody who counts, once for all roll-outs.
+
+        Args:
+            plans: of those that are looked at.
+        """
         ...
 
 

@@ -1,9 +1,10 @@
 """Asks the admin addresses of gateways, each within a few seconds."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import urllib3
 
@@ -11,6 +12,7 @@ _DEADLINE_S: Final = 3.0
 _MOST: Final = 64 << 20
 _GATEWAYS: Final = 64
 _AT_ONCE: Final = 8
+_ROUTES: Final = 64  # that are asked for by name: a request's head is bounded
 
 
 class Admins:
@@ -24,9 +26,10 @@ class Admins:
         self._urls = urls
         self._pool = urllib3.PoolManager(num_pools=_GATEWAYS, maxsize=1, retries=False)
 
-    def metrics(self) -> list[tuple[str, str]]:
+    def metrics(self, routes: Sequence[str]) -> list[tuple[str, str]]:
         """See `Telling`."""
-        return self._all("/metrics")
+        asked = urlencode([("route", name) for name in routes])
+        return self._all(f"/metrics?{asked}" if len(routes) <= _ROUTES else "/metrics")
 
     def states(self) -> list[tuple[str, dict[str, Any]]]:
         """See `Telling`."""

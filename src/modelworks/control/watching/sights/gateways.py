@@ -16,8 +16,8 @@ from modelworks.core.rollouts import Plan
 class Telling(Protocol):
     """The admin addresses of all gateways."""
 
-    def metrics(self) -> Iterable[tuple[str, str]]:
-        """Address and text of each that answers."""
+    def metrics(self, routes: Sequence[str]) -> Iterable[tuple[str, str]]:
+        """Address of each that answers, and its text of these routes."""
         ...
 
     def states(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -50,9 +50,9 @@ class Fronted:
             )
         return next((why for url, state in states for why in _not_asked(plan, url, state)), "")
 
-    def look(self) -> Look:
+    def look(self, plans: Sequence[Plan]) -> Look:
         """See `Sight`."""
-        texts = list(self._admins.metrics())
+        texts = list(self._admins.metrics([plan.route for plan in plans]))
 
         def of(kept: Kept) -> Sequence[Seen]:
             return [one for url, text in texts for one in seen(kept, url, text)]

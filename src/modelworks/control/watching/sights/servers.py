@@ -36,8 +36,9 @@ class Served:
                 return f"{plan.route}:{arm} is not loaded by every server, or there is none"
         return ""
 
-    def look(self) -> Look:
+    def look(self, plans: Sequence[Plan]) -> Look:
         """See `Sight`."""
+        del plans  # a server tells all that it counts
         seen = list(_seen(self._ask()))
         return lambda _kept: seen
 
