@@ -8,7 +8,7 @@ from typing import Final
 from modelworks.apps.children import Child
 from modelworks.control.replaying.asked import Asked
 from modelworks.control.replaying.service import path_of
-from modelworks.control.scratch import scratch
+from modelworks.control.scratch import clear, scratch
 from modelworks.control.service import Factory
 from modelworks.core.served import write_served
 from modelworks.measure.target import Target, parse_target
@@ -29,6 +29,7 @@ def served(factory: Factory, asked: Asked) -> Iterator[Target]:
         DeadlineError: it was not ready in a minute.
     """
     home = factory.home
+    clear(home.run)  # what killed replays have left
     with scratch(home.run, "replay") as folder:
         listed = folder / "served.json"
         write_served(listed, factory.resolve([asked.ref]))

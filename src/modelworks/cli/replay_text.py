@@ -57,9 +57,12 @@ def facts(report: Report) -> list[str]:
     """What was played, and how; a line each."""
     asked = report.asked
     pace = f"{asked.speed:g} times the recorded pace" if asked.speed else "as fast as it went"
+    about = report.unrecorded
+    more = [f"about {about:,} more were counted and not recorded"] if about else []
     window = f"from {iso(asked.since_ns)} to {iso(asked.until_ns)}"
     return [
         f"{report.sent:,} of {report.found:,} requests that {asked.model} got {window}",
+        *more,
         f"at {pace}, in {report.seconds:.1f} s",
         f"answers of {asked.stable}, by records {report.digest[:19]}",
     ]

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from modelworks.control.front.service import Front
     from modelworks.control.front.sources import Reach
     from modelworks.control.records.service import Records
+    from modelworks.control.replaying.asked import Asked as Replay
     from modelworks.control.replaying.service import Replays
     from modelworks.control.rollouts.service import Rollouts
     from modelworks.control.watching.parts import Parts
@@ -307,7 +308,14 @@ class Factory:
         """The verbs of replays."""
         from modelworks.control.replaying.service import Replays  # noqa: PLC0415 - numpy, scipy
 
-        return Replays(self.show, self.records.joining, self._tenant)
+        series, name = self.watching.series, "requests"
+
+        def counted(asked: "Replay") -> int:
+            labels = {"model": asked.model, "version": asked.stable}
+            found = series.select(name, labels, asked.since_ns / 1e9, asked.until_ns / 1e9)
+            return int(sum(value for one in found for value in one.values if value == value))  # noqa: PLR0124 - NaN
+
+        return Replays(self.show, self.records.joining, counted, self._tenant)
 
     def replayed(self, plan: "RolloutPlan", arm: str) -> tuple[str, str]:
         """Model and version of an arm of a roll-out: a version, or what a deployment runs."""

@@ -9,6 +9,7 @@ from modelworks.control.service import Factory
 from modelworks.core.ids import now_ns
 from modelworks.core.records import Record
 from modelworks.core.semver import Semver
+from modelworks.core.series import Series
 from modelworks.core.tensor import Datatype, Role, Signature, TensorSpec
 from modelworks.testing.candidates import candidate
 from replay_server import answering
@@ -67,6 +68,19 @@ def test_answers_are_held_against_those_of_the_champion(recorded, type_, tmp_pat
     assert (found["sent"], found["verdict"]) == (100, "hold")  # no gate was asked for
     kept = recorded.show("fraud:2.0.0").evidence
     assert not [one for one in kept if one.kind == "replay"]  # who answers there is not known
+
+
+def test_what_was_counted_and_not_recorded_is_said(recorded, type_):
+    minute = now_ns() // 60_000_000_000 * 60.0 - 300
+    labels = {"model": "fraud", "version": "1.0.0"}
+    other = {"model": "fraud", "version": "2.0.0"}
+    counts = [Series("requests", one, (minute,), (1000.0,)) for one in (labels, other)]
+    recorded.watching.series.append(counts, 60)
+    with answering(lambda n: (200, n % 2)) as (url, _):
+        words = ("--speed", "max", "--in-flight", "4", "--url", url)
+        done = type_("replay", "fraud:2.0.0", *words)
+        assert type_("replay", "fraud:2.0.0", *words, "--json").json["unrecorded"] == 700
+    assert "about 700 more were counted and not recorded" in done.out
 
 
 def test_what_is_proved_to_agree_passes(recorded, type_):

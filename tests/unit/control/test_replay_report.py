@@ -53,7 +53,11 @@ def judged(requests: list[Recorded], found: Played, **asked: object) -> Report:
     wanted = Asked("m", "2", "1", 0, 10**12, slices=("k=4",), **asked)
     compared = Comparing(SIGNATURE, SIGNATURE, wanted.slices).compare(requests, found)
     return reported(
-        wanted, Traffic(tuple(requests), len(requests), {}), found, compared, Histogram()
+        wanted,
+        Traffic(tuple(requests), len(requests), len(requests), {}),
+        found,
+        compared,
+        Histogram(),
     )
 
 
@@ -122,6 +126,22 @@ def test_what_was_under_way_when_somebody_ended_it_counts_nowhere():
         assert judged(requests, found).compared.played.count == count
     timeout = Played(answers, {1: Failure.TIMEOUT}, 2, 1.0, nothing, nothing, nothing)
     assert judged(requests, timeout).compared.played.total == 1
+
+
+def test_a_replay_that_is_interrupted_says_what_was_played():
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    requests = [recorded(number) for number in range(1000)]
+    with answering(lambda n: (200, n % 2)) as (url, _):
+        target = parse_target(url)
+        bytes_ = [request_bytes(target, Body(one.body)) for one in requests]
+        found = play(Play(target, bytes_, [one.at_ns for one in requests], in_flight=2), stop)
+    assert found.interrupted
+    assert 0 < found.sent < 1000
+    report = judged(requests, found)
+    assert report.compared.played.count == len(found.answers)
+    assert report.agreement.agreement == 1.0
 
 
 def test_evidence_has_no_value_of_an_answer_but_counts_and_ids():

@@ -21,7 +21,16 @@ _WHOLE: Final = frozenset("biu")
 
 
 class Left(Exception):  # noqa: N818 - it is no error: the request stays unplayed, for this reason
-    """A request that cannot be played; the reason names no value."""
+    """A request that cannot be played; the reason names no value.
+
+    Args:
+        reason: why.
+        ours: it is one of those that are asked for.
+    """
+
+    def __init__(self, reason: str, *, ours: bool = True) -> None:
+        super().__init__(reason)
+        self.ours = ours
 
 
 @dataclass(frozen=True, slots=True)

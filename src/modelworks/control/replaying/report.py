@@ -53,6 +53,8 @@ class Report:
 
     Attributes:
         asked: what was wanted.
+        unrecorded: about so many requests of the stable version were counted by servers and not
+            recorded: a sample was, or records were lost; 0 where nobody counted.
         found: requests of the window.
         left: why some were not played -> how many.
         sent: requests that were.
@@ -72,6 +74,7 @@ class Report:
     """
 
     asked: Asked
+    unrecorded: int
     found: int
     left: dict[str, int]
     sent: int
@@ -125,6 +128,7 @@ def reported(
     played: Played,
     compared: Compared,
     recorded: Histogram,
+    counted: int = 0,
 ) -> Report:
     """Judge.
 
@@ -134,6 +138,7 @@ def reported(
         played: what came of it.
         compared: counts.
         recorded: how long the answers took then, ns.
+        counted: requests that servers counted; 0 = not known.
     """
     agreement = shadow.report(
         compared.tally,
@@ -150,7 +155,15 @@ def reported(
     elif asked.allow is not None and agreement.outcome is Outcome.PROMOTE and not played.gone:
         verdict = Outcome.PROMOTE
     return Report(
-        *(asked, traffic.found, traffic.left, played.sent, traffic.digest, played.seconds),
+        *(
+            asked,
+            max(0, counted - traffic.ours),
+            traffic.found,
+            traffic.left,
+            played.sent,
+            traffic.digest,
+            played.seconds,
+        ),
         *(compared, agreement, errors, truth),
         Times(_three(recorded), _three(played.latency), _three(played.service)),
         *(played.interrupted, played.gone, verdict),

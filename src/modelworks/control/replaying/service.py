@@ -33,12 +33,14 @@ class Ready:
         traffic: what is played.
         stable: signature of the version whose answers are recorded.
         candidate: of the one that is asked.
+        counted: requests that servers counted; 0 = not known.
     """
 
     asked: Asked
     traffic: Traffic
     stable: Signature
     candidate: Signature
+    counted: int = 0
 
     @property
     def seconds(self) -> float:
@@ -53,14 +55,20 @@ class Replays:
     Args:
         show: one version, by reference.
         join: of records and feedback.
+        counted: requests that servers counted for the stable version in the window; 0 = not known.
         tenant: whose.
     """
 
     def __init__(
-        self, show: Callable[[str], ModelVersion], join: Callable[[], Join], tenant: str = "default"
+        self,
+        show: Callable[[str], ModelVersion],
+        join: Callable[[], Join],
+        counted: Callable[[Asked], int],
+        tenant: str = "default",
     ) -> None:
         self._show = show
         self._join = join
+        self._counted = counted
         self._tenant = tenant
 
     def ready(self, asked: Asked) -> Ready:
@@ -96,7 +104,7 @@ class Replays:
                 "records, or name the version that answered with --of",
                 field="records",
             )
-        return Ready(asked, traffic, stable, version.signature)
+        return Ready(asked, traffic, stable, version.signature, self._counted(asked))
 
     def play(self, ready: Ready, target: Target, progress: Progress | None = None) -> Report:
         """Play it and compare; Ctrl-C ends it with what was played.
@@ -120,7 +128,7 @@ class Replays:
         compared = Comparing(ready.stable, ready.candidate, asked.slices).compare(requests, played)
         recorded = Histogram()
         recorded.record([requests[place].total_ns for place in played.answers])
-        return reported(asked, ready.traffic, played, compared, recorded)
+        return reported(asked, ready.traffic, played, compared, recorded, ready.counted)
 
     def _champion(self, model: str) -> str:
         try:

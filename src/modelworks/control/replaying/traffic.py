@@ -61,11 +61,13 @@ class Traffic:
     Attributes:
         requests: that can be played, in the order of time.
         found: requests of the model in the window.
+        ours: of them, those that the stable version answered.
         left: why others cannot be played -> how many.
     """
 
     requests: tuple[Recorded, ...]
     found: int
+    ours: int
     left: dict[str, int]
 
     @property
@@ -93,13 +95,14 @@ def read(asked: Asked, signature: Signature, batches: Iterable[Batch]) -> Traffi
     """
     kept: list[Recorded] = []
     left: Counter[str] = Counter()
-    found, playable, held = 0, 0, 0
+    found, ours, playable, held = 0, 0, 0, 0
     chance = random.Random(0)  # noqa: S311 - nobody is to be surprised by it
     for batch in batches:
         for one in _Hour(asked, signature, batch).requests():
             found += 1
-            if isinstance(one, str):
-                left[one] += 1
+            ours += not isinstance(one, Left) or one.ours
+            if isinstance(one, Left):
+                left[str(one)] += 1
                 continue
             playable += 1
             place = len(kept)
@@ -116,7 +119,7 @@ def read(asked: Asked, signature: Signature, batches: Iterable[Batch]) -> Traffi
     if playable > len(kept):
         left["not drawn: more came than --limit"] = playable - len(kept)
     kept.sort(key=lambda one: (one.at_ns, one.id))
-    return Traffic(tuple(kept), found, dict(left.most_common()))
+    return Traffic(tuple(kept), found, ours, dict(left.most_common()))
 
 
 class _Hour:
@@ -135,7 +138,7 @@ class _Hour:
         }
         self._inputs = any(name.startswith("in.") for name in batch.columns)
 
-    def requests(self) -> Iterator[Recorded | str]:
+    def requests(self) -> Iterator[Recorded | Left]:
         """Each, or why it cannot be played."""
         ids, times = self._plain["id"], self._plain["at_ns"]
         start = 0
@@ -145,15 +148,16 @@ class _Hour:
             try:
                 yield self._one(start, stop)
             except Left as left:
-                yield str(left)
+                yield left
             start = stop
 
     def _one(self, start: int, stop: int) -> Recorded:
         plain = {name: values[start] for name, values in self._plain.items()}
         if plain.get("arm") and plain["id"].endswith(f"{_COPY}{plain['arm']}"):
-            raise Left("copies for shadows")
+            raise Left("copies for shadows", ours=False)
         if plain["version"] != self._asked.stable:
-            raise Left(f"answered by {plain['version']}, not by {self._asked.stable}")
+            words = f"answered by {plain['version']}, not by {self._asked.stable}"
+            raise Left(words, ours=False)
         if "inputs" in list(plain.get("left_out") or ()):
             raise Left("the body was over the policy's max_bytes, or could not be read")
         if not self._inputs:
