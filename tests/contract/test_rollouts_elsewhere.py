@@ -85,7 +85,7 @@ def test_the_whole_life_of_a_roll_out(type_, factory, tmp_path):
     factory.rollouts.look("fraud-2", Evidence(kept.rollout.step_ns + 1, arms, kept.shares))
 
     assert len(type_("rollout", "status")[1]) == 2
-    code, told = type_("rollout", "watch", "fraud-2", text=True)
+    code, told = type_("rollout", "watch", "fraud-2", "--once", text=True)
     assert "steps: [20 %, 0 s of 10 min] > 100 %" in told
     assert "error_rate" in told
     assert (
