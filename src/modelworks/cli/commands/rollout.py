@@ -15,10 +15,11 @@ from modelworks.cli.output import Output
 from modelworks.cli.rollout_text import findings, show, steps
 from modelworks.core.errors import InvalidError
 from modelworks.core.ids import iso, now_ns
+from modelworks.core.rollouts import Phase
 
 if TYPE_CHECKING:
     from modelworks.cli.rollouts_elsewhere import Verbs
-    from modelworks.control.rollouts.kept import Asked, Kept
+    from modelworks.control.rollouts.kept import Asked, Event, Kept
     from modelworks.core.rollouts import Plan
 
 _EVERY_S = 1.0
@@ -113,31 +114,24 @@ def status(name: str, as_json: bool) -> None:
 
 @rollout.command()
 @click.argument("name")
-@click.option("--once", is_flag=True, help="Print once, and end (in a pipe: always).")
+@click.option("--once", is_flag=True, help="Show how it stands, and end (with --json: always).")
 @json_option
-def watch(name: str, once: bool, as_json: bool) -> None:
+def watch(name: str, once: bool, as_json: bool) -> Exit | None:
     """Show a roll-out as it goes on, until it ends or Ctrl-C.
+
+    In a pipe each thing that happens is a line, and the exit code is 9 unless the new version was
+    promoted: a pipeline that waits for a roll-out goes by it.
 
     Example: modelworks rollout watch fraud-2
     """
     out = Output(as_json=as_json)
-    live = not (once or as_json) and sys.stdout.isatty()
     with rollouts() as verbs, suppress(KeyboardInterrupt):
-        while True:
-            found = verbs.get(name)
-            if as_json:
-                return out.document(found)
-            if live:
-                click.clear()
-            now = now_ns()
-            show(out, [found], now)
-            out.line(steps(found, now))
-            findings(out, found)
-            for line in _newest(verbs, name):
-                out.line(line)
-            if not live or found.ended_ns:
-                return None
-            time.sleep(_EVERY_S)
+        if as_json:
+            out.document(verbs.get(name))
+        elif once:
+            _picture(out, verbs, verbs.get(name))
+        else:
+            return _followed(out, verbs, name, live=sys.stdout.isatty())
     return None
 
 
@@ -220,12 +214,37 @@ def _sent(verbs: "Verbs", given: list[tuple[str, bytes]], environment: str) -> N
         verbs.from_manifest("\n---\n".join(texts), environment)
 
 
-def _newest(verbs: "Verbs", name: str) -> list[str]:
-    """The last things that happened."""
-    return [
-        f"{iso(one.at_ns)[11:19]} {one.actor}: {one.sentence}"
-        for one in verbs.history(name)[-_EVENTS:]
-    ]
+def _followed(out: Output, verbs: "Verbs", name: str, *, live: bool) -> Exit | None:
+    """Until it ends: a picture that is drawn again, or a line for each thing that happens."""
+    from modelworks.control.rollouts.kept import DONE
+
+    told = 0
+    while True:
+        found = verbs.get(name)
+        if live:
+            click.clear()
+            _picture(out, verbs, found)
+        else:
+            events = [one for one in verbs.history(name) if one.number > told]
+            told = max((one.number for one in events), default=told)
+            for one in events:
+                out.line(_line(one))
+        if found.settled or (found.ended_ns and found.rollout.phase not in DONE):
+            return None if found.rollout.phase is Phase.PROMOTED else Exit.GATE
+        time.sleep(_EVERY_S)
+
+
+def _picture(out: Output, verbs: "Verbs", found: "Kept") -> None:
+    now = now_ns()
+    show(out, [found], now)
+    out.line(steps(found, now))
+    findings(out, found)
+    for one in verbs.history(found.rollout.plan.name)[-_EVENTS:]:
+        out.line(_line(one))
+
+
+def _line(event: "Event") -> str:
+    return f"{iso(event.at_ns)[11:19]} {event.actor}: {event.sentence}"
 
 
 def _plans(
