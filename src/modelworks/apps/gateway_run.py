@@ -1,5 +1,6 @@
 """One gateway process: the whole gateway, or one worker of a supervisor."""
 
+import contextlib
 import json
 import logging
 import mmap
@@ -72,8 +73,9 @@ def _serve_worker(settings: GatewaySettings) -> int:
 
 
 def _say(fd: int) -> None:
-    """Tell the supervisor that callers are served."""
-    os.write(fd, b".")
+    """Tell the supervisor that callers are served; for one that was started again nobody waits."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(fd, b".")
     os.close(fd)
 
 
@@ -148,7 +150,7 @@ def fetcher_of(settings: GatewaySettings) -> Fetcher | None:
     if not settings.remote:
         return None
     key = _secret(settings.control_key, "control_key")
-    return Fetcher(settings.snapshot, snapshot_of(settings), key)
+    return Fetcher(settings.snapshot, snapshot_of(settings), key, ca=settings.upstream_ca)
 
 
 def _secret(path: str, field: str) -> str:

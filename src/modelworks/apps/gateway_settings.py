@@ -171,7 +171,10 @@ HELP: Final = {
     "tls_cert": ("PEM", "Certificate with its chain: speak HTTPS"),
     "tls_key": ("PEM", "Its key, not encrypted (in the certificate's file)"),
     "client_ca": ("PEM", "Authorities of which every client must show a certificate"),
-    "upstream_ca": ("PEM", "Authorities that upstreams are trusted by (the system's)"),
+    "upstream_ca": (
+        "PEM",
+        "Authorities that upstreams and control plane are trusted by (the system's)",
+    ),
     "access_log": ("FILE|-", "Append a line a request"),
     "access_log_format": ("FORM", "Of the access log: json, combined or ecs (json)"),
     "behind_proxy": ("", "Believe X-Forwarded-* of callers, and pass it on"),

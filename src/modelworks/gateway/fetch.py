@@ -40,6 +40,7 @@ class Fetcher:
         path: of the file.
         key: API key; empty = none.
         wait_s: that the control plane may hold an answer.
+        ca: file of authorities (PEM) that it is trusted by; empty = the system's.
 
     Attributes:
         problem: why the last poll failed; empty = it did not.
@@ -49,7 +50,9 @@ class Fetcher:
         InvalidError: no address.
     """
 
-    def __init__(self, url: str, path: Path, key: str = "", wait_s: float = WAIT_S) -> None:
+    def __init__(
+        self, url: str, path: Path, key: str = "", wait_s: float = WAIT_S, ca: str = ""
+    ) -> None:
         try:
             self._parts = urlsplit(url)
             _ = self._parts.port
@@ -63,6 +66,7 @@ class Fetcher:
         self._path = path
         self._key = key
         self._wait_s = wait_s
+        self._ca = ca or None
         self._generation = self._cached()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
@@ -157,7 +161,7 @@ class Fetcher:
             host, port = self._parts.hostname or "", self._parts.port
             limit = self._wait_s + _SLACK_S
             if self._parts.scheme == "https":
-                context = ssl.create_default_context()
+                context = ssl.create_default_context(cafile=self._ca)
                 made: http.client.HTTPConnection = http.client.HTTPSConnection(
                     host, port, timeout=limit, context=context
                 )

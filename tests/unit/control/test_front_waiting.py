@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import ssl
 import threading
 import time
 
@@ -9,6 +10,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from certificates import Authority
 from modelworks.api import problems
 from modelworks.api.front import SNAPSHOT, FrontRoutes, Waiters
 from modelworks.control.front.service import Front
@@ -22,14 +24,14 @@ LONG = 25
 class Plane:
     """The one route, over a front whose routes a test says."""
 
-    def __init__(self, folder, most=8):
+    def __init__(self, folder, most=8, **more):
         self.names = ["fraud"]
         self.front = Front(lambda _: tuple(map(route, self.names)), folder / "front.json")
         self.waiters = Waiters(most)
         app = FastAPI()
         problems.install(app)
         app.include_router(FrontRoutes(self.front, self.waiters).router())
-        config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off")
+        config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off", **more)
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
@@ -175,3 +177,15 @@ def test_a_gateway_follows_it(kept, tmp_path):
     kept.until(lambda: "churn" in cache.read_text())
     fetcher.close()
     assert fetcher.problem == ""
+
+
+def test_a_gateway_trusts_the_control_plane_by_an_authority_of_its_own(tmp_path):
+    authority = Authority(tmp_path)
+    pair = authority.pair("localhost")
+    plane = Plane(tmp_path, ssl_certfile=pair.certificate, ssl_keyfile=pair.key)
+    plane.front.tick()
+    url, cache = f"https://localhost:{plane.port}{SNAPSHOT}", tmp_path / "cache.json"
+    with pytest.raises(ssl.SSLError):
+        Fetcher(url, cache).poll()
+    assert Fetcher(url, cache, ca=str(authority.certificate)).poll()
+    plane.end()
