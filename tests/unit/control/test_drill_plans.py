@@ -12,12 +12,25 @@ from modelworks.control.drilling.plans import USUAL, of_model, of_rollout
 from modelworks.control.drilling.pool import Row
 from modelworks.control.drilling.service import program
 from modelworks.control.drilling.stable import Stable
-from modelworks.control.drilling.traffic import Callers, Load
+from modelworks.control.drilling.traffic import Callers, Load, Seen
 from modelworks.control.rollouts.drills import drill_gate
+from modelworks.control.rollouts.kept import Kept
 from modelworks.core import codec
 from modelworks.core.errors import NotFoundError, UnsupportedError
 from modelworks.core.model import Artifact, Evidence, Lineage, ModelVersion, Verdict
-from modelworks.core.rollouts import Direction, Kind, Metric, Plan, Step, Strategy
+from modelworks.core.rollouts import (
+    Direction,
+    Finding,
+    Kind,
+    Metric,
+    Outcome,
+    Phase,
+    Plan,
+    Rollout,
+    Step,
+    Strategy,
+)
+from modelworks.core.rollouts import Verdict as Judged
 from modelworks.core.rollouts_check import check
 from modelworks.core.semver import Semver
 from modelworks.core.tensor import Signature
@@ -194,3 +207,36 @@ def test_the_gate_is_of_the_champion_and_of_the_plan_and_keeps_nothing_out():
     stale = drill_gate(version(drilled()), wider)
     assert (stale.state, stale.required) == (State.STALE, False)
     assert "has another plan" in stale.said
+
+
+def ended(phase: Phase, outcome: Outcome, metric: str = "error_rate") -> Kept:
+    found = Finding(metric, "*", "1.0.1", 0, 0.2, 0.2, 0.1, 0.3, 0.005, outcome, "it fails")
+    verdict = Judged(outcome, "the sentence", (found,))
+    return Kept(Rollout(PLAN, phase, verdict=verdict, reason="back"))
+
+
+@pytest.mark.parametrize(
+    ("kept", "seen", "says"),
+    [
+        (ended(Phase.ROLLED_BACK, Outcome.ROLL_BACK), Seen(inside=40), ""),
+        (ended(Phase.ROLLED_BACK, Outcome.ROLL_BACK), Seen(inside=99), "80 were allowed"),
+        (ended(Phase.ROLLED_BACK, Outcome.ROLL_BACK, "drift"), Seen(inside=9), "for drift, not"),
+        (
+            ended(Phase.ROLLED_BACK, Outcome.ROLL_BACK),
+            Seen(inside=40, lost=2, said="503: gone"),
+            "2 requests were lost that nothing failed (503: gone)",
+        ),
+        (
+            ended(Phase.ABORTED, Outcome.HOLD),
+            Seen(inside=500),
+            "500 requests reached it in 7 s; in step 1 of 2 it said: the sentence",
+        ),
+        (ended(Phase.PROMOTED, Outcome.PROMOTE), Seen(inside=500), "it is promoted: back"),
+    ],
+    ids=["well", "late", "for another reason", "lost", "never", "promoted"],
+)
+def test_a_fault_is_passed_in_time_for_its_reason_and_without_a_loss(kept, seen, says):
+    found = making.result(kept, fault(Of.FAILING, "error_rate", late=False), seen, 80, 7.0)
+    assert (found.passed, found.requests, found.allowed) == (not says, seen.inside, 80)
+    assert says in found.sentence
+    assert found.findings == kept.rollout.verdict.findings

@@ -116,7 +116,7 @@ def put_in(place: Place, plan: Plan, fault: Fault, asking: Asking, say: Say) -> 
         except ConflictError:
             kept = verbs.get(plan.name)
     _until(place, "the roll-out was not settled", _SETTLE_S, lambda: verbs.get(plan.name).settled)
-    return _result(kept, fault, seen, most, seconds)
+    return result(kept, fault, seen, most, seconds)
 
 
 def _watch(
@@ -185,7 +185,16 @@ def copies(place: Place, version: str) -> int:
     )
 
 
-def _result(kept: Kept, fault: Fault, seen: Seen, most: int, seconds: float) -> Result:
+def result(kept: Kept, fault: Fault, seen: Seen, most: int, seconds: float) -> Result:
+    """What came of a fault.
+
+    Args:
+        kept: the roll-out, over.
+        fault: that was put in.
+        seen: what callers saw.
+        most: requests of the candidate that were allowed.
+        seconds: from its first one on.
+    """
     drill, rollout = fault.drill, kept.rollout
     found = judged(replace(drill, within=most), rollout.verdict, seen.inside)
     passed, words = found.passed, found.sentence

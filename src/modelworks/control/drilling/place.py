@@ -143,6 +143,7 @@ def publish(
             number,
         )
     )
+    shutil.rmtree(folder)  # the registry has it now
     return str(made.version)
 
 
