@@ -6,6 +6,7 @@ always left well.
 """
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from store_servers import eventually, free_port
 
 SERVERS = 3
 _SHADOW_S = 3.0  # that a shadow takes: with 64 copies under way at a time the queue soon fills
+_STILL_S = 2.5  # a server stands still: longer than two health checks take to see it
 _CONTROL = Path(__file__).with_name("front_control.py")
 
 
@@ -104,6 +106,7 @@ class Stage:
         process.send_signal(signal.SIGSTOP)
         try:
             self.pause()
+            time.sleep(_STILL_S)
             self.pause()
         finally:
             process.send_signal(signal.SIGCONT)
@@ -123,7 +126,7 @@ class Stage:
             return len(there) == 2 and victim not in there
 
         eventually("another worker", replaced, None)
-        time.sleep(0.5)  # it is a process; that it serves nobody waits for
+        self._until_both()
 
     def cut_control(self) -> None:
         """The control plane dies; it comes back with other routes."""
@@ -187,6 +190,17 @@ class Stage:
             self._servers[slot].__exit__(None, None, None)
             self._servers[slot] = self._server(self._ports[slot])
         self._until_ready()
+
+    def _until_both(self) -> None:
+        """Both workers answer: the next trouble may be the other one's."""
+        seen: set[int] = set()
+
+        def both() -> bool:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                seen.add(self.gateway.state()["worker"])
+            return len(seen) == 2
+
+        eventually("two workers", both, None)
 
     def _start_control(self) -> None:
         command = [sys.executable, str(_CONTROL), str(self._control_port), str(self._routes)]

@@ -97,6 +97,7 @@ def test_a_killed_worker_is_replaced_and_its_numbers_stay(model, tmp_path):
             time.sleep(2.5)
             assert gateway.metrics()[name] >= 245
             assert ask(gateway.port)[0] == 200
+            assert gateway.log.count("starting another") == 1, gateway.log  # it has not died again
 
 
 def test_a_split_over_real_models_moves_and_callers_stay(model, tmp_path):
