@@ -30,10 +30,9 @@ def tree(path: Path, flipped: tuple[int, ...] = ()) -> Path:
     return path
 
 
-def given(desk: Desk) -> list[tuple[str, int]]:
-    """Three versions, and requests that the first one answered: id and amount."""
-    versions = (("1.0.0", ()), ("1.1.0", ()), ("2.0.0", FLIPPED))
-    for version, flipped in versions:
+def given(desk: Desk, versions: dict[str, tuple[int, ...]]) -> list[tuple[str, int]]:
+    """Versions with what they flip, and requests that the first one answered: id and amount."""
+    for version, flipped in versions.items():
         file = tree(desk.folder / f"{version}.joblib", flipped)
         desk.mw("import", str(file), "--name", "fraud", "--version", version)
     desk.mw("alias", "set", "fraud@champion", "1.0.0")
@@ -56,9 +55,9 @@ def given(desk: Desk) -> list[tuple[str, int]]:
 
 def test_a_replay_finds_what_differs_and_only_that(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    asked = given(desk)
+    asked = given(desk, {"1.0.0": (), "2.0.0": FLIPPED})
 
-    same = desk.mw("replay", "fraud:1.1.0", "--speed", "max", "--allow", "5%", "--json").json
+    same = desk.mw("replay", "fraud:1.0.0", "--speed", "max", "--allow", "5%", "--json").json
     assert (same["found"], same["sent"], same["left"]) == (REQUESTS, REQUESTS, {})
     assert same["agreement"]["agreement"] == 1.0
     assert same["verdict"] == "promote"
@@ -84,13 +83,11 @@ def test_a_replay_finds_what_differs_and_only_that(tmp_path: Path) -> None:
     assert "replay failed" in gate, gate
 
     killed_in_the_middle(desk)
-    none = desk.mw("replay", "fraud:2.0.0", "--until", "1h", "--since", "2h", code=3)
-    assert "--record" in none.err
 
 
 def killed_in_the_middle(desk: Desk) -> None:
     """Nothing of it runs on, and what it left is no hindrance."""
-    command = [sys.executable, "-m", "modelworks.cli.main", "replay", "fraud:1.1.0"]
+    command = [sys.executable, "-m", "modelworks.cli.main", "replay", "fraud:2.0.0"]
     process = subprocess.Popen(
         [*command, "--speed", "0.01"], cwd=desk.folder, env=desk.environ(), stderr=subprocess.PIPE
     )
@@ -105,7 +102,7 @@ def killed_in_the_middle(desk: Desk) -> None:
     finally:
         process.kill()
         process.stderr.close()
-    again = desk.mw("replay", "fraud:1.1.0", "--speed", "max", "--limit", "50", "--json").json
+    again = desk.mw("replay", "fraud:2.0.0", "--speed", "max", "--limit", "50", "--json").json
     assert again["sent"] == 50
     assert again["left"] == {"not drawn: more came than --limit": REQUESTS - 50}
 
@@ -135,7 +132,7 @@ def _command(pid: int) -> bytes:
 @pytest.mark.timeout(600)
 def test_a_roll_out_plays_recorded_traffic_before_a_user_is_asked(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    given(desk)
+    given(desk, {"1.0.0": (), "1.1.0": (), "2.0.0": FLIPPED})
     with desk.running("up", "--port", "0", "--control-port", "0", "--record", "1") as up:
         url = up.said["server"]
         ended = {}
