@@ -43,7 +43,7 @@ from store_servers import free_port
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 CALLERS = 4
 ILL = b"HTTP/1.1 500 Ill\r\nContent-Length: 3\r\n\r\nill"
-PAUSE_S = 0.005
+PAUSE_S = 0.01
 
 
 @dataclass
