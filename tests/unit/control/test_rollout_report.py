@@ -14,7 +14,7 @@ from modelworks.control.rollouts.gathering.pairs import Copied
 from modelworks.control.rollouts.report.figures import apart, between, span, value
 from modelworks.control.rollouts.report.looks import MOST, due, too_many
 from modelworks.control.rollouts.report.page import html
-from modelworks.control.rollouts.report.picture import HEIGHT
+from modelworks.control.rollouts.report.picture import HEIGHT, Band, band
 from modelworks.control.rollouts.report.pictures import pictures
 from modelworks.control.rollouts.report.told import Told, report_of
 from modelworks.control.rollouts.report.told import told as told_of
@@ -217,6 +217,22 @@ def test_a_picture_is_as_high_as_its_later_half(told):
     assert "points worse" in drawn.svg
     assert "nan" not in drawn.svg
     assert "inf" not in drawn.svg
+
+
+def test_what_is_allowed_moves_with_the_stable_figure():
+    moving = [Band(float(x), 0.0, -1.0, 1.0, 2.0 - x / 10) for x in range(10)]
+    (path,) = re.findall(r'class="limit" d="([^"]+)"', band("i", "t", "ms", moving, [], 9.0).svg)
+    heights = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path)]
+    assert heights == sorted(heights)
+    assert heights[0] < heights[-1]
+
+
+def test_a_line_is_broken_where_evidence_begins_anew_or_nothing_is_known():
+    points = [Band(float(x), 0.0, -1.0, None if x % 2 else 1.0, 1.0) for x in range(6)]
+    points[4] = Band(4.0, 0.0, None, None, 1.0)
+    svg = band("i", "t", "ms", points, [2.0], 6.0).svg
+    assert svg.count('class="band"') == 3
+    assert svg.count('class="step"') == 1
 
 
 def test_a_report_before_anything_began(factory):

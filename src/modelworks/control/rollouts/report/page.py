@@ -93,7 +93,9 @@ def facts(told: Told) -> list[str]:
 def risk(risk: Risk) -> list[str]:
     """What was declared, and what of it is spent."""
     back = f"{share(risk.false_rollback)} declared, {share(risk.spent)} spent so far"
-    each = f"{risk.tests} comparisons a step, {share(risk.each)} each, {risk.stages} steps planned"
+    each = (
+        f"comparisons a step: {risk.tests}, {share(risk.each)} each; steps planned: {risk.stages}"
+    )
     proof = f"{share(risk.proof)} each comparison, and who is promoted has passed them all"
     return [
         f"false roll-back: {back} ({each})",

@@ -47,12 +47,13 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A difference at one time: its interval may be unknown or endless."""
+    """A difference at one time, and what is allowed: a share of the stable figure moves with it."""
 
     x: float
     middle: float
     low: float | None
     high: float | None
+    margin: float
 
 
 def stairs(
@@ -84,7 +85,6 @@ def band(
     title: str,
     unit: str,
     points: Sequence[Band],
-    margin: float,
     steps: Sequence[float],
     end: float,
 ) -> Picture:
@@ -98,11 +98,10 @@ def band(
         title: of it.
         unit: of the values.
         points: ascending in x, one at least.
-        margin: that is allowed.
         steps: seconds at which evidence began anew.
         end: seconds, of the last look.
     """
-    low, high = _span(points, margin)
+    low, high = _span(points)
     x_of, y_of = _axes(end, low, high)
     ticks = [(tick, f"{tick:g}") for tick in _even(low, high)]
     parts = _frame(x_of, y_of, end, ticks)
@@ -117,13 +116,14 @@ def band(
         parts.append(f'<path class="band" d="M{"L".join([*upper, *lower])}Z"/>')
         line = "L".join(f"{x_of(one.x)} {y_of(one.middle)}" for one in part)
         parts.append(f'<path class="curve c0" d="M{line}{"h0" if len(part) == 1 else ""}"/>')
-    across = f"M{_LEFT} {{}}H{WIDTH - _RIGHT}"
     if low <= 0 <= high:
-        parts.append(f'<path class="zero" d="{across.format(y_of(0.0))}"/>')
-    parts.append(f'<path class="limit" d="{across.format(y_of(margin))}"/>')
+        parts.append(f'<path class="zero" d="M{_LEFT} {y_of(0.0)}H{WIDTH - _RIGHT}"/>')
+    allowed = "L".join(f"{x_of(one.x)} {y_of(one.margin)}" for one in points)
+    ends = f"M{_LEFT} {y_of(points[0].margin)}L{allowed}H{WIDTH - _RIGHT}"
+    parts.append(f'<path class="limit" d="{ends}"/>')
     last = points[-1]
     known = f"{_text(last.low)} to {_text(last.high)}"
-    words = f"{title}: {_text(last.middle)} {unit} worse, {known}; allowed {_text(margin)}"
+    words = f"{title}: {_text(last.middle)} {unit} worse, {known}; allowed {_text(last.margin)}"
     return Picture(id_, title, unit, ("worse by", "allowed"), _svg(parts, words), banded=True)
 
 
@@ -159,9 +159,10 @@ def _svg(parts: Iterable[str], said: str) -> str:
     return "".join([head, *parts, "</svg>"])
 
 
-def _span(points: Sequence[Band], margin: float) -> tuple[float, float]:
-    """From where to where the picture goes: zero, twice the margin, the later half."""
+def _span(points: Sequence[Band]) -> tuple[float, float]:
+    """From where to where the picture goes: zero, the margin and more, the later half."""
     later = points[len(points) // 2 :]
+    margin = max(one.margin for one in later)
     ends = [end for one in later for end in (one.middle, one.low, one.high)]
     shown = [end for end in ends if end is not None and math.isfinite(end)]
     most = 4 * max(2 * abs(margin), *(abs(one.middle) for one in later), 1e-9)

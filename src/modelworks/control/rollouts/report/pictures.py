@@ -49,14 +49,14 @@ def pictures(told: Told) -> list[Picture]:
                 scale * point.difference,
                 None if point.low is None else scale * point.low,
                 None if point.high is None else scale * point.high,
+                scale * point.margin,
             )
             for at, point in known
         ]
         title = metric.name if where == "*" else f"{metric.name}, {where}"
         title += f", {arm}" if len(rollout.plan.candidates) > 1 else ""
-        margin = scale * known[-1][1].margin
         unit = points(metric).strip() or "in its own unit"
-        drawn.append(band(_id(title), title, unit, bands, margin, steps, end))
+        drawn.append(band(_id(title), title, unit, bands, steps, end))
     return drawn
 
 
