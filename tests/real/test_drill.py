@@ -1,5 +1,7 @@
 """A fire drill by real processes: its own installation, a broken candidate, the rollback."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -175,3 +177,28 @@ def test_nothing_runs_on_after_a_drill_that_was_ended(desk: Desk, number: signal
 
 def alive(pid: int) -> bool:
     return bool(descendants(pid))
+
+
+@pytest.mark.long
+def test_a_drill_whose_installation_dies_says_so_and_keeps_nothing(desk: Desk) -> None:
+    given(desk, manifest())
+    run = desk.folder / "home" / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "modelworks.cli.main", "drill", "-f", "rollout.yaml", "--rate", "2"],
+        cwd=desk.folder,
+        env=desk.environ(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    line = ""
+    while "requests of the candidate" not in line:
+        line = process.stderr.readline()
+        assert line, "the drill ended by itself"
+    (lock,) = run.glob("drill-*/home/run/up.lock")
+    os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
+    _, said = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert "installation ended in the middle" in said
+    nothing_is_left(desk)
+    with registry(desk) as factory:
+        assert not factory.show("fraud").evidence

@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -22,6 +24,7 @@ from modelworks.core.home import Home
 from modelworks.core.ids import uuid7
 from modelworks.core.model import Alias, Evidence, Lineage, ModelVersion, Verdict
 from modelworks.core.native import NATIVE, NativeModel, read_native, write_native
+from modelworks.core.processes import marked
 from modelworks.core.semver import Semver
 from modelworks.registry.publish import Publication
 from modelworks.sandbox.kernel import die_with_parent
@@ -29,6 +32,9 @@ from modelworks.sandbox.kernel import die_with_parent
 KIND: Final = "drill"
 _READY_S: Final = 120.0
 _DRAIN_S: Final = 60.0
+_ORPHANS_S: Final = 20.0
+_POLL_S: Final = 0.1
+_HOME: Final = "MODELWORKS_HOME"
 _CODE: Final = "from modelworks.control.drilling.spoilt import load, predict\n"
 _FOLDER: Final = "model"
 
@@ -159,7 +165,7 @@ def _up(home: Home, log: Path, *, record: bool) -> Iterator[tuple[str, Callable[
             stdout=subprocess.PIPE,
             stderr=sink,
             text=True,
-            env={**kept, "MODELWORKS_HOME": str(home.root)},
+            env={**kept, _HOME: str(home.root)},
             start_new_session=True,  # Ctrl-C reaches us alone, and we drain it
             preexec_fn=die_with_parent,  # noqa: PLW1509 - before any thread of ours runs
         )
@@ -167,6 +173,7 @@ def _up(home: Home, log: Path, *, record: bool) -> Iterator[tuple[str, Callable[
         yield _announced(process, log), lambda: process.poll() is None
     finally:
         _end(process)
+        _gone(home)
 
 
 def _announced(process: "subprocess.Popen[str]", log: Path) -> str:
@@ -197,6 +204,18 @@ def _end(process: "subprocess.Popen[str]") -> None:
         process.wait(_DRAIN_S)
     if process.stdout is not None:
         process.stdout.close()
+
+
+def _gone(home: Home) -> None:
+    """Wait for its parts, where somebody killed `up`: what they still write would stay behind."""
+    end = time.monotonic() + _ORPHANS_S
+    while found := [pid for pid, root in marked(_HOME).items() if root == str(home.root)]:
+        if time.monotonic() > end:
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(_POLL_S)
 
 
 def numbers(stable: str, count: int) -> Sequence[Semver]:
