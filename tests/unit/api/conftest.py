@@ -15,6 +15,7 @@ from modelworks.api.uploads import Limits
 from modelworks.control.endpoints import Watch
 from modelworks.control.service import Factory
 from modelworks.core.home import Home
+from modelworks.core.semver import Semver
 from modelworks.testing.candidates import candidate
 
 with warnings.catch_warnings():  # it would rather have a successor of the httpx that we pin
@@ -55,4 +56,14 @@ def unchanged(tmp_path_factory):
     """One for all tests that change nothing: it has `fraud:1.0.0`, which is `fraud@old`."""
     with opened(tmp_path_factory.mktemp("unchanged")) as plane:
         plane.put(alias="old")
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory):
+    """One for tests of what is refused: `fraud:1.0.0`, the champion, and `fraud:2.0.0`."""
+    with opened(tmp_path_factory.mktemp("refusing")) as plane:
+        for version in ("1.0.0", "2.0.0"):
+            plane.put("fraud", version.encode(), version=Semver.parse(version))
+        plane.factory.set_alias("fraud", "champion", "1.0.0")
         yield plane

@@ -130,13 +130,14 @@ def test_pages_have_bounds_and_go_on(plane):
         (("stable: 1.0.0\n  candidate: 2.0.0", "stable: 2.0.0\n  candidate: 1.0.0"), 409, "stable"),
         ((MANIFEST, ""), 400, None),
         ((MANIFEST, MANIFEST + "---" + manifest("other")), 400, "manifest"),
+        (("error_rate", "timeout_rate"), 400, "spec.primary"),
     ],
 )
-def test_what_cannot_be_started_is_named(models, change, status, field):
-    answer = start(models.client, MANIFEST.replace(*change))
+def test_what_cannot_be_started_is_named(refusing, change, status, field):
+    answer = start(refusing.client, MANIFEST.replace(*change))
     assert (answer.status_code, answer.json().get("field")) == (status, field), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    assert models.client.get(API).json() == {"rollouts": [], "after": ""}
+    assert refusing.client.get(API).json() == {"rollouts": [], "after": ""}
 
 
 @pytest.mark.parametrize(
@@ -160,8 +161,8 @@ def test_what_cannot_be_asked_is_named(unchanged, method, path, body, status, fi
     assert field is None or answer.json()["field"] == field
 
 
-def test_why_not(models):
-    answer = models.client.get("/api/v1/why-not/fraud:2.0.0").json()
+def test_why_not(refusing):
+    answer = refusing.client.get("/api/v1/why-not/fraud:2.0.0").json()
     assert answer["ready"] is False
     assert any("no roll-out tried it" in one for one in answer["sentences"])
 
