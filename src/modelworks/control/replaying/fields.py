@@ -65,6 +65,7 @@ class Fields:
                 names = signature.features
             found = tuple(_column(name, columns.get(f"in.{name}")) for name in names)
             self._parts.append((spec, found))
+        self._whole = {spec.name: _whole(spec, found) for spec, found in self._parts}
 
     def inputs(self, start: int, stop: int) -> dict[str, Array]:
         """The tensors of one request.
@@ -76,7 +77,25 @@ class Fields:
         Raises:
             Left: it cannot be played.
         """
-        return {spec.name: _tensor(spec, of, start, stop) for spec, of in self._parts}
+        found = {}
+        for spec, of in self._parts:
+            whole = self._whole[spec.name]
+            found[spec.name] = (
+                _tensor(spec, of, start, stop) if whole is None else whole[start:stop]
+            )
+        return found
+
+
+def _whole(spec: TensorSpec, columns: tuple[_Column, ...]) -> Array | None:
+    """The tensor of all lines, where there is nothing to look at line by line; else None."""
+    plain = all(column.plain and column.values.ndim == 1 for column in columns)
+    if not plain or spec.datatype is Datatype.BYTES or spec.shape[:1] != (None,):
+        return None
+    found = columns[0].values if len(columns) == 1 else np.stack([c.values for c in columns], 1)
+    gaps = found.dtype.kind == "f" and not np.isfinite(found).all()
+    if gaps and (spec.datatype not in _FLOATS or not spec.allow_nan):
+        return None
+    return _as(spec, found.reshape(_shape(spec, found.shape)), DTYPES[spec.datatype])
 
 
 def _is_matrix(signature: Signature) -> bool:

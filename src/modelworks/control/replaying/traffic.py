@@ -3,8 +3,9 @@
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from modelworks.control.replaying.asked import Asked
@@ -105,13 +106,11 @@ def read(asked: Asked, signature: Signature, batches: Iterable[Batch]) -> Traffi
                 left[str(one)] += 1
                 continue
             playable += 1
-            place = len(kept)
+            place = len(kept) if len(kept) < asked.limit else chance.randrange(playable)
             if place < asked.limit:
-                kept.append(one)
-                held += len(one.body)
-            elif (place := chance.randrange(playable)) < asked.limit:
-                held += len(one.body) - len(kept[place].body)
-                kept[place] = one
+                made = one()
+                held += len(made.body) - sum(len(old.body) for old in kept[place : place + 1])
+                kept[place : place + 1] = [made]
             if held > BYTES:
                 raise InvalidError(
                     f"the requests have over {BYTES >> 20} MB: lower --limit", field="limit"
@@ -138,20 +137,21 @@ class _Hour:
         }
         self._inputs = any(name.startswith("in.") for name in batch.columns)
 
-    def requests(self) -> Iterator[Recorded | Left]:
-        """Each, or why it cannot be played."""
+    def requests(self) -> Iterator[Callable[[], Recorded] | Left]:
+        """What makes each, or why it cannot be played."""
         ids, times = self._plain["id"], self._plain["at_ns"]
         start = 0
         for stop in range(1, self._count + 1):
             if stop < self._count and (ids[stop], times[stop]) == (ids[start], times[start]):
                 continue
             try:
-                yield self._one(start, stop)
+                yield partial(self._made, start, stop, self._inputs_of(start, stop))
             except Left as left:
                 yield left
             start = stop
 
-    def _one(self, start: int, stop: int) -> Recorded:
+    def _inputs_of(self, start: int, stop: int) -> dict[str, Array]:
+        """The tensors of a request; raises `Left`."""
         plain = {name: values[start] for name, values in self._plain.items()}
         if plain.get("arm") and plain["id"].endswith(f"{_COPY}{plain['arm']}"):
             raise Left("copies for shadows", ours=False)
@@ -162,7 +162,10 @@ class _Hour:
             raise Left("the body was over the policy's max_bytes, or could not be read")
         if not self._inputs:
             raise Left("the policy keeps no inputs")
-        inputs = self._fields.inputs(start, stop)
+        return self._fields.inputs(start, stop)
+
+    def _made(self, start: int, stop: int, inputs: Mapping[str, Array]) -> Recorded:
+        plain = {name: values[start] for name, values in self._plain.items()}
         body, kind, headers = _body(inputs, self._kinds)
         return Recorded(
             *(plain["id"], int(plain["at_ns"]), int(plain["status"]), int(plain["total_ns"])),
