@@ -85,12 +85,16 @@ def test_the_plan_is_the_roll_outs_own_or_the_newest_of_the_model_or_the_usual_o
 
 
 def test_a_drill_has_one_candidate_and_no_replay_and_says_so():
-    plan, notes = drillable(replace(PLAN, candidates=("a", "b"), replay=2.0))
-    assert (plan.candidates, plan.replay) == (("a",), 0.0)
+    plan, notes = drillable(replace(PLAN, candidates=("2.0.0", "3.0.0"), replay=2.0))
+    assert (plan.candidates, plan.replay) == (("2.0.0",), 0.0)
     assert any("one candidate in place of 2" in note for note in notes)
     assert any("the replay" in note for note in notes)
     with pytest.raises(UnsupportedError, match="moves no traffic"):
         drillable(replace(PLAN, strategy=Strategy.SHADOW))
+    with pytest.raises(
+        UnsupportedError, match=r"among deployments .'blue'.*modelworks drill MODEL"
+    ):
+        drillable(replace(PLAN, stable="blue", candidates=("green",)))
     copies = replace(PLAN, primary=Metric("disagreement", Kind.RATE, Direction.LOWER, 0.01))
     short, long = ((Step(0.0, bake), Step(1.0)) for bake in (10.0, 600.0))
     assert any("longer bake" in note for note in drillable(replace(copies, steps=short))[1])

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from modelworks.control.drilling.stable import Stable
+from modelworks.control.rollouts.grounds.ground import Among, among
 from modelworks.core.errors import UnsupportedError
 from modelworks.core.rollouts import Plan, Strategy
 from modelworks.rollout import histograms
@@ -48,7 +49,7 @@ def drillable(plan: Plan) -> tuple[Plan, list[str]]:
     """The plan as it is drilled, and in what that is unlike a roll-out.
 
     Raises:
-        UnsupportedError: it moves no traffic.
+        UnsupportedError: it moves no traffic, or that of deployments.
     """
     if plan.strategy is Strategy.SHADOW:
         raise UnsupportedError(
@@ -56,6 +57,12 @@ def drillable(plan: Plan) -> tuple[Plan, list[str]]:
             field="strategy",
         )
     notes = [_ALIKE, "what the stable version answers counts as right"]
+    if among(plan) is Among.DEPLOYMENTS:
+        raise UnsupportedError(
+            f"'{plan.name}' is among deployments ('{plan.stable}'): a drill is of a version; "
+            "name the model: modelworks drill MODEL -f FILE",
+            field="stable",
+        )
     compared = any(one.name == "disagreement" for one in (plan.primary, *plan.guardrails))
     if compared and not plan.steps[0].share and plan.steps[0].bake_s < _COMPARED_S:
         notes.append(

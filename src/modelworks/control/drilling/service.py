@@ -71,12 +71,13 @@ def drill(
     Raises:
         NotFoundError: no such version.
         InvalidError: a plan that no drill can be made of; inputs that cannot be had.
-        UnsupportedError: a plan that moves no traffic.
+        UnsupportedError: a plan that moves no traffic, or that of deployments.
         CrashedError: the drill's own installation ended or did not start.
     """
     began, started = now_ns(), time.monotonic()
+    plan, notes = drillable(plan)
     version = real.show(f"{plan.route}:{plan.stable}")
-    plan, notes = drillable(fitting(plan, lambda _: version.signature))
+    plan = fitting(plan, lambda _: version.signature)
     recorded = _recorded(real, version) if wanted.records else []
     original = real.materialise(version.ref)
     late = any(one.name in LATE for one in (plan.primary, *plan.guardrails))
