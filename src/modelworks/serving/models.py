@@ -85,7 +85,10 @@ class ModelTable:
 
         Raises:
             NotFoundError: there is none; the message lists what there is.
+            UnavailableError: no list has come yet, so nobody knows.
         """
+        if self.generation < 0 and not self._wanted:
+            raise UnavailableError(f"the server is starting: whether it has '{name}' is not known")
         key = (name, version) if version is not None else self._names.get(name)
         found = self._entries.get(key) if key is not None else None
         if found is not None:

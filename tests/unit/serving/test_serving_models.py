@@ -94,6 +94,29 @@ def test_what_is_not_there_is_told(double):
     run(main)
 
 
+def test_before_the_first_list_nobody_knows_what_is_not_there(double):
+    async def main(table):
+        for name in ("double", "double@champion", "none"):
+            with pytest.raises(UnavailableError, match="starting"):
+                table.entry(name)
+        with pytest.raises(UnavailableError, match="starting"):
+            table.resolve("double", "1.0.0")
+        loading = asyncio.ensure_future(table.apply(some(1, double)))
+        while not table.entries():  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        with pytest.raises(UnavailableError, match="load"):  # named, and not ready
+            table.resolve("double")
+        with pytest.raises(NotFoundError):
+            table.entry("none")
+        await loading
+        assert table.resolve("double").name == "double"
+        await table.apply(some(2))
+        with pytest.raises(NotFoundError):
+            table.entry("double")
+
+    run(main)
+
+
 def test_an_unchanged_line_is_not_touched_and_a_changed_one_is_replaced(double, tmp_path):
     async def main(table):
         await table.apply(some(1, double))
