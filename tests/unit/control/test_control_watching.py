@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -212,7 +213,8 @@ class Nobody:
 
 
 def test_a_registered_use_case_is_called_once_for_each_firing(scope, clock, tmp_path):
-    calls, parts = [], Parts(Home(tmp_path), None, None, None, lambda: None)
+    deploying = SimpleNamespace(one=None, runs=None)  # nobody is asked for alerts
+    calls, parts = [], Parts(Home(tmp_path), deploying, None, None, lambda: None)
 
     def make(given):
         assert given is parts

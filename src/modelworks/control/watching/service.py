@@ -179,7 +179,7 @@ class Watching:
         recorded = Recorded(
             lambda: parts.records().store,
             signature,
-            verbs.get,
+            lambda name: parts.rollouts().get(name),
             lambda name, told: copies.keep(self._scope, name, told, self._clock()),
             tenant,
         )
