@@ -64,7 +64,8 @@ def test_killed_at_random_moments_every_record_arrives(tmp_path, hook):
     assert kills >= 1
     ids = [event["data"]["id"] for event in hook.events]
     assert set(ids) == {f"r{n}" for n in range(COUNT)}
-    assert len(ids) <= COUNT + 6 * 500
+    # Twice is what was under way at a kill; and what a busy receiver took, and answered too late.
+    assert len(ids) <= COUNT + 2 * 6 * 500
     assert json.loads(done.stdout)["dropped"] == 0
 
 

@@ -9,7 +9,7 @@ import pytest
 from desk import Desk, until
 from watch_station import MINUTE, Station, next_minute, station, worker
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 ROWS = 600
 EMBEDDING = "out.sentence_embedding"
 CLUSTER = f"{EMBEDDING}.cluster"
