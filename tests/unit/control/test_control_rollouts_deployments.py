@@ -1,6 +1,8 @@
 """Roll-outs among deployments: a route of the manifest, gateways that count, weights at the end."""
 
+import copy
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -78,15 +80,34 @@ class Gateway:
         return [("http://gate:1", json.loads(json.dumps(state)))] if self.there else []
 
 
-@pytest.fixture
-def place(monkeypatch):
-    found, known = Place(), load.load
+def within(monkeypatch, place):
+    """Targets that live in memory."""
+    known = load.load
     kinds = {"memory": MemoryTarget, "routing": RoutingTarget}
     made = lambda group, name: (  # noqa: E731 - as the loader is called
-        (lambda: kinds[name](found)) if name in kinds else known(group, name)
+        (lambda: kinds[name](place)) if name in kinds else known(group, name)
     )
     monkeypatch.setattr(targets.load, "load", made)
     monkeypatch.setattr(reconcile.RealClock, "sleep", lambda _self, _seconds: None)
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory):
+    """A data folder with two deployments and their route, and what runs for it."""
+    folder, place = tmp_path_factory.mktemp("deployed"), Place()
+    home = Home(folder / "home")
+    with pytest.MonkeyPatch.context() as patched, Factory(home, clock=Clock()) as factory:
+        within(patched, place)
+        for content in (b"one", b"two"):
+            factory.publish(candidate(folder / "work", content, "fraud"))
+        apply(factory, deployment("old", "1.0.0"), deployment("new", "1.1.0"), route())
+    return home.root, place
+
+
+@pytest.fixture
+def place(deployed, monkeypatch):
+    found = copy.deepcopy(deployed[1])
+    within(monkeypatch, found)
     return found
 
 
@@ -96,11 +117,9 @@ def clock():
 
 
 @pytest.fixture
-def factory(tmp_path, place, clock):
-    with Factory(Home(tmp_path / "home"), actor="ana", clock=clock) as factory:
-        for content in (b"one", b"two"):
-            factory.publish(candidate(tmp_path / "work", content, "fraud"))
-        apply(factory, deployment("old", "1.0.0"), deployment("new", "1.1.0"), route())
+def factory(tmp_path, deployed, place, clock):
+    home = shutil.copytree(deployed[0], tmp_path / "home")
+    with Factory(Home(home), actor="ana", clock=clock) as factory:
         yield factory
 
 
@@ -313,23 +332,20 @@ def test_a_gateway_that_begins_anew_counts_on(factory, gateway, worker, clock):
     assert worker.state["shop-2"]["arms"]["new"]["requests"] == 18
 
 
-@pytest.mark.parametrize(
-    ("fields", "error", "said"),
-    [
-        ({"route": "nowhere"}, NotFoundError, "kind: Route"),
-        ({"stable": "new", "candidates": ("old",)}, ConflictError, "gives old 100, new 0"),
-        ({"candidates": ("third",)}, ConflictError, "add {deployment: third, weight: 0}"),
-        ({"slices": ("country=de",)}, InvalidError, "look into no request"),
-        (
-            {"guardrails": (Metric("drift", Kind.GIVEN, Direction.LOWER, 0.1, absolute=True),)},
-            InvalidError,
-            r"guardrails\[0\].*'drift' would never be known",
-        ),
-    ],
-)
-def test_what_cannot_be_started(factory, fields, error, said):
-    with pytest.raises(error, match=said):
-        factory.rollouts.start(plan(**fields))
+DRIFT = Metric("drift", Kind.GIVEN, Direction.LOWER, 0.1, absolute=True)
+REFUSED = [
+    ({"route": "nowhere"}, NotFoundError, "kind: Route"),
+    ({"stable": "new", "candidates": ("old",)}, ConflictError, "gives old 100, new 0"),
+    ({"candidates": ("third",)}, ConflictError, "add {deployment: third, weight: 0}"),
+    ({"slices": ("country=de",)}, InvalidError, "look into no request"),
+    ({"guardrails": (DRIFT,)}, InvalidError, r"guardrails\[0\].*'drift' would never be known"),
+]
+
+
+def test_what_cannot_be_started(factory):
+    for fields, error, said in REFUSED:
+        with pytest.raises(error, match=said):
+            factory.rollouts.start(plan(**fields))
     assert factory.rollouts.every() == []
 
 
