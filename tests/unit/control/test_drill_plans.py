@@ -179,11 +179,13 @@ def test_the_whole_is_passed_where_all_is_seen_or_accepted():
     assert not sentence_of("fraud", (), (fine,))[0]  # nothing was proved
 
 
-def report(*, passed: bool = True) -> Report:
-    told = sentence_of("fraud", (result("failing", passed=passed),), ())
+def report(*, passed: bool = True, whole: bool = True) -> Report:
+    results = (result("failing", passed=passed), *([result("wrong")] if whole else ()))
+    unseen = (Unseen("slow", "add <b>", accepted=True), Unseen("biased", "-", accepted=True))
+    told = sentence_of("fraud", results, ())
     return Report(
         *("fraud", "1.0.0", "fraud-4", digest_of(PLAN), 1, 12.5, "ann", program(), 50.0),
-        *("80 rows", *told, (result("failing", passed=passed),), (Unseen("wrong", "add <b>"),)),
+        *("80 rows", *told, results, unseen),
         ("a note",),
     )
 
@@ -196,8 +198,8 @@ def test_the_page_holds_all_and_fetches_nothing():
 
 
 def test_the_gate_is_of_the_champion_and_of_the_plan_and_keeps_nothing_out():
-    def drilled(*, passed: bool = True) -> Evidence:
-        made = report(passed=passed)
+    def drilled(*, passed: bool = True, whole: bool = True) -> Evidence:
+        made = report(passed=passed, whole=whole)
         verdict = Verdict.PASSED if passed else Verdict.FAILED
         return Evidence("drill", verdict, made.sentence, codec.encode(made))
 
@@ -205,6 +207,10 @@ def test_the_gate_is_of_the_champion_and_of_the_plan_and_keeps_nothing_out():
     assert (missing.state, missing.cure) == (State.MISSING, "modelworks drill fraud")
     assert drill_gate(version(drilled(passed=False), drilled()), PLAN).state is State.PASSED
     assert drill_gate(version(drilled(), drilled(passed=False)), PLAN).state is State.FAILED
+    part = drilled(whole=False)
+    assert drill_gate(version(drilled(), part), PLAN).state is State.PASSED
+    only = drill_gate(version(part), PLAN)
+    assert (only.state, only.said) == (State.MISSING, "only biased, failing, slow was drilled")
     renamed = replace(PLAN, name="fraud-5", stable="1.0.1", candidates=("9.0.0",), replay=1.0)
     assert drill_gate(version(drilled()), renamed).state is State.PASSED
     wider = replace(PLAN, guardrails=(ERRORS,))

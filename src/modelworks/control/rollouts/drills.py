@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from modelworks.core.model import ModelVersion, Verdict
+from modelworks.core.model import Evidence, ModelVersion, Verdict
 from modelworks.core.rollouts import Plan
 from modelworks.rollout.drilled import digest_of
 from modelworks.rollout.why_not import Gate, State
 
+_FAULTS: Final = frozenset({"failing", "wrong", "slow", "biased"})
 KIND: Final = "drill"
 """Of the evidence."""
 
@@ -23,11 +24,22 @@ def drill_gate(champion: ModelVersion, plan: Plan | None) -> Gate:
     if not found:
         words = f"no drill was made with {champion.ref}"
         return Gate(KIND, State.MISSING, words, "", cure, required=False)
-    newest = found[-1]
-    said, where = newest.summary, f"modelworks show {champion.ref}"
+    newest, where = found[-1], f"modelworks show {champion.ref}"
     if newest.verdict is not Verdict.PASSED:
-        return Gate(KIND, State.FAILED, said, where, cure, required=False)
+        return Gate(KIND, State.FAILED, newest.summary, where, cure, required=False)
+    whole = [one for one in found if one.verdict is Verdict.PASSED and _asked(one) >= _FAULTS]
+    if not whole:
+        words = f"only {', '.join(sorted(_asked(newest)))} was drilled"
+        return Gate(KIND, State.MISSING, words, where, cure, required=False)
+    newest = whole[-1]
+    said = newest.summary
     if plan is not None and newest.detail.get("digest") != digest_of(plan):
         words = f"{said}; the roll-out '{plan.name}' has another plan"
         return Gate(KIND, State.STALE, words, where, cure, required=False)
     return Gate(KIND, State.PASSED, said, where, required=False)
+
+
+def _asked(drill: Evidence) -> set[str]:
+    """The faults that a drill put in, or found the plan blind to."""
+    listed = (*drill.detail.get("results", ()), *drill.detail.get("unseen", ()))
+    return {str(one["fault"]) for one in listed}
