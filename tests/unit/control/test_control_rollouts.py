@@ -1,6 +1,7 @@
 """Roll-outs as they are kept and carried out: what is counted, judged, written, moved."""
 
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -52,14 +53,23 @@ def clock():
     return Clock()
 
 
-@pytest.fixture
-def factory(tmp_path, clock):
-    with Factory(Home(tmp_path / "home"), actor="ana", clock=clock) as factory:
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A data folder with three versions of a model."""
+    folder = tmp_path_factory.mktemp("published")
+    with Factory(Home(folder / "home"), actor="ana", clock=Clock()) as factory:
         for version in ("1.0.0", "2.0.0", "3.0.0"):
             factory.publish(
-                candidate(tmp_path / version, version.encode(), version=Semver.parse(version))
+                candidate(folder / version, version.encode(), version=Semver.parse(version))
             )
         factory.set_alias("fraud", "champion", "1.0.0")
+    return folder / "home"
+
+
+@pytest.fixture
+def factory(tmp_path, published, clock):
+    home = shutil.copytree(published, tmp_path / "home")
+    with Factory(Home(home), actor="ana", clock=clock) as factory:
         yield factory
 
 
