@@ -12,7 +12,7 @@ import pytest
 from modelworks.control.rollouts.gathering.copies import documents
 from modelworks.control.rollouts.gathering.pairs import Copied
 from modelworks.control.rollouts.report.figures import apart, between, span, value
-from modelworks.control.rollouts.report.looks import MOST, due, too_many
+from modelworks.control.rollouts.report.looks import COMPARED, MOST, due, points_of, too_many
 from modelworks.control.rollouts.report.page import html
 from modelworks.control.rollouts.report.picture import HEIGHT, Band, band
 from modelworks.control.rollouts.report.pictures import pictures
@@ -26,6 +26,7 @@ from modelworks.core.rollouts import (
     ArmEvidence,
     Direction,
     Evidence,
+    Finding,
     Kind,
     Metric,
     Outcome,
@@ -34,6 +35,7 @@ from modelworks.core.rollouts import (
     Step,
     Strategy,
     Sums,
+    Verdict,
 )
 from modelworks.core.semver import Semver
 from modelworks.rollout.shadow.tally import Form, Pairs, tally
@@ -149,6 +151,17 @@ def test_looks_have_a_bound():
     assert due(10, 5, 10)  # of the step before
     assert not due(0, 160, 169)
     assert due(0, 160, 170)
+
+
+def test_of_many_slices_the_first_are_kept():
+    slices = tuple(f"s={number}" for number in range(100))
+    found = [
+        Finding("error_rate", one, "2.0.0", 0, 0, 0, None, None, 0.1, Outcome.HOLD, "")
+        for one in slices
+    ]
+    found.append(replace(found[0], slice="*"))
+    kept = points_of(plan(slices=slices), Verdict(Outcome.HOLD, "", tuple(found[::-1])))
+    assert [one.slice for one in kept] == ["*", *slices[: COMPARED - 1]]
 
 
 def test_a_report_of_nobody(factory):

@@ -3,13 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from modelworks.core.rollouts import Evidence, Outcome, Rollout, Verdict
+from modelworks.core.rollouts import Evidence, Outcome, Plan, Rollout, Verdict
 
 MOST: Final = 500
 """Of one roll-out; then every second of the older ones goes."""
 _PART: Final = 16
 """A look is kept when a step is older by this part than at the last one: intervals shrink as the
 logarithm of time goes on, so that such looks lie evenly in a picture."""
+COMPARED: Final = 24
+"""Comparisons of a look that are kept: of everything first, then slices as the plan names them."""
 _NEW: Final = 50
 """The newest ones are never thinned."""
 
@@ -40,7 +42,7 @@ class Look:
         outcome: of it.
         shares: of the arms while it was earned.
         requests: of each arm since the step began.
-        points: of all comparisons.
+        points: of the comparisons, `COMPARED` at most.
     """
 
     at_ns: int
@@ -61,7 +63,7 @@ def seen(rollout: Rollout, verdict: Verdict, evidence: Evidence, now_ns: int) ->
         evidence: that it judged.
         now_ns: UTC.
     """
-    points = points_of(verdict)
+    points = points_of(rollout.plan, verdict)
     requests = {arm.arm: arm.requests for arm in evidence.arms}
     return Look(
         *(now_ns, rollout.step, rollout.step_ns, verdict.outcome),
@@ -69,14 +71,16 @@ def seen(rollout: Rollout, verdict: Verdict, evidence: Evidence, now_ns: int) ->
     )
 
 
-def points_of(verdict: Verdict) -> tuple[Point, ...]:
-    """Its findings, without their words."""
+def points_of(plan: Plan, verdict: Verdict) -> tuple[Point, ...]:
+    """What is kept of its findings, without their words."""
+    place = {name: number for number, name in enumerate(("*", *plan.slices))}
+    ordered = sorted(verdict.findings, key=lambda one: place.get(one.slice, len(place)))
     return tuple(
         Point(
             *(one.metric, one.slice, one.arm, one.stable, one.candidate),
             *(one.difference, one.low, one.high, one.margin),
         )
-        for one in verdict.findings
+        for one in ordered[:COMPARED]
     )
 
 

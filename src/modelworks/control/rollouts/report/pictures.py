@@ -10,13 +10,11 @@ from modelworks.control.rollouts.report.picture import Band, Picture, band, stai
 from modelworks.control.rollouts.report.told import Told
 from modelworks.core.rollouts import Kind, Metric, Plan
 
-MOST: Final = 24
-"""Comparisons that are drawn; all are in the table."""
 _NS: Final = 1e9
 
 
 def pictures(told: Told) -> list[Picture]:
-    """Shares first, then the comparisons in the order of the plan; empty before anything began."""
+    """Shares, then the comparisons that were kept, as the plan names them; none before it began."""
     rollout = told.kept.rollout
     begin = rollout.began_ns
     if not begin:
@@ -26,13 +24,15 @@ def pictures(told: Told) -> list[Picture]:
     drawn = [_shares(told, begin, end)]
     seen = [(look.at_ns, look.points) for look in told.looks]
     if rollout.verdict is not None and seen and told.kept.seen > seen[-1][0]:
-        seen.append((told.kept.seen, points_of(rollout.verdict)))  # the newest is rarely kept
+        seen.append(
+            (told.kept.seen, points_of(rollout.plan, rollout.verdict))
+        )  # the newest is rarely kept
     steps = [
         (after.at_ns - begin) / _NS
         for before, after in pairwise(told.looks)
         if after.since_ns != before.since_ns
     ]
-    for metric, where, arm in _order(rollout.plan, told.looks)[:MOST]:
+    for metric, where, arm in _order(rollout.plan, told.looks):
         known = [
             (at, point)
             for at, points_ in seen

@@ -139,6 +139,7 @@ def _missing(rollout: Rollout, looks: Sequence[Look], *, copies: bool) -> list[s
     if not looks:
         return ["nothing was judged: no look was taken"]
     verdict = rollout.verdict
+    kept = {(p.metric, p.slice, p.arm) for look in looks for p in look.points}
     ever = {(p.metric, p.slice, p.arm) for look in looks for p in look.points if _knows(p)}
     found = []
     for one in verdict.findings if verdict else ():
@@ -146,8 +147,9 @@ def _missing(rollout: Rollout, looks: Sequence[Look], *, copies: bool) -> list[s
             continue
         where = "" if one.slice == "*" else f" for {one.slice}"
         whose = f" of {one.arm}" if len(plan.candidates) > 1 else ""
-        before = (one.metric, one.slice, one.arm) in ever
-        when = "in this step" if before else "at any look"
+        key = (one.metric, one.slice, one.arm)
+        when = "in this step" if key in ever else "at any look"
+        when = when if key in kept else "at the last look"
         found.append(f"{one.metric}{where}{whose} was not measured {when}")
     found += [f"{plan.route}: no request reached {arm}" for arm in _unasked(plan, looks)]
     if plan.labels and any(m.labelled for m in (plan.primary, *plan.guardrails)):
