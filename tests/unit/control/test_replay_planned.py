@@ -99,7 +99,7 @@ class Told:
 
 
 def test_no_user_is_asked_before_the_replay_is_over(factory):
-    factory.rollouts.start(plan())
+    factory.rollouts.start(plan(0.0))
     replays = Told(Standing(waits="recorded traffic is played to 2.0.0"))
     advance(factory, replays)
     kept = factory.rollouts.get("fraud-2")
@@ -117,7 +117,7 @@ def routes(factory) -> Path:
 
 
 def test_a_candidate_that_fails_by_a_replay_is_rolled_back_before_its_first_step(factory):
-    factory.rollouts.start(plan())
+    factory.rollouts.start(plan(0.0))
     factory.note_evidence("fraud:2.0.0", evidence(errors=60))
     advance(factory, Tending(factory.home.root, factory.show, refs(lambda name: (name, "?"))))
     kept = factory.rollouts.get("fraud-2")
@@ -127,7 +127,7 @@ def test_a_candidate_that_fails_by_a_replay_is_rolled_back_before_its_first_step
 
 
 def test_who_plays_nothing_lets_no_plan_pass_that_asks_for_it(factory):
-    factory.rollouts.start(plan())
+    factory.rollouts.start(plan(0.0))
     advance(factory, NoReplays())
     assert factory.rollouts.get("fraud-2").rollout.phase is Phase.ROLLED_BACK
 
