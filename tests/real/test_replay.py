@@ -1,5 +1,6 @@
 """Recorded traffic is played to versions that answer alike, and to one that flips every tenth."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,10 @@ import yaml
 from sklearn.tree import DecisionTreeClassifier
 
 from desk import HTTP, Desk, until
+from modelworks.control.service import Factory
+from modelworks.core.home import Home
+from modelworks.core.ids import now_ns
+from modelworks.core.records import Record
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 FEATURES = ("amount", "country")
@@ -156,6 +161,49 @@ def test_a_roll_out_plays_recorded_traffic_before_a_user_is_asked(tmp_path: Path
         assert ended["1.1.0"]["phase"] == "promoted", ended
         kept = desk.mw("show", "fraud:1.1.0", "--json").json["evidence"][-1]
         assert (kept["verdict"], kept["detail"]["rollout"]) == ("passed", "fraud-1-1-0")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_killed_worker_takes_its_replay_along_and_the_next_one_begins_it_anew(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path)
+    for version in ("1.0.0", "1.1.0"):
+        file = tree(tmp_path / f"{version}.joblib")
+        desk.mw("import", str(file), "--name", "fraud", "--version", version)
+    desk.mw("alias", "set", "fraud@champion", "1.0.0")
+    began = now_ns() - 3000 * 10**9
+    with Factory(Home(tmp_path / "home")) as factory:  # of most of an hour: it takes minutes
+        factory.records.store.write([slow(began, number) for number in range(REQUESTS)])
+    with desk.running("up", "--port", "0", "--control-port", "0"):
+        (tmp_path / "rollout.yaml").write_text(yaml.safe_dump(manifest("1.1.0", "10pp")))
+        desk.mw("rollout", "start", "-f", "rollout.yaml")
+        until("it is played", lambda: ours(tmp_path, b"apps.replayer"), 60)
+        (player,) = ours(tmp_path, b"apps.replayer")
+        until("its server is there", lambda: servers(player), 60)
+        (server,) = servers(player)
+        assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in (player, server)} == {19}
+        (worker,) = ours(tmp_path, b"apps.worker")
+        os.kill(worker, signal.SIGKILL)
+        until("both are gone", lambda: not _runs(player) and not _runs(server))
+        until("it begins anew", lambda: ours(tmp_path, b"apps.replayer"), 60)
+        desk.mw("rollout", "abort", "fraud-1-1-0", "--reason", "enough")
+        until("it ends with its roll-out", lambda: not ours(tmp_path, b"apps.replayer"))
+
+
+def slow(began: int, number: int) -> Record:
+    inputs = {"amount": [float(number % KINDS)], "country": [1.0]}
+    at_ns = began + number * 14 * 10**9
+    return Record(f"r{number}", at_ns, "fraud", "1.0.0", inputs=inputs, outputs={"label": [0]})
+
+
+def ours(folder: Path, word: bytes) -> list[int]:
+    """Processes of this test with a word in their command."""
+    found = [int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()]
+    lines = {pid: _command(pid) for pid in found}
+    here = [pid for pid, text in lines.items() if word in text and bytes(folder) in text]
+    return [pid for pid in here if _runs(pid)]
 
 
 def manifest(version: str, margin: str) -> dict:
