@@ -174,6 +174,20 @@ def test_a_slow_target_holds_nobody_up_and_is_asked_once_at_a_time(tmp_path, mon
     places.close()
 
 
+def test_the_first_looks_are_waited_for_where_it_is_asked(tmp_path, monkeypatch):
+    target = SlowTarget()
+    monkeypatch.setattr("modelworks.control.front.places.kind_of", lambda _: target)
+    places = Places(tmp_path)
+    wanted = [Desired("a", "slow", {}, {})]
+    threading.Timer(0.1, target.let.set).start()
+    assert places.look(wanted, 20)["a"].observed.url == "http://a:1"
+    target.let.clear()
+    other = [Desired("b", "slow", {}, {})]
+    assert places.look(other, 0.05)["b"].unseen  # no longer than that
+    target.let.set()
+    places.close()
+
+
 def test_what_an_installation_has_is_read_where_it_is_kept(tmp_path):
     home = Home(tmp_path / "home")
     with Factory(home) as factory:

@@ -187,5 +187,7 @@ def test_a_gateway_trusts_the_control_plane_by_an_authority_of_its_own(tmp_path)
     url, cache = f"https://localhost:{plane.port}{SNAPSHOT}", tmp_path / "cache.json"
     with pytest.raises(ssl.SSLError):
         Fetcher(url, cache).poll()
-    assert Fetcher(url, cache, ca=str(authority.certificate)).poll()
+    fetcher = Fetcher(url, cache, ca=str(authority.certificate))
+    assert fetcher.poll()
+    fetcher.close()
     plane.end()

@@ -4,8 +4,8 @@ A target that is slow or away holds nobody up: what was seen of it last stands m
 """
 
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -65,16 +65,25 @@ class Places:
         """Look no more; nobody waits for a target that does not answer."""
         self._askers.shutdown(wait=False, cancel_futures=True)
 
-    def look(self, wanted: Iterable[Desired]) -> dict[str, Sight]:
-        """What is known of each by now; those that are due are looked at meanwhile."""
-        found = {}
+    def look(self, wanted: Sequence[Desired], wait_s: float = 0.0) -> dict[str, Sight]:
+        """What is known of each by now; those that are due are looked at meanwhile.
+
+        Args:
+            wanted: all that is to be known.
+            wait_s: that the looks which begin now are waited for.
+        """
         for desired in wanted:
             name = desired.name
             self._take(name)
             if name not in self._under_way and self._clock() >= self._due.get(name, 0.0):
                 self._due[name] = self._clock() + self._period
                 self._under_way[name] = self._askers.submit(self._ask, desired)
-            found[name] = self._seen.get(name, NEVER)
+        if wait_s:
+            wait(self._under_way.values(), wait_s)
+        found = {}
+        for desired in wanted:
+            self._take(desired.name)
+            found[desired.name] = self._seen.get(desired.name, NEVER)
         for gone in self._seen.keys() - found.keys():
             del self._seen[gone]
         return found

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from modelworks.control.front.composed import Deployed, Own, compose
 from modelworks.control.front.endpoints import deployed, reachable
@@ -21,6 +22,8 @@ from modelworks.db.engine import TenantScope
 from modelworks.deploy.carried import CARRIER
 from modelworks.deploy.routes import Routes
 from modelworks.deploy.service import Deployments
+
+_FIRST_S: Final = 3.0  # that targets are waited for before the very first snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ class Sources:
     def _deployed(self, asked: list[DesiredRoute], before: Snapshot) -> dict[str, Deployed]:
         named = {name for one in asked for name in one.deployments}
         wanted = [one for one in self._deployments.every() if one.name in named] if named else []
-        seen = self._places.look(wanted)
+        # Gateways may have routes of ours though we have none: the first ones are to be whole.
+        seen = self._places.look(wanted, 0.0 if before.generation else _FIRST_S)
         of = {one.name for one in asked}
         held = {
             arm.name: [place for place in arm.endpoints if not place.zone]  # its own
