@@ -207,15 +207,14 @@ class Stage:
         self._control = subprocess.Popen(command)
 
     def _until_ready(self) -> None:
-        """Whichever worker is asked finds every server well: the next trouble leaves one."""
-        seen = 0
+        """Both workers find every server well: the next trouble leaves one."""
+        seen: dict[int, bool] = {}
 
         def ready() -> bool:
-            nonlocal seen
-            places = self.gateway.state()["endpoints"]
-            well = all(place["ready"] for place in places if place["url"] != self._shadow.url)
-            seen = seen + 1 if well else 0
-            return seen >= 8  # of both workers, with great likelihood
+            state = self.gateway.state()
+            places = [p for p in state["endpoints"] if p["url"] != self._shadow.url]
+            seen[state["worker"]] = all(place["ready"] for place in places)
+            return len(seen) == 2 and all(seen.values())
 
         eventually("servers that are ready", ready, None)
 

@@ -46,7 +46,7 @@ class Tries:
 
     def hedge_in(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         """Ask somebody else as well, when nothing came for so long."""
-        self._hedge = loop.call_later(seconds, self._second)
+        self._hedge = loop.call_later(seconds, self._second, seconds, loop)
 
     def elsewhere(self, attempt: Attempt, reason: str, *, intact: bool, repeatable: bool) -> bool:
         """Whether somebody else was asked after a try that brought no answer.
@@ -159,14 +159,16 @@ class Tries:
         if attempt in self.all:
             self.all.remove(attempt)
 
-    def _second(self) -> None:
-        """Nothing came for a while: ask somebody else as well."""
+    def _second(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Nothing came for a while: ask somebody else as well, as soon as somebody else is well."""
         self._hedge = None
         state, seats = self._state, self.seats
         if seats is None or not self.all:
             return
         seat = seats.pick((*self._tried, *(attempt.seat for attempt in self.all)))
         if seat is None:
+            if len(seats.all) > len(self.all):
+                self.hedge_in(2 * seconds, loop)
             return
         if not state.budget.spend():
             state.counts.unaffordable += 1

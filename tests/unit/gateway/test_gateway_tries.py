@@ -160,6 +160,18 @@ def test_a_second_try_while_the_first_hangs(two):
         door.until(lambda: all(p.outstanding == 0 for p in door.front.table.places.values()))
 
 
+def test_a_second_try_waits_until_somebody_is_well(two):
+    two[0].act = lambda asked: time.sleep(2)
+    with Door(both(two, hedge_ms=30)) as door:
+        places = door.front.table.places
+        places[two[1].url].ready = False  # and so the first is asked
+        timer = threading.Timer(0.2, lambda: setattr(places[two[1].url], "ready", True))
+        timer.start()
+        assert door.ask(INFER, b"{}")[2] == b"u2"
+        assert door.route().hedges == 1
+        timer.join()
+
+
 def test_no_second_try_of_what_is_not_safe(two):
     for upstream in two:
         upstream.act = lambda asked: (time.sleep(0.1), asked.sock.sendall(OK))[1]
