@@ -1,20 +1,15 @@
 """A roll-out among deployments: real servers, a gateway in front of them, live traffic."""
 
 import json
-import random
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import urllib3
-import yaml
 
-from desk import Desk, get, until
+from desk import Desk, until
 from gateway_process import Gateway
 from gateway_served import Upstream
 from modelworks.control.rollouts.evidence import Earned
@@ -37,110 +32,11 @@ from modelworks.core.routes import (
     Snapshot,
     Span,
 )
-from modelworks.testing import onnx_models
+from shop_front import Callers, answers, given, told
 from store_servers import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
-CALLERS = 4
 ILL = b"HTTP/1.1 500 Ill\r\nContent-Length: 3\r\n\r\nill"
-PAUSE_S = 0.01
-
-
-@dataclass
-class Callers:
-    """Who asks through the gateway, and what came of it.
-
-    Attributes:
-        url: of the gateway.
-        statuses: of the answers; 0 = there was none.
-        versions: that answered since the last look.
-    """
-
-    url: str
-    statuses: Counter = field(default_factory=Counter)
-    versions: Counter = field(default_factory=Counter)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        """Ask, one request after the other, until the end."""
-        chance = random.Random()
-        pool = urllib3.PoolManager(retries=False, timeout=20)
-        while not self.ended.wait(PAUSE_S):
-            data = [chance.randrange(100)]
-            body = {"inputs": [{"name": "x", "datatype": "INT64", "shape": [1, 1], "data": data}]}
-            try:
-                answer = pool.request("POST", f"{self.url}/v2/models/shop/infer", json=body)
-            except urllib3.exceptions.HTTPError:
-                self.statuses[0] += 1
-                continue
-            self.statuses[answer.status] += 1
-            if answer.status == 200:
-                self.versions[answer.json()["model_version"]] += 1
-
-    def spared(self) -> bool:
-        """Whether the bad one answered nobody for a second: the gateway has taken up the change."""
-        self.versions.clear()
-        time.sleep(1)
-        return bool(self.versions) and "2.0.0" not in self.versions
-
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self.run, daemon=True) for _ in range(CALLERS)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self.ended.set()
-            for thread in threads:
-                thread.join(30)
-
-
-def deployment(name: str, version: str) -> dict:
-    spec = {"model": f"shop:{version}", "target": "local", "access": {"port": free_port()}}
-    return {"kind": "Deployment", "metadata": {"name": name}, "spec": spec}
-
-
-def manifest() -> str:
-    backends = [
-        {"deployment": name, "weight": weight}
-        for name, weight in (("old", 100), ("bad", 0), ("good", 0))
-    ]
-    route = {"kind": "Route", "metadata": {"name": "door"}, "spec": {"backends": backends}}
-    every = (deployment("old", "1.0.0"), deployment("bad", "2.0.0"), deployment("good", "3.0.0"))
-    return yaml.safe_dump_all([{"apiVersion": "modelworks/v1", **one} for one in (*every, route)])
-
-
-def rollout(candidate: str, *first: dict) -> str:
-    steps = [*first, {"share": "30%", "bake": "1s", "sample": 30}, {"share": "100%"}]
-    spec = {
-        "route": "door",
-        "stable": "old",
-        "candidate": candidate,
-        "steps": steps,
-        "primary": {"metric": "error_rate", "margin": "10pp"},
-        "minimum_sample": 50,
-        "max_duration": "5m",
-    }
-    document = {"kind": "Rollout", "metadata": {"name": candidate}, "spec": spec}
-    return yaml.safe_dump(document)
-
-
-def given(desk: Desk) -> None:
-    folder = desk.folder
-    for version, size in (("1.0.0", 100), ("2.0.0", 80), ("3.0.0", 100)):
-        factor = int(version[0]) * 10  # another model each
-        path = onnx_models.look_up(folder / f"{version}.onnx", size, factor)
-        desk.mw("import", str(path), "--name", "shop", "--version", version)
-    (folder / "modelworks.yaml").write_text(manifest())
-    (folder / "bad.yaml").write_text(rollout("bad"))
-    copies = {"share": "0%", "bake": "1s", "sample": 20}
-    (folder / "good.yaml").write_text(rollout("good", copies))
-    desk.mw("apply")
-
-
-def told(control: str, name: str) -> dict:
-    return get(f"{control}/api/v1/rollouts/{name}")
 
 
 def planned(desk: Desk) -> tuple[dict[str, int], set[str]]:
@@ -161,7 +57,7 @@ def test_a_bad_deployment_is_rolled_back_and_a_good_one_promoted(tmp_path: Path)
             snapshot = f"{up['control']}/api/v1/routes/snapshot"
             gateway = running("gateway", "--snapshot", snapshot, "--port", "0", "--admin-port", "0")
             callers = Callers(gateway["url"])
-            until("the gateway has the route", lambda: _answers(gateway["url"]), 60)
+            until("the gateway has the route", lambda: answers(gateway["url"]), 60)
             stack.enter_context(callers.asking())
 
             desk.mw("rollout", "start", "-f", "bad.yaml")
@@ -173,7 +69,7 @@ def test_a_bad_deployment_is_rolled_back_and_a_good_one_promoted(tmp_path: Path)
             assert set(callers.statuses) > {200}, callers.statuses
             assert 0 not in callers.statuses, callers.statuses
 
-            until("bad gets nothing any more", callers.spared)
+            until("bad gets nothing any more", lambda: callers.spared("2.0.0"))
             callers.statuses.clear()
             desk.mw("rollout", "start", "-f", "good.yaml")
             until("good is promoted", lambda: told(up["control"], "good")["settled"], 90)
@@ -237,9 +133,3 @@ def test_what_two_workers_counted_is_counted_once(tmp_path: Path) -> None:
 def _ready(name: str) -> Status:
     replicas = (Replica(f"{name}-1", 1, Running.READY),)
     return Status(name, "", "local", State.READY, "", "m:1.0.0", "", 1, 1, 1, replicas)
-
-
-def _answers(url: str) -> bool:
-    pool = urllib3.PoolManager(retries=False, timeout=5)
-    body = {"inputs": [{"name": "x", "datatype": "INT64", "shape": [1, 1], "data": [1]}]}
-    return pool.request("POST", f"{url}/v2/models/shop/infer", json=body).status == 200
