@@ -180,7 +180,8 @@ def test_what_is_under_way_is_finished_first(home, control, transport, model):
     thread.join(60)
     assert answers == ["linear:1.0.0"]
     assert process.wait(timeout=30) == 0
-    assert [path.name for path in home.run.iterdir()] == ["served.json"]
+    kept = {path.name for path in home.run.iterdir()}
+    assert kept == {"served.json", "front.json", "front.lock"}
 
 
 def test_it_ends_with_its_parent(home, tmp_path):
