@@ -21,6 +21,7 @@ import pandas as pd
 import psutil
 import pytest
 import urllib3
+from rolling import roll_out_on_evidence
 from watching import watch_what_it_does
 
 import containers
@@ -480,6 +481,7 @@ STEPS = (
     how_fast_and_why,
     watch_what_it_does,
     up_follows_the_registry,
+    roll_out_on_evidence,
     other_frameworks_and_what_does_not_convert,
     one_manifest_two_targets,
     clean_up,

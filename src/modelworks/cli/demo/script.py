@@ -12,6 +12,7 @@ from typing import Any
 
 from modelworks.cli import human
 from modelworks.cli.demo.deploying import deploy
+from modelworks.cli.demo.rolling import roll_out
 from modelworks.cli.demo.shell import Background, Shell
 from modelworks.cli.demo.watching import watch
 from modelworks.cli.exits import Terminated
@@ -87,6 +88,8 @@ def play(out: Output, *, keep: bool, port: int) -> dict[str, Any]:
         deploy(shell, folder, _cancers(imported), _rows(folder, "cancer.csv")[0])
         shell.title(10, "Watch: an instrument begins to read wrongly; which feature drifted first?")
         drifted = watch(shell, _cancers(imported)[1], _rows(folder, "cancer.csv"), port)
+        shell.title(11, "Roll out: traffic moves only on evidence; a broken one is rolled back")
+        roll_out(shell, folder, _cancers(imported), _rows(folder, "cancer.csv")[0], port)
         _table(shell, lines, time.monotonic() - begin)
         result = {
             "seconds": round(time.monotonic() - begin, 1),
@@ -242,7 +245,7 @@ def _until_refused(url: str, body: bytes, seen: dict[str, int]) -> None:
 
 
 def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
-    shell.title(11, "The result")
+    shell.title(12, "The result")
     head = ["model", "from", "accuracy", "as original", "p50", "p99", "requests/s"]
     rows = [
         [
@@ -266,7 +269,7 @@ def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
 
 def _keep(out: Output, shell: Shell, port: int, result: dict[str, Any]) -> None:
     """The whole factory on the demo's registry, until Ctrl-C."""
-    shell.title(12, "Keep: console and server go on until Ctrl-C")
+    shell.title(13, "Keep: console and server go on until Ctrl-C")
     running = shell.serve("up", "--port", str(port), "--control-port", "0")
     try:
         shell.say(f"  console  {running.said['control']}")
