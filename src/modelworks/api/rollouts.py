@@ -181,7 +181,7 @@ class RolloutRoutes:
         return reply(self._as(request).pause(name, _reason(read_json(Because, body).reason)))
 
     def resume_rollout(self, request: Request, name: Name) -> Response:
-        """Go on after a pause; evidence of the step is gathered anew."""
+        """Go on after a pause; what was earned before and meanwhile counts."""
         return reply(self._as(request).resume(name))
 
     def promote_rollout(self, request: Request, name: Name, body: Body) -> Response:

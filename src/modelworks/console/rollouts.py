@@ -20,7 +20,7 @@ MOST: Final = 200
 _EVENTS: Final = 50
 _ACTS: Final = (
     ("pause", Phase.PAUSED, "Pause", "Nothing is judged until it is resumed, not even harm."),
-    ("resume", Phase.RUNNING, "Resume", "Evidence of the step is gathered anew."),
+    ("resume", Phase.RUNNING, "Resume", "What was earned before and meanwhile counts."),
     ("promote", Phase.PROMOTED, "Promote", "The candidate gets all traffic, whatever is proved."),
     ("abort", Phase.ABORTED, "Abort", "All traffic goes back to the stable version, at once."),
 )

@@ -1,7 +1,5 @@
 """`X-Timeout-Ms`: read, and the shorter of it and the request's own time-out is kept."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from modelworks.core.errors import InvalidError
@@ -9,11 +7,22 @@ from modelworks.edge import hub as edge_hub
 from modelworks.edge.hub import Hub
 from modelworks.edge.limits import Limits
 from modelworks.edge.patience import timeout_ms
+from modelworks.serving.batcher import Member
 from modelworks.serving.infer import bound
 
 pytestmark = pytest.mark.unit
 
 MS = 1_000_000
+
+
+class Asked(Member):
+    __slots__ = ()
+
+    def succeed(self, outputs):
+        pass
+
+    def fail(self, error):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -40,7 +49,7 @@ def test_what_is_none_is_told_by_its_name(value):
 def test_the_shorter_of_both_is_kept(own_ms, value, deadline_ms):
     began = 5 * MS
     own = began + own_ms * MS if own_ms else 0
-    member = SimpleNamespace(received_ns=began, deadline_ns=own)
+    member = Asked({}, 1, None, began, own)
     bound(member, value)
     assert member.deadline_ns == (began + deadline_ms * MS if deadline_ms else 0)
 

@@ -152,7 +152,7 @@ def pause(name: str, reason: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def resume(name: str, as_json: bool) -> None:
-    """Go on after a pause; evidence of the step is gathered anew.
+    """Go on after a pause; what was earned before and meanwhile counts.
 
     Example: modelworks rollout resume fraud-2
     """

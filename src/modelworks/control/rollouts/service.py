@@ -143,8 +143,7 @@ class Rollouts:
         return self._moved(name, Phase.PAUSED, f"paused by {self._actor}", reason)
 
     def resume(self, name: str) -> Kept:
-        """Go on; evidence of the step is gathered anew."""
-        now = self._clock()
+        """Go on, with what was earned meanwhile: a test that began anew would spend more risk."""
 
         def change(kept: Kept) -> Kept:
             if kept.rollout.phase is not Phase.PAUSED:
@@ -152,8 +151,7 @@ class Rollouts:
                 raise ConflictError(words, field="phase")
             phase = Phase.RUNNING if kept.rollout.began_ns else Phase.WAITING
             words = f"resumed by {self._actor}"
-            moved = course.move(kept.rollout, phase, now, words)
-            return replace(kept, rollout=replace(moved, step_ns=now))
+            return replace(kept, rollout=course.move(kept.rollout, phase, self._clock(), words))
 
         return self._changed(name, change, "resume")
 

@@ -74,6 +74,8 @@ class Advance:
                     left[name] = self._judge(kept, look(kept), int(now * _NS), state.get(name, {}))
                 else:
                     self._carry_on(kept, int(now * _NS))
+                    if kept.rollout.phase is Phase.PAUSED:
+                        left[name] = state.get(name, {})  # what was earned counts after it
             except ModelworksError as error:  # the others go on
                 said.append(f"{name}: {error.message}")
                 left[name] = state.get(name, {})

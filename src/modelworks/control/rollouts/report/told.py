@@ -25,8 +25,7 @@ class Risk:
         tests: comparisons in a step, of all candidates.
         stages: how often evidence begins anew.
         each: chance of one comparison in one step.
-        spent: by the steps that were judged so far; more than was declared where pauses let
-            evidence begin anew oftener than the plan does.
+        spent: by the steps that were judged so far.
         false_promotion: chance that was declared.
         proof: chance of one candidate's comparison; who is promoted has passed all of them.
     """
