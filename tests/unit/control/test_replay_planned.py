@@ -215,7 +215,7 @@ def test_pairs_of_a_replay_and_of_copies_add_up_and_the_stable_arm_alone_does_no
 
 @pytest.mark.parametrize(
     ("asked", "step", "count"),
-    [(plan(0.0), 0, 200), (plan(0.0), 1, 0), (plan(0.1), 0, 0), (plan(0.0, replay=0.0), 0, 0)],
+    [(plan(0.0), 0, 200), (plan(0.1), 0, 0), (plan(0.0, replay=0.0), 0, 0)],
 )
 def test_a_replay_is_evidence_of_a_first_step_without_traffic_only(factory, asked, step, count):
     factory.note_evidence("fraud:2.0.0", evidence(1))
@@ -223,6 +223,14 @@ def test_a_replay_is_evidence_of_a_first_step_without_traffic_only(factory, aske
     gather = filled(lambda *_: {}, factory.show, ref_of, lambda _name: step)
     found = gather(asked, 0, 1)
     assert found.get("2.0.0", Further()).requests == count
+
+
+def test_whether_answers_agree_counts_in_later_steps_too(factory):
+    factory.note_evidence("fraud:2.0.0", evidence(5, apart=1))
+    gather = filled(lambda *_: {}, factory.show, refs(lambda name: (name, "")), lambda _name: 1)
+    found = gather(plan(0.0), 0, 1)
+    assert found["2.0.0"] == Further({"disagreement": Sums(200, 1)})
+    assert found["1.0.0"] == Further()
 
 
 def test_a_replay_is_one_more_look_but_where_the_first_step_goes_on_from_it():

@@ -1,4 +1,7 @@
-"""A replay as evidence of a first step of 0 %: it fills up what little traffic there is."""
+"""A replay as evidence of a first step of 0 %: it fills up what little traffic there is.
+
+Of later steps only what shares do not matter to: whether answers agree.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -7,6 +10,7 @@ from modelworks.control.replaying.planned import RefOf, found_for
 from modelworks.control.rollouts.evidence import Further, Gatherer
 from modelworks.core.model import ModelVersion
 from modelworks.core.rollouts import ArmEvidence, Plan, Sums
+from modelworks.rollout.shadow.report import NAME
 
 Metrics = Mapping[str, Sums]
 
@@ -30,16 +34,24 @@ def filled(
         known = others(plan, since_ns, until_ns)
         if not plan.replay or plan.steps[0].share > 0 or len(plan.candidates) > 1:
             return known
-        if step_of(plan.name) > 0:
-            return known
         (candidate,) = plan.candidates
         model, version = ref_of(plan, candidate)
         found = found_for(show(f"{model}:{version}"), plan, candidate)
         if found is None:
             return known
-        return added(known, plan.stable, found.stable, candidate, found.candidate)
+        both = found.stable, found.candidate
+        if step_of(plan.name) > 0:
+            both = _alike(both[0]), _alike(both[1])
+        return added(known, plan.stable, both[0], candidate, both[1])
 
     return gather
+
+
+def _alike(arm: ArmEvidence) -> ArmEvidence:
+    """What shares do not matter to, and a later step so goes on with: whether answers agree."""
+    slices = {where: {NAME: known[NAME]} for where, known in arm.slices.items() if NAME in known}
+    metrics = {NAME: arm.metrics[NAME]} if NAME in arm.metrics else {}
+    return ArmEvidence(arm.arm, 0, metrics=metrics, slices=slices)
 
 
 def added(
