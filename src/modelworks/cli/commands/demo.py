@@ -13,7 +13,7 @@ from modelworks.cli.output import Output
 )
 @json_option
 def demo(keep: bool, port: int, as_json: bool) -> None:
-    """Train small models and take them through the whole line, in about a minute.
+    """Train small models and take them through the whole line, in about two minutes.
 
     Shows every command before it runs it. Needs scikit-learn; uses PyTorch where it is there.
     Your own registry is never touched.
