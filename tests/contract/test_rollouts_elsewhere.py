@@ -60,7 +60,7 @@ def type_(request, factory, monkeypatch, tmp_path, capsys):
         listening.bind(("127.0.0.1", 0))
         listening.listen(16)
         app = create_app(factory, watch)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         monkeypatch.setenv("MODELWORKS_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")

@@ -31,7 +31,7 @@ class Plane:
         app = FastAPI()
         problems.install(app)
         app.include_router(FrontRoutes(self.front, self.waiters).router())
-        config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off", **more)
+        config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", **more)
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
