@@ -1,8 +1,8 @@
 """Roll-outs end to end: real processes, live traffic, and a verdict on evidence.
 
-Six models roll out at once on one `up`: a good version is promoted; a slow one, one that fails, one
-that says something else to copies of the traffic and one that is worse in a slice (told by late
-feedback) are rolled back; one without traffic is not promoted.
+Seven models roll out at once on one `up`: a good version is promoted; a slow one, one that fails,
+one that says something else to copies of the traffic, one that labels wrongly and one that is worse
+in a slice (both told by late feedback) are rolled back; one without traffic is not promoted.
 """
 
 import csv
@@ -30,7 +30,8 @@ from modelworks.testing import onnx_models
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 WIDTH = 128
 FEATURES = ("amount", "country")
-MODELS = ("good", "slow", "failing", "copies", "slices", "silent")
+MODELS = ("good", "slow", "failing", "copies", "labels", "slices", "silent")
+ROLLED_BACK = ("failing", "slow", "copies", "labels", "slices")
 
 
 def network(path: Path, layers: int) -> Path:
@@ -109,7 +110,7 @@ def bodies(model: str) -> Callable[[], tuple[dict, int | None]]:
     chance = random.Random(model)
     if model == "failing":
         return lambda: (tensor("x", "INT64", [chance.randrange(100)]), None)
-    if model in {"copies", "slices"}:
+    if model in {"copies", "labels", "slices"}:
 
         def row() -> tuple[dict, int]:
             amount, country = chance.randrange(41) / 40, chance.randrange(2)
@@ -137,6 +138,7 @@ def manifest(model: str, **spec: object) -> dict:
 
 def manifests() -> list[dict]:
     other = {"metric": "disagreement", "margin": "5pp"}
+    wrong = {"metric": "wrong_rate", "margin": "5pp"}
     return [
         manifest("good"),
         manifest(
@@ -150,6 +152,7 @@ def manifests() -> list[dict]:
             slices=["country=0"],
             minimum_sample=100_000,
         ),
+        manifest("labels", primary=wrong, labels="100%", minimum_sample=100_000),
         manifest(
             "slices",
             primary={"metric": "wrong_rate", "margin": "20pp"},
@@ -176,6 +179,10 @@ def given(desk: Desk) -> None:
         "copies": (
             tree(folder / "l1.joblib", never),
             tree(folder / "l2.joblib", lambda rows: rows[:, 0] > 0.7),
+        ),
+        "labels": (
+            tree(folder / "w1.joblib", never),
+            tree(folder / "w2.joblib", lambda rows: rows[:, 0] > 0.7),
         ),
         "slices": (
             tree(folder / "c1.joblib", never),
@@ -208,7 +215,7 @@ def tell(desk: Desk, callers: Callers) -> None:
     desk.mw("feedback", "import", str(path), *how)
 
 
-def test_six_roll_outs(tmp_path: Path) -> None:
+def test_seven_roll_outs(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     given(desk)
     (tmp_path / "rollouts.yaml").write_text(yaml.safe_dump_all(manifests()))
@@ -230,10 +237,13 @@ def test_six_roll_outs(tmp_path: Path) -> None:
         until("nothing is known", lambda: phase(desk, "silent") == "inconclusive", 240)
 
         end = time.monotonic() + 400
-        while phase(desk, "slices") != "rolled back":
+        late = ["labels", "slices"]
+        while late:
             assert time.monotonic() < end, desk.mw("rollout", "status").out
-            tell(desk, asked["slices"])
+            for model in late:
+                tell(desk, asked[model])
             time.sleep(5)
+            late = [model for model in late if phase(desk, model) != "rolled back"]
         until("what says something else goes", lambda: phase(desk, "copies") == "rolled back", 240)
 
         reasons = {model: last_word(desk, model)["sentence"] for model in MODELS}
@@ -243,12 +253,13 @@ def test_six_roll_outs(tmp_path: Path) -> None:
         assert not lost or name == "failing", (name, callers.statuses)
     failed = asked["failing"].statuses
     assert failed[200] > 20 * (sum(failed.values()) - failed[200])
-    told = {model: last_word(desk, model) for model in ("failing", "slow", "copies", "slices")}
+    told = {model: last_word(desk, model) for model in ROLLED_BACK}
     metrics = {model: one["findings"][0]["metric"] for model, one in told.items()}
     assert metrics == {
         "failing": "error_rate",
         "slow": "latency_p50_ms",
         "copies": "disagreement",
+        "labels": "wrong_rate",
         "slices": "wrong_rate",
     }, reasons
     assert told["slices"]["findings"][0]["slice"] == "country=1"
