@@ -29,11 +29,11 @@ check: lint
 test: test-unit test-real
 
 test-unit: setup debian
-	$(PYTEST) -m "(unit or contract) and not real and not long" -n 2 --dist worksteal -p no:schemathesis
+	$(PYTEST) -m "(unit or contract) and not real and not long and not alone" -n 2 --dist worksteal -p no:schemathesis
 
 test-real: setup debian
 	$(PYTEST) -m "(real or story) and not long and not alone" -n 2 --dist loadfile
-	$(PYTEST) -m "alone and not long" tests/real
+	$(PYTEST) -m "alone and not long" tests/real tests/unit/serving
 
 test-full: setup debian
 	bash scripts/test-full.sh

@@ -24,11 +24,11 @@ run() { # name, pytest arguments...
     echo "|---|---|---|---|"
 } > "$out"
 export HYPOTHESIS_PROFILE=full # ten times the examples, other ones every time
-run "unit and contract" -m "(unit or contract) and not real and not long" -n 2 --dist worksteal --timeout 900
+run "unit and contract" -m "(unit or contract) and not real and not long and not alone" -n 2 --dist worksteal --timeout 900
 run "real parts and the story" -m "(real or story) and not long and not alone" -n 2 --dist loadfile --timeout 900
-run "real parts that measure the machine" -m "alone and not long" tests/real
+run "real parts that measure the machine" -m "alone and not long" tests/real tests/unit/serving
 if compiled=$(bash scripts/compiled.sh .venv); then
-    PYTHONPATH=$compiled run "the rooms of the request path, compiled" tests/unit/edge tests/unit/protocol tests/unit/serving -n 2 --timeout 900
+    PYTHONPATH=$compiled run "the rooms of the request path, compiled" tests/unit/edge tests/unit/protocol tests/unit/serving -m "not alone" -n 2 --timeout 900
     PYTHONPATH=$compiled run "its real parts, compiled" tests/real/test_serving_*.py tests/real/test_edge_*.py -m "not alone" -n 2 --dist loadfile --timeout 900
 else
     printf '| the request path, compiled | not built: no C compiler | | 1 |\n' >> "$out"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from modelworks.core.keys import Role
+from modelworks.core.keys import Key, Role
 from modelworks.monitor.feedback.inbox import Inbox
 
 pytestmark = pytest.mark.unit
@@ -69,6 +69,7 @@ def test_who_may_predict_may_tell(plane):
     class Access:
         def require(self, authorization, session, role):
             asked.append(role)
+            return Key("shop", role, "0" * 64)
 
     guard = KeyGuard(lambda *_: None, Access())
     for method, path in (("POST", PATH), ("POST", "/api/v1/collect"), ("GET", "/api/v1/models")):

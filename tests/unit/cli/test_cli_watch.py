@@ -10,16 +10,15 @@ from modelworks.control.service import Factory
 from modelworks.core.series import Series
 from modelworks.testing.candidates import candidate
 
-END = int(time.time()) // 60 * 60
-
 
 @pytest.fixture
 def seen(home, tmp_path):
     """Five hours of a model whose computation takes longer in the last."""
     with Factory(home) as factory:
         factory.publish(candidate(tmp_path / "work", b"x", "fraud"))
-        times = [float(END - 60 * i) for i in range(300)][::-1]
-        late = [time > END - 3600 for time in times]
+        end = int(time.time()) // 60 * 60
+        times = [float(end - 60 * i) for i in range(300)][::-1]
+        late = [at > end - 3600 for at in times]
         told = {
             "requests": [100.0] * 300,
             "latency_p99_ms": [40.0 if slow else 5.0 for slow in late],

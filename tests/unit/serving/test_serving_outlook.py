@@ -213,6 +213,7 @@ def test_everybody_who_is_late_gets_one_error_and_it_keeps_nobody():
     asyncio.run(main())
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(60)
 def test_at_three_times_the_capacity_what_is_let_in_is_in_time_and_the_engine_never_idles():
     took, timeout = 4 * MS, 40 * MS
