@@ -101,6 +101,10 @@ def test_a_cluster_dies_whole_and_comes_back(tmp_path):
         assert set(callers.statuses) == {200}
 
 
+def hedges_won(gateway):
+    return gateway.metrics()['modelworks_gateway_hedges_won_total{route="r"}']
+
+
 def test_a_server_that_stands_still_is_overtaken_by_a_second_try(tmp_path):
     model = onnx_models.identity(tmp_path / "m.onnx")
     with Cluster(2, ["--file", str(model), "--name", "m"]) as both:
@@ -114,12 +118,11 @@ def test_a_server_that_stands_still_is_overtaken_by_a_second_try(tmp_path):
             Callers(gateway.port, INFER, BODY) as callers,
         ):
             callers.until(100)
-            before = gateway.metrics()['modelworks_gateway_hedges_won_total{route="r"}']
+            before = hedges_won(gateway)
             still.send_signal(signal.SIGSTOP)
             try:
-                callers.until(60)
-                won = gateway.metrics()['modelworks_gateway_hedges_won_total{route="r"}'] - before
-                assert won >= 10, won
+                # Others are answered while one waits: how many answers that takes is chance.
+                until(lambda: hedges_won(gateway) >= before + 10)
             finally:
                 still.send_signal(signal.SIGCONT)
         assert callers.errors == []

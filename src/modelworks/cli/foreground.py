@@ -31,6 +31,8 @@ def foreground(
         try:
             after = ready(child.wait_ready())
             code = child.process.wait()
+            if code and not child.drained:
+                raise CrashedError(f"{what} ended by itself (exit code {code})")
         except ModelworksError:
             if child.drained:
                 return Exit.OK  # the signal came before it was ready
@@ -39,8 +41,6 @@ def foreground(
             child.stop()
             if after is not None:
                 after()
-    if code and not child.drained:
-        raise CrashedError(f"{what} ended by itself (exit code {code})")
     out.note("drained; bye")
     return Exit.OK
 
