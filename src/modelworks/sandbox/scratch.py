@@ -21,8 +21,9 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        sweep()
-        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        root = Path(tempfile.gettempdir())
+        _sweep(root)
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
         self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.work = self._folder / "work"
@@ -34,9 +35,9 @@ class Scratch:
         os.close(self._lock)
 
 
-def sweep() -> None:
+def _sweep(root: Path) -> None:
     """Remove the folders of this user whose owners were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for folder in root.glob(f"{_PREFIX}*"):
         with suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue

@@ -28,7 +28,6 @@ from modelworks.core.processes import marked
 from modelworks.core.semver import Semver
 from modelworks.registry.publish import Publication
 from modelworks.sandbox.kernel import die_with_parent
-from modelworks.sandbox.scratch import sweep
 
 KIND: Final = "drill"
 _READY_S: Final = 120.0
@@ -175,7 +174,6 @@ def _up(home: Home, log: Path, *, record: bool) -> Iterator[tuple[str, Callable[
     finally:
         _end(process)
         _gone(home)
-        sweep()  # a server that was killed while it loaded a model has left its folder
 
 
 def _announced(process: "subprocess.Popen[str]", log: Path) -> str:
