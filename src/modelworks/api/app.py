@@ -38,7 +38,9 @@ class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         components = document.setdefault("components", {})
-        components.setdefault("schemas", {}).update(wire.COMPONENTS)
+        schemas = components.setdefault("schemas", {})
+        for name in wire.referred((document["paths"], schemas)):
+            schemas.setdefault(name, wire.COMPONENTS[name])
         if self.guarded:
             components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             document["security"] = [{"key": []}]

@@ -1,7 +1,8 @@
 """What every route shares: bodies in, values out, and their description for OpenAPI."""
 
 import json
-from typing import Any, TypeVar
+import re
+from typing import Any, Final, TypeVar
 
 import orjson
 from fastapi import Request
@@ -16,6 +17,7 @@ T = TypeVar("T")
 
 COMPONENTS: dict[str, Any] = {"Problem": problems.SCHEMA}
 """Schemas that the routes refer to, filled as they are described."""
+_REFERRED: Final = re.compile('"#/components/schemas/([^"]+)"')
 
 
 def reply(value: Any, status: int = 200) -> Response:
@@ -85,6 +87,18 @@ def answers(kind: Any, status: int = 200) -> dict[int | str, dict[str, Any]]:
             "content": {problems.MEDIA_TYPE: {"schema": failure}},
         },
     }
+
+
+def referred(document: Any) -> set[str]:
+    """The schemas of `COMPONENTS` that a document needs: other apps of the process left theirs."""
+    found: set[str] = set()
+    told = [document]
+    while told:
+        text = json.dumps(told.pop())
+        for name in set(_REFERRED.findall(text)) & COMPONENTS.keys() - found:
+            found.add(name)
+            told.append(COMPONENTS[name])
+    return found
 
 
 def download() -> dict[int | str, dict[str, Any]]:

@@ -211,7 +211,7 @@ class RouteWriterContract:
                 assert set(found) == {"one", "two"}
             try:
                 said = [caller.ask() for _ in range(200)]
-                assert Counter(status for status, _ in said) == {200: 200}
+                assert not [(at, one) for at, one in enumerate(said) if one[0] != 200]
                 assert {who for _, who in said[50:]} == {"one"}
             finally:
                 running.__exit__(None, None, None)
