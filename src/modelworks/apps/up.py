@@ -3,17 +3,18 @@
 import fcntl
 import json
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType, MappingProxyType
+from types import MappingProxyType
 
 from modelworks.apps.children import Child, free
+from modelworks.apps.signals import on_signals
 from modelworks.apps.stores import environment_of
 from modelworks.client import endpoints
 from modelworks.core.errors import ConflictError, MissingExtraError, ModelworksError
@@ -206,7 +207,7 @@ def run(
         free(settings.host, settings.control_port)
         free(settings.host, settings.port)
         parts = _parts(settings)
-        stack.enter_context(_signals(stopping, parts))
+        stack.enter_context(on_signals(partial(_stop, stopping, parts)))
         stack.callback(_end, parts)
         control, server, *others = parts
         try:
@@ -324,18 +325,8 @@ def _holder(path: Path) -> str:
         return "unknown"
 
 
-@contextmanager
-def _signals(stopping: threading.Event, parts: tuple[Part, ...]) -> Iterator[None]:
-    """On SIGTERM and SIGINT: set `stopping`, and let what is still starting end at once."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
-        for part in parts:
-            part.drain()
-
-    old = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+def _stop(stopping: threading.Event, parts: tuple[Part, ...]) -> None:
+    """Set `stopping`, and let what is still starting end at once."""
+    stopping.set()
+    for part in parts:
+        part.drain()

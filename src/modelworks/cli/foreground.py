@@ -1,11 +1,9 @@
 """A child process in the foreground: until it ends, or a signal says that it shall drain."""
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 
 from modelworks.apps.children import Announced, Child
+from modelworks.apps.signals import on_signals
 from modelworks.cli.exits import Exit
 from modelworks.cli.output import Output
 from modelworks.core.errors import CrashedError, ModelworksError
@@ -27,7 +25,7 @@ def foreground(
         CrashedError: it ended by itself.
     """
     after: Callable[[], object] | None = None
-    with _on_signals(child.drain):
+    with on_signals(child.drain):
         try:
             after = ready(child.wait_ready())
             code = child.process.wait()
@@ -43,18 +41,3 @@ def foreground(
                 after()
     out.note("drained; bye")
     return Exit.OK
-
-
-@contextmanager
-def _on_signals(act: Callable[[], None]) -> Iterator[None]:
-    """Call `act` on SIGTERM and SIGINT meanwhile."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        act()
-
-    old = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -11,6 +11,7 @@ import urllib3
 
 from modelworks.client.endpoints import Endpoint, listed
 from modelworks.control import exposition
+from modelworks.control.bounded import body_of
 from modelworks.control.exposition import Counts, Key
 from modelworks.control.traffic import Sample, Traffic, traffic
 from modelworks.core.home import Home
@@ -160,21 +161,7 @@ class Watch:
 
     def _get(self, url: str) -> bytes | None:
         """The body of a 200 answer, or None."""
-        try:
-            answer = self._pool.request(
-                "GET",
-                url,
-                timeout=urllib3.Timeout(total=DEADLINE_SECONDS),
-                preload_content=False,
-                redirect=False,
-            )
-            try:
-                body = answer.read(MAX_BYTES + 1)
-            finally:
-                answer.close()
-        except (urllib3.exceptions.HTTPError, OSError, ValueError):
-            return None
-        return body if answer.status == 200 and len(body) <= MAX_BYTES else None
+        return body_of(self._pool, url, MAX_BYTES, DEADLINE_SECONDS)
 
 
 def _counts(body: bytes | None) -> dict[Key, Counts] | None:

@@ -1,6 +1,7 @@
 """Processes of this machine, as `/proc` shows them: who they are, and what they hold."""
 
 import os
+import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,19 @@ def began(pid: int) -> int:
     """
     fields = _fields(pid)
     return 0 if not fields or fields[0] in _DEAD else int(fields[19])
+
+
+def end(process: "subprocess.Popen[str] | subprocess.Popen[bytes]", wait_s: float) -> None:
+    """Ask a child of ours to end, kill it where it has not in time, and close its output."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(wait_s)
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def parent(pid: int) -> int:

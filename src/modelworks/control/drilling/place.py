@@ -24,7 +24,7 @@ from modelworks.core.home import Home
 from modelworks.core.ids import uuid7
 from modelworks.core.model import Alias, Evidence, Lineage, ModelVersion, Verdict
 from modelworks.core.native import NATIVE, NativeModel, read_native, write_native
-from modelworks.core.processes import marked
+from modelworks.core.processes import end, marked
 from modelworks.core.semver import Semver
 from modelworks.registry.publish import Publication
 from modelworks.sandbox.kernel import die_with_parent
@@ -172,7 +172,7 @@ def _up(home: Home, log: Path, *, record: bool) -> Iterator[tuple[str, Callable[
     try:
         yield _announced(process, log), lambda: process.poll() is None
     finally:
-        _end(process)
+        end(process, _DRAIN_S)
         _gone(home)
 
 
@@ -193,24 +193,11 @@ def _announced(process: "subprocess.Popen[str]", log: Path) -> str:
         raise CrashedError(f"the drill's own installation did not start: {words}") from error
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
-    """Drain it; kill what does not end."""
-    if process.poll() is None:
-        process.terminate()
-    try:
-        process.wait(_DRAIN_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(_DRAIN_S)
-    if process.stdout is not None:
-        process.stdout.close()
-
-
 def _gone(home: Home) -> None:
     """Wait for its parts, where somebody killed `up`: what they still write would stay behind."""
-    end = time.monotonic() + _ORPHANS_S
+    until = time.monotonic() + _ORPHANS_S
     while found := [pid for pid, root in marked(_HOME).items() if root == str(home.root)]:
-        if time.monotonic() > end:
+        if time.monotonic() > until:
             for pid in found:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -14,6 +14,7 @@ from typing import Final
 from modelworks.control.replaying.planned import RefOf, found_for
 from modelworks.control.replaying.standing import Standing
 from modelworks.core.model import ModelVersion
+from modelworks.core.processes import end
 from modelworks.core.rollouts import Plan
 
 _log = logging.getLogger(__name__)
@@ -132,14 +133,5 @@ def _words(process: "subprocess.Popen[bytes]") -> tuple[str, bool]:
 
 
 def _end(process: "subprocess.Popen[bytes] | None") -> None:
-    if process is None:
-        return
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(_END_S)
-    if process.stdout is not None:
-        process.stdout.close()
+    if process is not None:
+        end(process, _END_S)

@@ -9,6 +9,7 @@ from typing import Protocol
 import urllib3
 
 from modelworks.client.endpoints import listed
+from modelworks.control.bounded import body_of
 from modelworks.core.errors import ModelworksError
 from modelworks.core.home import Home
 from modelworks.core.plans import Status
@@ -105,20 +106,5 @@ class Servers:
 
     def _get(self, url: str) -> str:
         """The body of a 200 answer; empty = there was none."""
-        try:
-            answer = self._pool.request(
-                "GET",
-                url,
-                headers={"Connection": "close"},
-                timeout=urllib3.Timeout(total=DEADLINE_S),
-                preload_content=False,
-                redirect=False,
-            )
-            try:
-                body = answer.read(MAX_BYTES + 1)
-            finally:
-                answer.close()
-        except (urllib3.exceptions.HTTPError, OSError, ValueError):
-            return ""
-        good = answer.status == 200 and len(body) <= MAX_BYTES
-        return body.decode(errors="replace") if good else ""
+        body = body_of(self._pool, url, MAX_BYTES, DEADLINE_S, {"Connection": "close"})
+        return (body or b"").decode(errors="replace")

@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from modelworks.control.bounded import body_of
+
 _DEADLINE_S: Final = 3.0
 _MOST: Final = 64 << 20
 _GATEWAYS: Final = 64
@@ -53,19 +55,4 @@ class Admins:
 
     def _get(self, url: str) -> str:
         """The body of a 200 answer; empty = there was none."""
-        try:
-            answer = self._pool.request(
-                "GET",
-                url,
-                timeout=urllib3.Timeout(total=_DEADLINE_S),
-                preload_content=False,
-                redirect=False,
-            )
-            try:
-                body = answer.read(_MOST + 1)
-            finally:
-                answer.close()
-        except (urllib3.exceptions.HTTPError, OSError, ValueError):
-            return ""
-        good = answer.status == 200 and len(body) <= _MOST
-        return body.decode(errors="replace") if good else ""
+        return (body_of(self._pool, url, _MOST, _DEADLINE_S) or b"").decode(errors="replace")
