@@ -103,7 +103,13 @@ class Vigil:
         self._ended = ended
         self._tail = b""
         os.set_blocking(watched.output, False)
-        threading.Thread(target=self._run, name=f"vigil-{watched.pid}", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=f"vigil-{watched.pid}", daemon=True)
+        self._thread.start()
+
+    def join(self, wait_s: float) -> None:
+        """Wait until it is tidied up: a program that ends before leaves half of it behind."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(wait_s)
 
     def _run(self) -> None:
         watched = self.watched

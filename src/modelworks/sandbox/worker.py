@@ -246,7 +246,8 @@ class Worker:
         self._watched.dismiss()
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
-        self._watched.ended.wait(_GRACE_S)
+        assert self._vigil is not None  # noqa: S101 - set by __init__
+        self._vigil.join(_GRACE_S)
         with self._lock:
             self._control.close()
             self._request = self._reply = None

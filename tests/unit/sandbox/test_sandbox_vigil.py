@@ -1,11 +1,15 @@
 """Why a model's process ended, in words that name the cause."""
 
+import os
 import signal
+import sys
+import time
 
 import pytest
 
+from modelworks.sandbox import spawn
 from modelworks.sandbox.limits import GIB, Limits
-from modelworks.sandbox.vigil import _why, disk_use, resident
+from modelworks.sandbox.vigil import Vigil, Watched, _why, disk_use, resident
 
 pytestmark = pytest.mark.unit
 LIMITS = Limits(memory_bytes=2 * GIB, file_bytes=1000)
@@ -38,3 +42,20 @@ def test_what_is_gone_takes_nothing(tmp_path):
     assert disk_use(tmp_path / "nowhere") == 0
     (tmp_path / "file").write_bytes(bytes(10_000))
     assert disk_use(tmp_path) >= 8192
+
+
+def test_who_waits_for_the_vigil_finds_all_tidied_up(tmp_path):
+    read, write = os.pipe()
+    process = spawn.start(spawn.Start([sys.executable, "-c", ""], (), dict(os.environ), write))
+    os.close(write)
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def slowly():
+        time.sleep(0.3)
+        work.rmdir()
+
+    vigil = Vigil(Watched(process, read, work, LIMITS), slowly, lambda _: None)
+    assert vigil.watched.ended.wait(20)
+    vigil.join(20)
+    assert not work.exists()
