@@ -4,9 +4,11 @@ One installation, one gateway, one model of 4 KB in three deployments.
 """
 
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,37 @@ def test_a_gateway_goes_by_what_the_installation_has(tmp_path: Path) -> None:
         assert state(admin)["generation"] > generation
         later = zip(split, homes(url), strict=True)
         assert all(now == "2.0.0" for was, now in later if was == "2.0.0")
+
+
+def test_an_installation_that_begins_again_elsewhere_names_no_place_of_the_last_one(
+    tmp_path: Path,
+) -> None:
+    """From its first answer on: what it still has of the last run is nobody's address now."""
+    desk = Desk(tmp_path)
+    desk.mw("import", str(onnx_models.identity(tmp_path / "m.onnx")), "--name", "m")
+    ports = [str(free_port()) for _ in range(3)]
+    snapshot = f"http://127.0.0.1:{ports[2]}/api/v1/routes/snapshot"
+    for port in ports[:2]:
+        up = ("up", "--no-watch", "--port", port, "--control-port", ports[2])
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(first_answer, f"{snapshot}?after=-1&wait=20")
+            with desk.running(*up) as server:
+                [route] = first.result(60)["routes"]
+                server.drain()
+        places = [place["url"] for arm in route["arms"] for place in arm["endpoints"]]
+        assert places == [f"http://127.0.0.1:{port}"]
+
+
+def first_answer(url: str) -> dict:
+    """Of a control plane that is about to begin."""
+    end = time.monotonic() + 40
+    while time.monotonic() < end:
+        with suppress(urllib3.exceptions.HTTPError):
+            answer = HTTP.request("GET", url, timeout=30)
+            if answer.status == 200:
+                return answer.json()
+        time.sleep(0.02)
+    raise AssertionError("the control plane never answered")
 
 
 def answers(url: str) -> bool:

@@ -126,7 +126,7 @@ class FrontRoutes:
 
         def same() -> bool:
             told = self._front.told
-            return told is not None and _tag(told) in has
+            return told is None or _tag(told) in has
 
         if same() and wait:
             await self._waiters.wait(request, same, wait)

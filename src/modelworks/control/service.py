@@ -331,7 +331,8 @@ class Factory:
 
         parts = (self._routes, self._deployments, served, reach)
         sources = Sources(self.home, self._scope, *parts)
-        return Front(sources, self.home.run / FILE, sources.close)
+        file = self.home.run / FILE
+        return Front(sources, file, sources.close, known=lambda: sources.known)
 
     @property
     def watched(self) -> "Parts":

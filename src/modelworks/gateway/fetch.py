@@ -79,9 +79,14 @@ class Fetcher:
         self._thread.start()
 
     def first(self, seconds: float) -> None:
-        """Wait until there is a file to go by, at most so long; called after `start`."""
+        """Wait until there is a file to go by, at most so long; called after `start`.
+
+        What an earlier run left counts when the control plane was asked whether it still holds.
+        """
         end = time.monotonic() + seconds
-        while self._generation == NONE and time.monotonic() < end and not self._over.is_set():
+        while time.monotonic() < end and not self._over.is_set():
+            if self.heard or (self.problem and self._generation != NONE):
+                return
             time.sleep(0.02)
 
     def close(self) -> None:
@@ -129,7 +134,9 @@ class Fetcher:
             InvalidError: what it answers is no snapshot.
         """
         parts = self._parts
-        asked = {"after": self._generation, "wait": f"{self._wait_s:g}"}
+        # Whether the file of an earlier run still holds is known at once, not with the next change.
+        at_once = not self.heard and self._generation != NONE
+        asked = {"after": self._generation, "wait": "0" if at_once else f"{self._wait_s:g}"}
         target = f"{parts.path or '/'}?{parts.query + '&' if parts.query else ''}{urlencode(asked)}"
         headers = {"Accept": "application/json", "Connection": "keep-alive"}
         if self._generation != NONE:

@@ -109,6 +109,30 @@ def test_what_cannot_be_made_leaves_the_last_one_also_for_who_begins_then(tmp_pa
     assert nothing.told is None
 
 
+def test_nothing_is_told_before_the_places_are_those_of_now(tmp_path):
+    path, known, away = tmp_path / "front.json", [], []
+    Keeper(path).keep(lambda _: (route(),))
+
+    def sources(before):
+        if away:
+            raise UnavailableError("the database is away")
+        return before.routes
+
+    front = Front(sources, path, period_s=60, known=lambda: bool(known))
+    assert not front.tick()
+    away.append(1)
+    front.start()
+    assert front.told is None
+    away.clear()
+    known.append(1)
+    assert front.tick()  # the same routes as ever, which nobody was told yet
+    assert parse_snapshot(front.told.body).routes == (route(),)
+    known.clear()
+    assert not front.tick()
+    assert front.told is not None
+    front.close()
+
+
 def test_an_odd_route_is_left_out_and_told_once(tmp_path, caplog):
     routes = (route("good"), route("odd", "memory://here"))
     front = Front(lambda _: routes, tmp_path / "front.json")
@@ -196,8 +220,9 @@ def test_what_an_installation_has_is_read_where_it_is_kept(tmp_path):
         write_served(served, ServedList(1, (model,)))
         front = factory.front(served, Reach("box.lan", public=True))
         front.tick()
-        [found] = parse_snapshot(front.told.body).routes
-        assert found.arms == (Arm("1.2.0"),)  # `up` has not begun
+        assert front.told is None  # `up` has not said yet where its server is
+        [found] = Keeper(home.run / "front.json").last().routes
+        assert found.arms == (Arm("1.2.0"),)
         entry = register(home, "up", "http://127.0.0.1:8000", "up", ())
         front.tick()
         [found] = parse_snapshot(front.told.body).routes

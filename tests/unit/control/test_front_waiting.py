@@ -106,6 +106,16 @@ def test_before_there_is_any_it_is_said(plane):
     assert "no snapshot of routes yet" in json.loads(body)["detail"]
 
 
+def test_who_waits_gets_the_very_first(plane):
+    asking = [Asking(plane, f"?after={after}&wait={LONG}") for after in (-1, 7)]
+    plane.until(lambda: len(plane.waiters) == 2)
+    plane.front.tick()
+    for one in asking:
+        one.join(10)
+        assert one.answer[0] == 200
+    assert plane.ask("?wait=0.1")[0] == 200
+
+
 def test_who_has_it_is_told_so_and_others_get_it(kept):
     status, headers, body = kept.ask()
     generation = json.loads(body)["generation"]
@@ -177,6 +187,26 @@ def test_a_gateway_follows_it(kept, tmp_path):
     kept.until(lambda: "churn" in cache.read_text())
     fetcher.close()
     assert fetcher.problem == ""
+
+
+def test_a_gateway_that_begins_again_asks_whether_its_file_still_holds(kept, tmp_path):
+    url, cache = f"http://127.0.0.1:{kept.port}{SNAPSHOT}", tmp_path / "cache.json"
+    assert Fetcher(url, cache).poll()
+    kept.change("churn")
+    for _ in range(2):  # an old file, then one that holds: that is said at once too
+        fetcher = Fetcher(url, cache)
+        fetcher.start()
+        begin = time.monotonic()
+        fetcher.first(LONG)
+        assert time.monotonic() - begin < LONG / 2
+        assert "churn" in cache.read_text()
+        fetcher.close()
+    kept.end()
+    fetcher = Fetcher(url, cache)
+    fetcher.start()
+    fetcher.first(LONG)
+    assert fetcher.problem
+    fetcher.close()
 
 
 def test_a_gateway_trusts_the_control_plane_by_an_authority_of_its_own(tmp_path):

@@ -41,6 +41,8 @@ class Front:
         path: where the snapshot is kept.
         close: called at the end.
         period_s: between two looks.
+        known: whether the routes are those of now: until then nothing is told, for the addresses of
+            the last run may be somebody else's, or nobody's. Gateways go by what they have.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class Front:
         path: Path,
         close: Callable[[], None] = lambda: None,
         period_s: float = PERIOD_S,
+        known: Callable[[], bool] = lambda: True,
     ) -> None:
         self._sources = sources
         self._keeper = Keeper(path)
         self._close = close
         self._period = period_s
+        self._known = known
         self._told: Told | None = None
         self._listening: list[Callable[[], None]] = []
         self._stop = threading.Event()
@@ -97,7 +101,10 @@ class Front:
         return self._take(made)
 
     def _take(self, snapshot: Snapshot) -> bool:
-        if self._told is not None and self._told.generation == snapshot.generation:
+        if self._told is None:
+            if not self._known():
+                return False
+        elif self._told.generation == snapshot.generation:
             return False
         self._told = Told(snapshot.generation, orjson.dumps(codec.encode(snapshot)))
         for call in self._listening:

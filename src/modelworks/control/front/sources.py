@@ -1,5 +1,6 @@
 """What the snapshot for gateways is made of, read where it is kept."""
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from modelworks.deploy.routes import Routes
 from modelworks.deploy.service import Deployments
 
 _FIRST_S: Final = 3.0  # that targets are waited for before the very first snapshot
+_BEGIN_S: Final = 30.0  # that gateways wait for the server of an `up` that begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,9 @@ class Sources:
         deployments: the same.
         served: list of what the server of `up` serves.
         reach: how gateways reach it.
+
+    Attributes:
+        known: the addresses of our own server are those of now, or it takes too long to wait.
     """
 
     def __init__(
@@ -68,6 +73,12 @@ class Sources:
         self._reach = reach
         self._known: dict[tuple[str, int], tuple[str, str]] = {}
         self._places = Places(home.targets, deployments.machine)
+        self._known_by = time.monotonic() + _BEGIN_S
+
+    @property
+    def known(self) -> bool:
+        """See the class."""
+        return time.monotonic() >= self._known_by
 
     def close(self) -> None:
         """Look at no target any more."""
@@ -90,6 +101,8 @@ class Sources:
         found = [Endpoint(reachable(url, address)) for url in carriers(self._home)]
         if not found:  # `up` begins: it has not said yet where its server is
             found = [*next(_endpoints(reversed(before)), ())]
+        else:
+            self._known_by = 0.0
         return Own(
             tuple(found),
             self._models(),
