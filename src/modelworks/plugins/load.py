@@ -10,6 +10,7 @@ GROUPS = (
     "importers",
     "engines",
     "loaders",
+    "passes",
     "steps",
     "targets",
     "explainers",

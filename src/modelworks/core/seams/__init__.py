@@ -2,10 +2,12 @@
 
 Entry-point groups: `modelworks.importers`, `modelworks.engines`, `modelworks.loaders`,
 `modelworks.steps`, `modelworks.targets`, `modelworks.records`, `modelworks.sinks`,
-`modelworks.notifiers`, `modelworks.explainers`. The suites are in `modelworks.testing`.
+`modelworks.notifiers`, `modelworks.explainers`, `modelworks.passes`. The suites are in
+`modelworks.testing`.
 """
 
 from modelworks.core.seams.importing import Importer, NeedsEnvironment, Sniffed
+from modelworks.core.seams.optimizing import Pass, Seconds
 from modelworks.core.seams.running import (
     Elsewhere,
     Engine,
@@ -42,10 +44,12 @@ __all__ = [
     "OpenSink",
     "OpenStep",
     "OpenTarget",
+    "Pass",
     "RecordSink",
     "RecordStore",
     "Reusable",
     "Routing",
+    "Seconds",
     "Session",
     "Sniffed",
     "StepRunner",

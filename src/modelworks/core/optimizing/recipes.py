@@ -1,0 +1,106 @@
+"""Recipes: which passes in which order, and how the result is run. Files to share.
+
+A recipe with the same inputs and the same library versions gives the same bytes, where the
+libraries allow it.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from modelworks.core import codec, digest
+from modelworks.core.errors import InvalidError
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeStep:
+    """One pass.
+
+    Attributes:
+        name: of the pass.
+        settings: as given; what is not given is the pass's default.
+        keep: operators that stay in float.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a form is run.
+
+    Attributes:
+        engine: entry-point name.
+        options: the engine's own settings (`EngineOptions.extra`), sorted by name.
+    """
+
+    engine: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """From a version's artifact to a variant.
+
+    Attributes:
+        steps: passes in their order; none = the source form, run in another way.
+        run: how the result is run.
+        parts: recipes whose results lie side by side in one form, of which a call takes one by its
+            number of rows (`rows`); their order is that of `rows`.
+        rows: up to so many rows the part of the same place is taken; 0 = any number.
+        version: of this format.
+    """
+
+    steps: tuple[RecipeStep, ...] = ()
+    run: Execution = Execution("onnxruntime")
+    parts: tuple["Recipe", ...] = ()
+    rows: tuple[int, ...] = ()
+    version: int = VERSION
+
+    @property
+    def id(self) -> str:
+        """The same for the same recipe: twelve hexadecimal digits."""
+        text = json.dumps(codec.encode(self), sort_keys=True)
+        return digest.of_bytes(text.encode()).removeprefix(digest.PREFIX)[:12]
+
+    @property
+    def title(self) -> str:
+        """`onnx_clean > int8_static @ onnxruntime`."""
+        if self.parts:
+            inner = "; ".join(
+                f"{'more' if not rows else f'to {rows}'}: {part.title}"
+                for part, rows in zip(self.parts, self.rows, strict=True)
+            )
+            return f"by rows ({inner})"
+        steps = " > ".join(one.name for one in self.steps) or "as it is"
+        options = "".join(f" {name}={value}" for name, value in self.run.options)
+        return f"{steps} @ {self.run.engine}{options}"
+
+
+def read_recipe(text: str) -> Recipe:
+    """A recipe as it is written in a file (JSON).
+
+    Raises:
+        InvalidError: it is none; `field` says where.
+    """
+    try:
+        recipe = codec.decode(Recipe, json.loads(text))
+    except ValueError as error:
+        raise InvalidError(f"the recipe is no JSON: {error}", field="recipe") from error
+    if recipe.version != VERSION:
+        raise InvalidError(
+            f"the recipe is of version {recipe.version}; this Modelworks reads {VERSION}",
+            field="version",
+        )
+    if len(recipe.parts) != len(recipe.rows) or (recipe.parts and recipe.steps):
+        raise InvalidError("the recipe's rows and parts do not fit each other", field="rows")
+    return recipe
+
+
+def write_recipe(recipe: Recipe) -> str:
+    """As `read_recipe` reads it; ends with a newline."""
+    return json.dumps(codec.encode(recipe), indent=2, sort_keys=True) + "\n"

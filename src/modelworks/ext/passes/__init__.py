@@ -1,0 +1,1 @@
+"""Passes: each turns one form of a model into another."""
