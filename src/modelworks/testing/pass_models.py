@@ -1,0 +1,116 @@
+"""Small models that passes are tried on, as artifacts with calibration rows. Random weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import helper
+
+from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.testing import onnx_models
+from modelworks.testing.pass_cases import PassSource
+
+PIXELS, IMAGE, TOKENS = 64, (1, 8, 8), 8
+_FLOATS = Datatype.FP32
+
+
+def matrix_rows(rows: int, seed: int = 1) -> dict[str, Any]:
+    """Rows for `mlp`."""
+    numbers = np.random.default_rng(seed)
+    return {"x": numbers.uniform(0, 1, (rows, PIXELS)).astype(np.float32)}
+
+
+def image_rows(rows: int, seed: int = 1) -> dict[str, Any]:
+    """Rows for `cnn`."""
+    numbers = np.random.default_rng(seed)
+    return {"x": numbers.uniform(0, 1, (rows, *IMAGE)).astype(np.float32)}
+
+
+def token_rows(rows: int, seed: int = 1) -> dict[str, Any]:
+    """Rows for `attention`."""
+    numbers = np.random.default_rng(seed)
+    mask = np.ones((rows, TOKENS), np.int64)
+    mask[::2, TOKENS // 2 :] = 0
+    ids = numbers.integers(0, 100, (rows, TOKENS)).astype(np.int64)
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def mlp(folder: Path, widths: tuple[int, ...] = (64, 32), classes: int = 10) -> PassSource:
+    """Dense layers with ReLU between them; `[rows, 64]` -> logits."""
+    numbers = np.random.default_rng(0)
+    nodes, constants, at, into = [], {}, "x", PIXELS
+    for place, out in enumerate((*widths, classes)):
+        last = place == len(widths)
+        weights, bias = f"w{place}", f"b{place}"
+        constants[weights] = (numbers.normal(size=(into, out)) * (2 / into) ** 0.5).astype("f4")
+        constants[bias] = (numbers.normal(size=out) * 0.1).astype("f4")
+        sums = "logits" if last else f"s{place}"
+        nodes.append(helper.make_node("Gemm", [at, weights, bias], [sums], f"dense{place}"))
+        if not last:
+            nodes.append(helper.make_node("Relu", [sums], [f"r{place}"], f"relu{place}"))
+        at, into = f"r{place}", out
+    return _source(folder, nodes, constants, (None, PIXELS), (None, classes), matrix_rows(48))
+
+
+def cnn(folder: Path, channels: int = 8) -> PassSource:
+    """A convolution, one a channel, one of 1x1 around a shortcut, the mean, and a dense layer."""
+    numbers = np.random.default_rng(0)
+
+    def random(*shape: int) -> Any:
+        return (numbers.normal(size=shape) * (2 / np.prod(shape[1:])) ** 0.5).astype("f4")
+
+    node = helper.make_node
+    wide: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    nodes = [
+        node("Conv", ["x", "w0", "b0"], ["c0"], "first", **wide),
+        node("Relu", ["c0"], ["r0"], "relu0"),
+        node("Conv", ["r0", "w1", "b1"], ["c1"], "depth", group=channels, **wide),
+        node("Relu", ["c1"], ["r1"], "relu1"),
+        node("Conv", ["r1", "w2", "b2"], ["c2"], "point", kernel_shape=[1, 1]),
+        node("Add", ["c2", "r0"], ["a"], "shortcut"),
+        node("GlobalAveragePool", ["a"], ["m"], "mean"),
+        node("Flatten", ["m"], ["f"], "flat"),
+        node("Gemm", ["f", "w3", "b3"], ["logits"], "head"),
+    ]
+    constants = {
+        "w0": random(channels, 1, 3, 3),
+        "w1": random(channels, 1, 3, 3),
+        "w2": random(channels, channels, 1, 1),
+        "w3": random(10, channels).T.copy(),
+        **{f"b{place}": random(channels) * np.float32(0.1) for place in range(3)},
+        "b3": random(10) * np.float32(0.1),
+    }
+    return _source(folder, nodes, constants, (None, *IMAGE), (None, 10), image_rows(48))
+
+
+def attention(folder: Path, layers: int = 1, width: int = 32) -> PassSource:
+    """Token ids to a vector, by attention under a mask of -1e9; see `onnx_models.transformer`."""
+    folder.mkdir(parents=True)
+    onnx_models.transformer(folder / "model.onnx", layers, width, axes=False)
+    tokens = (None, None)
+    inputs = tuple(TensorSpec(n, Datatype.INT64, tokens) for n in ("input_ids", "attention_mask"))
+    signature = Signature(inputs, (TensorSpec("embedding", _FLOATS, (None, width)),))
+    return PassSource(folder, "onnx", signature, _kept(folder, token_rows(48)))
+
+
+def _source(
+    folder: Path,
+    nodes: list[Any],
+    constants: dict[str, Any],
+    taken: onnx_models.Shape,
+    given: onnx_models.Shape,
+    rows: dict[str, Any],
+) -> PassSource:
+    folder.mkdir(parents=True)
+    ends = [onnx_models.info(n, _FLOATS, s) for n, s in (("x", taken), ("logits", given))]
+    onnx_models.write(folder / "model.onnx", nodes, ends[:1], ends[1:], constants)
+    signature = Signature(
+        (TensorSpec("x", _FLOATS, taken),), (TensorSpec("logits", _FLOATS, given),)
+    )
+    return PassSource(folder, "onnx", signature, _kept(folder, rows))
+
+
+def _kept(folder: Path, rows: dict[str, Any]) -> Path:
+    file = folder.with_name(f"{folder.name}-rows.npz")
+    np.savez(file, **rows)
+    return file
