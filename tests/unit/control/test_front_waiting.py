@@ -191,7 +191,9 @@ def test_a_gateway_follows_it(kept, tmp_path):
 
 def test_a_gateway_that_begins_again_asks_whether_its_file_still_holds(kept, tmp_path):
     url, cache = f"http://127.0.0.1:{kept.port}{SNAPSHOT}", tmp_path / "cache.json"
-    assert Fetcher(url, cache).poll()
+    earlier = Fetcher(url, cache)
+    assert earlier.poll()
+    earlier.close()
     kept.change("churn")
     for _ in range(2):  # an old file, then one that holds: that is said at once too
         fetcher = Fetcher(url, cache)
