@@ -26,7 +26,7 @@ _KNOWN: Final = {
     "asimdhp": "fp16",
 }
 _TELLING: Final = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "i8mm", "dotprod")
-"""What decides which form is the fastest, the strongest first: the class of hardware is called so."""
+"""What decides which form is fastest, the strongest first: the class of hardware is named so."""
 
 
 def this_machine(root: Path = Path("/")) -> Hardware:

@@ -1,4 +1,4 @@
-"""Sample files (csv, json, npy, npz, parquet) to columns, and columns to input tensors."""
+"""Sample files (csv, json, jsonl, npy, npz, parquet) to columns, and columns to input tensors."""
 
 import csv
 import json
@@ -49,6 +49,7 @@ def read(path: Path) -> Sample:
     readers = {
         ".csv": _csv,
         ".json": _json,
+        ".jsonl": _jsonl,
         ".npy": _npy,
         ".npz": _npz,
         ".parquet": _parquet,
@@ -56,7 +57,7 @@ def read(path: Path) -> Sample:
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise _wrong(path, "a sample is a .csv, .json, .npy, .npz or .parquet file")
+        raise _wrong(path, "a sample is a .csv, .json, .jsonl, .npy, .npz or .parquet file")
     if not path.is_file():
         raise _wrong(path, "no such file")
     size = path.stat().st_size
@@ -225,6 +226,22 @@ def _json(path: Path) -> Sample:
         data = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise _wrong(path, f"no JSON: {str(error)[:120]}") from error
+    return _json_rows(path, data)
+
+
+def _jsonl(path: Path) -> Sample:
+    """A row a line."""
+    rows: list[Any] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if line.strip() and len(rows) < MOST_ROWS:
+            try:
+                rows.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise _wrong(path, f"line {number}: no JSON: {str(error)[:120]}") from error
+    return _json_rows(path, rows)
+
+
+def _json_rows(path: Path, data: Any) -> Sample:
     if isinstance(data, dict) and "rows" in data:
         data = data["rows"]
     if isinstance(data, dict):
