@@ -13,6 +13,10 @@ SOURCE: Final = "source"
 """Name of the form that was imported; no variant is called so."""
 
 
+METRICS: Final = ("", "accuracy", "auc", "log_loss", "mae", "rmse")
+"""What quality may be measured by."""
+
+
 class Objective(StrEnum):
     """What a variant is to be best at."""
 
@@ -41,6 +45,10 @@ class Goal:
         threads: of one call.
         budget_s: seconds for everything.
         price: of an hour of this machine, any currency; for `Objective.COST`.
+        metric: of quality; empty = accuracy of classes, mean absolute error of numbers. What falls
+            when it gets better (log loss, errors) may rise by `max_drop` of the source's own.
+        slice_drop: what `max_drop` is for one declared slice; 0 = the same.
+        calibration: that the calibration error may rise by.
     """
 
     objective: Objective = Objective.P99
@@ -54,6 +62,9 @@ class Goal:
     threads: int = 1
     budget_s: float = 600.0
     price: float = 0.0
+    metric: str = ""
+    slice_drop: float = 0.0
+    calibration: float = 0.02
 
     def check(self) -> None:
         """Refuse what cannot be.
@@ -71,11 +82,16 @@ class Goal:
             "threads": (1, 1024),
             "budget_s": (1.0, 7 * 86_400.0),
             "price": (0.0, 1e9),
+            "slice_drop": (0.0, 1.0),
+            "calibration": (0.0, 1.0),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not low <= value <= high:  # NaN is out of all bounds
                 raise InvalidError(f"{name}: {value} is not from {low:g} to {high:g}", field=name)
+        if self.metric not in METRICS:
+            wanted = ", ".join(METRICS[1:])
+            raise InvalidError(f"metric: '{self.metric}' is none of {wanted}", field="metric")
         if not self.batches or any(not 1 <= size <= 65_536 for size in self.batches):
             raise InvalidError("batches: from 1 to 65536 rows are wanted", field="batches")
 
@@ -111,6 +127,8 @@ class BatchTime:
         wall_us: wall microseconds a call: the same.
         p99_us: wall microseconds that 99 of 100 calls stay below.
         calls: that were measured.
+        wall_ratio: the same as `ratio`, `low`, `high`, of wall times; of more than one thread this
+            is what a caller sees.
     """
 
     rows: int
@@ -121,6 +139,7 @@ class BatchTime:
     wall_us: tuple[float, float, float]
     p99_us: float
     calls: int
+    wall_ratio: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +155,7 @@ class Measurement:
         size_bytes: of the artifact.
         noise: the source form against itself in the same rounds: how far the ratio was from 1.
         energy_j: joules a row at the largest batch; None = nobody can read them here.
+        notes: what is to be known beside the figures: noise, calls that others disturbed.
     """
 
     hardware: Hardware
@@ -146,6 +166,7 @@ class Measurement:
     size_bytes: int
     noise: float = 0.0
     energy_j: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
