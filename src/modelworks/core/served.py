@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modelworks.core import codec
+from modelworks.core.by_rows import BY_ROWS
 from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.files import replace_text
 from modelworks.core.native import NATIVE
@@ -18,7 +19,13 @@ from modelworks.core.ragged import Ragged
 from modelworks.core.records import RecordPolicy
 from modelworks.core.tensor import Signature
 
-ENGINES = {"onnx": "onnxruntime", "tflite": "litert", "openvino-ir": "openvino", NATIVE: "native"}
+ENGINES = {
+    "onnx": "onnxruntime",
+    "tflite": "litert",
+    "openvino-ir": "openvino",
+    BY_ROWS: "by_rows",
+    NATIVE: "native",
+}
 """Artifact format -> the engine that serves it."""
 
 

@@ -1,0 +1,103 @@
+"""Runs several forms of one model: a call takes one by its number of rows."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from modelworks.core.by_rows import BY_ROWS, Part, read_by_rows
+from modelworks.core.errors import UNLOADED, InvalidError, UnavailableError
+from modelworks.core.seams import Engine, EngineOptions, Reusable, Session
+from modelworks.core.tensor import Signature, Tensors
+from modelworks.ext.engines.agreement import refuse_unknown
+from modelworks.plugins.load import load
+
+
+class ByRowsSession:
+    """All parts in memory; the arrays it takes and gives follow `core.seams.Session`.
+
+    Args:
+        sessions: of the parts, of the same signature.
+        rows: up to so many the part of the same place is taken; the last part has none.
+        signature: of each.
+    """
+
+    def __init__(
+        self, sessions: Sequence[Session], rows: Sequence[int], signature: Signature
+    ) -> None:
+        self.signature = signature
+        self.apart = any(one.apart for one in sessions)
+        self._sessions, self._rows = tuple(sessions), tuple(rows)
+        self._calls = tuple(one.infer for one in sessions)
+        self._first = signature.inputs[0].name
+
+    def infer(self, inputs: Tensors) -> Sequence[Any]:
+        """Run the part for so many rows; see `core.seams.Session.infer`."""
+        if not self._calls:
+            raise UnavailableError(UNLOADED)
+        try:
+            rows = len(inputs[self._first])
+        except (KeyError, TypeError):  # missing, or no rows: a part says it better
+            rows = 0
+        return self._calls[bisect_left(self._rows, rows)](inputs)
+
+    def reusing(self) -> Session:
+        """See `core.seams.Reusable`."""
+        parts = [one.reusing() if isinstance(one, Reusable) else one for one in self._sessions]
+        return ByRowsSession(parts, self._rows, self.signature) if parts else self
+
+    def close(self) -> None:
+        """Close every part."""
+        self._calls = ()
+        for one in self._sessions:
+            one.close()
+        self._sessions = ()
+
+
+class ByRowsEngine:
+    """The engine `by_rows`. It has no settings of its own: the artifact has each part's."""
+
+    name: ClassVar[str] = "by_rows"
+    formats: ClassVar[tuple[str, ...]] = (BY_ROWS,)
+    experimental: ClassVar[bool] = False
+
+    def load(self, path: Path, options: EngineOptions) -> ByRowsSession:
+        """Load every part of the folder `path`; see `core.seams.Engine.load`.
+
+        Without a registered signature the first part's own one is all parts' signature.
+        """
+        refuse_unknown("by_rows", options, ())
+        parts = read_by_rows(path).parts
+        sessions: list[Session] = []
+        signature = options.signature
+        try:
+            for place, part in enumerate(parts):
+                sessions.append(_opened(path, part, place, options, signature))
+                signature = signature or sessions[0].signature
+        except BaseException:
+            for one in sessions:
+                one.close()
+            raise
+        return ByRowsSession(sessions, [part.rows for part in parts[:-1]], sessions[0].signature)
+
+
+def _opened(
+    path: Path, part: Part, place: int, options: EngineOptions, signature: Signature | None
+) -> Session:
+    engine: Engine = load("engines", part.engine)()
+    if part.format not in engine.formats:
+        raise InvalidError(
+            f"part {place}: the engine {part.engine} does not run {part.format[:40]}",
+            field="format",
+        )
+    given = EngineOptions(
+        threads=options.threads,
+        signature=signature,
+        extra=part.options,
+        trusted=options.trusted,
+        interpreter=options.interpreter,
+    )
+    try:
+        return engine.load(path / part.folder, given)
+    except InvalidError as error:
+        raise InvalidError(f"part {place}: {error.message}", field=error.field) from error
