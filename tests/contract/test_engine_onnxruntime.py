@@ -226,7 +226,13 @@ def test_a_signature_that_disagrees_is_refused(tmp_path, change):
 
 @pytest.mark.parametrize(
     "extra",
-    [("optimization", "most"), ("inter_threads", "0"), ("inter_threads", "x"), ("arena", "yes")],
+    [
+        ("optimization", "most"),
+        ("inter_threads", "0"),
+        ("inter_threads", "x"),
+        ("arena", "yes"),
+        ("execution", "both"),
+    ],
 )
 def test_impossible_settings_are_refused(tmp_path, extra):
     path = models.double(tmp_path / "m.onnx")
@@ -236,7 +242,12 @@ def test_impossible_settings_are_refused(tmp_path, extra):
 
 def test_settings_are_taken(tmp_path):
     path = models.double(tmp_path / "m.onnx")
-    extra = (("optimization", "basic"), ("inter_threads", "2"), ("arena", "own"))
+    extra = (
+        ("optimization", "basic"),
+        ("inter_threads", "2"),
+        ("arena", "own"),
+        ("execution", "parallel"),
+    )
     [found] = load(path, threads=2, extra=extra).infer({"x": np.ones((1, 3), np.float32)})
     np.testing.assert_array_equal(found, [[2, 2, 2]])
 

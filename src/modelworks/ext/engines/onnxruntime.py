@@ -39,6 +39,10 @@ _OPTIMIZATION: Final = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
+_EXECUTION: Final = {
+    "sequential": ort.ExecutionMode.ORT_SEQUENTIAL,
+    "parallel": ort.ExecutionMode.ORT_PARALLEL,
+}
 _QUIET: Final = 4  # fatal only: what fails is raised, and said once
 _LONGEST_REASON: Final = 240
 _TOO_NEW: Final = (
@@ -188,13 +192,15 @@ def _settings(options: EngineOptions) -> ort.SessionOptions:
         "optimization", extra.pop("optimization", "all"), _OPTIMIZATION
     )
     _choice("arena", extra.pop("arena", "common"), _ARENAS)(settings)
+    settings.execution_mode = _choice("execution", extra.pop("execution", "sequential"), _EXECUTION)
     # Spinning threads eat the core that the server itself runs on.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
     if extra:
         unknown = min(extra)
         raise InvalidError(
-            f"onnxruntime has no option '{unknown}'; known are arena, inter_threads, optimization",
+            f"onnxruntime has no option '{unknown}'; known are arena, execution, "
+            "inter_threads, optimization",
             field=unknown,
         )
     return settings

@@ -1,0 +1,211 @@
+"""Which forms are tried, and in which order. Pure: decides by facts, names and what was found.
+
+Three rounds: every pass by its shortest way from the source form; then what helped, put together;
+then settings and options of the best. A round is planned when the one before is over, so that the
+number of forms grows with what helps and not with what is installed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from modelworks.core.optimizing.passes import PassFacts
+from modelworks.core.optimizing.recipes import Execution, Recipe, RecipeStep
+from modelworks.core.optimizing.variants import Ending, Finding, Goal, Objective
+from modelworks.core.served import ENGINES
+from modelworks.optimize.facts import Have, Known, against_order, against_pass, shrinks
+from modelworks.optimize.priors import expected
+from modelworks.optimize.sketch import Sketch
+
+_LONGEST: Final = 4  # passes on the way to one format
+_BEST: Final = 3  # forms that later rounds start from
+_MOST_CHOICES: Final = 6  # values of a setting that are worth trying one by one
+_MOST_VARIED: Final = 8  # forms that differ from one by a setting
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A form that may be tried.
+
+    Attributes:
+        recipe: how it is made and run.
+        expected: about how many times better it may be; orders the search.
+    """
+
+    recipe: Recipe
+    expected: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a plan is made for.
+
+    Attributes:
+        format: of the source form.
+        sketch: of its network.
+        goal: what is wanted.
+        known: passes of this installation.
+        have: what they can be given.
+    """
+
+    format: str
+    sketch: Sketch
+    goal: Goal
+    known: Known
+    have: Have
+
+    @property
+    def usable(self) -> dict[str, PassFacts]:
+        """Passes that nothing speaks against."""
+        facts = self.known.facts
+        return {name: one for name, one in facts.items() if not against_pass(one, self.have)}
+
+
+def pruned(ground: Ground) -> list[Finding]:
+    """What is not tried, and why: facts about passes alone."""
+    told = dict(ground.known.absent)
+    for name, facts in ground.known.facts.items():
+        why = against_pass(facts, ground.have)
+        if why:
+            told[name] = why
+    usable = ground.usable
+    ways = _ways(ground.format, usable)
+    for name in usable.keys() - ways.keys():
+        wanted = " or ".join(usable[name].consumes)
+        told[name] = f"{name} reads {wanted}, which nothing here makes of {ground.format}"
+    return [
+        Finding(_alone(name, ground.known.facts), Ending.PRUNED, why)
+        for name, why in sorted(told.items())
+    ]
+
+
+def singles(ground: Ground) -> list[Candidate]:
+    """The first round: every pass that can be reached, the most promising first."""
+    usable = ground.usable
+    found = [_candidate(ground, way) for way in _ways(ground.format, usable).values()]
+    found += _run_otherwise(ground, Recipe(run=Execution(ENGINES.get(ground.format, ""))))
+    return _ordered(found)
+
+
+def composed(ground: Ground, good: Sequence[Recipe], tried: Iterable[str]) -> list[Candidate]:
+    """The second round: what helped by itself, put together.
+
+    Args:
+        ground: as before.
+        good: recipes that passed their gates, the best first.
+        tried: ids of recipes that are not to be tried again.
+    """
+    usable, known = ground.usable, set(tried)
+    ways = [
+        tuple(usable[step.name] for step in one.steps)
+        for one in good
+        if one.steps and all(step.name in usable for step in one.steps)
+    ]
+    fronts = [way for way in ways if len(way) == 1 and shrinks(way[0])]
+    tidy = [(one,) for one in usable.values() if _tidies(one, ground.format)]
+    found = []
+    for front in (*fronts, *tidy):
+        behind = [way for way in ways if way[0].name != front[0].name][: 2 * _BEST]
+        for way in behind[:_BEST] if front in tidy else behind:
+            steps = (*front, *way)
+            if not against_order(steps):
+                found.append(_candidate(ground, steps))
+    return _ordered(one for one in found if one.recipe.id not in known)
+
+
+def varied(ground: Ground, good: Sequence[Recipe], tried: Iterable[str]) -> list[Candidate]:
+    """The third round: other settings and options of the best forms.
+
+    Args:
+        ground: as before.
+        good: recipes worth it, the best first: those that passed, and fast ones that lost quality.
+        tried: ids of recipes that are not to be tried again.
+    """
+    known = set(tried)
+    found: list[Candidate] = []
+    for recipe in good[:_BEST]:
+        found += _settings(ground, recipe)[:_MOST_VARIED]
+        found += _run_otherwise(ground, recipe)
+    unique = {one.recipe.id: one for one in found if one.recipe.id not in known}
+    return list(unique.values())
+
+
+def _ways(start: str, usable: Mapping[str, PassFacts]) -> dict[str, tuple[PassFacts, ...]]:
+    """The shortest sequence of passes that ends with each; between formats, exact ones."""
+    found: dict[str, tuple[PassFacts, ...]] = {}
+    reached: dict[str, tuple[PassFacts, ...]] = {start: ()}
+    for _ in range(_LONGEST):
+        ends: dict[str, tuple[PassFacts, ...]] = {}
+        for name, facts in sorted(usable.items(), key=lambda item: (not item[1].exact, item[0])):
+            if name in found:
+                continue
+            ways = [reached[one] for one in facts.consumes if one in reached]
+            fitting = [way for way in ways if not against_order((*way, facts))]
+            if not fitting:
+                continue
+            found[name] = (*min(fitting, key=len), facts)
+            if facts.exact and facts.produces not in reached:
+                ends.setdefault(facts.produces, found[name])
+        if not ends:
+            break
+        reached |= ends
+    return found
+
+
+def _tidies(facts: PassFacts, format_: str) -> bool:
+    """Whether a pass leaves the format and the answers as they are: it may go before others."""
+    return facts.exact and format_ in facts.consumes and facts.produces == format_
+
+
+def _candidate(ground: Ground, steps: tuple[PassFacts, ...]) -> Candidate:
+    recipe = Recipe(tuple(RecipeStep(one.name) for one in steps), Execution(steps[-1].engine))
+    hope = expected(ground.sketch.kind, ground.goal.objective, steps)
+    return Candidate(recipe, hope)
+
+
+def _settings(ground: Ground, recipe: Recipe) -> list[Candidate]:
+    """The last pass with one setting changed, as far as it says which values there are."""
+    if not recipe.steps:
+        return []
+    last = recipe.steps[-1]
+    facts = ground.known.facts.get(last.name)
+    if facts is None:
+        return []
+    hope = expected(ground.sketch.kind, ground.goal.objective, (facts,))
+    found = []
+    for setting in facts.settings:
+        now = last.settings.get(setting.name, setting.default)
+        values: tuple[Any, ...] = setting.choices
+        if type(setting.default) is bool:
+            values = (True, False)
+        if len(values) > _MOST_CHOICES:
+            continue
+        for value in values:
+            if value != now:
+                step = RecipeStep(last.name, {**last.settings, setting.name: value}, last.keep)
+                found.append(Candidate(Recipe((*recipe.steps[:-1], step), recipe.run), hope))
+    return found
+
+
+def _run_otherwise(ground: Ground, recipe: Recipe) -> list[Candidate]:
+    """The same form with other options of its engine, where those can matter."""
+    if recipe.run.engine != "onnxruntime" or recipe.run.options or recipe.parts:
+        return []
+    options: list[tuple[tuple[str, str], ...]] = []
+    if ground.goal.objective is Objective.MEMORY:
+        options.append((("arena", "off"),))
+    if ground.goal.threads > 1:
+        threads = str(min(ground.goal.threads, 4))
+        options.append((("execution", "parallel"), ("inter_threads", threads)))
+    run = recipe.run.engine
+    return [Candidate(Recipe(recipe.steps, Execution(run, one)), 1.01) for one in options]
+
+
+def _ordered(found: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(found, key=lambda one: (-one.expected, len(one.recipe.steps), one.recipe.title))
+
+
+def _alone(name: str, facts: Mapping[str, PassFacts]) -> Recipe:
+    """A recipe to name a pass by."""
+    engine = facts[name].engine if name in facts else "onnxruntime"
+    return Recipe((RecipeStep(name),), Execution(engine))

@@ -1,0 +1,191 @@
+"""The search: three rounds of candidates, the operators to blame, the finals; within its time."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from modelworks.core.optimizing.recipes import Execution, Recipe
+from modelworks.core.optimizing.variants import Ending, Finding, Measurement
+from modelworks.core.served import ENGINES
+from modelworks.optimize import planning, scoring
+from modelworks.optimize.applying import Say
+from modelworks.optimize.bench import Bench
+from modelworks.optimize.fallback import Fallback
+from modelworks.optimize.finals import Finals
+from modelworks.optimize.run import Run, RunFile
+from modelworks.optimize.trying import LATE, Pace, Tried, Trying, ranked
+
+_BLAMED: Final = 2  # forms whose operators are looked into
+_HALF: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Where the search writes what it finds.
+
+    Attributes:
+        run: as it was read from there, or new.
+        file: its writer.
+        path: of the file.
+    """
+
+    run: Run
+    file: RunFile
+    path: Path
+
+
+class Search:
+    """One search.
+
+    Args:
+        bench: where forms are made, timed and judged.
+        ground: what the plan is made for.
+        journal: what is known, and where more is written.
+        pace: how long it may take.
+        say: told how it goes.
+        now: UTC nanoseconds.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        ground: planning.Ground,
+        journal: Journal,
+        pace: Pace,
+        say: Say,
+        now: Callable[[], int],
+    ) -> None:
+        self._bench, self._ground, self._journal = bench, ground, journal
+        self._pace, self._say, self._now = pace, say, now
+        self._tried = Tried(journal.run, journal.file, journal.path)
+        self._trying = Trying(bench, ground.goal, self._tried, pace, say)
+        self._own = Execution(ENGINES.get(ground.format, ""))
+
+    def run(self) -> Run:
+        """Search, decide, and write how it ended.
+
+        Raises:
+            ModelworksError: the source form cannot be run; the run's file cannot be written.
+        """
+        tried, trying, ground = self._tried, self._trying, self._ground
+        if tried.known:
+            self._say(f"{tried.known} candidates are finished from an earlier run")
+        source = self._source()
+        for finding in planning.pruned(ground):
+            if finding.recipe not in tried:
+                tried.note(finding)
+        first = planning.singles(ground)
+        trying.all(first, "pass")
+        self._blame()
+        trying.all(planning.composed(ground, self._good(), tried.ids), "together")
+        trying.all(planning.varied(ground, [*self._good(), *self._fast()], tried.ids), "settings")
+        finals = Finals(self._bench, ground.goal, tried, self._pace.end, self._say)
+        source = finals.run(trying.source or source, self._own)
+        tried.write(lambda: self._journal.file.source(source))
+        for note in dict.fromkeys(finals.notes):
+            tried.write(lambda note=note: self._journal.file.note(note))  # type: ignore[misc]
+        return self._ended(source, tuple(dict.fromkeys(finals.notes)))
+
+    def best(self) -> Finding | None:
+        """The best form so far, for who ends the search early."""
+        return self._trying.best()
+
+    def so_far(self) -> Run:
+        """The run as it stands."""
+        source = self._trying.source or self._journal.run.source
+        return replace(self._journal.run, source=source, findings=self._tried.all)
+
+    def _source(self) -> Measurement:
+        """Measure the source form by itself: what it cannot do, nothing made of it can."""
+        self._say("measuring the form that was imported")
+        timed = self._bench.timed((), self._pace.moment)
+        self._trying.source = timed.source
+        self._tried.write(lambda: self._journal.file.source(timed.source))
+        return timed.source
+
+    def _good(self) -> list[Recipe]:
+        """Recipes that passed the gates, the best first."""
+        kept = self._tried.of(Ending.KEPT)
+        return [one.recipe for one in ranked(kept, self._ground.goal, self._trying.source)]
+
+    def _fast(self) -> list[Recipe]:
+        """Recipes that would be better than all that passed, and lost too much."""
+        return [one.recipe for one in self._refused()[:_BLAMED]]
+
+    def _refused(self) -> list[Finding]:
+        goal, source = self._ground.goal, self._trying.source
+        refused = ranked(self._tried.of(Ending.REFUSED), goal, source)
+        best = self._trying.best()
+        if source is None or best is None or best.measured is None:
+            return refused
+        least = scoring.gain(goal.objective, best.measured, source)
+        return [
+            one
+            for one in refused
+            if one.measured and scoring.gain(goal.objective, one.measured, source) > least
+        ]
+
+    def _blame(self) -> None:
+        """Fast forms that lost too much: their worst operators go back to float."""
+        for finding in self._refused()[:_BLAMED]:
+            last = finding.recipe.steps[-1] if finding.recipe.steps else None
+            facts = self._ground.known.facts.get(last.name) if last else None
+            if last is None or last.keep or facts is None or not facts.keeps:
+                continue
+            now = time.monotonic()
+            until = now + _HALF * (self._pace.making - now)
+            self._bench.make(
+                finding.recipe, until, self._say
+            )  # it is there: what of, is told again
+            applied = self._bench.applied(finding.recipe)
+            if applied is None or len(applied.operators) < 2 or now >= self._pace.making:
+                continue
+            blamed = Fallback(self._bench, finding.recipe, applied.operators, until, self._say)
+            blamed.search(self._passes)
+
+    def _passes(self, recipe: Recipe) -> bool | None:
+        ending = self._trying.one(recipe).ending
+        if ending is Ending.REFUSED:
+            return False
+        return True if ending is Ending.KEPT else None
+
+    def _ended(self, source: Measurement, notes: tuple[str, ...]) -> Run:
+        kept = ranked(self._tried.of(Ending.KEPT), self._ground.goal, source)
+        others = [one for one in self._tried.all if one.ending is not Ending.KEPT]
+        found = (*kept, *others)
+        words = conclusion(found, self._ground.goal.budget_s)
+        ended = self._now()
+        self._tried.write(lambda: self._journal.file.end(ended, words))
+        return replace(
+            self._journal.run,
+            source=source,
+            findings=found,
+            notes=(*self._journal.run.notes, *notes),
+            ended_ns=ended,
+            conclusion=words,
+        )
+
+
+def conclusion(found: tuple[Finding, ...], budget_s: float) -> str:
+    """How a search ended, in a sentence or two."""
+    kept = [one for one in found if one.ending is Ending.KEPT]
+    late = [one for one in found if one.why.startswith(LATE)]
+    counts = {
+        "refused by a gate": sum(one.ending is Ending.REFUSED for one in found),
+        "not better": sum(one.ending is Ending.SLOWER for one in found),
+        "failed": sum(one.ending is Ending.FAILED for one in found),
+    }
+    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    if kept:
+        best = kept[0]
+        words = f"{best.recipe.title}: {best.why}"
+        more = f" and {len(kept) - 1} more kept" if len(kept) > 1 else " kept"
+        words = f"{words};{more}" + (f"; {told}" if told else "")
+    else:
+        words = "leave it as it is: nothing that was tried is better and still good enough"
+        words += f" ({told})" if told else " (nothing here fits this model)"
+    if late:
+        words += f"; for {len(late)} there was no time within {budget_s:.0f} s"
+    return words

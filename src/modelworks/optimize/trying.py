@@ -1,0 +1,211 @@
+"""One candidate after the other: made, timed for a moment, held against the gates, noted."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from modelworks.core.errors import ModelworksError
+from modelworks.core.model import Verdict
+from modelworks.core.optimizing.recipes import Recipe
+from modelworks.core.optimizing.variants import Ending, Finding, Goal, Measurement
+from modelworks.optimize import scoring
+from modelworks.optimize.applying import Failure, Say
+from modelworks.optimize.bench import Bench
+from modelworks.optimize.forms import Form
+from modelworks.optimize.memory import full
+from modelworks.optimize.planning import Candidate
+from modelworks.optimize.run import Run, RunFile
+
+LATE: Final = "the time was over"
+"""How `Finding.why` begins where more time would have it tried: it is tried in the next run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things take.
+
+    Attributes:
+        making: monotonic seconds until which candidates are begun.
+        end: monotonic seconds at which all is over.
+        moment: seconds of the first measurement of a candidate.
+    """
+
+    making: float
+    end: float
+    moment: float
+
+    @classmethod
+    def of(cls, budget_s: float, began: float) -> "Pace":
+        """Three quarters to find forms, one to measure the best again; began on the same clock."""
+        return cls(began + 0.75 * budget_s, began + budget_s, min(6.0, max(0.5, budget_s / 60)))
+
+
+class Tried:
+    """What became of candidates so far: in memory and in the file of the run.
+
+    Args:
+        run: what an earlier run left; its findings are not tried again.
+        file: of the run.
+        path: of that file, for messages.
+    """
+
+    def __init__(self, run: Run, file: RunFile, path: Path) -> None:
+        kept = [one for one in run.findings if not one.why.startswith(LATE)]
+        self._found = {one.recipe.id: one for one in kept}
+        self._late: dict[str, Finding] = {}
+        self._file, self._path = file, path
+        self.known = len(self._found)
+
+    def __contains__(self, recipe: Recipe) -> bool:
+        return recipe.id in self._found
+
+    def get(self, recipe: Recipe) -> Finding | None:
+        """What became of it."""
+        return self._found.get(recipe.id)
+
+    def note(self, finding: Finding) -> Finding:
+        """Keep what became of a candidate.
+
+        Raises:
+            UnavailableError: the disk is full.
+        """
+        if finding.why.startswith(LATE):
+            self._late[finding.recipe.id] = finding
+        else:
+            self._late.pop(finding.recipe.id, None)
+            self._found[finding.recipe.id] = finding
+        self.write(lambda: self._file.finding(finding))
+        return finding
+
+    def write(self, act: Callable[[], None]) -> None:
+        """Write to the run's file.
+
+        Raises:
+            UnavailableError: the disk is full.
+        """
+        try:
+            act()
+        except OSError as error:
+            raise full(self._path, error) from error
+
+    @property
+    def ids(self) -> set[str]:
+        """Of everything that is finished."""
+        return set(self._found)
+
+    @property
+    def all(self) -> tuple[Finding, ...]:
+        """Every finding, those for which there was no time last."""
+        return (*self._found.values(), *self._late.values())
+
+    def of(self, ending: Ending) -> list[Finding]:
+        """Findings that ended so and were measured, in their order."""
+        return [one for one in self._found.values() if one.ending is ending and one.measured]
+
+
+class Trying:
+    """Tries candidates.
+
+    Args:
+        bench: where forms are made, timed and judged.
+        goal: what is wanted.
+        tried: what is known already.
+        pace: how long things may take.
+        say: told how it goes.
+
+    Attributes:
+        source: the source form's measurement; the newest one.
+    """
+
+    def __init__(self, bench: Bench, goal: Goal, tried: Tried, pace: Pace, say: Say) -> None:
+        self.source: Measurement | None = None
+        self._bench, self._goal, self._tried, self._pace, self._say = bench, goal, tried, pace, say
+        self._sources: dict[str, Measurement] = {}
+
+    def all(self, candidates: Sequence[Candidate], round_: str) -> None:
+        """Try them in their order, as long as there is time; the others are noted as late."""
+        new = [one.recipe for one in candidates if one.recipe not in self._tried]
+        for number, recipe in enumerate(new, 1):
+            if time.monotonic() >= self._pace.making:
+                self._tried.note(Finding(recipe, Ending.PRUNED, f"{LATE} before it was tried"))
+                continue
+            left = self._pace.end - time.monotonic()
+            where = f"{round_} {number}/{len(new)}: {recipe.title}"
+            self._say(f"{where} ({left:.0f} s left; best so far: {self.best_words()})")
+            self.one(recipe)
+
+    def one(self, recipe: Recipe) -> Finding:
+        """Try one, and keep what became of it."""
+        known = self._tried.get(recipe)
+        if known is not None:
+            return known
+        began = time.monotonic()
+        try:
+            finding = self._tried_out(recipe)
+        except ModelworksError as error:
+            finding = Finding(recipe, Ending.FAILED, error.message)
+            if time.monotonic() >= self._pace.end:
+                finding = Finding(recipe, Ending.PRUNED, f"{LATE}: {error.message}")
+        return self._tried.note(replace(finding, seconds=time.monotonic() - began))
+
+    def best(self) -> Finding | None:
+        """The best form so far that passed the gates and is worth it."""
+        source = self.source
+        if source is None:
+            return None
+        kept = [
+            one
+            for one in self._tried.of(Ending.KEPT)
+            if scoring.better(self._goal, _measured(one), source).verdict is Verdict.PASSED
+        ]
+        objective = self._goal.objective
+        return max(
+            kept, key=lambda one: scoring.gain(objective, _measured(one), source), default=None
+        )
+
+    def best_words(self) -> str:
+        """The same for the progress line."""
+        found = self.best()
+        if found is None or self.source is None:
+            return "the source form"
+        value = scoring.gain(self._goal.objective, _measured(found), self.source)
+        return f"{found.recipe.title} {value:.2f} x"
+
+    def _tried_out(self, recipe: Recipe) -> Finding:
+        form = self._bench.make(recipe, self._pace.making, self._say)
+        if isinstance(form, Failure):
+            why = f"{LATE}: {form.why}" if form.late else form.why
+            return Finding(recipe, form.ending, why)
+        timed = self._bench.timed((form,), self._pace.moment)
+        self.source = timed.source
+        found = timed.forms[0]
+        if isinstance(found, str):
+            return Finding(recipe, Ending.FAILED, found)
+        if scoring.hopeless(self._goal, found, timed.source):
+            why = scoring.better(self._goal, found, timed.source).summary
+            return Finding(recipe, Ending.SLOWER, why, (), found)
+        return self._judged(recipe, form, found)
+
+    def _judged(self, recipe: Recipe, form: Form, found: Measurement) -> Finding:
+        judged = self._bench.judged(form, self._pace.end)
+        failed = [gate for gate in judged.gates if gate.verdict is Verdict.FAILED]
+        if failed:
+            why = "; ".join(gate.summary for gate in failed[:3])
+            return Finding(recipe, Ending.REFUSED, why, judged.gates, found, worst=judged.worst)
+        why = "it passed every gate"
+        return Finding(recipe, Ending.KEPT, why, judged.gates, found, worst=judged.worst)
+
+
+def ranked(found: Iterable[Finding], goal: Goal, source: Measurement | None) -> list[Finding]:
+    """Findings that were measured, the best at what is wanted first."""
+    if source is None:
+        return []
+    measured = [one for one in found if one.measured is not None]
+    return sorted(measured, key=lambda one: -scoring.gain(goal.objective, _measured(one), source))
+
+
+def _measured(found: Finding) -> Measurement:
+    assert found.measured is not None  # noqa: S101 - callers ask for those that are
+    return found.measured
