@@ -5,7 +5,7 @@ import tarfile
 from io import BytesIO
 from pathlib import Path
 
-from sqlalchemy import JSON, BigInteger, Integer, LargeBinary, insert
+from sqlalchemy import JSON, BigInteger, Boolean, Integer, LargeBinary, insert
 
 from modelworks.control.backup.container import Writer
 from modelworks.control.backup.manifest import Manifest, TablePart, sum_of, to_bytes
@@ -60,6 +60,8 @@ def _row(table, tenant):
             row[column.name] = 2**62 + 1
         elif isinstance(column.type, Integer):
             row[column.name] = 7
+        elif isinstance(column.type, Boolean):
+            row[column.name] = True
         else:
             row[column.name] = ODD[: column.type.length or None]
     return row

@@ -15,7 +15,7 @@ import pytest
 from modelworks.control.service import Factory
 from modelworks.core.home import Stores
 from modelworks.core.ids import now_ns
-from modelworks.registry.publish import LEASE_NS
+from modelworks.registry.storing import LEASE_NS
 from modelworks.testing.candidates import candidate
 from properties import PROFILE
 

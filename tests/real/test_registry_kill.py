@@ -15,7 +15,7 @@ from modelworks.control.service import Factory
 from modelworks.core.errors import UnavailableError
 from modelworks.core.home import Home
 from modelworks.core.ids import now_ns
-from modelworks.registry.publish import LEASE_NS
+from modelworks.registry.storing import LEASE_NS
 from modelworks.testing.candidates import candidate
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]

@@ -33,6 +33,12 @@ class Stepped:
         """Whether the model file alone takes what callers send."""
         return not self.front and all(item.in_graph for item in self.outer.steps)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What of the artifact the steps need beside the model file, this file included."""
+        named = {item.tokenize.tokenizer for item in self.outer.steps if item.tokenize is not None}
+        return (STEPS, *([FRONT] if self.front else []), *sorted(named))
+
 
 def write_stepped(folder: Path, stepped: Stepped) -> None:
     """Write `steps.json` into an artifact's folder."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import delete, insert, literal, select, update
 
 from modelworks.db.session import EveryTenantSession
-from modelworks.db.tables import ArtifactFileRow, ArtifactRow, LeaseRow, VersionRow
+from modelworks.db.tables import ArtifactFileRow, ArtifactRow, LeaseRow, VariantRow, VersionRow
 
 
 def hold(session: EveryTenantSession, holder: str, until_ns: int) -> None:
@@ -61,21 +61,20 @@ def artifacts(session: EveryTenantSession) -> Iterator[tuple[str, list[tuple[str
 
 
 def owners(session: EveryTenantSession, file_digest: str) -> list[str]:
-    """`model:version path` of what holds a file; a few of them."""
-    statement = (
-        select(
-            VersionRow.model,
-            VersionRow.major,
-            VersionRow.minor,
-            VersionRow.patch,
-            ArtifactFileRow.path,
+    """`model:version path` of what holds a file, variants too; a few of them."""
+    found = []
+    for kind in (VersionRow, VariantRow):
+        name = VariantRow.name if kind is VariantRow else literal("")
+        statement = (
+            select(kind.model, kind.major, kind.minor, kind.patch, name, ArtifactFileRow.path)
+            .join(
+                ArtifactFileRow,
+                (ArtifactFileRow.tenant == kind.tenant) & (ArtifactFileRow.digest == kind.artifact),
+            )
+            .where(ArtifactFileRow.file_digest == file_digest)
+            .limit(5)
         )
-        .join(
-            ArtifactFileRow,
-            (ArtifactFileRow.tenant == VersionRow.tenant)
-            & (ArtifactFileRow.digest == VersionRow.artifact),
-        )
-        .where(ArtifactFileRow.file_digest == file_digest)
-        .limit(5)
-    )
-    return [f"{name}:{a}.{b}.{c} {path}" for name, a, b, c, path in session.execute(statement)]
+        for model, major, minor, patch, variant, path in session.execute(statement):
+            form = f"#{variant}" if variant else ""
+            found.append(f"{model}:{major}.{minor}.{patch}{form} {path}")
+    return found[:5]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from modelworks.core.errors import CorruptError, UnsupportedError
 from modelworks.db.tables import Base
 
-HEAD = "0007"
+HEAD = "0008"
 """Newest revision in `migrations/versions`; a test keeps it true."""
 
 _MIGRATING = threading.Lock()

@@ -53,7 +53,7 @@ class ModelRow(TenantRow, Base):
 
 
 class ArtifactRow(TenantRow, Base):
-    """Immutable bytes that at least one version refers to."""
+    """Immutable bytes that at least one version, or variant of one, refers to."""
 
     __tablename__ = "artifacts"
 
@@ -106,6 +106,37 @@ class VersionRow(TenantRow, VersionNumber, Base):
         ForeignKeyConstraint(["tenant", "model"], ["models.tenant", "models.name"]),
         ForeignKeyConstraint(["tenant", "artifact"], ["artifacts.tenant", "artifacts.digest"]),
         Index(None, "tenant", "parent"),
+        Index(None, "tenant", "artifact"),
+    )
+
+
+class VariantRow(TenantRow, VersionNumber, Base):
+    """One optimized form of a version; never changed. What is searched is a column."""
+
+    __tablename__ = "variants"
+
+    model: Mapped[str] = mapped_column(String(128), primary_key=True, sort_order=-50)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    artifact: Mapped[str] = mapped_column(DIGEST)
+    engine: Mapped[str] = mapped_column(String(64))
+    hardware: Mapped[str]  # kind of the machine that it was measured on
+    front: Mapped[bool]
+    document: Mapped[dict[str, Any]]
+    created_ns: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str]
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant", "model", "major", "minor", "patch"],
+            [
+                "versions.tenant",
+                "versions.model",
+                "versions.major",
+                "versions.minor",
+                "versions.patch",
+            ],
+        ),
+        ForeignKeyConstraint(["tenant", "artifact"], ["artifacts.tenant", "artifacts.digest"]),
         Index(None, "tenant", "artifact"),
     )
 

@@ -1,15 +1,11 @@
-"""Turns a checked candidate into a version: leases, files, then rows in one transaction."""
+"""Turns a checked candidate into a version: its files, then its rows in one transaction."""
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from modelworks.blobs.folder import checked_path
 from modelworks.blobs.store import BlobStore
-from modelworks.core import digest as digests
-from modelworks.core.errors import ConflictError, InvalidError, ModelworksError, UnavailableError
-from modelworks.core.ids import iso, uuid7
+from modelworks.core.errors import ConflictError
+from modelworks.core.ids import iso
 from modelworks.core.model import Artifact, Evidence, Lineage, ModelVersion
 from modelworks.core.reference import alias_name, model_name, parse_ref
 from modelworks.core.semver import Bump, Semver
@@ -18,13 +14,8 @@ from modelworks.db.engine import TenantScope
 from modelworks.db.session import TenantSession
 from modelworks.registry import rules, store
 from modelworks.registry.lookup import Hand, find, point
+from modelworks.registry.storing import Storer, files_of
 
-LEASE_NS = 3600 * 10**9
-"""How long a publisher may take to store its files before a collection may take them away; it
-then stores them again."""
-
-MAX_FILES = 10_000
-_ATTEMPTS = 3
 _UNKNOWN = Lineage()
 
 
@@ -70,7 +61,7 @@ class Publisher:
 
     def __init__(self, scope: TenantScope, blobs: BlobStore, hand: Hand) -> None:
         self._scope = scope
-        self._blobs = blobs
+        self._storer = Storer(scope, blobs, hand.clock)
         self._hand = hand
 
     def check(self, publication: Publication) -> None:
@@ -96,30 +87,15 @@ class Publisher:
             UnavailableError: disk full, database locked, store out of reach.
         """
         self.check(publication)
-        artifact = _artifact(publication)
-        for _ in range(_ATTEMPTS):
-            with self._leases(artifact) as holder:
-                for name, digest in artifact.files:
-                    if self._blobs.put(_inside(publication.folder, name)) != digest:
-                        raise ConflictError(f"{name} changed while it was published; try again")
-                published = self._commit(publication, artifact, holder)
-            if published is not None:
-                return published
-        raise UnavailableError("storing the files took too long, again and again; retry")
 
-    def _commit(
-        self, publication: Publication, artifact: Artifact, holder: str
-    ) -> ModelVersion | None:
-        """The version, visible; None where a collection took the leases and maybe the files."""
-        with self._scope.write() as session:
-            if store.held_leases(session, holder) != len({d for _, d in artifact.files}):
-                return None
+        def commit(session: TenantSession, artifact: Artifact) -> ModelVersion:
             version = replace(self._settle(session, publication), artifact=artifact)
             store.insert_version(session, version)
             if publication.alias:
                 point(session, self._hand, version, publication.alias, "published")
-            store.drop_leases(session, holder)
             return version
+
+        return self._storer.keep(files_of(publication.folder), publication.format, commit)
 
     def _settle(self, session: TenantSession, publication: Publication) -> ModelVersion:
         """The version that the publication becomes now, but for its artifact."""
@@ -162,38 +138,3 @@ class Publisher:
             tags=rules.check_tags(publication.tags),
             labels=rules.check_labels(publication.labels),
         )
-
-    @contextlib.contextmanager
-    def _leases(self, artifact: Artifact) -> Iterator[str]:
-        holder = uuid7()
-        with self._scope.write() as session:
-            until = self._hand.clock() + LEASE_NS
-            store.take_leases(session, holder, (digest for _, digest in artifact.files), until)
-        try:
-            yield holder
-        except BaseException:
-            # A lease that stays behind runs out by itself.
-            with contextlib.suppress(ModelworksError), self._scope.write() as session:
-                store.drop_leases(session, holder)
-            raise
-
-
-def _artifact(publication: Publication) -> Artifact:
-    """The folder as an artifact.
-
-    Raises:
-        InvalidError: empty, too many files, links, or a name that cannot be stored.
-    """
-    entries = digests.tree(publication.folder)
-    if not entries:
-        raise InvalidError(f"{publication.folder.name}: nothing to publish: no file is there")
-    if len(entries) > MAX_FILES:
-        raise InvalidError(f"{len(entries)} files; an artifact has at most {MAX_FILES}")
-    for name, _ in entries:
-        checked_path(name)
-    size = sum(_inside(publication.folder, name).stat().st_size for name, _ in entries)
-    return Artifact(digests.of_entries(entries), publication.format, size, tuple(sorted(entries)))
-
-
-def _inside(folder: Path, name: str) -> Path:
-    return folder if folder.is_file() else folder / name

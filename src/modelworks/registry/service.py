@@ -1,4 +1,4 @@
-"""The registry's verbs: publish, look, point aliases, delete, verify, collect."""
+"""The registry's verbs: publish, look, point aliases, variants, delete, verify, collect."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -23,12 +23,15 @@ from modelworks.core.model import (
     ModelVersion,
     Verification,
 )
+from modelworks.core.optimizing.variants import Variant
 from modelworks.core.reference import ModelRef, alias_name, model_name, parse_ref
 from modelworks.core.semver import Semver
 from modelworks.db.engine import TenantScope
 from modelworks.registry import rules, store
 from modelworks.registry.lookup import Hand, change, find, no_model, point
 from modelworks.registry.publish import Publication, Publisher
+from modelworks.registry.variant_store import VariantOutline
+from modelworks.registry.variants import Variants
 
 _BATCH = 64
 """Blobs looked at in one write transaction of a collection."""
@@ -58,6 +61,7 @@ class Registry:
         self._cache = cache
         self._hand = Hand(actor[: rules.MAX_WORD], clock)
         self._publisher = Publisher(scope, blobs, self._hand)
+        self._variants = Variants(scope, blobs, cache, self._hand)
 
     def check(self, publication: Publication) -> None:
         """Refuse at once what `publish` would refuse: see `Publisher.check`."""
@@ -166,6 +170,46 @@ class Registry:
             raise NotFoundError(f"{name}@{alias} did not exist at {iso(at_ns)}{since}", field="at")
         return found
 
+    # -- variants ------------------------------------------------------------------------------
+
+    def add_variant(self, variant: Variant, folder: Path) -> Variant:
+        """Keep another form of a version; the same one again changes nothing: see `Variants.add`.
+
+        Raises:
+            NotFoundError: no such version.
+            ConflictError: another variant has that name.
+            InvalidError: a name, figure, signature or file that cannot be.
+        """
+        return self._variants.add(variant, folder)
+
+    def variants(self, ref: str) -> list[Variant]:
+        """A version's variants, by name; a bare name is the latest version.
+
+        Raises:
+            NotFoundError: no such version.
+        """
+        return self._variants.of(ref)
+
+    def variant(self, ref: str, name: str) -> Variant:
+        """One variant.
+
+        Raises:
+            NotFoundError: no such version or variant.
+        """
+        return self._variants.one(ref, name)
+
+    def variant_outline(self) -> list[VariantOutline]:
+        """Every variant of every version in short."""
+        return self._variants.outline()
+
+    def remove_variant(self, ref: str, name: str) -> Variant:
+        """Forget a variant; what was forgotten.
+
+        Raises:
+            NotFoundError: no such version or variant.
+        """
+        return self._variants.remove(ref, name)
+
     # -- change, verify, delete, collect -------------------------------------------------------
 
     def annotate(self, ref: str, tags: Sequence[str], labels: dict[str, str]) -> ModelVersion:
@@ -195,23 +239,26 @@ class Registry:
         return replace(version, evidence=kept)
 
     def verify(self, ref: str) -> Verification:
-        """Read every stored file of a version and compare it with its digest.
+        """Read every stored file of a version and its variants, compare it with its digest.
 
         Raises:
             NotFoundError: no such version.
             UnavailableError: the store is out of reach: nothing is known of its files.
         """
         found = self.show(ref)
+        named = list(found.artifact.files)
+        for variant, path, digest in self._variants.files(found):
+            named.append((f"#{variant} {path}", digest))
         problems = []
-        for name, digest in found.artifact.files:
+        for name, digest in named:
             try:
                 self._blobs.check(digest)
             except (CorruptError, NotFoundError) as error:
                 problems.append(f"{name}: {error.message}")
-        return Verification(found.ref, not problems, len(found.artifact.files), tuple(problems))
+        return Verification(found.ref, not problems, len(named), tuple(problems))
 
     def delete(self, ref: str) -> list[str]:
-        """Delete a version, or with a bare name the model.
+        """Delete a version, or with a bare name the model; variants go with their version.
 
         Returns:
             The deleted `name:version`s, newest first.
@@ -240,7 +287,7 @@ class Registry:
         return gone
 
     def collect(self) -> Collected:
-        """Remove the blobs and laid-out folders that no version of any tenant refers to.
+        """Remove the blobs and laid-out folders that no version or variant of any tenant refers to.
 
         Blobs go in batches inside write transactions: a publisher takes its leases before it
         looks whether a blob is there, so it either keeps the blob or finds it gone and stores it.

@@ -30,6 +30,7 @@ from modelworks.db.tables import (
     VersionNumber,
     VersionRow,
 )
+from modelworks.registry import artifact_store, variant_store
 
 _CHUNK = 500
 """Values in one IN list: far below every database's limit on parameters."""
@@ -116,12 +117,7 @@ def insert_version(session: TenantSession, version: ModelVersion) -> None:
     if not has_model(session, version.name):
         session.add(ModelRow(name=version.name, created_ns=version.created_ns))
     artifact = version.artifact
-    if session.get(ArtifactRow, (session.tenant, artifact.digest)) is None:
-        session.add(ArtifactRow(digest=artifact.digest, size=artifact.size))
-        session.flush()
-        for path, file_digest in artifact.files:
-            session.add(ArtifactFileRow(digest=artifact.digest, path=path, file_digest=file_digest))
-    session.flush()
+    artifact_store.keep(session, artifact)
     session.add(
         VersionRow(
             model=version.name,
@@ -180,10 +176,11 @@ def children(session: TenantSession, parents: Iterable[str]) -> dict[str, str]:
 def delete_versions(
     session: TenantSession, name: str, doomed: Sequence[ModelVersion], at_ns: int, actor: str
 ) -> None:
-    """Delete versions, the artifacts that nothing else uses, and the model after its last one."""
+    """Delete versions, variants, artifacts that nothing else uses, the model after its last."""
     for version in doomed:
         number = version.version
         key = (session.tenant, name, number.major, number.minor, number.patch)
+        variant_store.remove(session, name, number)
         session.delete(session.get_one(VersionRow, key))
         session.add(
             RetiredRow(
@@ -198,11 +195,7 @@ def delete_versions(
             )
         )
     session.flush()
-    for digest in {version.artifact.digest for version in doomed}:
-        used = session.scalars(select(VersionRow).where(VersionRow.artifact == digest).limit(1))
-        if used.first() is None:
-            session.execute(delete(ArtifactFileRow).where(ArtifactFileRow.digest == digest))
-            session.execute(delete(ArtifactRow).where(ArtifactRow.digest == digest))
+    artifact_store.drop_unused(session, (version.artifact.digest for version in doomed))
     if latest(session, name) is None:
         session.execute(delete(ModelRow).where(ModelRow.name == name))
 

@@ -15,7 +15,7 @@ from modelworks.core.errors import (
 from modelworks.core.ids import parse_time
 from modelworks.core.model import Collected, Evidence, Lineage, Verdict
 from modelworks.core.semver import Bump, Semver
-from modelworks.registry import publish
+from modelworks.registry import publish, storing
 from modelworks.registry.service import Registry
 from modelworks.testing.candidates import candidate, signature
 
@@ -506,7 +506,7 @@ def test_a_publisher_slower_than_its_lease_stores_again(
     database, blobs, home, tmp_path, clock, registry
 ):
     def collect():
-        clock.now += publish.LEASE_NS
+        clock.now += storing.LEASE_NS
         assert registry.collect().blobs == 1
 
     slow = Registry(database.tenant(), Interrupted(blobs, collect, 2), home.cache, "x", clock)
@@ -518,7 +518,7 @@ def test_a_publisher_that_is_always_too_slow_gives_up(
     database, blobs, home, tmp_path, clock, registry
 ):
     def collect():
-        clock.now += publish.LEASE_NS
+        clock.now += storing.LEASE_NS
         registry.collect()
 
     slow = Registry(database.tenant(), Interrupted(blobs, collect, 99), home.cache, "x", clock)
