@@ -172,6 +172,57 @@ def test_float32_is_computed_in_float32(files):
         load(files / "mlp.xml", extra=(("precision", "f8"),))
 
 
+def test_sizes_that_come_often_are_compiled_for_and_say_the_same(files):
+    free = load(files / "cnn.xml")
+    session = load(files / "cnn.xml", extra=(("reshape", "1x8x9, 4x20x5"),))
+    for shape in ((1, 3, 8, 9), (4, 3, 20, 5), (2, 3, 8, 9)):
+        rows = np.random.default_rng(0).random(shape, dtype=np.float32)
+        np.testing.assert_allclose(only(session, rows), only(free, rows), rtol=1e-5)
+    assert only(session, np.ones((0, 3, 8, 9), np.float32)).shape == (0, 4)
+    session.close()
+    with pytest.raises(UnavailableError):
+        only(session, np.ones((1, 3, 8, 9), np.float32))
+
+
+def test_a_fixed_size_answers_by_itself(files):
+    """The model for one row alone is really the one that answers: its own failure is seen."""
+    session = load(files / "kind_f32.xml", extra=(("reshape", "1"),))
+    session._fixed = dict.fromkeys(session._fixed)
+    with pytest.raises(AttributeError):
+        only(session, np.ones((1, 2), np.float32))
+    assert only(session, np.ones((2, 2), np.float32)).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes"),
+    [
+        ("mlp", "1x2"),
+        ("cnn", "1"),
+        ("mlp", "0"),
+        ("mlp", "one"),
+        ("mlp", "1,"),
+        ("mlp", "99999"),
+        ("fixed", "1"),
+        ("mlp", ",".join("123456789")),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(files, model, sizes):
+    with pytest.raises(InvalidError) as caught:
+        load(files / f"{model}.xml", extra=(("reshape", sizes),))
+    assert caught.value.field == "reshape"
+    assert one_line(caught.value)
+
+
+def test_groups_of_activations_are_known_or_refused(files):
+    rows = np.load(files / "mlp_rows.npy")
+    session = load(files / "mlp.xml", extra=(("dynamic_quantization", "64"),))
+    exact = session.infer({"features": rows})[0]  # no weight of it is compressed
+    np.testing.assert_allclose(exact, np.load(files / "mlp_said.npy"), atol=1e-5)
+    with pytest.raises(InvalidError, match="7") as caught:
+        load(files / "mlp.xml", extra=(("dynamic_quantization", "7"),))
+    assert caught.value.field == "dynamic_quantization"
+
+
 def test_a_closed_session_says_so(files):
     session = load(files / "kind_f32.xml")
     session.close()

@@ -1,8 +1,6 @@
 """Runs OpenVINO IR on the CPU: one compiled model and one request, for the shortest answer."""
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -10,66 +8,43 @@ import numpy as np
 
 from modelworks.core.errors import UNLOADED, CrashedError, InvalidError, UnavailableError
 from modelworks.core.seams import EngineOptions
-from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
-from modelworks.ext.engines.agreement import (
-    agree,
-    conform,
-    nothing,
-    one_line,
-    refuse_unknown,
-    trim,
-)
+from modelworks.core.tensor import Datatype, Signature, Tensors
+from modelworks.ext.engines.agreement import agree, conform, nothing, refuse_unknown, trim
+from modelworks.ext.engines.openvino_model import grouped, ov, reason, settings, signature_of
 from modelworks.ext.formats import ir
 
-
-@contextmanager
-def _unwatched() -> Iterator[None]:
-    """Import OpenVINO without its reporter.
-
-    `import openvino` alone imports openvino_telemetry, which writes an identity into the user's
-    home and reports to its maker. Where that package is absent OpenVINO does without.
-    """
-    name = "openvino_telemetry"
-    hide = name not in sys.modules
-    if hide:
-        sys.modules[name] = None  # type: ignore[assignment] # so is an import refused
-    try:
-        yield
-    finally:
-        if hide:
-            del sys.modules[name]
-
-
-with _unwatched():
-    import openvino as ov
-
-_TYPES: Final = {
-    "boolean": Datatype.BOOL,
-    "u8": Datatype.UINT8,
-    "u16": Datatype.UINT16,
-    "u32": Datatype.UINT32,
-    "u64": Datatype.UINT64,
-    "i8": Datatype.INT8,
-    "i16": Datatype.INT16,
-    "i32": Datatype.INT32,
-    "i64": Datatype.INT64,
-    "f16": Datatype.FP16,
-    "f32": Datatype.FP32,
-    "f64": Datatype.FP64,
-    "bf16": Datatype.BF16,
-    "string": Datatype.BYTES,
-}
 _PRECISIONS: Final = ("f32", "bf16", "f16")
+_KNOWN: Final = ("precision", "reshape", "dynamic_quantization")
+_MOST_SHAPES: Final = 8
+_LONGEST_AXIS: Final = 65_536
+_GROUPS: Final = ("0", "32", "64", "128")
+
+Shapes = tuple[tuple[int, ...], ...]
+"""Of all inputs, in the model's order."""
 
 
 class OpenVinoSession:
-    """One compiled model; the arrays it takes and gives follow `core.seams.Session`."""
+    """One compiled model; the arrays it takes and gives follow `core.seams.Session`.
+
+    Args:
+        compiled: for inputs of any shape.
+        signature: as registered.
+        own: the model's.
+        fixed: the same model compiled for shapes that come often.
+    """
 
     apart = False
 
-    def __init__(self, compiled: ov.CompiledModel, signature: Signature, own: Signature) -> None:
+    def __init__(
+        self,
+        compiled: ov.CompiledModel,
+        signature: Signature,
+        own: Signature,
+        fixed: dict[Shapes, ov.CompiledModel],
+    ) -> None:
         self.signature = signature
         self._request: ov.InferRequest | None = compiled.create_infer_request()
+        self._fixed = {shapes: one.create_infer_request() for shapes, one in fixed.items()}
         self._inputs = [(spec.name, spec.datatype) for spec in own.inputs]
         names = [spec.name for spec in own.outputs]
         self._outputs = [(names.index(s.name), s.datatype) for s in signature.outputs]
@@ -83,6 +58,9 @@ class OpenVinoSession:
         given = conform(inputs, self.signature)
         if any(array.size == 0 for array in given.values()):
             return nothing(given, self.signature)
+        if self._fixed:
+            shapes = tuple(given[name].shape for name, _ in self._inputs)
+            request = self._fixed.get(shapes, request)
         tensors = [_tensor(given[name], kind, name) for name, kind in self._inputs]
         try:
             if self._stateful:  # what one caller sent must not change what the next one gets
@@ -101,11 +79,23 @@ class OpenVinoSession:
         """Drop the model and hand free pages back to the system."""
         if self._request is not None:
             self._request = None
+            self._fixed = {}
             trim()
 
 
 class OpenVinoEngine:
-    """The engine `openvino`. Its own setting: `precision` (f32, bf16, f16) of what it computes."""
+    """The engine `openvino`.
+
+    Its own settings:
+        precision: f32, bf16 or f16, of what it computes.
+        reshape: sizes of the dynamic axes that come often, `1,16x32`: for each the model is
+            compiled once more, for exactly these (up to a sixth faster, and memory for each);
+            whatever else comes is computed as ever. The first number is the first dynamic axis of
+            every input, and so on.
+        dynamic_quantization: 32, 64 or 128: activations are rounded to eight bits in groups of so
+            many where weights are of eight or four; 0 = they are not. As the file says, unless
+            given; files that say nothing mean 0.
+    """
 
     name: ClassVar[str] = "openvino"
     formats: ClassVar[tuple[str, ...]] = ("openvino-ir",)
@@ -113,12 +103,9 @@ class OpenVinoEngine:
 
     def load(self, path: Path, options: EngineOptions) -> OpenVinoSession:
         """Load `path`, or `model.xml` in it; see `core.seams.Engine.load`."""
-        extra = refuse_unknown("openvino", options, ("precision",))
-        precision = extra.get("precision", "f32")
-        if precision not in _PRECISIONS:
-            raise InvalidError(
-                f"precision: '{precision}' is none of {', '.join(_PRECISIONS)}", field="precision"
-            )
+        extra = refuse_unknown("openvino", options, _KNOWN)
+        precision = _choice("precision", extra.get("precision", "f32"), _PRECISIONS)
+        asked = _sizes(extra.get("reshape", ""))
         file = path / ir.MODEL if path.is_dir() else path
         if not file.is_file():
             raise InvalidError(f"no model file at {file}", field="path")
@@ -126,76 +113,83 @@ class OpenVinoEngine:
         try:
             core = ov.Core()
             model = core.read_model(str(file))
-            own = _signature(model)
-            compiled = core.compile_model(model, "CPU", _settings(options.threads, precision))
+            own = signature_of(model)
+            group = extra.get("dynamic_quantization", "") or grouped(model)
+            _choice("dynamic_quantization", group, _GROUPS)
+            wanted = settings(options.threads, precision, int(group))
+            compiled = core.compile_model(model, "CPU", wanted)
         except (RuntimeError, ValueError, TypeError) as error:
             raise InvalidError(
-                f"{file.name} is no model that OpenVINO can load: {_reason(error)}", field="file"
+                f"{file.name} is no model that OpenVINO can load: {reason(error)}", field="file"
             ) from error
         if options.signature is not None:
             agree(options.signature, own)
-        session = OpenVinoSession(compiled, options.signature or own, own)
-        del core, model, compiled
+        fixed = {shapes: _fixed(model, shapes, wanted) for shapes in _shapes(own, asked)}
+        session = OpenVinoSession(compiled, options.signature or own, own, fixed)
+        del core, model, compiled, fixed
         trim()
         return session
 
 
-def _settings(threads: int, precision: str) -> dict[str, Any]:
-    """The shortest answer for one request at a time, as exact as the file.
+def _choice(name: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise InvalidError(f"{name}: '{value[:40]}' is none of {', '.join(known)}", field=name)
+    return value
 
-    Without the hint for accuracy, OpenVINO computes float32 models in bfloat16 where the processor
-    can. Pinned threads double the time on a busy machine. No cache folder is set, so none is kept.
+
+def _sizes(text: str) -> list[tuple[int, ...]]:
+    """`1,16x32` as numbers."""
+    found = [tuple(one.strip().split("x")) for one in text.split(",")] if text else []
+    good = all(n.isascii() and n.isdecimal() and len(n) < 6 for sizes in found for n in sizes)
+    numbers = [tuple(int(n) for n in sizes) for sizes in found] if good else []
+    small = all(1 <= n <= _LONGEST_AXIS for sizes in numbers for n in sizes)
+    if not good or not small or len(found) > _MOST_SHAPES:
+        raise InvalidError(
+            f"reshape: '{text[:40]}' is not like 1,16x32 (at most {_MOST_SHAPES}, each from 1 to "
+            f"{_LONGEST_AXIS})",
+            field="reshape",
+        )
+    return numbers
+
+
+def _shapes(own: Signature, asked: list[tuple[int, ...]]) -> list[Shapes]:
+    """The inputs' shapes for each of the sizes.
+
+    Raises:
+        InvalidError: an input has more dynamic axes than there are sizes, or none has any.
     """
-    return {
-        "PERFORMANCE_HINT": "LATENCY",
-        "EXECUTION_MODE_HINT": "ACCURACY" if precision == "f32" else "PERFORMANCE",
-        "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": threads,
-        "ENABLE_CPU_PINNING": False,
-    }
-
-
-def _signature(model: Any) -> Signature:
-    return Signature(
-        _specs([(port, port.get_node()) for port in model.inputs], "input"),
-        _specs(
-            [(port, port.get_node().input_value(0).get_node()) for port in model.outputs], "output"
-        ),
-    )
-
-
-def _specs(ports: list[tuple[Any, Any]], side: str) -> tuple[TensorSpec, ...]:
-    specs, seen = [], set()
-    for place, (port, node) in enumerate(ports):
-        name = _name(port, node, side)
-        if name in seen:  # one tensor that is an output twice
-            name = f"{name}_{place}"
-        seen.add(name)
-        kind = port.get_element_type().get_type_name()
-        if kind not in _TYPES:
+    free = max(spec.shape.count(None) for spec in own.inputs) if asked else 0
+    for sizes in asked:
+        if len(sizes) != free:
+            told = "x".join(map(str, sizes))
             raise InvalidError(
-                f"{side} '{name}' has elements of OpenVINO's type {kind}, which no datatype of the "
-                "Open Inference Protocol stands for",
-                field=name,
+                f"reshape: '{told}' has {len(sizes)} sizes, and the model's inputs have {free} "
+                "dynamic axes",
+                field="reshape",
             )
-        shape = port.get_partial_shape()
-        if shape.rank.is_dynamic:
-            raise InvalidError(
-                f"{side} '{name}' has no fixed number of axes; convert the model with a shape",
-                field=name,
+    found = []
+    for sizes in asked:
+        left = [iter(sizes) for _ in own.inputs]
+        found.append(
+            tuple(
+                tuple(next(mine) if size is None else size for size in spec.shape)
+                for spec, mine in zip(own.inputs, left, strict=True)
             )
-        lengths = tuple(None if axis.is_dynamic else axis.get_length() for axis in shape)
-        specs.append(TensorSpec(name, _TYPES[kind], lengths))
-    return tuple(specs)
+        )
+    return found
 
 
-def _name(port: Any, node: Any, side: str) -> str:
-    """The same name each time: a tensor may have several, and they come as a set."""
-    names = port.get_names()
-    friendly = str(node.get_friendly_name())
-    if friendly in names or not names:
-        return friendly or side
-    return str(min(names, key=lambda name: (len(name), name)))
+def _fixed(model: ov.Model, shapes: Shapes, wanted: dict[str, Any]) -> ov.CompiledModel:
+    """The model for these shapes alone."""
+    copy = model.clone()
+    try:
+        copy.reshape(dict(enumerate(map(ov.PartialShape, map(list, shapes)))))
+        return ov.Core().compile_model(copy, "CPU", wanted)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise InvalidError(
+            f"reshape: the model cannot be compiled for {shapes[0]}: {reason(error)}",
+            field="reshape",
+        ) from error
 
 
 def _tensor(array: Any, kind: Datatype, name: str) -> Any:
@@ -227,14 +221,7 @@ def _array(tensor: Any, kind: Datatype) -> Any:
 
 def _failure(error: Exception) -> InvalidError | CrashedError:
     """What the model refused is the caller's; what the engine could not do is ours."""
-    reason = _reason(error)
-    if "alloc" in reason.lower():
-        return CrashedError(f"the engine ran out of memory: {reason}")
-    return InvalidError(f"the model refuses this input: {reason}")
-
-
-def _reason(error: BaseException) -> str:
-    """OpenVINO's message without the places in its source that it begins with."""
-    lines = [line.strip() for line in str(error)[:4000].splitlines()]
-    kept = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return one_line(RuntimeError(" ".join(kept) or one_line(error)))
+    why = reason(error)
+    if "alloc" in why.lower():
+        return CrashedError(f"the engine ran out of memory: {why}")
+    return InvalidError(f"the model refuses this input: {why}")
