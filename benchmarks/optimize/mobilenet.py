@@ -1,6 +1,5 @@
 """MobileNetV2's layers for pictures of one channel."""
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -53,30 +52,19 @@ class MobileNet(nn.Module):
         self.features = nn.Sequential(*layers, convolve(channels, WIDE, 1))
         self.head = nn.Linear(WIDE, classes)
 
-    def pooled(self, x):
-        """Means of the last features, `[n, 1280]`."""
-        return self.features(x).mean((2, 3))
-
     def forward(self, x):
         """As torch calls it."""
-        return self.head(self.pooled(x))
+        return self.head(self.features(x).mean((2, 3)))
 
 
-def fit_head(network, images, labels):
-    """Fit normalisations and the last layer to pictures of another size than trained on."""
-    from sklearn.linear_model import LogisticRegression
-
+def settle(network, images):
+    """Take the normalisations' statistics anew, from pictures of another size than trained on."""
+    network.train()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.momentum = None  # the mean of all batches
     with torch.no_grad():
-        network.train()
-        for layer in network.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.reset_running_stats()
-                layer.momentum = None  # the mean of all batches
-        for batch in images[:512].split(128):
-            network.pooled(batch)
-        network.eval()
-        batches = [network.pooled(batch) for batch in images.split(64)]
-        found = torch.cat(batches).numpy()
-        fitted = LogisticRegression(C=1.0, max_iter=300).fit(found, np.asarray(labels))
-        network.head.weight.copy_(torch.from_numpy(fitted.coef_))
-        network.head.bias.copy_(torch.from_numpy(fitted.intercept_))
+        for batch in images.split(64):
+            network(batch)
+    network.eval()
