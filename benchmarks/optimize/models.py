@@ -97,7 +97,7 @@ def _cnn(folder):
         return torch.nn.functional.interpolate(tensor, size=sides, mode="bilinear")
 
     def tiled(images):
-        """Side by side as often as fits: as what was trained on, which takes a ninth of the time."""
+        """Side by side as often as fits: as what was trained on, in a ninth of the time."""
         return sized(images).tile(1, 1, SIDE // TRAINED_SIDE, SIDE // TRAINED_SIDE)
 
     train, rest = digits()
