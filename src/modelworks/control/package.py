@@ -98,7 +98,7 @@ def archive_for(
     images = Images(home.cache / "images", asked.login)
     made = images.make(_order(version, model, asked), say)
     content = made.image.descriptor.hex[:12]
-    tag = f"{version.version}-{content}".replace("+", "_")
+    tag = f"{_tag(version, model)}-{content}"
     name = f"modelworks/{version.name}:{tag}"
     path = home.cache / "images" / f"{content}.tar"
     if not path.exists():
@@ -122,8 +122,8 @@ def package(
         CorruptError: bytes are not what they should be.
         UnavailableError: no network, a full disk, a registry that does not answer.
     """
-    pushed = _tagged(asked.push, version) if asked.push else None
-    apart = _tagged(asked.artifact, version) if asked.artifact else None
+    pushed = _tagged(asked.push, version, model) if asked.push else None
+    apart = _tagged(asked.artifact, version, model) if asked.artifact else None
     made_of = asked.output is not None or pushed is not None
     if not made_of and asked.dockerfile is None and apart is None:
         raise InvalidError(
@@ -137,9 +137,9 @@ def package(
             field="base",
         )
     images = Images(home.cache / "images", asked.login)
-    name = str(pushed) if pushed else f"{version.name}:{version.version}"
+    name = str(pushed) if pushed else f"{version.name}:{_tag(version, model)}"
     order = _order(version, model, asked)
-    done = Packaged(version.ref, name if made_of else "")
+    done = Packaged(_named(version, model), name if made_of else "")
     if made_of:
         made = images.make(order, say)
         done = replace(done, digest=made.image.descriptor.digest, size=made.own, known=made.known)
@@ -192,9 +192,9 @@ def _artifact(
     say(f"pushing the model to {where}")
     root = Path(model.path)
     files = {name: root / name if root.is_dir() else root for name, _ in digest.tree(root)}
-    told = {"ref": version.ref, **codec.encode(version)}
+    told = {"ref": _named(version, model), **codec.encode(version)}
     with images.layout(say) as layout:
-        made = artifact(layout, files, told, _annotations(version))
+        made = artifact(layout, files, told, _annotations(version, model))
     return _by_digest(where, Registry(where, login).push(layout, made))
 
 
@@ -204,32 +204,44 @@ def _order(version: ModelVersion, model: ServedModel, asked: Packaging) -> Order
     return Order(
         (alone,),
         asked.base,
-        f"{version.name}:{version.version}",
-        _annotations(version),
+        _named(version, model),
+        _annotations(version, model),
         version.created_ns // 1_000_000_000,
         asked.wheels,
     )
 
 
-def _annotations(version: ModelVersion) -> Mapping[str, str]:
+def _annotations(version: ModelVersion, model: ServedModel) -> Mapping[str, str]:
     created = datetime.fromtimestamp(version.created_ns // 1_000_000_000, UTC)
     told = {
         f"{_OCI}.title": version.name,
         f"{_OCI}.version": str(version.version),
         f"{_OCI}.created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         f"{_OCI}.revision": version.lineage.git_commit,
-        "modelworks.artifact": version.artifact.digest,
-        "modelworks.format": version.artifact.format,
+        "modelworks.artifact": model.digest,
+        "modelworks.format": model.format,
+        "modelworks.variant": model.variant,
     }
     return {key: value for key, value in told.items() if value}
 
 
-def _tagged(text: str, version: ModelVersion) -> Reference:
-    """Where something goes; a version's `+` is no part of a tag."""
+def _named(version: ModelVersion, model: ServedModel) -> str:
+    """`fraud:1.4.0`, `fraud:1.4.0#int8`."""
+    return f"{version.ref}#{model.variant}" if model.variant else version.ref
+
+
+def _tag(version: ModelVersion, model: ServedModel) -> str:
+    """`1.4.0`, `1.4.0-int8`; a version's `+` is no part of a tag."""
+    number = str(version.version).replace("+", "_")
+    return f"{number}-{model.variant}" if model.variant else number
+
+
+def _tagged(text: str, version: ModelVersion, model: ServedModel) -> Reference:
+    """Where something goes."""
     found = parse(text)
     if found.digest:
         raise InvalidError(f"'{text}': what is pushed gets its digest; leave @... out")
-    return replace(found, tag=found.tag or str(version.version).replace("+", "_"))
+    return replace(found, tag=found.tag or _tag(version, model))
 
 
 def _by_digest(where: Reference, found: str) -> str:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from modelworks.core.errors import UnsupportedError
 from modelworks.core.model import ModelVersion, Verdict
+from modelworks.core.optimizing.variants import Variant
 from modelworks.core.semver import Semver
 from modelworks.core.served import ENGINES, ServedList, ServedModel
+from modelworks.registry.pick import run_of
 
 CHAMPION = "champion"
 """The alias that answers a bare name, where a model has it."""
@@ -82,34 +84,39 @@ def choose(
     return sorted(capped, key=lambda choice: (choice.name, choice.version))
 
 
-def served(version: ModelVersion, path: str, choice: Choice) -> ServedModel:
+def served(
+    version: ModelVersion, path: str, choice: Choice, variant: Variant | None = None
+) -> ServedModel:
     """A chosen version as the server's list has it.
 
     Args:
         version: of the registry.
-        path: where its artifact is laid out.
+        path: where its artifact, or the variant's, is laid out.
         choice: its place.
+        variant: the form that is served; None = as it was imported.
 
     Raises:
         UnsupportedError: no engine serves the format.
     """
-    engine = ENGINES.get(version.artifact.format)
+    artifact = version.artifact if variant is None else variant.artifact
+    run = None if variant is None else run_of(variant)
+    engine = ENGINES.get(artifact.format) if run is None else run.engine
     if engine is None:
-        raise UnsupportedError(
-            f"{version.ref}: no engine serves the format '{version.artifact.format}'"
-        )
+        raise UnsupportedError(f"{version.ref}: no engine serves the format '{artifact.format}'")
     return ServedModel(
         name=version.name,
         version=str(version.version),
         path=path,
-        digest=version.artifact.digest,
-        format=version.artifact.format,
+        digest=artifact.digest,
+        format=artifact.format,
         engine=engine,
-        signature=version.signature,
+        signature=version.signature if variant is None else variant.signature,
         default=choice.default,
         aliases=choice.aliases,
         autoload=choice.autoload,
         trusted=trusted(version),
+        variant="" if variant is None else variant.name,
+        engine_options={} if run is None else dict(run.options),
     )
 
 

@@ -15,6 +15,7 @@ from modelworks.client import git
 from modelworks.client.transport import Progress
 from modelworks.control import plan
 from modelworks.control.backup import Manifest, backup, restore
+from modelworks.control.forms import ANYWHERE, free
 from modelworks.control.package import Packaged, Packaging, package
 from modelworks.control.scratch import clear, scratch
 from modelworks.control.serve import Resolver, naming
@@ -34,6 +35,7 @@ from modelworks.core.model import (
     ModelVersion,
     Verification,
 )
+from modelworks.core.optimizing.variants import SOURCE, Variant
 from modelworks.core.reference import parse_ref
 from modelworks.core.served import ServedList
 from modelworks.core.tensor import Signature
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from modelworks.control.forwarding.receivers import Receivers
     from modelworks.control.front.service import Front
     from modelworks.control.front.sources import Reach
+    from modelworks.control.optimizing.service import Optimizing
     from modelworks.control.records.service import Records
     from modelworks.control.replaying.asked import Asked as Replay
     from modelworks.control.replaying.service import Replays
@@ -208,27 +211,49 @@ class Factory:
         self._deployments.note_act(found.kind, version.ref, told)
         return version
 
+    def add_variant(self, variant: Variant, folder: Path) -> Variant:
+        """Keep another form of a version; audited: see `Registry.add_variant`."""
+        return self._registry.add_variant(variant, folder)
+
+    def variants(self, ref: str) -> list[Variant]:
+        """A version's variants, by name; a bare name is the latest version."""
+        return self._registry.variants(ref)
+
     def verify(self, ref: str) -> Verification:
-        """Read every stored file and compare with its digest; drop a damaged laid-out copy."""
+        """Read every stored file and compare with its digest; drop damaged laid-out copies."""
         drop_damaged(self.home.cache, self._registry.show(ref).artifact)
+        for variant in self._registry.variants(ref):
+            drop_damaged(self.home.cache, variant.artifact)
         return self._registry.verify(ref)
 
     def delete(self, ref: str) -> list[str]:
-        """Delete a version, or with a bare name the model; not one that a deployment may run."""
-        found = parse_ref(ref)
-        whole = found.alias is None and found.version is None
-        version = None if whole else str(self._registry.show(ref).version)
-        for deployment, used in self._deployments.using(found.name):
-            if version in {None, used}:
+        """Delete a version, with a bare name the model, with `#NAME` one variant of a version.
+
+        Not what a deployment may run, nor a variant that a server of this machine was told to
+        serve.
+        """
+        found = parse_ref(ref, variants=True)
+        form = found.variant
+        whole = found.alias is None and found.version is None and not form
+        version = None if whole else self._registry.show(str(found.of_version))
+        if version is not None and form:
+            form = self._registry.variant(version.ref, form).name
+        number = None if version is None else str(version.version)
+        for deployment, used, variant in self._deployments.using(found.name):
+            if number in {None, used} and form in {"", variant}:
+                what = f"{found.name}:{used}" + (f"#{variant}" if variant else "")
                 raise ConflictError(
-                    f"deployment '{deployment}' runs {found.name}:{used}, or can go back to it: "
+                    f"deployment '{deployment}' runs {what}, or can go back to it: "
                     f"modelworks delete --deployment {deployment}",
                     field="ref",
                 )
-        return self._registry.delete(ref)
+        if version is None or not form:
+            return self._registry.delete(ref)
+        free(self.home, version, form)
+        return [self._registry.remove_variant(version.ref, form).ref]
 
     def collect(self) -> Collected:
-        """Remove artifacts that no version refers to, and what killed imports left behind."""
+        """Remove artifacts that nothing refers to, and what killed imports left behind."""
         left = clear(self.home.run)
         found = self._registry.collect()
         return replace(found, bytes=found.bytes + left)
@@ -261,6 +286,13 @@ class Factory:
 
         note = self._deployments.note_act
         return Records(self.home, self._stores, self._tenant, note, self._clock)
+
+    @property
+    def optimizing(self) -> "Optimizing":
+        """The verbs of optimizing."""
+        from modelworks.control.optimizing.service import Optimizing  # noqa: PLC0415 - numpy
+
+        return Optimizing(self, self._registry)
 
     @property
     def receivers(self) -> "Receivers":
@@ -375,24 +407,27 @@ class Factory:
     def package(self, ref: str, asked: Packaging, progress: Progress | None = None) -> Packaged:
         """A version as a container image, a build context or an artifact: see `control.package`."""
         version = self._resolver.version(ref)
-        with naming(version.ref):
-            folder = materialise(self._blobs, version.artifact, self.home.cache)
-        choice = plan.Choice(
-            version.name, version.version, version.artifact.digest, (), default=True
-        )
-        model = plan.served(version, str(folder), choice)
+        want = parse_ref(ref, variants=True).variant or SOURCE
+        variant = self._resolver.form(version, want, ANYWHERE, progress)
+        artifact = version.artifact if variant is None else variant.artifact
+        with naming(version.ref if variant is None else variant.ref):
+            folder = materialise(self._blobs, artifact, self.home.cache)
+        choice = plan.Choice(version.name, version.version, artifact.digest, (), default=True)
+        model = plan.served(version, str(folder), choice, variant)
         return package(self.home, version, model, asked, progress or _quiet)
 
-    def resolve(self, refs: Sequence[str]) -> ServedList:
-        """The list for a server of these references: see `Resolver.resolve`."""
-        return self._resolver.resolve(refs)
+    def resolve(
+        self, refs: Sequence[str], want: str = SOURCE, say: Progress | None = None
+    ) -> ServedList:
+        """The list for a server of these references on this machine: see `Resolver.resolve`."""
+        return self._resolver.resolve(refs, want, None, say)
 
-    def desired(self, previous: ServedList | None = None) -> ServedList:
+    def desired(self, previous: ServedList | None = None, want: str = SOURCE) -> ServedList:
         """The list that `up` serves: `previous` itself where nothing changed, else one after it.
 
         Versions whose bytes are damaged are left out, and logged once.
         """
-        return self._resolver.desired(previous)
+        return self._resolver.desired(previous, want)
 
 
 def os_user() -> str:

@@ -111,6 +111,8 @@ class Revision:
         model = codec.encode(self.model)
         for key in ("path", "interpreter"):
             del model[key]
+        if not model["engine_options"]:
+            del model["engine_options"]  # what an earlier build kept has none: it runs as before
         whole = {"spec": said, "model": model, "image": self.image}
         text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

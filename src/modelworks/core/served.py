@@ -5,7 +5,7 @@ The server never sees the registry. The list is JSON (core.codec), replaced by a
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ ENGINES = {
     BY_ROWS: "by_rows",
     NATIVE: "native",
 }
-"""Artifact format -> the engine that serves it."""
+"""Artifact format -> the engine that serves what was imported; a variant says its own."""
 
 
 BATCHING_BOUNDS = {
@@ -116,6 +116,7 @@ class ServedModel:
         tenant: who owns it.
         background: a file of plain rows (JSON) that requests are explained against; empty = none
             are explained.
+        engine_options: the engine's own settings; one that it does not know is refused at load.
     """
 
     name: str
@@ -139,6 +140,7 @@ class ServedModel:
     variant: str = ""
     tenant: str = "default"
     background: str = ""
+    engine_options: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

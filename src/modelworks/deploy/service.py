@@ -118,8 +118,8 @@ class Deployments:
         with self._scope.read() as session:
             return store.audited(session, subject, limit)
 
-    def using(self, model: str) -> list[tuple[str, str]]:
-        """Deployment and version of every kept revision of a model."""
+    def using(self, model: str) -> list[tuple[str, str, str]]:
+        """Deployment, version and variant of every kept revision of a model."""
         with self._scope.read() as session:
             return store.using(session, model)
 

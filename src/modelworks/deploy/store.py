@@ -186,11 +186,11 @@ def forget(session: TenantSession, deployment: str, numbers: list[int]) -> None:
     )
 
 
-def using(session: TenantSession, model: str) -> list[tuple[str, str]]:
-    """Deployment and version of every revision of a model that is kept."""
+def using(session: TenantSession, model: str) -> list[tuple[str, str, str]]:
+    """Deployment, version and variant ("" = none) of every revision of a model that is kept."""
     statement = select(RevisionRow.deployment, RevisionRow.model)
     found = {
-        (deployment, str(line["version"]))
+        (deployment, str(line["version"]), str(line.get("variant", "")))
         for deployment, line in session.execute(statement)
         if line["name"] == model
     }

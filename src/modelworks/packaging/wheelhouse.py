@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from modelworks.core.by_rows import BY_ROWS, read_by_rows
 from modelworks.core.errors import InvalidError
 from modelworks.core.served import ServedModel
 from modelworks.packaging import own
@@ -171,8 +172,10 @@ def _named(line: str) -> str:
 
 def _more(model: ServedModel) -> Iterator[str]:
     """What a model's engine and steps bring beside the base install."""
-    if model.engine in _ENGINES:
-        yield _ENGINES[model.engine]
+    engines = [model.engine]
+    if model.format == BY_ROWS:
+        engines += [part.engine for part in read_by_rows(Path(model.path)).parts]
+    yield from (_ENGINES[name] for name in dict.fromkeys(engines) if name in _ENGINES)
     for item in model.signature.steps if model.signature else ():
         for step, name in _STEPS.items():
             if getattr(item, step, None) is not None:

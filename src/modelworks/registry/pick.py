@@ -1,11 +1,13 @@
 """Which form of a version is meant: by its name, or by what it is to be best at. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from modelworks.core.errors import NotFoundError, UnsupportedError
+from modelworks.core.optimizing.recipes import Execution, Recipe
 from modelworks.core.optimizing.variants import SOURCE, BatchTime, Measurement, Objective, Variant
 from modelworks.core.optimizing.wanted import GOALS
+from modelworks.core.served import ENGINES
 
 _UNITS = {
     Objective.P99: "the p99 of a call of {few}",
@@ -116,8 +118,23 @@ def _misfit(variant: Variant, hardware: str | None, missing: Callable[[str], str
     made_for = variant.measurement.hardware.kind
     if hardware is not None and made_for != hardware:
         return f"variant '{variant.name}' was measured on '{made_for}', and this is '{hardware}'"
-    reason = missing(variant.recipe.run.engine)
+    reason = next(filter(None, map(missing, engines(variant.recipe))), "")
     return f"variant '{variant.name}': {reason}" if reason else ""
+
+
+def engines(recipe: Recipe) -> Iterator[str]:
+    """What runs a form; of one in parts what runs each."""
+    if not recipe.parts:
+        yield recipe.run.engine
+    for part in recipe.parts:
+        yield from engines(part)
+
+
+def run_of(variant: Variant) -> Execution:
+    """How a variant is run: one in parts by the engine of its format, which knows how each is."""
+    if variant.recipe.parts:
+        return Execution(ENGINES.get(variant.artifact.format, variant.recipe.run.engine))
+    return variant.recipe.run
 
 
 def _few(measurement: Measurement) -> BatchTime | None:

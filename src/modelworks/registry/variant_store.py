@@ -13,6 +13,7 @@ from modelworks.core.semver import Semver
 from modelworks.db.session import TenantSession
 from modelworks.db.tables import ArtifactFileRow, AuditRow, VariantRow
 from modelworks.registry import artifact_store
+from modelworks.registry.pick import run_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def insert(session: TenantSession, variant: Variant) -> None:
             patch=version.patch,
             name=variant.name,
             artifact=variant.artifact.digest,
-            engine=variant.recipe.run.engine,
+            engine=run_of(variant).engine,
             hardware=variant.measurement.hardware.kind,
             front=variant.front,
             document=codec.encode(variant),

@@ -64,7 +64,7 @@ def load_model(served: ServedModel, threads: int) -> Loaded:
     )
     try:
         # What has a process of its own runs its steps there too.
-        opened = engine.load if settings else partial(open_model, engine)
+        opened = engine.load if engine.name == _APART else partial(open_model, engine)
         session = opened(Path(served.path), options)
     except ModelworksError:
         raise
@@ -86,16 +86,17 @@ def load_model(served: ServedModel, threads: int) -> Loaded:
 
 def _engine(served: ServedModel) -> tuple[Engine, tuple[tuple[str, str], ...]]:
     """What opens the model here, and its settings."""
+    own = tuple(sorted(served.engine_options.items()))
     if served.isolation is Isolation.PROCESS and served.format != NATIVE:
         apart: Engine = plugins.load("engines", _APART)()
-        return apart, (("engine", served.engine), ("format", served.format))
+        return apart, (*own, ("engine", served.engine), ("format", served.format))
     engine: Engine = plugins.load("engines", served.engine)()
     if served.format not in engine.formats:
         raise InvalidError(
             f"engine '{served.engine}' runs {', '.join(engine.formats)}, not {served.format}",
             field="format",
         )
-    return engine, ()
+    return engine, own
 
 
 def _prepared(session: Session, served: ServedModel) -> Loaded:
