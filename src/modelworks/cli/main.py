@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "environments",
         "Show, make, remove Python environments of their own.",
     ),
+    "optimize": ("optimize", "optimize", "Find a faster form of a version, proved on your rows."),
     "package": ("package", "package", "Make a container image of a version, without an engine."),
     "serve": ("serve", "serve", "Serve models over HTTP on this machine."),
     "gateway": ("gateway", "gateway", "Serve one address for many model servers."),

@@ -23,7 +23,7 @@ def read_rows(text: str) -> list[Any]:
     if text == "-":
         text = _bounded(sys.stdin.buffer, "standard input", "rows")
     elif text.startswith("@"):
-        text = _text(Path(text[1:]), "rows")
+        text = read_text(Path(text[1:]), "rows")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -81,7 +81,7 @@ def _cell(cell: str, text: bool) -> str | int | float | None:
 
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and cells."""
-    reader = csv.reader(io.StringIO(_text(path, "csv").removeprefix("\ufeff")))
+    reader = csv.reader(io.StringIO(read_text(path, "csv").removeprefix("\ufeff")))
     try:
         for cells in reader:
             yield reader.line_num, cells
@@ -91,7 +91,13 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
         ) from error
 
 
-def _text(path: Path, field: str) -> str:
+def read_text(path: Path, field: str) -> str:
+    """A file, or a pipe, of at most 256 MB.
+
+    Raises:
+        NotFoundError: no such file.
+        InvalidError: it cannot be read, is too large, or no UTF-8.
+    """
     try:
         with path.open("rb") as file:
             return _bounded(file, str(path), field)

@@ -106,6 +106,11 @@ class Home:
         """Python environments of their own for importers and native models."""
         return self.root / "environments"
 
+    @property
+    def optimize(self) -> Path:
+        """Forms of models that were tried, and the journals of the searches; may be deleted."""
+        return self.root / "optimize"
+
     def create(self) -> "Home":
         """Make the folders, readable by their owner only; what is there stays.
 

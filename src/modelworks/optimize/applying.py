@@ -83,6 +83,7 @@ class Workshop:
 
     Attributes:
         source: as given.
+        stock: as given.
     """
 
     def __init__(
@@ -94,7 +95,8 @@ class Workshop:
         runner: known.Runner = jobs.run,
     ) -> None:
         self.source = source
-        self._cache, self._facts, self._stock, self._runner = cache, facts, stock, runner
+        self.stock = stock
+        self._cache, self._facts, self._runner = cache, facts, runner
         self._made: dict[str, Made] = {}
         rows = stock.calibration
         files = [] if rows is None else [one for one in (rows.inputs, rows.labels) if one]
@@ -108,7 +110,7 @@ class Workshop:
             until: monotonic seconds at which the time is over.
             say: told what is done.
         """
-        form, key = self.source, self._stock.digest
+        form, key = self.source, self.stock.digest
         for step in recipe.steps:
             facts = self._facts.get(step.name)
             if facts is None:
@@ -127,11 +129,16 @@ class Workshop:
 
     def applied(self, recipe: Recipe) -> Applied | None:
         """What the last pass of a recipe that was made said."""
-        key = self._stock.digest
+        key = self.stock.digest
         for step in recipe.steps:
             key = self._key(key, step, self._facts[step.name])
         made = self._made.get(key)
         return None if made is None else made.applied
+
+    def exact(self, recipe: Recipe) -> bool:
+        """Whether every pass of it says that answers differ by rounding only."""
+        every = [step for one in (recipe, *recipe.parts) for step in one.steps]
+        return all(step.name in self._facts and self._facts[step.name].exact for step in every)
 
     def environment(self, recipe: Recipe) -> dict[str, str]:
         """Versions of the libraries that its passes work with."""
@@ -142,9 +149,16 @@ class Workshop:
                     found |= known.versions(self._facts[step.name])
         return dict(sorted(found.items()))
 
+    def libraries(self) -> dict[str, str]:
+        """The same of all passes."""
+        found = {
+            name: at for one in self._facts.values() for name, at in known.versions(one).items()
+        }
+        return dict(sorted(found.items()))
+
     def _key(self, before: str, step: RecipeStep, facts: PassFacts) -> str:
         """What the result depends on, and nothing else."""
-        stock = self._stock
+        stock = self.stock
         told: list[Any] = [before, facts.name, facts.version, known.versions(facts)]
         told += [settled(facts, step.settings), step.keep, stock.hardware.kind, stock.seed]
         if facts.needs:
@@ -180,7 +194,7 @@ class Workshop:
             return self._cache.put(key, work / "into", applied, time.monotonic() - began)
 
     def _job(self, form: Form, step: RecipeStep, work: Path, seconds: float) -> Job:
-        stock, rows = self._stock, self._stock.calibration
+        stock, rows = self.stock, self.stock.calibration
         into = work / "into"
         into.mkdir()
         asked = PassJob(

@@ -28,9 +28,20 @@ class Finals:
         tried: what is known.
         end: monotonic seconds at which all is over.
         say: told how it goes.
+        join: forms may be put together by rows.
     """
 
-    def __init__(self, bench: Bench, goal: Goal, tried: Tried, end: float, say: Say) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        goal: Goal,
+        tried: Tried,
+        end: float,
+        say: Say,
+        *,
+        join: bool = True,
+    ) -> None:
+        self._join = join
         self.notes: list[str] = []
         self._bench, self._goal, self._tried, self._end, self._say = bench, goal, tried, end, say
 
@@ -59,7 +70,7 @@ class Finals:
         if not forms:
             return source
         found, source = self._measured(forms, self._left() / 2, source)
-        together = by_rows(found, source, own)
+        together = by_rows(found, source, own) if self._join else None
         if together is not None and together not in self._tried and self._left() > _LEAST_S:
             made = self._together(together)
             if made is not None:

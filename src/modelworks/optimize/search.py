@@ -46,6 +46,7 @@ class Search:
         pace: how long it may take.
         say: told how it goes.
         now: UTC nanoseconds.
+        only: try this recipe and nothing else.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class Search:
         pace: Pace,
         say: Say,
         now: Callable[[], int],
+        only: Recipe | None = None,
     ) -> None:
+        self._only = only
         self._bench, self._ground, self._journal = bench, ground, journal
         self._pace, self._say, self._now = pace, say, now
         self._tried = Tried(journal.run, journal.file, journal.path)
@@ -73,20 +76,28 @@ class Search:
         if tried.known:
             self._say(f"{tried.known} candidates are finished from an earlier run")
         source = self._source()
-        for finding in planning.pruned(ground):
-            if finding.recipe not in tried:
-                tried.note(finding)
-        first = planning.singles(ground)
-        trying.all(first, "pass")
-        self._blame()
-        trying.all(planning.composed(ground, self._good(), tried.ids), "together")
-        trying.all(planning.varied(ground, [*self._good(), *self._fast()], tried.ids), "settings")
-        finals = Finals(self._bench, ground.goal, tried, self._pace.end, self._say)
+        if self._only is None:
+            self._rounds()
+        else:
+            trying.all([planning.Candidate(self._only, 1.0)], "recipe")
+        join = self._only is None
+        finals = Finals(self._bench, ground.goal, tried, self._pace.end, self._say, join=join)
         source = finals.run(trying.source or source, self._own)
         tried.write(lambda: self._journal.file.source(source))
         for note in dict.fromkeys(finals.notes):
             tried.write(lambda note=note: self._journal.file.note(note))  # type: ignore[misc]
         return self._ended(source, tuple(dict.fromkeys(finals.notes)))
+
+    def _rounds(self) -> None:
+        """What is planned beforehand, then what follows from what was found."""
+        tried, trying, ground = self._tried, self._trying, self._ground
+        for finding in planning.pruned(ground):
+            if finding.recipe not in tried:
+                tried.note(finding)
+        trying.all(planning.singles(ground), "pass")
+        self._blame()
+        trying.all(planning.composed(ground, self._good(), tried.ids), "together")
+        trying.all(planning.varied(ground, [*self._good(), *self._fast()], tried.ids), "settings")
 
     def best(self) -> Finding | None:
         """The best form so far, for who ends the search early."""

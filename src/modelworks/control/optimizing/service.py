@@ -1,0 +1,108 @@
+"""The verbs of optimizing: search, tell what was found, hand out a recipe."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from modelworks.control.optimizing.asked import Asked, check
+from modelworks.control.optimizing.place import KIND, Place, Real, Say
+from modelworks.control.optimizing.storing import Shelf
+from modelworks.control.scratch import scratch
+from modelworks.core import codec
+from modelworks.core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from modelworks.core.home import Home
+from modelworks.core.lock import locked
+from modelworks.core.model import ModelVersion
+from modelworks.core.optimizing.variants import Variant
+from modelworks.core.reference import parse_ref
+from modelworks.optimize.memory import full
+from modelworks.optimize.run import Run
+
+
+class Optimizing:
+    """The verbs.
+
+    Args:
+        real: where the version is registered.
+        shelf: where its variants are kept.
+    """
+
+    def __init__(self, real: Real, shelf: Shelf) -> None:
+        self._real, self._shelf = real, shelf
+
+    def optimize(self, ref: str, asked: Asked, say: Say) -> Run:
+        """Look for better forms of a version; those that are kept become its variants.
+
+        The same question again goes on where it was left, also after a kill; what is finished is
+        not tried twice. Who interrupts it finds the best form so far among the variants.
+
+        Args:
+            ref: of the version.
+            asked: what is wanted, by what rows.
+            say: told how it goes.
+
+        Raises:
+            NotFoundError: no such version, or no pass of a name that was given.
+            InvalidError: rows, labels, slices or a goal that cannot be.
+            UnsupportedError: what cannot be optimized or measured here.
+            ConflictError: another process optimizes the version right now.
+            UnavailableError: the disk is full; what was finished is kept.
+        """
+        real = self._real
+        version = real.show(ref)
+        check(asked, version)
+        with (
+            _alone(real.home, version),
+            scratch(real.home.run, "optimize") as work,
+            ExitStack() as stack,
+        ):
+            return Place(real, self._shelf, version, asked, work, say).run(stack)
+
+    def report(self, ref: str) -> Run:
+        """The newest run of a version; raises as `last_run`."""
+        return last_run(self._real.show(ref))
+
+    def variant(self, ref: str) -> Variant:
+        """One variant, `fraud:1.2.0#int8`.
+
+        Raises:
+            InvalidError: the reference names none.
+            NotFoundError: no such version or variant.
+        """
+        found = parse_ref(ref, variants=True)
+        if not found.variant:
+            raise InvalidError(f"'{ref}' names no variant: {ref}#NAME is wanted", field="ref")
+        return self._shelf.variant(str(found.of_version), found.variant)
+
+
+def last_run(version: ModelVersion) -> Run:
+    """The newest run that a version has evidence of.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    for one in reversed(version.evidence):
+        if one.kind == KIND:
+            return codec.decode(Run, one.detail)
+    raise NotFoundError(
+        f"{version.ref} was not optimized yet: modelworks optimize {version.ref}", field="ref"
+    )
+
+
+@contextmanager
+def _alone(home: Home, version: ModelVersion) -> Iterator[None]:
+    """One search a version at a time on this machine.
+
+    Raises:
+        ConflictError: there is one.
+    """
+    name = f"{version.tenant}-{version.name}-{version.version}.lock"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(home.optimize / "locks" / name, wait_s=0.0))
+        except UnavailableError as error:
+            raise ConflictError(
+                f"{version.ref} is being optimized by another process: wait for it, or end it"
+            ) from error
+        except OSError as error:
+            raise full(home.optimize, error) from error
+        yield
