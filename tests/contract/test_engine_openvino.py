@@ -120,6 +120,12 @@ def test_every_datatype_comes_back_as_it_went_in(files, kind):
         np.testing.assert_array_equal(found, given)
 
 
+def test_both_of_numpys_int64_are_taken(files):
+    session = load(files / "kind_i64.xml")
+    for kind in ("l", "q"):
+        np.testing.assert_array_equal(only(session, np.array([[1, -1]], kind)), [[1, -1]])
+
+
 def test_text_that_would_change_is_refused(files):
     session = load(files / "kind_string.xml")
     with pytest.raises(InvalidError, match="zero byte") as caught:

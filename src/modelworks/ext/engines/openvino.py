@@ -12,6 +12,7 @@ from modelworks.core.tensor import Datatype, Signature, Tensors
 from modelworks.ext.engines.agreement import agree, conform, nothing, refuse_unknown, trim
 from modelworks.ext.engines.openvino_model import grouped, ov, reason, settings, signature_of
 from modelworks.ext.formats import ir
+from modelworks.protocol.tensors import DTYPES
 
 _PRECISIONS: Final = ("f32", "bf16", "f16")
 _KNOWN: Final = ("precision", "reshape", "dynamic_quantization")
@@ -195,8 +196,9 @@ def _fixed(model: ov.Model, shapes: Shapes, wanted: dict[str, Any]) -> ov.Compil
 def _tensor(array: Any, kind: Datatype, name: str) -> Any:
     if kind is Datatype.BF16:
         return ov.Tensor(np.array(array), ov.Shape(array.shape), ov.Type.bf16)
-    if kind is not Datatype.BYTES:
-        return ov.Tensor(array)
+    if kind is not Datatype.BYTES:  # NumPy has two int64, and OpenVINO knows one
+        own = DTYPES[kind]
+        return ov.Tensor(array if array.dtype.num == own.num else array.view(own))
     texts = array.ravel().tolist()
     if not all(isinstance(text, bytes) for text in texts):
         raise InvalidError(f"input '{name}': BYTES elements are wanted", field=name)
