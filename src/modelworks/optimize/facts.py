@@ -20,6 +20,7 @@ from modelworks.core.errors import ModelworksError, NotFoundError
 from modelworks.core.files import replace_text
 from modelworks.core.optimizing.passes import Need, PassFacts, Setting
 from modelworks.core.optimizing.variants import Hardware, Objective
+from modelworks.optimize.sketch import Kind
 from modelworks.plugins.load import available
 from modelworks.sandbox import jobs
 from modelworks.sandbox.jobs import Job
@@ -38,6 +39,22 @@ _PAIRS: Final = (
     ("magnitude", "*int8*", "zeros of single weights make nothing smaller or faster after int8"),
     ("cascade", "*", "a cascade is of forms that are finished"),
     ("trees", "*", "trees that were taken out of their graph are finished"),
+)
+
+
+_NETWORKS: Final = frozenset(Kind) - {Kind.TREES}
+_OF_NETWORKS: Final = "it is for networks, and this is an ensemble of trees"
+
+# Pass, kinds of models that it can do something for, why not for others.
+_KINDS: Final = (
+    (
+        "trees*",
+        frozenset({Kind.TREES, Kind.OTHER}),
+        "it is for ensembles of trees, and here are none",
+    ),
+    *((name, _NETWORKS, _OF_NETWORKS) for name in (*_LOWERING, "litert*", "openvino*", "prune_*")),
+    *((name, _NETWORKS, _OF_NETWORKS) for name in ("low_rank", "magnitude", "weights_*")),
+    ("transformer_fusions", frozenset({Kind.ATTENTION, Kind.OTHER}), "there is no attention here"),
 )
 
 
@@ -64,6 +81,7 @@ class Have:
         training: the owner's module is at hand.
         hardware: of this machine.
         objective: that is asked for.
+        kind: of model.
     """
 
     rows: bool
@@ -71,6 +89,7 @@ class Have:
     training: bool
     hardware: Hardware
     objective: Objective
+    kind: Kind = Kind.OTHER
 
 
 def known_passes(
@@ -213,7 +232,9 @@ def against_pass(facts: PassFacts, have: Have) -> str:
     """Why a pass is not tried at all; empty = it may be."""
     name, lacking = facts.name, [f for f in facts.hardware if f not in have.hardware.features]
     sizes = have.objective is Objective.SIZE
+    kinds = next((one for one in _KINDS if fnmatchcase(name, one[0])), ("", set(Kind), ""))
     reasons = (
+        (have.kind not in kinds[1], f"{name}: {kinds[2]}"),
         (not facts.verified, f"what {name} writes cannot be run here: no search chooses it"),
         (
             facts.size_only and not sizes,

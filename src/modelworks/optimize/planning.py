@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modelworks.core.optimizing.passes import PassFacts
+from modelworks.core.optimizing.passes import Need, PassFacts
 from modelworks.core.optimizing.recipes import Execution, Recipe, RecipeStep
 from modelworks.core.optimizing.variants import Ending, Finding, Goal, Objective
 from modelworks.core.served import ENGINES
@@ -30,10 +30,12 @@ class Candidate:
     Attributes:
         recipe: how it is made and run.
         expected: about how many times better it may be; orders the search.
+        dear: it trains a network: it waits until the others were tried.
     """
 
     recipe: Recipe
     expected: float
+    dear: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ def _tidies(facts: PassFacts, format_: str) -> bool:
 def _candidate(ground: Ground, steps: tuple[PassFacts, ...]) -> Candidate:
     recipe = Recipe(tuple(RecipeStep(one.name) for one in steps), Execution(steps[-1].engine))
     hope = expected(ground.sketch.kind, ground.goal.objective, steps)
-    return Candidate(recipe, hope)
+    return Candidate(recipe, hope, any(shrinks(one) or Need.LABELS in one.needs for one in steps))
 
 
 def _settings(ground: Ground, recipe: Recipe) -> list[Candidate]:
@@ -202,7 +204,10 @@ def _run_otherwise(ground: Ground, recipe: Recipe) -> list[Candidate]:
 
 
 def _ordered(found: Iterable[Candidate]) -> list[Candidate]:
-    return sorted(found, key=lambda one: (-one.expected, len(one.recipe.steps), one.recipe.title))
+    return sorted(
+        found,
+        key=lambda one: (one.dear, -one.expected, len(one.recipe.steps), one.recipe.title),
+    )
 
 
 def _alone(name: str, facts: Mapping[str, PassFacts]) -> Recipe:

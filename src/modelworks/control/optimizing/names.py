@@ -26,6 +26,8 @@ def _base(recipe: Recipe) -> str:
         return "by-rows"
     telling = [step for step in recipe.steps if step.name not in _TIDYING]
     steps = telling or list(recipe.steps[-1:])
+    following = [*(step.name for step in steps[1:]), ""]
+    steps = [s for s, then in zip(steps, following, strict=True) if not then.startswith(s.name)]
     words = [step.name for step in steps]
     for step in steps:
         words += [str(value) for _, value in sorted(step.settings.items()) if _short(value)]

@@ -149,14 +149,15 @@ class Place:
     def _ground(self, known: Known, shop: Workshop, rows: data.Prepared) -> Ground:
         """What the plan is made for."""
         calibration, source, goal = rows.calibration, shop.source, self.asked.goal
+        outline = sketch(source.folder, source.format)
         have = Have(
             rows=calibration is not None,
             labels=calibration is not None and calibration.labels is not None,
             training=False,
             hardware=shop.stock.hardware,
             objective=goal.objective,
+            kind=outline.kind,
         )
-        outline = sketch(source.folder, source.format)
         return Ground(source.format, outline, goal, known, have)
 
     def _room(self, name: str) -> Path:

@@ -28,6 +28,13 @@ class RecipeStep:
     settings: dict[str, Any] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
 
+    @property
+    def title(self) -> str:
+        """`int8_static(method=entropy, 3 in float)`."""
+        told = [f"{name}={value}" for name, value in sorted(self.settings.items())]
+        told += [f"{len(self.keep)} in float"] if self.keep else []
+        return f"{self.name}({', '.join(told)})" if told else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -76,7 +83,7 @@ class Recipe:
                 for part, rows in zip(self.parts, self.rows, strict=True)
             )
             return f"by rows ({inner})"
-        steps = " > ".join(one.name for one in self.steps) or "as it is"
+        steps = " > ".join(one.title for one in self.steps) or "as it is"
         options = "".join(f" {name}={value}" for name, value in self.run.options)
         return f"{steps} @ {self.run.engine}{options}"
 
