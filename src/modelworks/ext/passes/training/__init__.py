@@ -1,0 +1,1 @@
+"""What passes that train share: graphs as files and as torch modules, rows, teachers, lessons."""
