@@ -97,7 +97,7 @@ def judge(
             name: np.array([places[row] for row in part if row in places], np.int64)
             for name, part in read_slices(rows).items()
         }
-        gates += _quality(pair, slices, goal)
+        gates += quality(pair, slices, goal)
         if old.probabilities is not None:
             gates.append(agreeing.calibration(pair, goal))
     gates += agreeing.agreement(plan, old, new, goal, known=truth is not None)
@@ -126,8 +126,17 @@ def _known(truth: Any, labels: Any) -> None:
         )
 
 
-def _quality(pair: Pair, slices: Mapping[str, Any], goal: Goal) -> list[Gate]:
-    """The metric on all rows, then on each slice."""
+def quality(pair: Pair, slices: Mapping[str, Any], goal: Goal) -> list[Gate]:
+    """The goal's metric on all rows, then on each slice: the decision that can be wrong by chance.
+
+    Args:
+        pair: both answers and the truth.
+        slices: name -> numbers of its rows.
+        goal: what may be given.
+
+    Raises:
+        InvalidError: the answers do not have the metric.
+    """
     error = 1 - goal.confidence
     metric = metric_of(goal.metric, pair.plan)
     found = drop(metric, pair, np.arange(len(pair.truth)), goal.max_drop, error)
