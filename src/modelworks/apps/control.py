@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -30,6 +31,8 @@ from modelworks.control.service import Factory
 from modelworks.core.ecs import set_up_logs
 from modelworks.core.errors import ConflictError, InvalidError, ModelworksError
 from modelworks.core.home import Home, Stores
+from modelworks.core.optimizing.variants import SOURCE
+from modelworks.core.optimizing.wanted import GOALS
 from modelworks.edge.key_ring import KeyRing
 from modelworks.edge.tls import TlsFiles
 from modelworks.sandbox.limits import Limits
@@ -56,6 +59,7 @@ class ControlSettings:
         keys: file of API keys that are asked for; None = none are.
         tls: certificate and key; None = plain HTTP.
         address: of this machine, for gateways on others; empty = there are none.
+        variant: which form of each version is served: `source`, or a goal.
     """
 
     home: Home
@@ -70,6 +74,7 @@ class ControlSettings:
     keys: Path | None = None
     tls: TlsFiles | None = None
     address: str = ""
+    variant: str = SOURCE
 
     @property
     def warning(self) -> str:
@@ -135,7 +140,7 @@ def run(settings: ControlSettings) -> None:
         watch = Watch(factory.home)
         stack.callback(watch.close)
         served = settings.served or factory.home.run / "served.json"
-        reconciler = Reconciler(factory.desired, served)
+        reconciler = Reconciler(partial(factory.desired, want=settings.variant), served)
         reconciler.tick()  # before anybody is told that we are ready: the server reads it
         reconciler.start()
         stack.callback(reconciler.close)
@@ -216,6 +221,7 @@ def _settings(arguments: Sequence[str] | None) -> ControlSettings:
     parser.add_argument("--tls-cert", default="", help="certificate (PEM): speak HTTPS")
     parser.add_argument("--tls-key", default="", help="its key, if not in the same file")
     parser.add_argument("--address", default="", help="of this machine, for gateways on others")
+    parser.add_argument("--variant", default=SOURCE, choices=[SOURCE, *GOALS])
     parser.add_argument("--database", default="", help="URL (MODELWORKS_DATABASE)")
     parser.add_argument("--artifacts", default="", help="URL (MODELWORKS_ARTIFACTS)")
     found = parser.parse_args(arguments)
@@ -232,6 +238,7 @@ def _settings(arguments: Sequence[str] | None) -> ControlSettings:
         keys=found.keys,
         tls=tls_files(found.tls_cert, found.tls_key),
         address=found.address,
+        variant=found.variant,
     )
 
 

@@ -20,6 +20,7 @@ from modelworks.client import endpoints
 from modelworks.core.errors import ConflictError, MissingExtraError, ModelworksError
 from modelworks.core.files import replace_text
 from modelworks.core.home import Home, Stores
+from modelworks.core.optimizing.variants import SOURCE
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
@@ -48,6 +49,7 @@ class UpSettings:
         recording: further arguments of the model server: what it records, and where.
         gateways: admin addresses of gateways on other machines, which count for roll-outs.
         address: of this machine, for gateways on others; empty = there are none.
+        variant: which form of each version is served: `source`, or a goal.
     """
 
     home: Home
@@ -65,6 +67,7 @@ class UpSettings:
     recording: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     address: str = ""
+    variant: str = SOURCE
 
     @property
     def guard(self) -> list[str]:
@@ -238,7 +241,7 @@ def _parts(settings: UpSettings) -> tuple[Part, ...]:
         replace_text(routes, '{"generation": 0}')
     common = ["--host", settings.host, "--with-parent", *settings.guard]
     allowed = [f"--allow-host={name}" for name in settings.hosts]
-    reached = [f"--address={settings.address}"]
+    reached = [f"--address={settings.address}", f"--variant={settings.variant}"]
     control = Part(
         "control plane",
         "modelworks.apps.control",

@@ -142,6 +142,12 @@ class ServedModel:
     background: str = ""
     engine_options: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def ref(self) -> str:
+        """`fraud:1.4.0`, or `fraud:1.4.0#int8`."""
+        form = f"#{self.variant}" if self.variant else ""
+        return f"{self.name}:{self.version}{form}"
+
 
 @dataclass(frozen=True, slots=True)
 class ServedList:

@@ -14,13 +14,9 @@ from modelworks.protocol.manifest.route import RouteSpec
 _KEPT: Final = "kept with the revision and shown by `status`; nothing watches it yet"
 
 
-def _no_variant(value: Any, _spec: Mapping[str, Any]) -> str:
-    return "" if value == "source" else f"no version has a {value} form yet: nothing makes one"
-
-
 _HOUSE: Final[Mapping[str, Capability]] = {
     "model": honoured("the version that it names when it is applied"),
-    "variant": honoured("the version as it was imported", _no_variant),
+    "variant": honoured("the form that it means when it is applied"),
     "target.type": honoured("where it runs"),
     "target.settings": honoured("how the target is reached"),
     "image.base": honoured("what the image is made on"),

@@ -107,7 +107,11 @@ def _named(
     found = next((one for one in variants if one.name == want), None)
     if found is None:
         known = ", ".join(one.name for one in variants) or "none"
-        raise NotFoundError(f"no variant '{want}'; there are: {known}", field="variant")
+        goals = ", ".join(GOALS)
+        raise NotFoundError(
+            f"no variant '{want}'; there are: {known}. What asks for the best one: {goals}",
+            field="variant",
+        )
     if reason := _misfit(found, hardware, missing):
         raise UnsupportedError(reason, field="variant")
     return Picked(found, "it was asked for by name")

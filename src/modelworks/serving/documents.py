@@ -38,8 +38,9 @@ def server(version: str, sizing: Sizing) -> bytes:
 def model(live: Live, table: ModelTable) -> bytes:
     """`GET /v2/models/{m}`; `versions` are those that answer now."""
     ready = [e.served.version for e in table.entries() if e.live and e.served.name == live.name]
+    served = live.served
     return documents.model_metadata(
-        live.name, ready, live.served.format, live.served.engine, live.signature
+        live.name, ready, served.format, served.engine, live.signature, served.variant
     )
 
 

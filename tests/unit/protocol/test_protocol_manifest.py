@@ -125,7 +125,8 @@ def test_memory_has_units(written, bytes_):
         ("  access: {certificate: {file: a}}\n", 7, "spec.access", "both certificate and"),
         ("  target: Docker\n", 7, "spec.target", "stands here twice: first on line 6"),
         ("  probes: 3\n", 7, "spec.probes", "3 is no mapping"),
-        ("  variant: quickest\n", 7, "spec.variant", "'fastest'"),
+        ("  variant: p99\n", 7, "spec.variant", "that word asks for one"),
+        ("  variant: a b\n", 7, "spec.variant", "is no name of a variant"),
     ],
 )
 def test_what_is_wrong_is_said_with_line_path_and_cure(text, line, path, words):
@@ -133,6 +134,14 @@ def test_what_is_wrong_is_said_with_line_path_and_cure(text, line, path, words):
     assert found.startswith(f"0.yaml:{line}:")
     assert f": {path}: " in found
     assert words in found
+
+
+def test_a_form_is_named_once():
+    (found,) = problems(HEAD.replace("@champion", "#int8") + "  variant: int8\n")
+    assert "model and variant name a form each" in found
+    (loaded,) = read(HEAD.replace("@champion", "@champion#int8")).of(Deployment)
+    assert loaded.spec.model == "fraud@champion#int8"
+    assert spec("  variant: int8-b.2\n").variant == "int8-b.2"
 
 
 def test_all_problems_of_all_files_are_told_at_once():

@@ -88,7 +88,7 @@ def revisions(name: str, as_json: bool) -> None:
         [
             str(one.revision.number),
             _mark(one.revision.number, now),
-            f"{one.revision.model.name}:{one.revision.model.version}",
+            one.revision.model.ref,
             one.revision.digest,
             human.when(one.created_ns, now_ns()),
             one.actor or "-",

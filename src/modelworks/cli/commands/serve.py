@@ -25,15 +25,18 @@ from modelworks.core.errors import NotFoundError, UnsupportedError
 from modelworks.core.files import replace_text
 from modelworks.core.home import Home
 from modelworks.core.ids import uuid7
+from modelworks.core.optimizing.variants import SOURCE
+from modelworks.core.optimizing.wanted import GOALS, check_wanted
 from modelworks.core.ragged import parse_ragged
-from modelworks.core.reference import model_name, parse_ref
+from modelworks.core.reference import ModelRef, model_name, parse_ref
+from modelworks.core.semver import Semver
 from modelworks.core.served import Batching, read_served, write_served
 
 _BACKGROUND = 200  # rows: more change nothing but the time
 
 
 @click.command()
-@click.argument("models", nargs=-1, metavar="[NAME[@ALIAS|:VERSION]]...")
+@click.argument("models", nargs=-1, metavar="[NAME[@ALIAS|:VERSION][#VARIANT]]...")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="An ONNX file, no registry.")
 @click.option("--name", default="", help="Of the model, with --file (default: the file's name).")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -52,6 +55,12 @@ _BACKGROUND = 200  # rows: more change nothing but the time
     metavar="CSV",
     help="Rows to explain one model's answers against; without it none are explained.",
 )
+@click.option(
+    "--variant",
+    default=SOURCE,
+    metavar="WORD",
+    help=f"Form of those that name none: {SOURCE} (it is), {', '.join(GOALS)}, or a name.",
+)
 @batching_options
 @memory_options
 @recording_options
@@ -67,6 +76,7 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     threads: str,
     ragged: str,
     background: Path | None,
+    variant: str,
     as_json: bool,
     batching: Batching,
     memory: tuple[str, ...],
@@ -79,10 +89,14 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
 
     \b
     modelworks serve fraud@champion churn:2.1.0 --port 8000
+    modelworks serve fraud:1.4.0#int8
+    modelworks serve fraud --variant fastest
     modelworks serve --file model.onnx --name fraud
     modelworks serve fraud --tls-cert cert.pem --tls-key key.pem --access-log access.log
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     _check(models, file, name, ragged, background)
+    if check_wanted(variant) != SOURCE and file is not None:
+        raise click.UsageError("--variant goes with models of the registry")
     home, out = settings().home, Output(as_json=as_json)
     if "--unix-only" not in edge:
         free(host, port)
@@ -99,12 +113,12 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
         told += ["--ragged", ragged] if ragged else []
         return _foreground(out, home, [*told, *listen], (wanted,))
     for ref in models:
-        parse_ref(ref)
+        parse_ref(ref, variants=True)
     home.create()
     path = home.run / f"serve-{uuid7()}.json"
     known = path.with_suffix(".background") if background is not None else None
     try:
-        _resolve(models, path, out, batching)
+        models = _resolve(models, variant, path, out, batching)
         if background is not None and known is not None:
             _explained(path, background, known)
         return _foreground(out, home, ["--served", str(path), *listen], models)
@@ -149,8 +163,10 @@ def _explained(served: Path, table: Path, known: Path) -> None:
     write_served(served, replace(listed, models=lines))
 
 
-def _resolve(models: tuple[str, ...], path: Path, out: Output, batching: Batching) -> None:
-    """Write the served list: files in place, digests checked."""
+def _resolve(
+    models: tuple[str, ...], variant: str, path: Path, out: Output, batching: Batching
+) -> tuple[str, ...]:
+    """Write the served list: files in place, digests checked; what is served, as people say it."""
     found = settings()
     if found.url:
         raise UnsupportedError(
@@ -160,9 +176,16 @@ def _resolve(models: tuple[str, ...], path: Path, out: Output, batching: Batchin
     factory = local(found.home, found.stores)
     with out.progress() as say:
         say("laying out the model files")
-        listed = factory.resolve(models)
+        notes: list[str] = []
+        listed = factory.resolve(models, variant, notes.append)
         lines = tuple(replace(model, batching=batching) for model in listed.models)
         write_served(path, replace(listed, models=lines))
+    for note in notes:
+        out.note(note)
+    if not any(model.variant for model in lines):
+        return models
+    refs = (ModelRef(m.name, None, Semver.parse(m.version), m.variant) for m in lines)
+    return tuple(map(str, refs))
 
 
 def _foreground(out: Output, home: Home, arguments: Sequence[str], models: tuple[str, ...]) -> int:
@@ -190,7 +213,8 @@ def _ready(out: Output, announced: Announced, models: tuple[str, ...]) -> None:
         out.document({"url": announced.url, "port": announced.port, "models": models})
         return
     out.line(f"serving {', '.join(models)} at {announced.url}")
-    out.note(f"  try    modelworks predict {models[0]} --url {announced.url} --rows '[...]'")
+    first = parse_ref(models[0], variants=True).of_version
+    out.note(f"  try    modelworks predict {first} --url {announced.url} --rows '[...]'")
     out.note(f"  see    {announced.url}/v2  {announced.url}/metrics")
     out.note("  end    Ctrl-C")
 

@@ -10,6 +10,8 @@ from modelworks.cli.output import Output
 from modelworks.cli.recording import Recording, recording_options
 from modelworks.cli.workers import WORKERS, WORKERS_HELP
 from modelworks.core.errors import InvalidError
+from modelworks.core.optimizing.variants import SOURCE
+from modelworks.core.optimizing.wanted import GOALS
 
 
 @click.command()
@@ -50,6 +52,13 @@ from modelworks.core.errors import InvalidError
     metavar="URL,...",
     help="Admin addresses of gateways on other machines.",
 )
+@click.option(
+    "--variant",
+    type=click.Choice([SOURCE, *GOALS]),
+    default=SOURCE,
+    show_default=True,
+    help="Which form of every version: as imported, or its best variant for this machine.",
+)
 @recording_options
 @json_option
 def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
@@ -67,6 +76,7 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     window: int,
     address: str,
     gateways: str,
+    variant: str,
     recording: Recording,
     as_json: bool,
 ) -> None:
@@ -90,6 +100,9 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     Beside them a worker watches: requests and latencies, drift, alerts, the machine. See
     modelworks watch. It counts what gateways of this data folder say; those of other machines are
     named by --gateways, and are told --address where they would be told 127.0.0.1.
+
+    With --variant fastest each version is served in the form that answers soonest here, once
+    modelworks optimize has found one; the control plane's log says which, and why.
 
     Example: modelworks up --port 8000 --control-port 8080
     """
@@ -133,6 +146,7 @@ def up(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
         tuple(recording.arguments(home.records)),
         addresses(gateways),
         address,
+        variant,
     )
     harm = "change the registry, use and unload the models"
     if warning := exposure(host, harm, keys=bool(keys), tls=bool(tls_cert)):

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from modelworks.control.deploying.asking import Images, Models, Progress, document_of, model_of
-from modelworks.control.deploying.targets import elsewhere, kind_of, opened
+from modelworks.control.deploying.targets import elsewhere, kind_of, opened, place_of
+from modelworks.control.forms import ANYWHERE
 from modelworks.core.deployment import Observed, Revision
 from modelworks.core.desired import Desired, State
 from modelworks.core.errors import ConflictError, ModelworksError, NotFoundError
+from modelworks.core.optimizing.variants import SOURCE
 from modelworks.core.plans import Applied
 from modelworks.core.seams import OpenTarget, Target
 from modelworks.deploy.locks import Lock
@@ -54,10 +56,12 @@ class Applier:
             before = self._deployments.find(name)
             if before is not None and before.target == kind.name:
                 self._here(kind, before)
-            asked = Asked(document_of(deployment), model_of(self._models, spec.model))
+            place = place_of(kind, spec.target.settings)
+            model = model_of(self._models, spec.model, spec.variant, place)
+            asked = Asked(document_of(deployment), model)
             with opened(kind, spec.target.settings, self._folder) as target:
                 if kind.images:
-                    say(f"{name}: the image of {asked.model.name}:{asked.model.version}")
+                    say(f"{name}: the image of {asked.model.ref}")
                     image = self._images(asked.model, spec, target, say)
                     asked = replace(asked, image=image)
                 lock.keep()
@@ -206,9 +210,9 @@ class Applier:
             if Path(revision.model.path).exists():
                 found[number] = revision
                 continue
-            ref = f"{revision.model.name}:{revision.model.version}"
+            ref = revision.model.ref
             try:
-                model = model_of(self._models, ref)
+                model = model_of(self._models, ref, SOURCE, ANYWHERE)
             except ModelworksError as error:
                 _log.warning("%s: revision %d: %s", desired.name, number, error.message)
                 continue

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from modelworks.control.forms import Place
 from modelworks.core.deployment import Revision
+from modelworks.core.optimizing.variants import SOURCE
 from modelworks.core.seams import OpenTarget, Target
 from modelworks.core.served import ServedModel
 from modelworks.deploy.service import Asked
@@ -36,8 +38,8 @@ class Holds(Protocol):
 class Models(Protocol):
     """Who knows versions, and lays them out on this machine."""
 
-    def resolve(self, refs: Sequence[str]) -> Any:
-        """The served list of some references."""
+    def resolve(self, refs: Sequence[str], want: str = SOURCE, place: Place | None = None) -> Any:
+        """The served list of some references, for a place."""
         ...
 
 
@@ -51,16 +53,23 @@ class Images(Protocol):
         ...
 
 
-def model_of(models: Models, ref: str) -> ServedModel:
-    """The version that a reference means now, laid out.
+def model_of(models: Models, ref: str, want: str, place: Place) -> ServedModel:
+    """The version that a reference means now, in the form that is wanted, laid out.
 
     Aliases are no part of it: they move, and a revision does not.
 
+    Args:
+        models: versions.
+        ref: of a manifest; a form that it names is the one that is wanted.
+        want: `source`, a goal, or a variant's name.
+        place: where it is to run.
+
     Raises:
-        NotFoundError: no such model, version or alias.
+        NotFoundError: no such model, version, alias or variant.
+        UnsupportedError: a variant for other hardware than the place's.
         CorruptError: stored bytes are not what was stored.
     """
-    [found] = models.resolve([ref]).models
+    [found] = models.resolve([ref], want, place).models
     model: ServedModel = found
     return replace(model, aliases=(), default=True, autoload=True)
 
@@ -76,6 +85,16 @@ def image_if_known(kind: Target, asked: Asked, before: Revision | None) -> Asked
 
     A plan makes no image: it takes the one that `apply` would most likely find.
     """
-    if not kind.images or before is None or before.model.digest != asked.model.digest:
+    if not kind.images or before is None or not same_form(before.model, asked.model):
         return asked
     return replace(asked, image=before.image)
+
+
+def same_form(one: ServedModel, other: ServedModel) -> bool:
+    """Whether an image of one is an image of the other."""
+    return (one.digest, one.engine, one.engine_options, one.variant) == (
+        other.digest,
+        other.engine,
+        other.engine_options,
+        other.variant,
+    )

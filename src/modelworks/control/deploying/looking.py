@@ -1,14 +1,14 @@
 """How deployments are: as they were asked for beside what is seen on their targets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from modelworks.control.deploying.asking import Models, document_of, model_of
-from modelworks.control.deploying.targets import elsewhere, kind_of, opened
+from modelworks.control.deploying.asking import Models, document_of, model_of, same_form
+from modelworks.control.deploying.targets import elsewhere, kind_of, opened, place_of
 from modelworks.core.deployment import Observed, Revision
 from modelworks.core.desired import Desired
 from modelworks.core.errors import ModelworksError
+from modelworks.core.optimizing.variants import SOURCE
 from modelworks.core.plans import Exported, Status
 from modelworks.deploy.reconcile import goal_of, wanted
 from modelworks.deploy.service import Asked, Deployments
@@ -70,8 +70,10 @@ class Looker:
             name, spec = deployment.metadata.name, deployment.spec
             kind = kind_of(spec.target.type)
             known = self._deployments.known(name)
-            asked = Asked(document_of(deployment), model_of(self._models, spec.model))
-            same = [one for one in known.values() if one.model.digest == asked.model.digest]
+            place = place_of(kind, spec.target.settings)
+            model = model_of(self._models, spec.model, spec.variant, place)
+            asked = Asked(document_of(deployment), model)
+            same = [one for one in known.values() if same_form(one.model, asked.model)]
             if kind.images and same:
                 image = max(same, key=lambda one: one.number).image
                 asked = Asked(asked.document, asked.model, image)
@@ -84,7 +86,7 @@ class Looker:
         known = self._deployments.known(desired.name)
         seen, unseen = self._seen(desired)
         revision = known.get(desired.wanted)
-        version = f"{revision.model.name}:{revision.model.version}" if revision else ""
+        version = revision.model.ref if revision else ""
         return Status(
             name=desired.name,
             description=desired.document["metadata"]["description"],
@@ -92,7 +94,7 @@ class Looker:
             state=desired.state,
             message=desired.message,
             model=version,
-            moved=self._moved(desired.spec, revision),
+            moved=self._moved(desired, revision),
             wanted=desired.wanted,
             serving=desired.serving,
             replicas=desired.replicas,
@@ -114,13 +116,14 @@ class Looker:
         except ModelworksError as error:
             return None, error.message
 
-    def _moved(self, spec: Mapping[str, Any], revision: Revision | None) -> str:
-        """Another version that the manifest's reference means by now."""
+    def _moved(self, desired: Desired, revision: Revision | None) -> str:
+        """Another version, or form of it, that the manifest's words mean by now."""
         if revision is None:
             return ""
+        spec = desired.spec
         try:
-            now = model_of(self._models, spec["model"])
+            place = place_of(kind_of(desired.target), desired.settings)
+            now = model_of(self._models, spec["model"], spec.get("variant", SOURCE), place)
         except ModelworksError as error:
             return error.message
-        same = now.version == revision.model.version
-        return "" if same else f"{now.name}:{now.version}"
+        return "" if now.ref == revision.model.ref else now.ref

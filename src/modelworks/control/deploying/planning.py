@@ -14,7 +14,8 @@ from modelworks.control.deploying.asking import (
 )
 from modelworks.control.deploying.recording import check
 from modelworks.control.deploying.routing import Router
-from modelworks.control.deploying.targets import elsewhere, kind_of, opened
+from modelworks.control.deploying.targets import elsewhere, kind_of, opened, place_of
+from modelworks.control.forms import Place
 from modelworks.core.deployment import Observed, Revision, Support
 from modelworks.core.desired import Desired, State
 from modelworks.core.errors import (
@@ -24,8 +25,11 @@ from modelworks.core.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from modelworks.core.optimizing.variants import SOURCE
+from modelworks.core.optimizing.wanted import GOALS
 from modelworks.core.plans import Act, Answer, Change, Plan, Planned
 from modelworks.core.seams import Target
+from modelworks.core.served import ServedModel
 from modelworks.deploy import answers
 from modelworks.deploy.differences import differences
 from modelworks.deploy.differences import native as diff
@@ -85,12 +89,14 @@ class Planner:
         said = tuple(_placed(loaded, _answers(kind, deployment)))
         before = self._deployments.find(deployment.metadata.name)
         known = self._deployments.known(deployment.metadata.name)
-        asked = Asked(document_of(deployment), _model(self._models, loaded, deployment))
+        place = place_of(kind, deployment.spec.target.settings)
+        asked = Asked(document_of(deployment), _model(self._models, loaded, deployment, place))
         check(loaded, deployment.spec.monitoring.records, asked.model)
         asked = image_if_known(kind, asked, known.get(before.wanted) if before else None)
         number = self._deployments.same(asked)
         changes = tuple(_changes(before, asked, known))
         notes = list(_notes(before, deployment, kind))
+        notes += _of_form(asked.model, deployment.spec.variant, place)
         outside: tuple[str, ...] = ()
         native, act = "", _act(before, number, changes)
         away = elsewhere(kind, before, self._deployments.machine) if before else ""
@@ -116,7 +122,7 @@ class Planner:
             name=asked.name,
             target=kind.name,
             act=act,
-            model=f"{asked.model.name}:{asked.model.version}",
+            model=asked.model.ref,
             revision=number,
             serving=before.serving if before else 0,
             answers=said,
@@ -127,12 +133,25 @@ class Planner:
         )
 
 
-def _model(models: Models, loaded: Loaded, deployment: Deployment) -> Any:
+def _model(models: Models, loaded: Loaded, deployment: Deployment, place: Place) -> Any:
+    spec = deployment.spec
     try:
-        return model_of(models, deployment.spec.model)
+        return model_of(models, spec.model, spec.variant, place)
     except (CorruptError, InvalidError, NotFoundError, UnsupportedError) as error:
-        place = loaded.source.mark(("spec", "model"))
-        raise type(error)(f"{place}: spec.model: {error.message}", field="spec.model") from error
+        named = error.field == "variant" and ("spec", "variant") in loaded.source.marks
+        leaf = "variant" if named else "model"
+        mark = loaded.source.mark(("spec", leaf))
+        field = f"spec.{leaf}"
+        raise type(error)(f"{mark}: {field}: {error.message}", field=field) from error
+
+
+def _of_form(model: ServedModel, want: str, place: Place) -> Iterator[str]:
+    """What a goal came to, and what is not known of the hardware."""
+    if want in GOALS:
+        form = f"variant '{model.variant}'" if model.variant else "the version as it was imported"
+        yield f"{want} is {form}, by what was measured"
+    if model.variant and place.hardware is None:
+        yield "what it was measured on may differ from the machines of the target"
 
 
 def _answers(kind: Target, deployment: Deployment) -> Iterator[Answer]:
@@ -185,6 +204,8 @@ def _changes(
     revision = known.get(before.wanted)
     if revision is not None and revision.model.version != asked.model.version:
         yield Change("version", revision.model.version, asked.model.version)
+    if revision is not None and revision.model.variant != asked.model.variant:
+        yield Change("form", revision.model.variant or SOURCE, asked.model.variant or SOURCE)
 
 
 def _notes(before: Desired | None, deployment: Deployment, kind: Target) -> Iterator[str]:

@@ -20,6 +20,6 @@ def days_of(deployments: Iterable[Desired], others: Mapping[str, int]) -> dict[s
     for one in deployments:
         records = one.spec.get("monitoring", {}).get("records")
         if records is not None:
-            asked = {parse_ref(one.spec["model"]).name: int(records["retention_days"])}
-            found = fewest(found, asked)
+            name = parse_ref(one.spec["model"], variants=True).name
+            found = fewest(found, {name: int(records["retention_days"])})
     return found

@@ -195,7 +195,7 @@ class Router:
         """What routes."""
         if target == CARRIER:
             here = {one.metadata.name: one.spec.model for one in beside}
-            yield Carrier(lambda name: parse_ref(here.get(name) or self._model(name)).name)
+            yield Carrier(lambda name: _named(here.get(name) or self._model(name)))
             return
         with opened(kind_of(target), settings, self._folder) as found:
             yield _routing(found, target)
@@ -263,3 +263,8 @@ def _routing(target: OpenTarget, name: str) -> Routing:
     if not isinstance(target, Routing):
         raise UnsupportedError(f"the target '{name}' routes nothing", field="kind")
     return target
+
+
+def _named(ref: str) -> str:
+    """The model of a manifest's reference."""
+    return parse_ref(ref, variants=True).name

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from modelworks.control.forms import Place, here
 from modelworks.core.desired import Desired
 from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.seams import OpenTarget, Target
@@ -52,6 +53,16 @@ def opened(kind: Target, settings: Mapping[str, str], folder: Path) -> Iterator[
         close = getattr(target, "close", None)
         if close is not None:
             close()
+
+
+def place_of(kind: Target, settings: Mapping[str, str]) -> Place:
+    """Where a deployment runs, as far as it is known.
+
+    A target that is a machine's own runs on the hardware that is here; of a cluster's machines
+    nothing is known. An image brings the engine.
+    """
+    mine = kind.nearby and not settings.get("host")
+    return Place(here().hardware if mine else None, installed=not kind.images)
 
 
 def elsewhere(kind: Target, desired: Desired, machine: str) -> str:

@@ -146,7 +146,7 @@ class Sources:
         if key not in self._known:
             revision = self._deployments.known(desired.name).get(key[1])
             if revision is None:
-                return parse_ref(str(desired.spec["model"])).name, ""
+                return parse_ref(str(desired.spec["model"]), variants=True).name, ""
             self._known = {k: v for k, v in self._known.items() if k[0] != desired.name}
             self._known[key] = (revision.model.name, revision.model.version)
         return self._known[key]

@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from modelworks.core.optimizing.variants import SOURCE
 from modelworks.core.served import BATCHING_BOUNDS
 from modelworks.protocol.manifest.fields import (
     WORD,
     Cores,
+    Form,
     Kind,
     Labels,
     Memory,
@@ -19,14 +21,6 @@ from modelworks.protocol.manifest.fields import (
     Variable,
 )
 from modelworks.protocol.manifest.monitoring import Monitoring
-
-
-class Variant(StrEnum):
-    """Which form of the version runs, by what it is for."""
-
-    SOURCE = "source"  # as it was imported
-    FASTEST = "fastest"
-    SMALLEST = "smallest"
 
 
 class Isolation(StrEnum):
@@ -269,9 +263,10 @@ class DeploymentSpec(Part):
     """What is wanted."""
 
     model: Reference
-    """`fraud@champion`, `fraud:1.4.0`, or `fraud`: its default version."""
-    variant: Annotated[Variant, WORD] = Variant.SOURCE
-    """Which form of the version."""
+    """`fraud@champion`, `fraud:1.4.0`, or `fraud`: its default version; `fraud#int8` is a form."""
+    variant: Form = SOURCE
+    """Which form of the version: `source`, `fastest`, `throughput`, `smallest`, `memory`, `energy`,
+    `cost`, or a variant's name. A goal is resolved when it is applied."""
     target: Annotated[Target, BeforeValidator(_target, json_schema_input_type=Target | str)]
     """Where it runs."""
     image: Image = Image()
@@ -309,6 +304,8 @@ class DeploymentSpec(Part):
     def _consistent(self) -> Self:
         if self.autoscaling is not None and "replicas" in self.model_fields_set:
             raise ValueError("replicas and autoscaling contradict each other: leave one out")
+        if "#" in self.model and "variant" in self.model_fields_set:
+            raise ValueError("model and variant name a form each: leave one out")
         limit = self.resources.cpu_limit
         if limit is not None and limit < self.resources.cpu:
             raise ValueError(

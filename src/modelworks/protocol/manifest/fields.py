@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from modelworks.core.errors import InvalidError
+from modelworks.core.optimizing.wanted import check_wanted
 from modelworks.core.reference import parse_ref
 
 API_VERSION: Final = "modelworks/v1"
@@ -54,7 +55,14 @@ def _cores(value: Any) -> Any:
 
 def _reference(text: str) -> str:
     try:
-        return str(parse_ref(text))
+        return str(parse_ref(text, variants=True))
+    except InvalidError as error:
+        raise ValueError(error.message) from None
+
+
+def _form(text: str) -> str:
+    try:
+        return check_wanted(text)
     except InvalidError as error:
         raise ValueError(error.message) from None
 
@@ -67,7 +75,9 @@ Name = Annotated[
 ]
 """A DNS label that leaves room for what targets append: at most 40 characters."""
 Reference = Annotated[str, AfterValidator(_reference)]
-"""`fraud`, `fraud:1.4.0` or `fraud@champion`."""
+"""`fraud`, `fraud:1.4.0` or `fraud@champion`; with `#int8` behind it one form of it."""
+Form = Annotated[str, Field(max_length=64), AfterValidator(_form)]
+"""`source`, a goal such as `fastest`, or the name of a variant."""
 Memory = Annotated[
     int,
     BeforeValidator(_memory, json_schema_input_type=int | str),

@@ -98,9 +98,18 @@ def server_metadata(name: str, version: str, extensions: Sequence[str]) -> bytes
 
 
 def model_metadata(
-    name: str, versions: Sequence[str], artifact_format: str, engine: str, signature: Signature
+    name: str,
+    versions: Sequence[str],
+    artifact_format: str,
+    engine: str,
+    signature: Signature,
+    variant: str = "",
 ) -> bytes:
-    """`GET /v2/models/{m}`: tensors with -1 for a dynamic axis, steps among the parameters."""
+    """`GET /v2/models/{m}`: tensors with -1 for a dynamic axis.
+
+    Steps, and the variant that answers where it is not the form as it was imported, are among the
+    parameters.
+    """
     platform = _PLATFORMS.get((artifact_format, engine), f"{artifact_format}_{engine}")
     document: dict[str, Any] = {
         "name": name,
@@ -109,8 +118,11 @@ def model_metadata(
         "inputs": [_tensor(spec) for spec in signature.inputs],
         "outputs": [_tensor(spec) for spec in signature.outputs],
     }
+    parameters: dict[str, Any] = {"variant": variant} if variant else {}
     if signature.steps:
-        document["parameters"] = {"steps": [shown_steps(item) for item in signature.steps]}
+        parameters["steps"] = [shown_steps(item) for item in signature.steps]
+    if parameters:
+        document["parameters"] = parameters
     return orjson.dumps(document)
 
 
