@@ -1,4 +1,4 @@
-"""MobileNetV2's layers for pictures of one channel."""
+"""MobileNetV2's layers, width 1.0, with a last layer of any width."""
 
 import torch
 from torch import nn
@@ -40,11 +40,11 @@ class Block(nn.Module):
 
 
 class MobileNet(nn.Module):
-    """`[n, 1, side, side]` -> logits `[n, classes]`."""
+    """`[n, 3, side, side]` -> logits `[n, classes]`."""
 
     def __init__(self, classes):
         super().__init__()
-        layers, channels = [convolve(1, 32, 3, 2)], 32
+        layers, channels = [convolve(3, 32, 3, 2)], 32
         for expansion, out, repeats, first in STAGES:
             for turn in range(repeats):
                 layers.append(Block(channels, out, first if turn == 0 else 1, expansion))

@@ -1,6 +1,6 @@
 """The three networks that the improvement shop is measured on: trained, exported, cached.
 
-cnn: MobileNetV2's layers (width 1.0) on 1x96x96 pictures that show a digit nine times. mlp:
+cnn: MobileNetV2's layers (width 1.0) on 3x96x96 pictures that show a digit nine times. mlp:
 64-1024-1024-512-10 on the same digits. minilm: all-MiniLM-L6-v2 from its PyPI package, mean
 pooling, 32 tokens. Each is an artifact (`form/model.onnx`), rows to calibrate on, other rows to
 judge by, and their labels. The CNN takes a minute to make, the others some ten seconds.
@@ -24,7 +24,8 @@ from modelworks.core.tensor import Datatype, Signature, TensorSpec
 
 KEYS = ("cnn", "mlp", "minilm")
 SIDE, TRAINED_SIDE, TOKENS = 96, 32, 32
-CALIBRATION, EVALUATION = 192, 1500
+CALIBRATION, EVALUATION, PICTURES = 192, 1500, 1000
+TINT = (1.0, 0.8, 0.6)
 CLASSES = tuple(range(10))
 
 
@@ -93,7 +94,7 @@ def _cnn(folder):
 
     def sized(images):
         sides = (TRAINED_SIDE, TRAINED_SIDE)
-        tensor = torch.from_numpy(images)[:, None]
+        tensor = torch.from_numpy(images)[:, None] * torch.tensor(TINT)[:, None, None]
         return torch.nn.functional.interpolate(tensor, size=sides, mode="bilinear")
 
     def tiled(images):
@@ -107,11 +108,11 @@ def _cnn(folder):
     _train(network, small, train[1], epochs=8, batch=32, rate=5e-3)
     ready, _ = varied(*train, CALIBRATION, seed=2)
     settle(network, tiled(ready))
-    rows, labels = varied(*rest, EVALUATION, seed=1)
+    rows, labels = varied(*rest, PICTURES, seed=1)
     _save(folder, {"image": tiled(ready).numpy()}, {"image": tiled(rows).numpy()})
     np.save(folder / "labels.npy", labels)
-    _export(network.eval(), (small.new_zeros(2, 1, SIDE, SIDE),), folder, ["image"], ["logits"])
-    return _signature("image", (None, 1, SIDE, SIDE), "logits", len(CLASSES))
+    _export(network.eval(), (small.new_zeros(2, 3, SIDE, SIDE),), folder, ["image"], ["logits"])
+    return _signature("image", (None, 3, SIDE, SIDE), "logits", len(CLASSES))
 
 
 def _mlp(folder):

@@ -1,5 +1,6 @@
 """ONNX artifacts as passes read and write them: the graph, and the files that lie beside it."""
 
+import heapq
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -137,3 +138,41 @@ def float_bytes(model: onnx.ModelProto) -> int:
         for one in model.graph.initializer
         if one.data_type == onnx.TensorProto.FLOAT
     )
+
+
+def sort_nodes(model: onnx.ModelProto) -> None:
+    """Put every node after those that it reads, and else leave the order as it is."""
+    graph = model.graph
+    made = {name for node in graph.node for name in node.output if name}
+    waits = [{n for n in _reads(node) if n in made} for node in graph.node]
+    readers: dict[str, list[int]] = {}
+    for place, names in enumerate(waits):
+        for name in names:
+            readers.setdefault(name, []).append(place)
+    ready = [place for place, names in enumerate(waits) if not names]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        place = heapq.heappop(ready)
+        order.append(place)
+        for name in graph.node[place].output:
+            for reader in readers.pop(name, []):
+                waits[reader].discard(name)
+                if not waits[reader]:
+                    heapq.heappush(ready, reader)
+    if len(order) < len(graph.node):
+        raise UnsupportedError("the graph's nodes read each other in a circle")
+    if order != sorted(order):
+        nodes = [onnx.NodeProto.FromString(graph.node[i].SerializeToString()) for i in order]
+        del graph.node[:]
+        graph.node.extend(nodes)
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    """Names that a node reads, those of the graphs inside of it too."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            for one in inner.node:
+                names |= _reads(one)
+    return names

@@ -1,6 +1,6 @@
 """What passes over ONNX graphs share: how a job begins, ends and fails."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import onnx
@@ -8,11 +8,13 @@ import onnx
 from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
 from modelworks.core.optimizing.passes import Applied, Need, PassFacts, PassJob
 from modelworks.ext.formats.onnx_model import (
+    MODEL,
     carry,
     model_files,
     own_signature,
     read_model,
     short,
+    sort_nodes,
     write_model,
 )
 
@@ -51,7 +53,7 @@ def end(
     model: onnx.ModelProto,
     operators: Sequence[str] = (),
     notes: Sequence[str] = (),
-    figures: dict[str, float] | None = None,
+    figures: Mapping[str, float] | None = None,
 ) -> Applied:
     """Write the result and what lies beside it.
 
@@ -60,9 +62,11 @@ def end(
         UnsupportedError: it cannot be written.
     """
     _same_ends(job, model)
+    sort_nodes(model)
     write_model(model, job.into)
+    _check(job)
     carry(job.source, job.into, model_files(job.source))
-    return Applied("onnx", tuple(operators), tuple(notes), figures or {})
+    return Applied("onnx", tuple(operators), tuple(notes), dict(figures or {}))
 
 
 @contextmanager
@@ -92,6 +96,13 @@ def refused_keep(facts: PassFacts, keep: Sequence[str], known: Sequence[str]) ->
             f"{facts.name} changes no operator '{unknown[0][:80]}'; it changes {len(known)} others",
             field="keep",
         )
+
+
+def _check(job: PassJob) -> None:
+    try:
+        onnx.checker.check_model(str(job.into / MODEL))
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise CrashedError(f"the pass left a graph that is not valid: {short(error)}") from error
 
 
 def _same_ends(job: PassJob, model: onnx.ModelProto) -> None:

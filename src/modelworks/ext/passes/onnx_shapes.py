@@ -1,0 +1,115 @@
+"""What a graph is made of: where its weights are used, and whether it has attention."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import onnx
+
+from modelworks.ext.formats.onnx_model import weights_of
+
+CONVOLUTIONS: Final = ("Conv", "ConvTranspose")
+DENSE: Final = ("MatMul", "Gemm")
+_NEAR: Final = 8  # operators between a product and the softmax after it
+_MASK: Final = 1e3  # what a mask adds where nothing is to be seen
+
+
+@dataclass(frozen=True, slots=True)
+class Makeup:
+    """Bytes of float weights by what reads them.
+
+    Attributes:
+        convolutions: of `Conv` and the like.
+        dense: of products with a constant matrix.
+        tables: that rows are gathered from, and nothing else reads.
+        recurrent: of LSTM, GRU and RNN.
+    """
+
+    convolutions: int
+    dense: int
+    tables: int
+    recurrent: int
+
+    @property
+    def all(self) -> int:
+        """Of them together."""
+        return self.convolutions + self.dense + self.tables + self.recurrent
+
+
+def makeup(model: onnx.ModelProto) -> Makeup:
+    """Of a graph, read with its weights or without."""
+    sizes = {
+        one.name: 4 * int(np.prod(one.dims, dtype=np.int64))
+        for one in model.graph.initializer
+        if one.data_type == onnx.TensorProto.FLOAT
+    }
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            held = node.attribute[0].t
+            if held.data_type == onnx.TensorProto.FLOAT:
+                sizes[node.output[0]] = 4 * int(np.prod(held.dims, dtype=np.int64))
+    kinds: dict[str, str] = {}
+    for node in model.graph.node:
+        kind = _KINDS.get(node.op_type)
+        for name in node.input if kind else ():
+            if kind and name in sizes and kinds.get(name, "tables") == "tables":
+                kinds[name] = kind
+    found = dict.fromkeys(("convolutions", "dense", "tables", "recurrent"), 0)
+    for name, kind in kinds.items():
+        found[kind] += sizes[name]
+    return Makeup(**found)
+
+
+_KINDS: Final = {
+    **dict.fromkeys(CONVOLUTIONS, "convolutions"),
+    **dict.fromkeys((*DENSE, "FusedMatMul", "Attention"), "dense"),
+    "Gather": "tables",
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent"),
+}
+
+
+def attention(model: onnx.ModelProto) -> list[str]:
+    """Names of the softmaxes between two products: those of attention."""
+    made = {name: node for node in model.graph.node for name in node.output}
+    read: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            read.setdefault(name, []).append(node)
+    found = []
+    for node in model.graph.node:
+        if node.op_type != "Softmax":
+            continue
+        before = _reaches([made[n] for n in node.input if n in made], made, up=True)
+        after = _reaches(read.get(node.output[0], []), read, up=False)
+        if before and after:
+            found.append(node.name or node.output[0])
+    return found
+
+
+def _reaches(
+    start: Iterable[onnx.NodeProto],
+    links: dict[str, onnx.NodeProto] | dict[str, list[onnx.NodeProto]],
+    *,
+    up: bool,
+) -> bool:
+    """Whether a product is near, along what flows in or out."""
+    edge = list(start)
+    for _ in range(_NEAR):
+        if any(node.op_type in {"MatMul", "FusedMatMul"} for node in edge):
+            return True
+        names = [name for node in edge for name in (node.input if up else node.output)]
+        found = [links[name] for name in names if name in links]
+        edge = [n for one in found for n in (one if isinstance(one, list) else [one])][:64]
+    return False
+
+
+def masks(model: onnx.ModelProto) -> float:
+    """The largest size of a constant that a mask could add; 0 = there is none."""
+    found = 0.0
+    for values in weights_of(model).values():
+        if values.dtype == np.float32 and 0 < values.size <= 4096:
+            largest = float(np.abs(values).max())
+            if largest >= _MASK:
+                found = max(found, largest)
+    return found
