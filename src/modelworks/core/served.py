@@ -23,6 +23,7 @@ ENGINES = {
     "onnx": "onnxruntime",
     "tflite": "litert",
     "openvino-ir": "openvino",
+    "trees": "trees",
     BY_ROWS: "by_rows",
     NATIVE: "native",
 }

@@ -24,7 +24,7 @@ from modelworks.packaging.wheels import Wheel, read_wheels
 from modelworks.sandbox.install import fetch
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_ENGINES: Final = {"litert": "ai-edge-litert", "openvino": "openvino"}
+_ENGINES: Final = {"litert": "ai-edge-litert", "openvino": "openvino", "trees": "llvmlite"}
 _STEPS: Final = {"tokenize": "tokenizers", "decode_image": "pillow"}
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 _OLDEST: Final = 17  # glibc 2.17: manylinux2014
