@@ -103,7 +103,7 @@ def composed(ground: Ground, good: Sequence[Recipe], tried: Iterable[str]) -> li
         for one in good
         if one.steps and all(step.name in usable for step in one.steps)
     ]
-    fronts = [way for way in ways if len(way) == 1 and shrinks(way[0])]
+    fronts = [way for way in ways if len(way) == 1 and shrinks(way[0])][:_BEST]
     tidy = [(one,) for one in usable.values() if _tidies(one, ground.format)]
     found = []
     for front in (*fronts, *tidy):
