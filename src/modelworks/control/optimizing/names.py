@@ -26,8 +26,9 @@ def _base(recipe: Recipe) -> str:
         return "by-rows"
     telling = [step for step in recipe.steps if step.name not in _TIDYING]
     steps = telling or list(recipe.steps[-1:])
-    following = [*(step.name for step in steps[1:]), ""]
-    steps = [s for s, then in zip(steps, following, strict=True) if not then.startswith(s.name)]
+    pairs = zip(steps, steps[1:], strict=False)
+    said = {one.name for one, then in pairs if then.name.startswith(one.name)}
+    steps = [step for step in steps if step.name not in said]
     words = [step.name for step in steps]
     for step in steps:
         words += [str(value) for _, value in sorted(step.settings.items()) if _short(value)]
