@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from modelworks.core.optimizing.recipes import Recipe
@@ -26,8 +27,7 @@ def _base(recipe: Recipe) -> str:
         return "by-rows"
     telling = [step for step in recipe.steps if step.name not in _TIDYING]
     steps = telling or list(recipe.steps[-1:])
-    pairs = zip(steps, steps[1:], strict=False)
-    said = {one.name for one, then in pairs if then.name.startswith(one.name)}
+    said = {one.name for one, then in pairwise(steps) if then.name.startswith(one.name)}
     steps = [step for step in steps if step.name not in said]
     words = [step.name for step in steps]
     for step in steps:
