@@ -188,6 +188,7 @@ REFUSED = [
     ("(float[N,6] x) => (float[M,3] y) { y = Reshape(x, off) }", "mixes rows"),
     ("(float[N,6] x) => (float[1,6] y) { y = ReduceMean(x, zeroth) }", "mixes rows"),
     ("(float[N,6] x) => (float[N,6] y) { y = Softmax<axis = 0>(x) }", "axis 0 of 2"),
+    ("(float[N] x) => (float[N] y) { y = Softmax(x) }", "axis 0 of 1"),
     ("(float[N,6] x) => (int64[6] y) { y = ArgMax<keepdims = 0>(x) }", "mixes rows|over the rows"),
     (
         "(float[N,2,6] x, float[N,6,3] u) => (float[N,2,3] y) { y = MatMul(x, u) }",

@@ -5,11 +5,13 @@ What callers send and get stays float: only the inside changes.
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
@@ -76,7 +78,7 @@ class DynamicInt8:
             num_bits=job.settings["bits"],
             granularity=_GRAINS[job.settings["granularity"]],
         )
-        return _written(job, model, rules, None, ())
+        return _written(job, model, rules)
 
 
 class StaticInt8:
@@ -122,8 +124,7 @@ class StaticInt8:
         for end in (_OPERATIONS.INPUT, _OPERATIONS.OUTPUT):
             rules.add_quantization_config(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
         rows = list(_batches(job, job.calibration))
-        count = sum(len(next(iter(one.values()))) for one in rows)
-        return _written(job, model, rules, rows, (f"calibrated on {count} rows",))
+        return _written(job, model, rules, rows)
 
 
 class _Model:
@@ -156,6 +157,17 @@ class _Model:
             for one in graph.operators
             if one.outputs is not None and len(one.outputs)
         }
+
+    def tail(self) -> list[str]:
+        """Operators after the last layer with weights, by name."""
+        feeding: set[int] = set()
+        found = []
+        for name, one in reversed(self.operators().items()):
+            if self.code(one) in _WEIGHTY or feeding.intersection(map(int, one.outputs)):
+                feeding.update(map(int, one.inputs))
+            else:
+                found.append(name)
+        return found
 
     def kinds(self, one: Any) -> tuple[int, ...]:
         """Types of what an operator makes and of its constants with weights."""
@@ -218,16 +230,21 @@ def _written(
     job: PassJob,
     model: _Model,
     rules: recipe_manager.RecipeManager,
-    rows: list[dict[str, Any]] | None,
-    notes: tuple[str, ...],
+    rows: list[dict[str, Any]] | None = None,
 ) -> Applied:
-    for name in job.keep:
+    kept, notes = set(job.keep), []
+    if rows is not None:
+        kept.update(model.tail())  # what is small and ends in probabilities stays exact
+        count = sum(len(next(iter(one.values()))) for one in rows)
+        notes.append(f"calibrated on {count} rows")
+    for name in sorted(kept):
         rules.add_quantization_config(
             f"(^|;){re.escape(name)}(;|$)",
             _OPERATIONS.ALL_SUPPORTED,
             algorithm_key=AlgorithmName.NO_QUANTIZE,
         )
-    data = _quantized(job, model, rules, rows)
+    whole = kept.issuperset(model.operators())
+    data = model.data if whole else _quantized(job, model, rules, rows)
     carry(job.source, job.into, {MODEL})
     write(job.into / MODEL, data)
     made, before = _Model(job.into), model.operators()
@@ -242,7 +259,7 @@ def _written(
         "operators": float(len(before)),
         "quantized": float(len(changed)),
     }
-    return Applied("tflite", changed, notes, figures)
+    return Applied("tflite", changed, tuple(notes), figures)
 
 
 def _quantized(
@@ -256,21 +273,51 @@ def _quantized(
     Raises:
         CrashedError: it failed.
     """
-    if set(job.keep) >= set(model.operators()):
-        return model.data
     try:
-        found = None
-        if rows is not None:
-            seen = calibrator.Calibrator(
-                model.data, num_threads=job.threads, qsv_update_func=qsv_utils.min_max_update
-            )
-            with redirect_stderr(io.StringIO()):  # of its progress bar
-                seen.calibrate({model.facts.signature: rows}, rules)
-            found = seen.get_model_qsvs()
-        shop = quantizer.Quantizer(model.data, rules.get_quantization_recipe())
-        made = shop.quantize(found, enable_progress_bar=False, enable_progress_report=False)
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")  # that all tensors are kept; progress bars
+            found = None if rows is None else _ranges(job, model, rules, rows)
+            shop = quantizer.Quantizer(model.data, rules.get_quantization_recipe())
+            made = shop.quantize(found, enable_progress_bar=False, enable_progress_report=False)
     except MemoryError:
         raise
     except Exception as error:  # the library raises whatever Python does
         raise CrashedError(f"ai-edge-quantizer failed: {short(error)}") from error
-    return bytes(made.quantized_model)
+    return _repaired(bytes(made.quantized_model), model.data)
+
+
+def _repaired(data: bytes, source: bytes) -> bytes:
+    """The library's file with a signature that names its graph's own ends.
+
+    It forgets the signature where a tensor that callers see is read inside of the graph as well.
+    """
+    one, other = (schema.ModelT.InitFromObj(schema.Model.GetRootAs(x)) for x in (data, source))
+    graph, before = one.subgraphs[0], other.subgraphs[0]
+    changed = False
+    for side in ("inputs", "outputs"):
+        places = [int(number) for number in getattr(before, side)]
+        new = getattr(graph, side)
+        for told, was in zip(
+            getattr(one.signatureDefs[0], side),
+            getattr(other.signatureDefs[0], side),
+            strict=True,
+        ):
+            number = int(new[places.index(int(was.tensorIndex))])
+            changed = changed or number != int(told.tensorIndex)
+            told.tensorIndex = number
+    if not changed:
+        return data
+    builder = flatbuffers.Builder(len(data))
+    builder.Finish(one.Pack(builder), tflite.IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _ranges(
+    job: PassJob, model: _Model, rules: recipe_manager.RecipeManager, rows: list[dict[str, Any]]
+) -> Any:
+    """Between which values every tensor was, over all rows."""
+    seen = calibrator.Calibrator(
+        model.data, num_threads=job.threads, qsv_update_func=qsv_utils.min_max_update
+    )
+    seen.calibrate({model.facts.signature: rows}, rules)
+    return seen.get_model_qsvs()

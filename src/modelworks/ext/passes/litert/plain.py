@@ -122,7 +122,7 @@ def softmax(making: Making, node: onnx.NodeProto) -> None:
     axis = attributes(node).get("axis", -1 if new else 1) % rank
     _float(making, node, name)
     last = rank == 4 and axis == 1 and new
-    if not last and axis != rank - 1:
+    if axis == 0 or (not last and axis != rank - 1):
         making.refuse(node, f"it goes over axis {axis} of {rank}; the last one is wanted")
     tensor = making.last(name) if last else making.own(name)
     if node.op_type == "Softmax":

@@ -67,7 +67,7 @@ def key(node: onnx.NodeProto) -> str:
 
 
 def computed(graph: onnx.GraphProto) -> tuple[onnx.NodeProto, ...]:
-    """The nodes that depend on the inputs' values; shapes of inputs are no values."""
+    """The nodes between inputs and outputs; shapes of inputs are no values."""
     fixed = {one.name for one in graph.initializer} | {""}
     left = []
     for node in graph.node:
@@ -76,7 +76,12 @@ def computed(graph: onnx.GraphProto) -> tuple[onnx.NodeProto, ...]:
             fixed.update(node.output)
         else:
             left.append(node)
-    return tuple(left)
+    needed, used = {one.name for one in graph.output}, []
+    for node in reversed(left):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            used.append(node)
+    return tuple(reversed(used))
 
 
 def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
