@@ -30,6 +30,7 @@ from modelworks.core.ids import now_ns
 from modelworks.core.imports import ImportOptions, ImportRequest
 from modelworks.core.semver import Bump, Semver
 from modelworks.core.tensor import Datatype, TensorSpec
+from modelworks.testing.candidates import variant
 
 pytestmark = pytest.mark.contract
 
@@ -133,6 +134,26 @@ def test_the_whole_life_of_a_model(transport: Transport, model: Path):
     assert sorted(transport.delete("line")) == ["line:1.0.0", "line:2.0.0"]
     assert transport.collect().blobs == 1
     assert transport.models() == []
+
+
+def test_the_variants_of_a_version(transport: Transport, home: Home, model: Path):
+    version = transport.import_model(ImportRequest(file=model, name="line", alias="champion"))
+    assert transport.variants("line") == []
+    with Factory(home) as factory:
+        folder = factory.materialise("line")
+        made = [factory.add_variant(variant(version, name), folder) for name in ("a", "b")]
+    for ref in ("line", "line@champion", "line:1.0.0"):
+        assert transport.variants(ref) == made
+    assert transport.delete("line@champion#a") == ["line:1.0.0#a"]
+    assert transport.variants("line") == made[1:]
+    for wrong, kind in (("line#b", InvalidError), ("line:2.0.0", NotFoundError)):
+        with pytest.raises(kind):
+            transport.variants(wrong)
+    with pytest.raises(NotFoundError, match="there are: b"):
+        transport.delete("line#a")
+    with pytest.raises(InvalidError):
+        transport.verify("line#b")
+    assert transport.delete("line:1.0.0#b") == ["line:1.0.0#b"]
 
 
 def _reaching_out(model: Path, into: Path) -> Path:

@@ -20,13 +20,17 @@ from modelworks.core.model import (
     ModelVersion,
     Verification,
 )
+from modelworks.core.optimizing.variants import Variant
+from modelworks.core.reference import ModelRef, model_name
+from modelworks.core.semver import Semver
 
 Name = Annotated[str, Path(description="A model's name.", examples=["fraud"], max_length=128)]
 AliasName = Annotated[str, Path(description="An alias.", examples=["champion"], max_length=64)]
+Number = Annotated[str, Path(description="A version's number.", examples=["1.4.0"], max_length=64)]
 Ref = Annotated[
     str,
     Path(
-        description="`name`, `name@alias` or `name:1.4.0`.",
+        description="`name`, `name@alias` or `name:1.4.0`; to delete, also `name:1.4.0#int8`.",
         examples=["fraud@champion"],
         max_length=256,
     ),
@@ -90,6 +94,7 @@ class Routes:
             ("GET", "/health", self.health, Health, {}),
             ("GET", "/models", self.models, list[ModelSummary], {}),
             ("GET", model + "/versions", self.versions, list[ModelVersion], {}),
+            ("GET", model + "/versions/{version}/variants", self.variants, list[Variant], {}),
             ("GET", model + "/history", self.history, list[AliasChange], {}),
             ("GET", alias + "/at", self.alias_at, AliasChange, {}),
             ("PUT", alias, self.set_alias, Alias, takes(Pointer)),
@@ -141,6 +146,11 @@ class Routes:
     def versions(self, name: Name) -> Response:
         """A model's versions, newest first."""
         return reply(self._factory.versions(name))
+
+    def variants(self, name: Name, version: Number) -> Response:
+        """A version's variants, by name."""
+        found = ModelRef(model_name(name), version=Semver.parse(version))
+        return reply(self._factory.variants(str(found)))
 
     def show(self, ref: Ref) -> Response:
         """One version; a bare name is the latest."""
@@ -201,7 +211,7 @@ class Routes:
         return reply(self._factory.verify(ref))
 
     def delete(self, ref: Ref) -> Response:
-        """Delete a version, or with a bare name the model; answers what was deleted."""
+        """Delete a version, a model (bare name) or a variant (`#NAME`); what was deleted."""
         return reply(self._factory.delete(ref))
 
     def collect(self) -> Response:

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "versions": ("listing", "versions", "List a model's versions."),
     "show": ("listing", "show", "Show one version: signature, evidence, lineage."),
     "compare": ("listing", "compare", "Compare two versions field by field."),
+    "variants": ("variants", "variants", "List the forms of a version, and what they gain."),
     "alias": ("alias", "alias", "Point a name such as champion at a version."),
     "history": ("alias", "history", "Show where aliases pointed, and when."),
     "tag": ("annotate", "tag", "Add or remove a version's tags."),

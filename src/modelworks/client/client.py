@@ -18,6 +18,7 @@ from modelworks.core.model import (
     ModelVersion,
     Verification,
 )
+from modelworks.core.optimizing.variants import Variant
 
 _NO_TLS = ClientTls()
 
@@ -106,12 +107,16 @@ class BaseClient:
         """Replace a version's tags and labels."""
         return self.control.annotate(ref, tags, labels)
 
+    def variants(self, ref: str) -> list[Variant]:
+        """A version's variants, by name; a bare name is the latest version."""
+        return self.control.variants(ref)
+
     def verify(self, ref: str) -> Verification:
         """Read every stored file and compare it with its digest."""
         return self.control.verify(ref)
 
     def delete(self, ref: str) -> list[str]:
-        """Delete a version, or with a bare name the model; what was deleted."""
+        """Delete a version, a model (bare name) or a variant (`#NAME`); what was deleted."""
         return self.control.delete(ref)
 
     def collect(self) -> Collected:

@@ -27,6 +27,7 @@ from modelworks.core.model import (
     ModelVersion,
     Verification,
 )
+from modelworks.core.optimizing.variants import Variant
 from modelworks.core.reference import alias_name, model_name, parse_ref
 
 IMPORT_SECONDS = 1800.0
@@ -129,6 +130,13 @@ class HttpTransport:
         data = self._wire.json("PUT", path, data={"tags": list(tags), "labels": labels})
         return codec.decode(ModelVersion, data)
 
+    def variants(self, ref: str) -> list[Variant]:
+        """GET /models/{name}/versions/{version}/variants."""
+        found = parse_ref(ref)
+        number = found.version or self.show(ref).version
+        path = f"/api/v1/models/{_name(found.name)}/versions/{quote(str(number))}/variants"
+        return codec.decode(list[Variant], self._wire.json("GET", path))
+
     def verify(self, ref: str) -> Verification:
         """POST /versions/{ref}/verify."""
         path = f"/api/v1/versions/{_ref(ref)}/verify"
@@ -136,7 +144,8 @@ class HttpTransport:
 
     def delete(self, ref: str) -> list[str]:
         """DELETE /versions/{ref}."""
-        data = self._wire.json("DELETE", f"/api/v1/versions/{_ref(ref)}", seconds=LONG_SECONDS)
+        path = f"/api/v1/versions/{_ref(ref, variants=True)}"
+        data = self._wire.json("DELETE", path, seconds=LONG_SECONDS)
         return codec.decode(list[str], data)
 
     def collect(self) -> Collected:
@@ -149,9 +158,9 @@ class HttpTransport:
         self._wire.close()
 
 
-def _ref(text: str) -> str:
+def _ref(text: str, *, variants: bool = False) -> str:
     """A reference as a path segment; checked here, for a path cannot carry a wrong one."""
-    return quote(str(parse_ref(text)), safe="@:")
+    return quote(str(parse_ref(text, variants=variants)), safe="@:")
 
 
 def _name(text: str) -> str:

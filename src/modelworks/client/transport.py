@@ -17,6 +17,7 @@ from modelworks.core.model import (
     ModelVersion,
     Verification,
 )
+from modelworks.core.optimizing.variants import Variant
 
 Progress = Callable[[str], None]
 """Called with one short sentence as each step of long work begins."""
@@ -71,15 +72,23 @@ class Transport(Protocol):
         """Replace a version's tags and labels, the only parts of it that may change."""
         ...
 
+    def variants(self, ref: str) -> list[Variant]:
+        """A version's variants, by name. A bare name is the latest version."""
+        ...
+
     def verify(self, ref: str) -> Verification:
         """Read every stored file and compare with its digest."""
         ...
 
     def delete(self, ref: str) -> list[str]:
-        """Delete a version, or with a bare name the model; returns the deleted `name:version`s.
+        """Delete a version, with a bare name the model, with `#NAME` one variant of a version.
+
+        Returns:
+            The references of what was deleted.
 
         Raises:
-            ConflictError: an alias points at it, or another version names it as parent.
+            ConflictError: an alias points at it, another version names it as parent, a deployment
+                may run it, or a server was told to serve it.
         """
         ...
 

@@ -210,6 +210,7 @@ class Console:
         try:
             versions = self._transport.versions(name)
             changes = self._transport.history(name)
+            forms = {version.ref: self._transport.variants(version.ref) for version in versions}
         except (NotFoundError, InvalidError) as error:
             return self._page("missing.html", {"message": error.message}, status=404)
         summary = next((m for m in self._transport.models() if m.name == name), None)
@@ -222,7 +223,7 @@ class Console:
             )
             for version in versions
         ]
-        data = {"name": name, "rows": rows, "changes": changes[::-1]}
+        data = {"name": name, "rows": rows, "changes": changes[::-1], "forms": forms}
         return self._page(template, {**data, "traffic": self._live.model(name)})
 
     def _page(self, template: str, data: dict[str, Any], status: int = 200) -> Response:

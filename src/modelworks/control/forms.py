@@ -13,7 +13,6 @@ from modelworks.core.errors import ConflictError, ModelworksError, NotFoundError
 from modelworks.core.home import Home
 from modelworks.core.model import ModelVersion
 from modelworks.core.optimizing.variants import SOURCE, Variant
-from modelworks.core.reference import parse_ref
 from modelworks.core.semver import Semver
 from modelworks.optimize.hardware import this_machine
 from modelworks.plugins import load
@@ -117,9 +116,8 @@ def free(home: Home, version: ModelVersion, name: str) -> None:
     """
     for one in listed(home):
         for text in one.models:
-            ref = parse_ref(text, variants=True)
-            same = ref.name == version.name and ref.version in {None, version.version}
-            if same and ref.variant == name:
+            served, _, form = text.partition("#")
+            if form == name and served in {version.ref, version.name}:
                 raise ConflictError(
                     f"{text} is served at {one.url} (process {one.pid}): end that server first",
                     field="ref",

@@ -253,7 +253,7 @@ def test_the_description_is_complete(unchanged):
     assert "Snapshot" not in refs  # of an app for gateways, whatever ran in this process before
     assert "HTTPValidationError" not in text
     operations = [op for path in document["paths"].values() for op in path.values()]
-    assert len({op["operationId"] for op in operations}) == len(operations) == 29
+    assert len({op["operationId"] for op in operations}) == len(operations) == 30
     for operation in operations:
         assert operation["summary"]
         assert operation["description"]

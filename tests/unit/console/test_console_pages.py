@@ -17,8 +17,10 @@ from modelworks.control.endpoints import Watch
 from modelworks.control.service import Factory
 from modelworks.core.home import Home
 from modelworks.core.model import Evidence, Lineage, Verdict
+from modelworks.core.optimizing.variants import Gate
 from modelworks.core.tensor import Datatype, Layout, Signature, TensorSpec
 from modelworks.registry.publish import Publication
+from modelworks.testing.candidates import variant
 
 pytestmark = pytest.mark.unit
 
@@ -64,6 +66,17 @@ def pages(home: Home, tmp_path: Path) -> Iterator[Pages]:
         watch.look()
         yield Pages(app)
         watch.close()
+
+
+def test_a_version_shows_its_variants(pages, home, tmp_path):
+    with Factory(home) as factory:
+        made = variant(factory.show("fraud"), gates=(Gate("agreement", Verdict.PASSED, EVIL),))
+        factory.add_variant(made, tmp_path / "artifact")
+    text = pages.get("/console/models/fraud").text
+    assert text.count("<h3>Variants</h3>") == 1
+    for told in ("int8", "x86-64 avx2", "1.00x (1), 1.00x (16)", "30 %", "front"):
+        assert told in text
+    assert EVIL not in text
 
 
 class _Tags(HTMLParser):

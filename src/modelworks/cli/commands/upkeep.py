@@ -63,25 +63,29 @@ def delete(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Delete a version, with a bare NAME the model; or end deployments, by name or manifest.
+    """Delete a version, a model (bare NAME), a variant (#NAME); or end deployments.
 
     A version is refused while an alias points at it, another version names it as parent, or a
-    deployment may run it. Its files stay until `modelworks collect`. A deployment that is ended
+    deployment may run it; a variant while a deployment may run it, or a server here was told to
+    serve it by name. Files stay until `modelworks collect`. A deployment that is ended
     answers what it has first, and nothing of it stays; with --forget its target is not asked.
 
-    Examples: modelworks delete fraud:1.3.0; modelworks delete -f modelworks.yaml --yes
+    Examples: modelworks delete fraud:1.3.0; modelworks delete fraud:1.4.0#int8;
+    modelworks delete -f modelworks.yaml --yes
     """
     out = Output(as_json=as_json)
     if sum((ref is not None, bool(deployments), bool(files))) != 1:
         raise click.UsageError("give a reference such as fraud:1.3.0, --deployment NAME or -f FILE")
     if ref is None:
         return _end(out, deployments, _read(files, environment), forget=forget, yes=yes)
-    wanted = parse_ref(ref)
+    wanted = parse_ref(ref, variants=True)
     with control() as transport:
         if not yes:
-            whole = wanted.version is None and wanted.alias is None
-            doomed = transport.versions(wanted.name) if whole else [transport.show(ref)]
-            _agreed(out, ", ".join(version.ref for version in doomed))
+            whole = wanted.version is None and wanted.alias is None and not wanted.variant
+            one = str(wanted.of_version)
+            doomed = transport.versions(wanted.name) if whole else [transport.show(one)]
+            form = f"#{wanted.variant}" if wanted.variant else ""
+            _agreed(out, ", ".join(f"{version.ref}{form}" for version in doomed))
         deleted = transport.delete(ref)
     if as_json:
         return out.document({"deleted": deleted})
