@@ -64,6 +64,13 @@ class Graph:
             self.model.graph.initializer.append(tensor)
             self._weights[name] = self.model.graph.initializer[-1]
 
+    def insert_before(self, node: Any, new: Any) -> None:
+        """Add an operator, in front of another one."""
+        nodes = self.model.graph.node
+        place = next(i for i, each in enumerate(nodes) if each.output[0] == node.output[0])
+        nodes.insert(place, new)
+        self._makers.update(dict.fromkeys(new.output, new))
+
     def drop_unread(self) -> None:
         """Leave out constants that nothing reads any more."""
         read = {name for node in self.nodes for name in node.input} | set(self.outputs)
