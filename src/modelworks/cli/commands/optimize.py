@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelworks.cli.context import here, json_option, platform
-from modelworks.cli.exits import Exit
+from modelworks.cli.exits import Exit, Terminated
 from modelworks.cli.optimizing import AMOUNT, SECONDS, Words
 from modelworks.cli.output import Output
 from modelworks.core.errors import InvalidError
@@ -141,7 +141,7 @@ def _search(
         try:
             with out.progress() as say:
                 found = verbs.optimize(ref, asked, say)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated):
             out.note(
                 f"what was finished is kept: the same command goes on from there, and "
                 f"modelworks variants {ref} shows the best form so far where there is one"
