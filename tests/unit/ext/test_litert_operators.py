@@ -55,6 +55,13 @@ ROWS = [
     "y = PRelu(x, six)",
     "y = Gelu(x)",
     'y = Gelu<approximate = "tanh">(x)',
+    "d = Div(x, root) e = Erf(d) p = Add(e, uno) q = Mul(x, p) y = Mul(q, half)",
+    "d = Mul(x, half2) e = Erf(d) p = Add(uno, e) q = Mul(p, half) y = Mul(q, x)",
+    "y = LayerNormalization(x, six, six2)",
+    "y = LayerNormalization<epsilon = 0.1>(x, six)",
+    "y = HardSigmoid<alpha = 0.3>(x)",
+    "a = Exp(x) y = Reciprocal(a)",
+    "a = Pow(x, two) y = Pow(a, half)",
     "y = Softmax(x)",
     "y = Softmax<axis = 1>(x)",
     "y = LogSoftmax(x)",
@@ -153,6 +160,10 @@ ALL |= {"wide": weights(150, 4, scale=0.1), "few": weights(5, 4), "five": weight
 ALL |= {"slope": weights(5, 1, 1)}
 
 
+ALL |= {"root": np.float32(np.sqrt(2)), "half2": np.float32(np.sqrt(0.5)), "six2": weights(6)}
+ALL |= {"half": np.float32(0.5), "two": np.float32(2)}
+
+
 def used(text):
     words = set(text.replace("(", " ").replace(")", " ").replace(",", " ").split())
     return {name: value for name, value in ALL.items() if name in words}
@@ -201,9 +212,17 @@ REFUSED = [
     ("(float[N,6] x) => (float[N,6] y) { y = Elu<alpha = 2.0>(x) }", "alpha"),
     ("(float[N,6] x) => (float[6] y) { y = Identity(six) }", "does not depend"),
     ("(float[N,6] x) => (float[N,6] y) { y = Max(x, x, x) }", "3 inputs"),
+    ("(float[N,6] x) => (float[N,6] y) { y = Pow(x, one2) }", "exponent"),
+    (
+        (
+            "(float[N,6] x) => (float[N,6] y) { d = Div(x, half) e = Erf(d) p = Add(e, uno)"
+            " q = Mul(x, p) y = Mul(q, half) }"
+        ),
+        "Erf",
+    ),
 ]
 ALL |= {"off": np.array([-1, 3], "i8"), "zeroth": np.array([0], "i8"), "line": weights(5, 4, 3)}
-ALL |= {"grouped": weights(4, 2, 3, 3)}
+ALL |= {"one2": np.float32(1.5), "grouped": weights(4, 2, 3, 3)}
 
 
 @pytest.mark.parametrize(("text", "said"), REFUSED)

@@ -8,7 +8,7 @@ import onnx
 from modelworks.core.errors import UnsupportedError
 from modelworks.core.tensor import Signature
 from modelworks.ext.formats.tflite_write import Tensor
-from modelworks.ext.passes.litert import labels, layers, plain, pools, shapes
+from modelworks.ext.passes.litert import composed, labels, layers, plain, pools, shapes
 from modelworks.ext.passes.litert.making import Making
 from modelworks.ext.passes.litert.source import computed, inlined, key, read
 
@@ -32,8 +32,10 @@ OPERATORS: Final[dict[str, Callable[[Making, onnx.NodeProto], None]]] = {
     "Gemm": layers.gemm,
     "GlobalAveragePool": pools.reduce,
     "GlobalMaxPool": pools.reduce,
+    "HardSigmoid": composed.hard_sigmoid,
     "HardSwish": plain.unary,
     "Identity": shapes.same,
+    "LayerNormalization": composed.layer_norm,
     "LeakyRelu": plain.leaky,
     "Log": plain.unary,
     "LogSoftmax": plain.softmax,
@@ -45,6 +47,8 @@ OPERATORS: Final[dict[str, Callable[[Making, onnx.NodeProto], None]]] = {
     "Neg": plain.unary,
     "PRelu": plain.prelu,
     "Pad": shapes.pad,
+    "Pow": composed.power,
+    "Reciprocal": composed.reciprocal,
     "ReduceMax": pools.reduce,
     "ReduceMean": pools.reduce,
     "ReduceMin": pools.reduce,
@@ -61,6 +65,7 @@ OPERATORS: Final[dict[str, Callable[[Making, onnx.NodeProto], None]]] = {
     "Unsqueeze": shapes.reshape,
     "ai.onnx.ml.ArrayFeatureExtractor": labels.extract,
     "ai.onnx.ml.Scaler": plain.scaler,
+    "com.microsoft.Gelu": plain.gelu,
 }
 
 

@@ -9,9 +9,9 @@ from modelworks.ext.formats.tflite_write import Tensor
 from modelworks.ext.passes.litert import padding
 from modelworks.ext.passes.litert.follow import After, after
 from modelworks.ext.passes.litert.making import Making
+from modelworks.ext.passes.litert.plain import floats
 from modelworks.ext.passes.litert.source import attributes
 
-FLOAT: Final = np.dtype(np.float32)
 _COMPUTED: Final = "its weights are computed by the model itself"
 
 
@@ -47,7 +47,7 @@ def matmul(making: Making, node: onnx.NodeProto) -> None:
 def _dense(making: Making, node: onnx.NodeProto, weights: Any, bias: Any) -> None:
     """A FULLY_CONNECTED: `weights` are [outputs, inputs]."""
     name = node.input[0]
-    _float(making, node, name)
+    floats(making, node, name)
     rank = len(making.shape(name))
     if rank < 2:
         making.refuse(node, "its input has no rows")
@@ -71,7 +71,7 @@ def conv(making: Making, node: onnx.NodeProto) -> None:
     if weights is None:
         making.refuse(node, _COMPUTED)
     name = node.input[0]
-    _float(making, node, name)
+    floats(making, node, name)
     if weights.ndim != 4:
         making.refuse(node, f"it has {weights.ndim - 2} axes beside its channels; two are wanted")
     given = attributes(node)
@@ -115,9 +115,3 @@ def _constants(
         making.graph.constant(f"{found.name}/weights", whole),
         making.graph.constant(f"{found.name}/bias", shifted),
     )
-
-
-def _float(making: Making, node: onnx.NodeProto, name: str) -> None:
-    kind = making.source.kinds.get(name)
-    if kind != FLOAT:
-        making.refuse(node, f"it computes in {kind}; float32 is wanted")

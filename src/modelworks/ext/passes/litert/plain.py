@@ -120,7 +120,7 @@ def softmax(making: Making, node: onnx.NodeProto) -> None:
     shape = making.shape(name)
     rank, new = len(shape), making.source.opset >= 13
     axis = attributes(node).get("axis", -1 if new else 1) % rank
-    _float(making, node, name)
+    floats(making, node, name)
     last = rank == 4 and axis == 1 and new
     if axis == 0 or (not last and axis != rank - 1):
         making.refuse(node, f"it goes over axis {axis} of {rank}; the last one is wanted")
@@ -133,7 +133,7 @@ def softmax(making: Making, node: onnx.NodeProto) -> None:
 
 def _emit(making: Making, node: onnx.NodeProto, code: str, options: Any = None) -> None:
     name = node.input[0]
-    _float(making, node, name)
+    floats(making, node, name)
     last = making.images(name)
     tensor = making.last(name) if last else making.own(name)
     making.emit(code, [tensor], node.output[0], options, last=last)
@@ -142,7 +142,7 @@ def _emit(making: Making, node: onnx.NodeProto, code: str, options: Any = None) 
 def _scaled(making: Making, node: onnx.NodeProto, steps: list[tuple[str, Any]]) -> None:
     """Two operators with one number each a channel (the second axis)."""
     name, out = node.input[0], node.output[0]
-    _float(making, node, name)
+    floats(making, node, name)
     last = making.images(name)
     tensor = making.last(name) if last else making.own(name)
     rank = len(tensor.shape)
@@ -159,7 +159,7 @@ def _pair(making: Making, node: onnx.NodeProto, code: str, one: str, other: str)
     out = node.output[0]
     given = [name for name in (one, other) if making.constant(name) is None]
     for name in given:
-        _float(making, node, name)
+        floats(making, node, name)
     if len(making.shape(out)) > _MOST_AXES:
         making.refuse(node, f"it works on more than {_MOST_AXES} axes")
     if any(making.shape(name)[:1] != making.shape(out)[:1] or
@@ -185,7 +185,8 @@ def _stretched(making: Making, name: str, *, last: bool) -> Tensor:
     return making.graph.constant(name, array)
 
 
-def _float(making: Making, node: onnx.NodeProto, name: str) -> None:
+def floats(making: Making, node: onnx.NodeProto, name: str) -> None:
+    """Refuse what is not float32."""
     kind = making.source.kinds.get(name)
     if kind != _FLOAT:
         making.refuse(node, f"it computes in {kind}; float32 is wanted")

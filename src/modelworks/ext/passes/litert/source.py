@@ -19,6 +19,7 @@ from modelworks.core.errors import CrashedError, UnsupportedError
 from modelworks.core.tensor import Signature
 from modelworks.ext.formats.onnx_model import short
 from modelworks.ext.formats.tflite_write import Shape
+from modelworks.ext.passes.litert.gelu import fused
 from modelworks.protocol.tensors import DTYPES
 
 _ROWS: Final = (2, 3)  # one row would hide what is stretched along it
@@ -85,8 +86,8 @@ def computed(graph: onnx.GraphProto) -> tuple[onnx.NodeProto, ...]:
 
 
 def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same without functions of its own."""
-    return inliner.inline_local_functions(model) if model.functions else model
+    """The same without functions of its own, and with a Gelu for what is one."""
+    return fused(inliner.inline_local_functions(model) if model.functions else model)
 
 
 def read(model: onnx.ModelProto, signature: Signature, threads: int) -> Source:
