@@ -21,6 +21,7 @@ import pandas as pd
 import psutil
 import pytest
 import urllib3
+from optimizing import look_for_a_faster_form
 from rolling import roll_out_on_evidence
 from watching import watch_what_it_does
 
@@ -482,6 +483,7 @@ STEPS = (
     watch_what_it_does,
     up_follows_the_registry,
     roll_out_on_evidence,
+    look_for_a_faster_form,
     other_frameworks_and_what_does_not_convert,
     one_manifest_two_targets,
     clean_up,

@@ -1,0 +1,163 @@
+"""`modelworks optimize` by real processes: found, served, killed in the middle, gone on, shared."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from desk import Desk, Done, predict, until
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+
+PASSES = ("--passes", "litert,litert_int8_dynamic,int8_dynamic")
+ROWS = ("--eval", "test.csv", "--label", "digit")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """A network that reads digits, registered; rows that it was not trained on."""
+    import joblib
+    from sklearn.datasets import load_digits
+    from sklearn.neural_network import MLPClassifier
+
+    desk = Desk(tmp_path_factory.mktemp("optimize"))
+    images, digits = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(images))
+    images, digits = images[order].astype(np.float32), digits[order]
+    net = MLPClassifier((512, 512), max_iter=50, random_state=0, tol=99, n_iter_no_change=7)
+    joblib.dump(net.fit(images[:900], digits[:900]), desk.folder / "net.joblib")
+    with (desk.folder / "test.csv").open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow([*(f"x{n}" for n in range(64)), "digit"])
+        lines.writerows(
+            [*row.tolist(), int(d)] for row, d in zip(images[900:], digits[900:], strict=True)
+        )
+    desk.mw("import", "net.joblib", "--name", "net")
+    desk.notes["rows"] = images[900:932].tolist()
+    return desk
+
+
+def optimize(desk: Desk, *words: str, code: int = 0) -> Done:
+    return desk.mw("optimize", "net", *ROWS, *PASSES, *words, code=code)
+
+
+def journal(desk: Desk) -> list[dict]:
+    """The lines of the newest run's file that are whole."""
+    files = list((desk.folder / "home" / "optimize" / "runs").glob("*.jsonl"))
+    if not files:
+        return []
+    data = max(files, key=lambda one: one.stat().st_mtime_ns).read_text()
+    return [json.loads(line) for line in data[: data.rfind("\n") + 1].splitlines()]
+
+
+def tried(lines: list[dict]) -> list[str]:
+    """Titles of candidates, in the order in which they ended first."""
+    told = [line["finding"]["recipe"] for line in lines if "finding" in line]
+    return list(dict.fromkeys(json.dumps(one) for one in told))
+
+
+def begun(desk: Desk, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "modelworks.cli.main", "optimize", "net", *ROWS, *PASSES, *words],
+        cwd=desk.folder,
+        env=desk.environ(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_killed_in_the_middle_it_goes_on_and_what_it_finds_is_served(desk: Desk):
+    process = begun(desk, "--budget", "3m")
+    with process:
+        until("two candidates are finished", lambda: len(tried(journal(desk))) >= 2, 90)
+        refused = optimize(desk, "--json", code=5)
+        process.send_signal(signal.SIGKILL)
+    before = tried(journal(desk))
+    assert "is being optimized by another process" in refused.json["error"]
+    assert not desk.mw("variants", "net", "--json").json
+
+    done = optimize(desk, "--budget", "3m")
+    assert f"{len(before)} candidates are finished from an earlier run" in done.err
+    titles = [line for line in done.err.splitlines() if line.startswith("... pass ")]
+    assert len(titles) <= 3 - len([one for one in before if '"steps": []' not in one]) + 1
+    report = desk.mw("optimize", "report", "net", "--json").json
+    kept = [one for one in report["findings"] if one["ending"] == "kept"]
+    assert kept, done.err
+    name = kept[0]["variant"]
+    told = desk.mw("optimize", "explain", f"net#{name}").out
+    assert "accuracy passed" in told
+    assert report["conclusion"] in done.out
+
+    again = optimize(desk, "--budget", "4m")
+    assert "nothing is tried again" in again.err
+    _served_alike(desk, name)
+    _shared(desk, name)
+
+
+def _served_alike(desk: Desk, name: str) -> None:
+    """The variant answers as the source form does."""
+    rows = desk.notes["rows"]
+    answers = []
+    for words in (("net",), ("net", "--variant", name)):
+        with desk.running("serve", *words, "--port", "0") as server:
+            found = predict(server.said["url"], "net", rows)["predictions"]
+            answers.append([one["label"] for one in found])
+            server.drain()
+    assert np.mean(np.array(answers[0]) == np.array(answers[1])) >= 0.96
+
+
+def _shared(desk: Desk, name: str) -> None:
+    """Its recipe is a file; a wrong one, or a form that loses, is refused."""
+    (desk.folder / "form.json").write_text(desk.mw("optimize", "recipe", f"net#{name}").out)
+    words = ("optimize", "apply", "form.json", "net", *ROWS, "--budget", "60s")
+    found = desk.mw(*words, "--json").json
+    assert [one["variant"] for one in found["findings"] if one["ending"] == "kept"] == [name]
+    strict = desk.mw(*words, "--gain", "900", "--json", code=9).json
+    assert strict["findings"][0]["ending"] == "slower"
+    (desk.folder / "wrong.json").write_text("{")
+    assert "no JSON" in desk.mw("optimize", "apply", "wrong.json", "net", code=4).err
+
+
+def test_interrupted_it_leaves_the_best_so_far(desk: Desk):
+    there = {one["name"] for one in desk.mw("variants", "net", "--json").json}
+    process = begun(desk, "--seed", "1", "--passes", "litert_int8_dynamic,litert,low_rank")
+
+    def kept() -> bool:
+        lines = journal(desk)
+        return any(one.get("finding", {}).get("ending") == "kept" for one in lines)
+
+    with process:
+        until("a form passed its gates", kept, 90)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the same command goes on from there" in err
+    assert "is the best form so far, and kept" in err
+    assert {one["name"] for one in desk.mw("variants", "net", "--json").json} >= there
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--objective", "cost"), 4, "--price"),
+        (("--passes", "nonsense"), 3, "no pass 'nonsense'"),
+        (("--max-drop", "much"), 2, "0.5pp"),
+        (("--budget", "soon"), 2, "no length of time"),
+        (("--eval", "none.csv"), 3, "none.csv"),
+        (("--slices", "none"), 4, "none"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(desk: Desk, words, code, says):
+    assert says in optimize(desk, *words, code=code).err
+
+
+def test_nothing_to_report_yet(desk: Desk, tmp_path: Path):
+    desk.mw("import", "net.joblib", "--name", "other")
+    assert "was not optimized yet" in desk.mw("optimize", "report", "other", code=3).err
+    assert "names no variant" in desk.mw("optimize", "explain", "other", code=4).err
