@@ -57,6 +57,8 @@ class PassCase:
             norm of the source's answer, an output; of outputs that are no floats the share of
             other values.
         others: setting -> settings that make other bytes than the same ones without that setting.
+        asked: setting -> settings by which `fits` says something else than without it; the bytes
+            need not differ.
         unfit: that `fits` says no to; None = it fits everything that it consumes.
         broken: what is wrong -> a source that `apply` fails on; files cut short are tried anyway.
         settings: everywhere, besides `others`; the cheapest there are.
@@ -73,6 +75,7 @@ class PassCase:
     unfit: PassSource | None
     broken: dict[str, PassSource]
     settings: dict[str, Any] = field(default_factory=dict)
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     differs: str = ""
     alone: float = 1e-4
     modules: tuple[str, ...] = ("onnx", "onnxruntime.quantization")

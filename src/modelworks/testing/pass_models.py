@@ -93,6 +93,79 @@ def attention(folder: Path, layers: int = 1, width: int = 32) -> PassSource:
     return PassSource(folder, "onnx", signature, _kept(folder, token_rows(48)))
 
 
+def bert(folder: Path, width: int = 16, heads: int = 2) -> PassSource:
+    """One layer as BERT's exporters write it: attention, shortcuts, normalisation, GELU."""
+    folder.mkdir(parents=True)
+    numbers, node = np.random.default_rng(0), helper.make_node
+    nodes: list[Any] = []
+    constants: dict[str, Any] = {
+        "table": numbers.normal(size=(100, width)).astype("f4"),
+        "heads": np.array([0, 0, heads, width // heads], np.int64),
+        "joined": np.array([0, 0, width], np.int64),
+        "one": np.float32(1),
+        "two": np.float32(2**0.5),
+        "half": np.float32(0.5),
+        "far": np.float32(-10000),
+        "root": np.float32((width / heads) ** 0.5),
+        "first": np.array([1], np.int64),
+        "second": np.array([2], np.int64),
+    }
+
+    def add(kind: str, inputs: list[str], out: str, **given: Any) -> str:
+        nodes.append(node(kind, inputs, [out], f"{kind}_{out}", **given))
+        return out
+
+    def dense(at: str, name: str, into: int, out: int) -> str:
+        constants[f"w_{name}"] = (numbers.normal(size=(into, out)) * into**-0.5).astype("f4")
+        constants[f"b_{name}"] = (numbers.normal(size=out) * 0.1).astype("f4")
+        return add("Add", [f"b_{name}", add("MatMul", [at, f"w_{name}"], f"m_{name}")], name)
+
+    def normal(at: str, name: str) -> str:
+        constants[f"g_{name}"] = np.ones(width, "f4")
+        constants[f"z_{name}"] = np.zeros(width, "f4")
+        ends = [at, f"g_{name}", f"z_{name}"]
+        return add("LayerNormalization", ends, name, axis=-1, epsilon=1e-12)
+
+    def apart(at: str, name: str, order: list[int]) -> str:
+        return add("Transpose", [add("Reshape", [at, "heads"], f"r_{name}")], name, perm=order)
+
+    wide = add("Unsqueeze", [add("Unsqueeze", ["attention_mask", "first"], "u1"), "second"], "u2")
+    unseen = add("Sub", ["one", add("Cast", [wide], "seen", to=1)], "unseen")
+    mask = add("Mul", [unseen, "far"], "mask")
+    words = add("Gather", ["table", "input_ids"], "words")
+    start = normal(add("Add", [words, "constant"], "summed"), "start")
+    constants["constant"] = (numbers.normal(size=width) * 0.1).astype("f4")
+    query = apart(dense(start, "query", width, width), "queries", [0, 2, 1, 3])
+    key = apart(dense(start, "key", width, width), "keys", [0, 2, 3, 1])
+    value = apart(dense(start, "value", width, width), "values", [0, 2, 1, 3])
+    scores = add("Div", [add("MatMul", [query, key], "products"), "root"], "scores")
+    shares = add(
+        "Softmax",
+        [
+            add("Add", [scores, mask], "masked"),
+        ],
+        "shares",
+        axis=-1,
+    )
+    mixed = add("Transpose", [add("MatMul", [shares, value], "mixed")], "turned", perm=[0, 2, 1, 3])
+    told = dense(add("Reshape", [mixed, "joined"], "flat"), "told", width, width)
+    middle = normal(add("Add", [told, start], "short1"), "middle")
+    inner = dense(middle, "inner", width, 2 * width)
+    bent = add("Add", [add("Erf", [add("Div", [inner, "two"], "e0")], "e1"), "one"], "e2")
+    bent = add("Mul", [add("Mul", [inner, bent], "e3"), "half"], "e4")
+    last = normal(add("Add", [dense(bent, "outer", 2 * width, width), middle], "short2"), "last")
+    add("ReduceMean", [last], "embedding", axes=[1], keepdims=0)
+    names, tokens = ("input_ids", "attention_mask"), (None, None)
+    ends = [onnx_models.info(name, Datatype.INT64, tokens) for name in names]
+    out = [onnx_models.info("embedding", _FLOATS, (None, width))]
+    onnx_models.write(folder / "model.onnx", nodes, ends, out, constants)
+    signature = Signature(
+        tuple(TensorSpec(name, Datatype.INT64, tokens) for name in names),
+        (TensorSpec("embedding", _FLOATS, (None, width)),),
+    )
+    return PassSource(folder, "onnx", signature, _kept(folder, token_rows(48)))
+
+
 def _source(
     folder: Path,
     nodes: list[Any],

@@ -114,7 +114,11 @@ class PassContract:
     def test_every_setting_changes_something(
         self, case: PassCase, tmp_path: Path, applied: tuple[Path, Applied]
     ) -> None:
-        assert case.others.keys() == {one.name for one in case.step.facts.settings}
+        assert case.others.keys() | case.asked.keys() == {s.name for s in case.step.facts.settings}
+        for name, given in case.asked.items():
+            rest = {key: value for key, value in given.items() if key != name}
+            whys = [case.step.fits(case.job(tmp_path / "asked", settings=s)) for s in (given, rest)]
+            assert whys[0] != whys[1], f"{name} changes nothing"
         for name, given in case.others.items():
             rest = {key: value for key, value in given.items() if key != name}
             base = tmp_path / f"{name}-base" if rest else applied[0]

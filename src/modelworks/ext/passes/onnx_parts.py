@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import onnx
+from onnx import helper
 
 from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
 from modelworks.core.optimizing.passes import Applied, Need, PassFacts, PassJob
@@ -63,6 +64,7 @@ def end(
     """
     _same_ends(job, model)
     sort_nodes(model)
+    _import_domains(model)
     write_model(model, job.into)
     _check(job)
     carry(job.source, job.into, model_files(job.source))
@@ -96,6 +98,13 @@ def refused_keep(facts: PassFacts, keep: Sequence[str], known: Sequence[str]) ->
             f"{facts.name} changes no operator '{unknown[0][:80]}'; it changes {len(known)} others",
             field="keep",
         )
+
+
+def _import_domains(model: onnx.ModelProto) -> None:
+    """Name the sets of operators that nodes are of: libraries forget their own."""
+    known = {one.domain for one in model.opset_import}
+    for domain in sorted({node.domain for node in model.graph.node} - known - {"", "ai.onnx"}):
+        model.opset_import.append(helper.make_opsetid(domain, 1))
 
 
 def _check(job: PassJob) -> None:
