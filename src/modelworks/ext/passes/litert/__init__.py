@@ -30,6 +30,7 @@ class LiteRtPass:
         exact=True,
         libraries=("ai-edge-litert", "onnx", "onnxruntime"),
         extra="litert",
+        experimental=False,
     )
 
     def fits(self, job: PassJob) -> str:
