@@ -24,6 +24,7 @@ _LIBRARIES: Final = {
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
     "litert": "ai_edge_litert",
+    "trees": "llvmlite",
 }
 """Engine -> what it imports: a control plane looks, and need not load it."""
 

@@ -8,6 +8,7 @@ import zipfile
 import pytest
 from wheel_maker import simple
 
+from modelworks.core.by_rows import BY_ROWS, Part, write_by_rows
 from modelworks.core.errors import CrashedError, InvalidError, UnavailableError
 from modelworks.core.served import ServedModel
 from modelworks.core.steps import InputSteps, Tokenize
@@ -43,6 +44,20 @@ def test_an_engine_and_steps_bring_their_libraries():
     found = names(wheelhouse.wanted(models, SYSTEM, "amd64"))
     assert found > {"ai-edge-litert", "openvino", "tokenizers"}
     assert "pillow" not in found
+
+
+def test_a_form_in_parts_brings_what_each_part_needs(tmp_path):
+    for name in ("few", "many"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model").write_text(name)
+    parts = (
+        Part(str(tmp_path / "few"), "tflite", "litert", rows=4),
+        Part(str(tmp_path / "many"), "openvino-ir", "openvino"),
+    )
+    (tmp_path / "form").mkdir()
+    write_by_rows(tmp_path / "form", parts)
+    model = ServedModel("m", "1.0.0", str(tmp_path / "form"), "", BY_ROWS, "by_rows")
+    assert names(wheelhouse.wanted([model], SYSTEM, "amd64")) > {"ai-edge-litert", "openvino"}
 
 
 def test_platforms_go_up_to_the_glibc_of_the_base():

@@ -1,5 +1,6 @@
 """Variants: kept beside their version, on both pairs of stores."""
 
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,8 @@ from modelworks.core.optimizing.recipes import Execution, Recipe
 from modelworks.core.stepped import Stepped, write_stepped
 from modelworks.core.steps import InputSteps, Tokenize
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.db import schema
+from modelworks.db.engine import open_database
 from modelworks.registry import variants as verbs
 from modelworks.registry.service import Registry
 from modelworks.testing.candidates import candidate, measured, signature, variant
@@ -170,6 +173,18 @@ def test_a_tenant_sees_its_own(registry, version, folder, database, blobs, home)
     assert acts(database, "other") == []
 
 
+@HERE
+def test_a_database_of_an_earlier_schema_gets_variants(registry, version, folder, database, home):
+    with database.writer.begin() as connection:
+        schema.migrate(connection, "0007", down=True)
+    database.close()
+    again = open_database(home.database)
+    with contextlib.closing(again):
+        later = Registry(again.tenant(), registry._blobs, home.cache)
+        assert later.show("fraud") == version
+        assert later.add_variant(variant(version), folder).ref == "fraud:1.0.0#int8"
+
+
 def test_a_cut_leaves_nothing(registry, version, folder, monkeypatch):
     def fail(*_arguments):
         raise RuntimeError
@@ -191,11 +206,13 @@ def test_the_steps_before_the_model_come_along(registry, folder, tmp_path):
         (TensorSpec("text", Datatype.BYTES, (None,)),), signature().outputs, steps=steps
     )
     wanted = candidate(tmp_path / "stepped", name="texts", signature=sent)
-    write_stepped(wanted.folder, Stepped(sent, model))
+    write_stepped(wanted.folder, Stepped(sent, model, front=True))
     (wanted.folder / "words.json").write_text("{}")
+    (wanted.folder / "steps.onnx").write_bytes(b"front")
     version = registry.publish(wanted)
     made = registry.add_variant(variant(version), folder)
-    assert [name for name, _ in made.artifact.files] == ["model.onnx", "steps.json", "words.json"]
+    names = [name for name, _ in made.artifact.files]
+    assert names == ["model.onnx", "steps.json", "steps.onnx", "words.json"]
     assert made.signature == sent
     (folder / "words.json").write_text("[]")
     with pytest.raises(InvalidError, match=r"words\.json is a file of the steps"):
