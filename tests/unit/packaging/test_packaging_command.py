@@ -13,6 +13,7 @@ from modelworks.cli.main import main
 from modelworks.control.package import SLIM, Packaging, archive_for
 from modelworks.control.service import Factory
 from modelworks.core.model import Lineage
+from modelworks.core.optimizing.recipes import Execution, Recipe
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.packaging import wheelhouse
@@ -20,6 +21,7 @@ from modelworks.packaging.base import bring
 from modelworks.packaging.oci import Layout, read_image, verify
 from modelworks.packaging.system import System
 from modelworks.registry.publish import Publication
+from modelworks.testing.candidates import measured, variant
 
 pytestmark = pytest.mark.unit
 SIGNATURE = Signature(
@@ -89,6 +91,28 @@ def test_an_alias_that_moves_makes_no_other_image(filled, given, tmp_path, capsy
         factory.publish(Publication("fraud", tmp_path / "artifact", "onnx", SIGNATURE, Lineage()))
     other = typed(capsys, "fraud:1.1.0", *given, "-o", tmp_path / "b.tar")
     assert other["digest"] != first["digest"]
+
+
+def test_a_variant_has_an_image_of_its_own(filled, given, tmp_path, capsys):
+    source = typed(capsys, "fraud", *given, "-o", tmp_path / "layout")
+    (tmp_path / "artifact" / "model.onnx").write_bytes(b"int8")
+    with Factory(filled) as factory:
+        run = Recipe(run=Execution("onnxruntime", (("arena", "off"),)))
+        made = variant(factory.show("fraud"), measurement=measured("abacus"), recipe=run)
+        kept = factory.add_variant(made, tmp_path / "artifact")
+    found = typed(capsys, "fraud#int8", *given, "-o", tmp_path / "layout")
+    assert (found["ref"], found["name"]) == ("fraud:1.0.0#int8", "fraud:1.0.0-int8")
+    assert found["digest"] != source["digest"]
+    image = read_image(Layout.open(tmp_path / "layout"), "fraud:1.0.0-int8")
+    labels = image.config["config"]["Labels"]
+    assert labels["modelworks.artifact"] == kept.artifact.digest
+    assert labels["modelworks.variant"] == "int8"
+    typed(capsys, "fraud#int8", "--dockerfile", tmp_path / "d", *given[2:])
+    (model,) = json.loads((tmp_path / "d" / "served.json").read_text())["models"]
+    assert (model["variant"], model["engine_options"]) == ("int8", {"arena": "off"})
+    [file] = (tmp_path / "d" / "models").rglob("model.onnx")
+    assert file.read_bytes() == b"int8"
+    assert "no variant 'int4'" in typed(capsys, "fraud#int4", "-o", "a.tar", code=3)["error"]
 
 
 def test_people_are_told_what_was_made(filled, given, tmp_path, capsys):
