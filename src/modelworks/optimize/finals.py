@@ -12,10 +12,10 @@ from modelworks.optimize import scoring
 from modelworks.optimize.applying import Failure, Say
 from modelworks.optimize.bench import Bench
 from modelworks.optimize.forms import Form
-from modelworks.optimize.trying import LATE, Tried, ranked
+from modelworks.optimize.trying import LATE, Pace, Tried, ranked
 
 _LEAST_S = 2.0
-_EACH_S = 6.0  # more of it says nothing new of a form
+_EACH = 4  # first moments of measurement: more of it says nothing new of a form
 _WORTH = 1.05  # a part of its own must be so much better at its number of rows
 
 
@@ -26,7 +26,7 @@ class Finals:
         bench: where forms are made, timed and judged.
         goal: what is wanted.
         tried: what is known.
-        end: monotonic seconds at which all is over.
+        pace: how long things may take.
         say: told how it goes.
         join: forms may be put together by rows.
     """
@@ -36,14 +36,14 @@ class Finals:
         bench: Bench,
         goal: Goal,
         tried: Tried,
-        end: float,
+        pace: Pace,
         say: Say,
         *,
         join: bool = True,
     ) -> None:
         self._join = join
         self.notes: list[str] = []
-        self._bench, self._goal, self._tried, self._end, self._say = bench, goal, tried, end, say
+        self._bench, self._goal, self._tried, self._pace, self._say = bench, goal, tried, pace, say
 
     def run(self, source: Measurement, own: Execution) -> Measurement:
         """Decide; findings are noted.
@@ -80,13 +80,13 @@ class Finals:
         return source
 
     def _left(self) -> float:
-        return self._end - time.monotonic()
+        return self._pace.end - time.monotonic()
 
     def _forms(self, found: Sequence[Finding]) -> dict[str, Form]:
         """Forms by their recipes' ids; all of them were made before."""
         forms = {}
         for one in found:
-            form = self._bench.make(one.recipe, self._end, self._say)
+            form = self._bench.make(one.recipe, self._pace.end, self._say)
             if isinstance(form, Failure):
                 self._tried.note(replace(one, ending=form.ending, why=f"{LATE}: {form.why}"))
             else:
@@ -101,7 +101,7 @@ class Finals:
         found = [known[name] for name in forms]
         if not found or seconds < _LEAST_S / 2:
             return found, source
-        seconds = min(seconds, _EACH_S * (len(forms) + 1))
+        seconds = min(seconds, _EACH * self._pace.moment * (len(forms) + 1))
         self._say(f"measuring the best {len(forms)} together for {seconds:.0f} s")
         try:
             timed = self._bench.timed(tuple(forms.values()), seconds)
@@ -120,13 +120,13 @@ class Finals:
     def _together(self, recipe: Recipe) -> Form | None:
         """The best by numbers of rows, side by side in one form, where it passes the gates."""
         self._say(recipe.title)
-        form = self._bench.make(recipe, self._end, self._say)
+        form = self._bench.make(recipe, self._pace.end, self._say)
         if isinstance(form, Failure):
             self._tried.note(Finding(recipe, form.ending, form.why))
             return None
         try:
             timed = self._bench.timed((form,), _LEAST_S)
-            judged = self._bench.judged(form, self._end)
+            judged = self._bench.judged(form, self._pace.end)
         except ModelworksError as error:
             self._tried.note(Finding(recipe, Ending.FAILED, error.message))
             return None

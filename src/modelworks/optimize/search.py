@@ -81,7 +81,7 @@ class Search:
         else:
             trying.all([planning.Candidate(self._only, 1.0)], "recipe")
         join = self._only is None
-        finals = Finals(self._bench, ground.goal, tried, self._pace.end, self._say, join=join)
+        finals = Finals(self._bench, ground.goal, tried, self._pace, self._say, join=join)
         source = finals.run(trying.source or source, self._own)
         tried.write(lambda: self._journal.file.source(source))
         for note in dict.fromkeys(finals.notes):

@@ -102,6 +102,8 @@ def test_what_was_not_optimized_says_how(type_, filled):
         (("--budget", "1s", "churn", "--max-drop", "x"), Exit.USAGE, "0.5pp"),
         (("churn", "--passes", "nonsense"), Exit.NOT_FOUND, "no pass 'nonsense'"),
         (("run", "churn", "--passes", "nonsense"), Exit.NOT_FOUND, "no pass 'nonsense'"),
+        (("churn", "--eval", "none.csv"), Exit.NOT_FOUND, "none.csv"),
+        (("churn", "--slices", "age"), Exit.INVALID, "--slices"),
         (("apply", "none.json", "churn"), Exit.NOT_FOUND, "none.json"),
     ],
 )

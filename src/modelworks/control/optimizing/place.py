@@ -24,6 +24,7 @@ from modelworks.optimize.facts import Have, Known, known_passes
 from modelworks.optimize.forms import Form
 from modelworks.optimize.hardware import this_machine
 from modelworks.optimize.memory import Cache, full
+from modelworks.optimize.often import often
 from modelworks.optimize.planning import Ground
 from modelworks.optimize.run import Run, RunFile, read_run
 from modelworks.optimize.search import Journal, Search
@@ -74,12 +75,12 @@ class Place:
         """
         began, began_ns = time.monotonic(), now_ns()
         asked, say = self.asked, self.say
-        say("reading what the passes say of themselves")
-        known = self._known()
         say("preparing rows")
         folder = self.real.materialise(self.version.ref)
         signature = self.version.signature
         rows = data.prepared(signature, asked.rows, folder, self._room("rows"))
+        say("reading what the passes say of themselves")
+        known = self._known()
         shop = self._workshop(stack, known, folder, rows)
         bench = Workbench(shop, signature, asked.goal, rows, self._room("bench"))
         journal = self._journal(
@@ -158,7 +159,9 @@ class Place:
             objective=goal.objective,
             kind=outline.kind,
         )
-        return Ground(source.format, outline, goal, known, have)
+        rows_file = None if calibration is None else calibration.inputs
+        sizes = often(source.signature.inputs, rows_file)
+        return Ground(source.format, outline, goal, known, have, sizes)
 
     def _room(self, name: str) -> Path:
         room = self.work / name
