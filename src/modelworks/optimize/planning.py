@@ -21,6 +21,7 @@ _LONGEST: Final = 4  # passes on the way to one format
 _BEST: Final = 3  # forms that later rounds start from
 _MOST_CHOICES: Final = 6  # values of a setting that are worth trying one by one
 _MOST_VARIED: Final = 8  # forms that differ from one by a setting
+_MOST_SIZES: Final = 4  # numbers of rows that an engine compiles for by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Ground:
         goal: what is wanted.
         known: passes of this installation.
         have: what they can be given.
+        often: sizes of the inputs' free axes behind that of the rows; None = nobody knows them.
     """
 
     format: str
@@ -55,6 +57,7 @@ class Ground:
     goal: Goal
     known: Known
     have: Have
+    often: tuple[int, ...] | None = None
 
     @property
     def usable(self) -> dict[str, PassFacts]:
@@ -191,16 +194,26 @@ def _settings(ground: Ground, recipe: Recipe) -> list[Candidate]:
 
 def _run_otherwise(ground: Ground, recipe: Recipe) -> list[Candidate]:
     """The same form with other options of its engine, where those can matter."""
-    if recipe.run.engine != "onnxruntime" or recipe.run.options or recipe.parts:
+    if recipe.run.options or recipe.parts:
         return []
     options: list[tuple[tuple[str, str], ...]] = []
-    if ground.goal.objective is Objective.MEMORY:
+    if recipe.run.engine == "openvino":
+        if ground.often is not None and ground.goal.objective is not Objective.MEMORY:
+            options.append((("reshape", _sizes(ground.goal.batches, ground.often)),))
+    elif recipe.run.engine != "onnxruntime":
+        return []
+    elif ground.goal.objective is Objective.MEMORY:
         options.append((("arena", "off"),))
-    if ground.goal.threads > 1:
+    if recipe.run.engine == "onnxruntime" and ground.goal.threads > 1:
         threads = str(min(ground.goal.threads, 4))
         options.append((("execution", "parallel"), ("inter_threads", threads)))
     run = recipe.run.engine
     return [Candidate(Recipe(recipe.steps, Execution(run, one)), 1.01) for one in options]
+
+
+def _sizes(batches: tuple[int, ...], often: tuple[int, ...]) -> str:
+    """`1x32,16x32`: what OpenVINO's engine compiles for once more."""
+    return ",".join("x".join(map(str, (rows, *often))) for rows in batches[:_MOST_SIZES])
 
 
 def _ordered(found: Iterable[Candidate]) -> list[Candidate]:

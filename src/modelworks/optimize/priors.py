@@ -19,6 +19,7 @@ _GAINS: Final[dict[Kind, tuple[tuple[str, float], ...]]] = {
         ("distil*", 2.2),
         ("weights_int4", 2.0),
         ("nncf_int8", 1.7),
+        ("nncf_weights", 1.6),
         ("low_rank", 1.5),
         ("litert", 1.1),
     ),
@@ -33,6 +34,7 @@ _GAINS: Final[dict[Kind, tuple[tuple[str, float], ...]]] = {
     ),
     Kind.ATTENTION: (
         ("nncf_int8", 2.8),
+        ("nncf_weights", 2.4),
         ("int8_dynamic", 1.9),
         ("int8_static", 1.6),
         ("openvino", 1.2),

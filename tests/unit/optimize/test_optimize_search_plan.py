@@ -111,6 +111,18 @@ def test_options_of_the_engine_are_tried_where_they_matter():
     assert planning.varied(plan, [done], []) == []
 
 
+def test_openvino_compiles_for_the_sizes_of_the_goal_where_they_are_known():
+    form = Recipe((RecipeStep("a"),), Execution("openvino"))
+    plan = replace(ground(), often=(32,))
+    [found] = planning.varied(plan, [form], [])
+    sizes = ",".join(f"{rows}x32" for rows in plan.goal.batches)
+    assert found.recipe.run.options == (("reshape", sizes),)
+    assert planning.varied(ground(), [form], []) == []
+    assert planning.varied(plan, [found.recipe], []) == []
+    memory = replace(ground(objective=Objective.MEMORY), often=(32,))
+    assert planning.varied(memory, [form], []) == []
+
+
 def test_nothing_is_planned_twice():
     plan = ground(facts("distil"), facts("int8_dynamic"), facts("tidy", exact=True))
     good = [recipe("distil"), recipe("int8_dynamic")]
