@@ -295,3 +295,30 @@ def test_a_damaged_graph_is_one_error(tmp_path, keep):
     with pytest.raises(ModelworksError) as caught:
         load("passes", "litert")().apply(job)
     assert "\n" not in caught.value.message
+
+
+@st.composite
+def windows(draw):
+    """A convolution or a pool with any window, strides and padding."""
+    high, wide, tall, broad = (draw(st.integers(a, b)) for a, b in ((4, 9), (4, 9), (1, 3), (1, 3)))
+    given = [f"kernel_shape = [{tall}, {broad}]"]
+    given.append(f"strides = [{draw(st.integers(1, tall))}, {draw(st.integers(1, broad))}]")
+    mode = draw(st.sampled_from(["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]))
+    given.append(f'auto_pad = "{mode}"')
+    if mode == "NOTSET":
+        pads = [draw(st.integers(0, n - 1)) for n in (tall, broad, tall, broad)]
+        given.append(f"pads = {pads}")
+    kind = draw(st.sampled_from(["Conv", "MaxPool", "AveragePool"]))
+    if kind == "AveragePool":
+        given.append("count_include_pad = 1")
+    constants = {"k": weights(3, 2, tall, broad)} if kind == "Conv" else {}
+    before = draw(st.sampled_from(["Relu", "Neg"]))
+    text = f"(float[N,2,{high},{wide}] x) => (float[N,A,B,C] y) {{ a = {before}(x)"
+    text += f" y = {kind}<{', '.join(given)}>({'a, k' if constants else 'a'}) }}"
+    return graph(text, constants)
+
+
+@settings(max_examples=15, deadline=None)
+@given(windows())
+def test_any_window_says_what_onnx_runtime_says(tmp_path_factory, model):
+    same(converted(tmp_path_factory.mktemp("window"), model), counts=(1, 3))
