@@ -81,7 +81,9 @@ class TestTransformerFusions(PassContract):
             good=pass_models.bert(folder / "bert"),
             inputs=pass_models.token_rows,
             tolerance=1e-4,
-            others={"approximate": {"approximate": True}},
+            others={
+                "approximate": {"approximate": True},
+            },
             unfit=pass_models.mlp(folder / "mlp"),
             broken={"another form": pass_models.attention(folder / "attention")},
             modules=(*MODULES, "onnxruntime.transformers.optimizer"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -102,6 +102,36 @@ def _reaches(
         found = [links[name] for name in names if name in links]
         edge = [n for one in found for n in (one if isinstance(one, list) else [one])][:64]
     return False
+
+
+def heads(model: onnx.ModelProto) -> tuple[int, int]:
+    """How many heads attention has, and how wide all of them are together; zeros = unknown.
+
+    Read from how what is compared is cut into heads: `[.., .., heads, size]`.
+    """
+    constants = weights_of(model)
+    made = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        if node.op_type != "Reshape" or node.input[0] not in made:
+            continue
+        before = made[node.input[0]]
+        wide = next((constants[n].size for n in before.input if n in constants), 0)
+        parts = _parts(node.input[1], made, constants)
+        if before.op_type == "Add" and len(parts) == 4 and wide:
+            size = parts[3] if parts[3] > 0 else (wide // parts[2] if parts[2] > 0 else 0)
+            if size and wide % size == 0:
+                return wide // size, wide
+    return 0, 0
+
+
+def _parts(name: str, made: dict[str, onnx.NodeProto], constants: dict[str, Any]) -> list[int]:
+    """Numbers of a shape; 0 where they are computed."""
+    if name in constants:
+        return [int(one) for one in constants[name].ravel()]
+    node = made.get(name)
+    if node is None or node.op_type != "Concat":
+        return []
+    return [int(constants[n].ravel()[0]) if n in constants else 0 for n in node.input]
 
 
 def masks(model: onnx.ModelProto) -> float:

@@ -9,7 +9,7 @@ from modelworks.core.optimizing.passes import Applied, PassFacts, PassJob, Setti
 from modelworks.ext.formats.onnx_model import name_nodes, read_graph
 from modelworks.ext.passes.onnx_parts import begin, end, told
 from modelworks.ext.passes.onnx_session import quiet
-from modelworks.ext.passes.onnx_shapes import attention
+from modelworks.ext.passes.onnx_shapes import attention, heads
 
 _FUSED: Final = ("Attention", "MultiHeadAttention")
 
@@ -44,18 +44,21 @@ class TransformerFusions:
         name_nodes(model)
         before = len(model.graph.node)
         with told(self.facts), quiet():
-            found = optimize_model(model, model_type="bert", opt_level=0)
+            count, wide = heads(model)
+            found = optimize_model(
+                model, model_type="bert", opt_level=0, num_heads=count, hidden_size=wide
+            )
             if job.settings["approximate"]:
                 found.gelu_approximation()
             counts = found.get_fused_operator_statistics()
         joined = sum(counts.get(name, 0) for name in _FUSED)
         if not joined:
             raise UnsupportedError(
-                "no attention could be joined: its form is not known to onnxruntime; graphs of "
-                "torch's older exporter (dynamo=False) are, those of the newer one are not"
+                "no attention could be joined: its form is not known to onnxruntime; of "
+                "torch's exporters the older one (dynamo=False) writes the form that is"
             )
         result = found.model
-        told_of = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()) if count)
+        told_of = ", ".join(f"{times} {name}" for name, times in sorted(counts.items()) if times)
         notes = (f"joined into {told_of}",)
         figures = {"nodes_before": before, "nodes": len(result.graph.node), "attention": joined}
         return end(job, result, (), notes, figures)
