@@ -291,6 +291,92 @@ def test_damaged_trees_are_told(tmp_path, name, value):
         case.apply(tmp_path / "into")
 
 
+def fifth(folder, mode="BRANCH_LEQ"):
+    """A forest as the operator TreeEnsemble; leaves are listed apart, the last node first."""
+    forest = drawn(2, 12, mode=mode)
+    forest.leaves, forest.splits = dict(forest.leaves), dict(forest.splits)
+    keys = list(zip(forest.splits["treeids"], forest.splits["nodeids"], strict=True))
+    leaf = [mode == "LEAF" for mode in forest.splits["modes"]]
+    inner = [key for key, end in zip(keys, leaf, strict=True) if not end][::-1]
+    ends = list(zip(forest.leaves["treeids"], forest.leaves["nodeids"], strict=True))
+    at = {key: i for i, key in enumerate(keys)}
+    number = {key: i for i, key in enumerate(inner)} | {key: i for i, key in enumerate(ends)}
+    # A tree that is one leaf is a node whose answers lead to the same leaf.
+    alone = [key for key in ends if key[1] == 0]
+    rows = [at[key] for key in inner]
+    column = lambda name: [forest.splits[name][row] for row in rows]  # noqa: E731
+    sides = {}
+    for side in ("true", "false"):
+        to = [(keys[row][0], forest.splits[f"{side}nodeids"][row]) for row in rows] + alone
+        sides[f"nodes_{side}nodeids"] = [number[key] for key in to]
+        sides[f"nodes_{side}leafs"] = [int(leaf[at[key]]) for key in to]
+    spare = [0] * len(alone)
+    modes = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT"].index(mode)
+    tensors = {
+        "nodes_modes": np.full(len(rows) + len(alone), modes, np.uint8),
+        "nodes_splits": np.array(column("values") + spare, np.float32),
+        "leaf_weights": np.array(forest.leaves["weights"], np.float32),
+    }
+    roots = [number[tree, 0] for tree in range(12) if (tree, 0) not in alone]
+    node = helper.make_node(
+        "TreeEnsemble",
+        ["X"],
+        ["score"],
+        domain="ai.onnx.ml",
+        n_targets=2,
+        nodes_featureids=column("featureids") + spare,
+        nodes_missing_value_tracks_true=column("missing_value_tracks_true") + spare,
+        leaf_targetids=forest.leaves["ids"],
+        tree_roots=[*roots, *range(len(rows), len(rows) + len(alone))],
+        **sides,
+        **{name: numpy_helper.from_array(value, name) for name, value in tensors.items()},
+    )
+    _, signature = onnx_folder(folder, Task(Kind.SCORE, (0.0, 0.0)))
+    model = onnx.load(folder / "model.onnx")
+    del model.graph.node[:]
+    model.graph.node.append(node)
+    del model.opset_import[:]
+    model.opset_import.extend([helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 5)])
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    return folder, signature
+
+
+@pytest.mark.parametrize("mode", ["BRANCH_LEQ", "BRANCH_GTE"])
+def test_the_later_operator_is_read_as_well(tmp_path, mode):
+    same(*fifth(tmp_path / "onnx", mode), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "value"),
+    [
+        ("damaged", "nodes_truenodeids", 10**6),
+        ("damaged", "nodes_falsenodeids", -1),
+        ("damaged", "tree_roots", 10**6),
+        ("damaged", "tree_roots", None),
+        ("category", "nodes_modes", 4),
+        ("category", "nodes_modes", 6),
+        ("damaged", "nodes_modes", 9),
+        ("damaged", "nodes_trueleafs", None),
+    ],
+)
+def test_the_later_operator_damaged_is_told(tmp_path, said, name, value):
+    folder, signature = fifth(tmp_path / "onnx")
+
+    def damage(graph):
+        held = next(one for one in trees_of(graph).attribute if one.name == name)
+        kept = helper.get_attribute_value(held)
+        if isinstance(kept, onnx.TensorProto):
+            array = numpy_helper.to_array(kept).copy()
+            array[0] = value
+            reset(graph, name, numpy_helper.from_array(array, name))
+        else:
+            reset(graph, name, kept[:-1] if value is None else [value, *kept[1:]])
+
+    case = case_of(changed(folder, damage), signature)
+    with pytest.raises(ModelworksError, match=said):
+        case.apply(tmp_path / "into")
+
+
 def test_a_circle_beside_the_trees_is_told(tmp_path):
     """Two nodes that lead to each other, come to by none."""
     folder, signature = onnx_folder(tmp_path / "onnx", SOFTMAX)

@@ -1,5 +1,6 @@
 """Takes the trees out of an ONNX graph, for a kernel of our own."""
 
+from dataclasses import replace
 from typing import ClassVar, Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from modelworks.ext.formats import trees
 from modelworks.ext.formats.onnx_model import carry, model_files, own_signature, read_model
 from modelworks.ext.formats.trees import About, Ending, Forest
 from modelworks.ext.passes.onnx_parts import begin
-from modelworks.ext.passes.trees import graph, leaves, nodes
+from modelworks.ext.passes.trees import graph, later, leaves, nodes
 from modelworks.ext.passes.trees.graph import Around
 
 _TRANSFORMS: Final = {
@@ -69,8 +70,8 @@ def _forest(around: Around, signature: Signature) -> Forest:
         UnsupportedError: something that the kernel does not do.
         InvalidError: the trees are damaged.
     """
-    if around.kind == "TreeEnsemble":
-        raise UnsupportedError("trees of operator set 5")
+    if around.kind == later.KIND:
+        around = replace(around, attributes=later.as_regressor(around.attributes))
     classifier = around.kind == "TreeEnsembleClassifier"
     word = "class" if classifier else "target"
     sums = len(around.labels) if classifier else int(around.attributes.get("n_targets", 1))
