@@ -134,7 +134,13 @@ def ground(
     return Ground("onnx", Sketch(Kind.DENSE), goal, known, have)
 
 
-def searched(bench: FakeBench, plan: Ground, path: Path, pace: Pace | None = None) -> Search:
+def searched(
+    bench: FakeBench,
+    plan: Ground,
+    path: Path,
+    pace: Pace | None = None,
+    only: Recipe | None = None,
+) -> Search:
     """A search whose journal lies at `path`: another one goes on from there."""
     known = read_run(path)
     run = Run("r", "m:1.0.0", "sha256:0", plan.goal, HARDWARE)
@@ -143,7 +149,7 @@ def searched(bench: FakeBench, plan: Ground, path: Path, pace: Pace | None = Non
         file.begin(run)
     pace = pace or Pace(float("inf"), float("inf"), 1.0)
     journal = Journal(replace(known or run, goal=plan.goal), file, path)
-    return Search(bench, plan, journal, pace, lambda _: None, lambda: 1)
+    return Search(bench, plan, journal, pace, lambda _: None, lambda: 1, only)
 
 
 def endings(run: Run) -> dict[str, Ending]:

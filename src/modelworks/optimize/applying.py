@@ -13,6 +13,7 @@ from modelworks.core.errors import (
     MissingExtraError,
     ModelworksError,
     NotFoundError,
+    UnavailableError,
 )
 from modelworks.core.optimizing.passes import Applied, PassFacts, PassJob, settled
 from modelworks.core.optimizing.recipes import Recipe, RecipeStep
@@ -30,6 +31,8 @@ Say = Callable[[str], None]
 LONGEST_S: Final = 1800.0
 """Seconds that one pass may take, however much time there is."""
 _MEMORY: Final = 16 * GIB
+NOT_NOW: Final = "not now"
+"""How `Failure.why` begins where the pass is not to blame: a full disk."""
 _ADVICE: Final = "; MODELWORKS_IMPORT"  # the sandbox's cure is one for imports
 
 
@@ -63,7 +66,7 @@ class Failure:
     Attributes:
         ending: FAILED, or PRUNED where it was not tried.
         why: one sentence.
-        late: the time was over: with more of it this may be tried again.
+        late: the time was over, or the disk was full: this may be tried again.
     """
 
     ending: Ending
@@ -230,5 +233,7 @@ def _failure(name: str, error: ModelworksError) -> Failure:
     if isinstance(error, MissingExtraError):
         return Failure(Ending.PRUNED, known.missing(name, error.missing))
     words = error.message.partition(_ADVICE)[0]
+    if isinstance(error, UnavailableError):
+        return Failure(Ending.FAILED, f"{NOT_NOW}: {name}: {words}", late=True)
     ending = Ending.PRUNED if isinstance(error, NotFoundError) else Ending.FAILED
     return Failure(ending, f"{name}: {words}")

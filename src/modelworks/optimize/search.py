@@ -10,7 +10,7 @@ from modelworks.core.optimizing.recipes import Execution, Recipe
 from modelworks.core.optimizing.variants import Ending, Finding, Measurement
 from modelworks.core.served import ENGINES
 from modelworks.optimize import planning, scoring
-from modelworks.optimize.applying import Say
+from modelworks.optimize.applying import NOT_NOW, Say
 from modelworks.optimize.bench import Bench
 from modelworks.optimize.fallback import Fallback
 from modelworks.optimize.finals import Finals
@@ -199,4 +199,6 @@ def conclusion(found: tuple[Finding, ...], budget_s: float) -> str:
         words += f" ({told})" if told else " (nothing here fits this model)"
     if late:
         words += f"; for {len(late)} there was no time within {budget_s:.0f} s"
+    if any(one.why.startswith(NOT_NOW) for one in found):
+        words += "; some could not be tried now: the same command goes on when that is mended"
     return words

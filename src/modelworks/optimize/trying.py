@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from modelworks.core.errors import ModelworksError
+from modelworks.core.errors import ModelworksError, UnavailableError
 from modelworks.core.model import Verdict
 from modelworks.core.optimizing.recipes import Recipe
 from modelworks.core.optimizing.variants import Ending, Finding, Goal, Measurement
 from modelworks.optimize import scoring
-from modelworks.optimize.applying import Failure, Say
+from modelworks.optimize.applying import NOT_NOW, Failure, Say
 from modelworks.optimize.bench import Bench
 from modelworks.optimize.forms import Form
 from modelworks.optimize.memory import full
@@ -20,6 +20,11 @@ from modelworks.optimize.run import Run, RunFile
 
 LATE: Final = "the time was over"
 """How `Finding.why` begins where more time would have it tried: it is tried in the next run."""
+
+
+def unfinished(finding: Finding) -> bool:
+    """Whether a candidate is to be tried in the next run: nothing is known of it yet."""
+    return finding.why.startswith((LATE, NOT_NOW))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class Tried:
     """
 
     def __init__(self, run: Run, file: RunFile, path: Path) -> None:
-        kept = [one for one in run.findings if not one.why.startswith(LATE)]
+        kept = [one for one in run.findings if not unfinished(one)]
         self._found = {one.recipe.id: one for one in kept}
         self._late: dict[str, Finding] = {}
         self._file, self._path = file, path
@@ -71,7 +76,7 @@ class Tried:
         Raises:
             UnavailableError: the disk is full.
         """
-        if finding.why.startswith(LATE):
+        if unfinished(finding):
             self._late[finding.recipe.id] = finding
         else:
             self._late.pop(finding.recipe.id, None)
@@ -144,6 +149,8 @@ class Trying:
         began = time.monotonic()
         try:
             finding = self._tried_out(recipe)
+        except UnavailableError as error:
+            finding = Finding(recipe, Ending.FAILED, f"{NOT_NOW}: {error.message}")
         except ModelworksError as error:
             finding = Finding(recipe, Ending.FAILED, error.message)
             if time.monotonic() >= self._pace.end:
@@ -176,7 +183,8 @@ class Trying:
     def _tried_out(self, recipe: Recipe) -> Finding:
         form = self._bench.make(recipe, self._pace.making, self._say)
         if isinstance(form, Failure):
-            why = f"{LATE}: {form.why}" if form.late else form.why
+            timely = not form.late or form.why.startswith(NOT_NOW)
+            why = form.why if timely else f"{LATE}: {form.why}"
             return Finding(recipe, form.ending, why)
         timed = self._bench.timed((form,), self._pace.moment)
         self.source = timed.source

@@ -9,11 +9,11 @@ import pytest
 from modelworks.core.errors import UnavailableError
 from modelworks.core.optimizing.passes import Setting
 from modelworks.core.optimizing.variants import Ending, Objective
-from modelworks.optimize.applying import Failure
+from modelworks.optimize.applying import NOT_NOW, Failure
 from modelworks.optimize.run import read_run
 from modelworks.optimize.scoring import MOST
 from modelworks.optimize.trying import LATE, Pace
-from optimize_fakes import FakeBench, Table, endings, facts, ground, searched
+from optimize_fakes import FakeBench, Table, endings, facts, ground, recipe, searched
 
 
 def test_every_ending_is_told_and_only_what_is_worth_it_stays(tmp_path: Path):
@@ -113,6 +113,22 @@ def test_a_pass_that_ran_out_of_time_is_tried_the_next_time(tmp_path: Path):
     assert run.findings[0].why == f"{LATE}: a takes about 40 s, and 3 were left"
     again = searched(FakeBench({"a": Table(2.0)}), plan, tmp_path / "run").run()
     assert endings(again) == {"a": Ending.KEPT}
+
+
+def test_a_full_disk_is_told_and_tried_again_when_there_is_room(tmp_path: Path):
+    full = Failure(Ending.FAILED, f"{NOT_NOW}: a: no space left", late=True)
+    plan = ground(facts("a"), facts("b"))
+    run = searched(FakeBench({"a": Table(failure=full)}), plan, tmp_path / "run").run()
+    assert endings(run)["a"] is Ending.FAILED
+    assert "goes on when that is mended" in run.conclusion
+    second = FakeBench({"a": Table(2.0)})
+    assert endings(searched(second, plan, tmp_path / "run").run())["a"] is Ending.KEPT
+
+
+def test_one_recipe_alone_is_tried_and_nothing_else(tmp_path: Path):
+    plan, bench = ground(facts("a"), facts("b")), FakeBench({"a": Table(2.0), "b": Table(3.0)})
+    run = searched(bench, plan, tmp_path / "run", only=recipe("a")).run()
+    assert endings(run) == {"a": Ending.KEPT}
 
 
 def test_what_shrinks_and_what_lowers_are_put_together(tmp_path: Path):

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 from modelworks.core import codec
-from modelworks.core.errors import CrashedError, MissingExtraError, ModelworksError, RefusedError
+from modelworks.core.errors import (
+    CrashedError,
+    MissingExtraError,
+    ModelworksError,
+    RefusedError,
+    UnavailableError,
+)
 from modelworks.core.optimizing.passes import Applied, Need, Setting
 from modelworks.core.optimizing.recipes import Execution, Recipe, RecipeStep
 from modelworks.core.optimizing.variants import Ending
@@ -135,6 +141,7 @@ def test_calibration_rows_count_for_those_that_need_them(cache, source, tmp_path
             Ending.FAILED,
             "a: the job needs more",
         ),
+        (UnavailableError("no space left"), Ending.FAILED, "not now: a: no space left"),
         (
             MissingExtraError("passe 'a'", "a", "nncf"),
             Ending.PRUNED,

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field, replace
 
 from modelworks.core import codec, digest
-from modelworks.core.errors import InvalidError, UnsupportedError
+from modelworks.core.errors import InvalidError, NotFoundError, UnsupportedError
 from modelworks.core.model import ModelVersion
 from modelworks.core.native import NATIVE
 from modelworks.core.optimizing.recipes import Recipe
@@ -47,8 +47,12 @@ def check(asked: Asked, version: ModelVersion) -> None:
 
     Raises:
         InvalidError: a goal out of its bounds, cost without a price.
+        NotFoundError: a file of rows that is not there.
         UnsupportedError: energy where nobody can read it; a format without an engine.
     """
+    for name, path in (("eval", asked.rows.evaluation), ("calibration", asked.rows.calibration)):
+        if path is not None and not path.exists():
+            raise NotFoundError(f"no file {path}", field=name)
     goal = asked.goal
     goal.check()
     if goal.objective is Objective.COST and not goal.price:

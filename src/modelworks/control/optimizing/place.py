@@ -29,7 +29,7 @@ from modelworks.optimize.planning import Ground
 from modelworks.optimize.run import Run, RunFile, read_run
 from modelworks.optimize.search import Journal, Search
 from modelworks.optimize.sketch import sketch
-from modelworks.optimize.trying import LATE, Pace
+from modelworks.optimize.trying import Pace, unfinished
 from modelworks.optimize.workbench import Workbench
 
 Say = Callable[[str], None]
@@ -227,5 +227,4 @@ class Place:
 
 def _finished(run: Run) -> bool:
     """Whether nothing is left that more time could try."""
-    late = any(one.why.startswith(LATE) for one in run.findings)
-    return bool(run.conclusion) and not late
+    return bool(run.conclusion) and not any(unfinished(one) for one in run.findings)
