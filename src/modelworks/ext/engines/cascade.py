@@ -80,7 +80,7 @@ class CascadeEngine:
 
     name: ClassVar[str] = "cascade"
     formats: ClassVar[tuple[str, ...]] = (CASCADE,)
-    experimental: ClassVar[bool] = True
+    experimental: ClassVar[bool] = False
 
     def load(self, path: Path, options: EngineOptions) -> CascadeSession:
         """Load both forms of the folder `path`; see `core.seams.Engine.load`."""

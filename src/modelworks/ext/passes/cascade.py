@@ -19,7 +19,6 @@ from modelworks.core.optimizing.passes import (
     settled,
 )
 from modelworks.core.seams import Pass
-from modelworks.core.stepped import read_stepped
 from modelworks.core.tensor import Role, Signature, TensorSpec
 from modelworks.ext.formats.cascade import (
     CASCADE,
@@ -30,7 +29,7 @@ from modelworks.ext.formats.cascade import (
     sureness,
     write_cascade,
 )
-from modelworks.ext.formats.onnx_model import own_signature
+from modelworks.ext.formats.onnx_model import carry, model_files, own_signature
 from modelworks.ext.passes.onnx_parts import begin, told
 from modelworks.ext.passes.training.rows import Array, Rows, read_rows, split
 from modelworks.ext.passes.training.teacher import asked
@@ -55,10 +54,12 @@ class CascadePass:
         settings=(
             Setting("small", "distil", "pass that makes the small form, of ONNX"),
             Setting("size", "tiny", "of the small form, where its pass has one"),
+            Setting("steps", 3000, "of its training, where it is trained", least=1, most=1_000_000),
             Setting("agreement", 0.995, "share of rows answered as before", least=0.5, most=1.0),
         ),
         libraries=("onnx", "torch"),
         extra="optimize-torch",
+        experimental=False,
     )
 
     def fits(self, job: PassJob) -> str:
@@ -113,7 +114,7 @@ def _small(job: PassJob, into: Path) -> PassJob:
     """The same job for the small form's pass."""
     facts = _pass(job).facts
     own = {one.name for one in facts.settings}
-    given = {"size": job.settings["size"]} if "size" in own else {}
+    given: dict[str, Any] = {n: job.settings[n] for n in ("size", "steps") if n in own}
     return replace(job, into=into, settings=settled(facts, given), keep=())
 
 
@@ -133,22 +134,25 @@ def _made(job: PassJob, rows: Rows) -> tuple[Applied, Stage]:
             labels=None if rows.labels is None else labels,
         )
         made = inner.apply(given)
-    _lift(into, job.into)
+    _alone(into, job)
     return made, Stage(made.format, inner.facts.engine)
 
 
 def _large(job: PassJob) -> None:
-    into = job.into / LARGE
-    shutil.copytree(job.source, into)
-    _lift(into, job.into)
+    """The model itself in its folder; what the steps before it need stands above both forms."""
+    own = model_files(job.source)
+    carry(job.source, job.into, own)
+    for name in own:
+        (job.into / LARGE / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(job.source / name, job.into / LARGE / name)
 
 
-def _lift(part: Path, above: Path) -> None:
-    """What the steps before the model need stands above both forms."""
-    stepped = read_stepped(part)
-    for name in () if stepped is None else stepped.files:
-        (above / name).parent.mkdir(parents=True, exist_ok=True)
-        (part / name).replace(above / name)
+def _alone(part: Path, job: PassJob) -> None:
+    """Take out of a form what stands above both."""
+    for path in sorted(job.source.rglob("*")):
+        name = path.relative_to(job.source)
+        if path.is_file() and name.as_posix() not in model_files(job.source):
+            (part / name).unlink(missing_ok=True)
 
 
 def _joined(job: PassJob, column: TensorSpec, judges: Rows, stage: Stage, made: Applied) -> Applied:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from modelworks.core.errors import InvalidError
 from modelworks.core.optimizing.passes import Applied, Need, PassFacts, PassJob, Setting
 from modelworks.ext.formats.onnx_model import name_nodes, read_model
 from modelworks.ext.passes.onnx_parts import begin, refused_keep, told
@@ -58,6 +59,7 @@ class LowRank:
         keeps=True,
         libraries=("numpy", "onnx", "onnxruntime"),
         extra="optimize",
+        experimental=False,
     )
 
     def fits(self, job: PassJob) -> str:
@@ -116,7 +118,15 @@ def _grams(model: onnx.ModelProto, job: PassJob, found: list[_Product]) -> dict[
     for run in watch(model, job.calibration, names, job.threads).runs():
         for name, values in run.items():
             flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
-            grams[name] = grams.get(name, 0.0) + flat.T @ flat
+            with np.errstate(invalid="ignore", over="ignore"):  # told of below
+                grams[name] = grams.get(name, 0.0) + flat.T @ flat
+    for name, gram in grams.items():
+        if not np.isfinite(gram).all():
+            raise InvalidError(
+                f"on the calibration rows '{name[:80]}' is not always finite: leave out rows with "
+                "missing or endless values",
+                field="calibration",
+            )
     return grams
 
 
@@ -124,7 +134,7 @@ def _factored(graph: Graph, one: _Product, grams: dict[str, Array], job: PassJob
     """Factor one product; the rank, 0 = it stays."""
     into, out = one.matrix.shape
     gram = grams.get(str(one.node.input[0]))
-    if one.node.name in job.keep or gram is None or not np.isfinite(gram).all():
+    if one.node.name in job.keep or gram is None:
         return 0
     gram = gram + np.eye(into) * (_UNSEEN * np.trace(gram) / into)
     wide = one.matrix.astype(np.float64)

@@ -36,6 +36,7 @@ class Magnitude:
         keeps=True,
         libraries=("onnx",),
         extra="optimize",
+        experimental=False,
         size_only=True,
     )
 

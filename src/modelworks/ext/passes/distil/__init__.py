@@ -31,6 +31,7 @@ class Distil:
         ),
         libraries=("onnx", "torch"),
         extra="optimize-torch",
+        experimental=False,
     )
 
     def fits(self, job: PassJob) -> str:

@@ -32,6 +32,7 @@ class PruneChannels:
         ),
         libraries=("onnx", "torch", "torch-pruning"),
         extra="optimize-torch",
+        experimental=False,
     )
 
     def fits(self, job: PassJob) -> str:
