@@ -176,6 +176,31 @@ def test_integers_are_not_rounded_again(tmp_path):
     assert "nothing is left" in load("passes", "litert_int8_dynamic")().fits(second)
 
 
+def mixed(pixels):
+    """A convolution over so many pixels a side, and a dense layer."""
+    chance = np.random.default_rng(2)
+    text = f"(float[N,4,{pixels},{pixels}] x) => (float[N,8] y) {{ a = Conv<pads = [1, 1, 1, 1]>"
+    text += "(x, k) r = Relu(a) p = GlobalAveragePool(r) f = Flatten(p) h = MatMul(f, w)"
+    text += " y = MatMul(h, v) }"
+    shapes = {"k": (16, 4, 3, 3), "w": (16, 96), "v": (96, 8)}
+    return graph(text, {k: chance.standard_normal(s).astype("f4") / 4 for k, s in shapes.items()})
+
+
+def test_convolutions_are_not_rounded_as_values_come(tmp_path):
+    few, many = (converted(tmp_path / str(size), mixed(size)) for size in (2, 12))
+    step = load("passes", "litert_int8_dynamic")()
+    said = step.fits(chained(many, tmp_path / "a", "litert_int8_dynamic"))
+    assert "97% of its work are convolutions" in said
+    job = chained(few, tmp_path / "b", "litert_int8_dynamic")
+    assert step.fits(job) == ""
+    assert step.apply(job).operators == ("h", "y")
+    calibration = tmp_path / "rows.npz"
+    np.savez(calibration, x=np.random.default_rng(0).random((32, 4, 12, 12), dtype="f4"))
+    whole = chained(many, tmp_path / "c", "litert_int8_static", calibration)
+    assert load("passes", "litert_int8_static")().fits(whole) == ""
+    assert load("passes", "litert_int8_static")().apply(whole).operators[-2:] == ("h", "y")
+
+
 def test_a_calibration_of_other_inputs_is_refused(tmp_path):
     job = converted(tmp_path, dense())
     np.savez(tmp_path / "other.npz", z=np.zeros((4, WIDE), "f4"))

@@ -1,5 +1,6 @@
 """A LiteRT file as passes see it: layers, what feeds what, and a signature that may need repair."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -11,13 +12,14 @@ from modelworks.core.errors import InvalidError
 from modelworks.ext.formats import tflite
 
 MODEL: Final = "model.tflite"
-_WEIGHTY: Final = {
-    schema.BuiltinOperator.FULLY_CONNECTED,
+DENSE: Final = frozenset({schema.BuiltinOperator.FULLY_CONNECTED})
+WEIGHTY: Final = DENSE | {
     schema.BuiltinOperator.CONV_2D,
     schema.BuiltinOperator.DEPTHWISE_CONV_2D,
 }
 _FLOAT: Final = schema.TensorType.FLOAT32
-_LEAST: Final = 1024  # weights in all; below, a call costs more than what it computes
+_LEAST: Final = 1024  # weights; below, a call costs more than what it computes
+_SHARE: Final = 0.1  # of the work, that must be done by what is rounded
 
 
 class LiteRtFile:
@@ -31,15 +33,23 @@ class LiteRtFile:
         self.data = file.read_bytes()
         self._model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(self.data))
 
-    def fits(self) -> str:
-        """Why there is nothing to gain; empty = there may be."""
+    def fits(self, codes: frozenset[int] = WEIGHTY) -> str:
+        """Why there is nothing to gain by rounding such operators; empty = there may be."""
         if len(self._model.subgraphs) > 1 or len(self.facts.signatures) != 1:
             return "it has several graphs, or no signature: files of one graph are rounded"
-        sizes = [len(self._model.buffers[tensor.buffer].data) // 4 for tensor in self._weights()]
-        if not sizes:
+        layers = list(self._layers())
+        if not layers:
             return "it has no layers with float32 weights: nothing is left to round"
-        if sum(sizes) < _LEAST:
-            return f"its layers have {sum(sizes)} weights: a call costs more than they do"
+        chosen = [one for one in layers if one[0] in codes]
+        weights = sum(count for _, count, _ in chosen)
+        if weights < _LEAST:
+            return f"its layers have {weights} weights to round: a call costs more than they do"
+        share = sum(work for *_, work in chosen) / sum(work for *_, work in layers)
+        if share < _SHARE:
+            return (
+                f"{1 - share:.0%} of its work are convolutions, which take twice as long when "
+                "what they get is rounded as it comes; ranges from rows make them faster"
+            )
         return ""
 
     def operators(self) -> dict[str, Any]:
@@ -56,7 +66,7 @@ class LiteRtFile:
         feeding: set[int] = set()
         found = []
         for name, one in reversed(self.operators().items()):
-            if self.code(one) in _WEIGHTY or feeding.intersection(map(int, one.outputs)):
+            if self.code(one) in WEIGHTY or feeding.intersection(map(int, one.outputs)):
                 feeding.update(map(int, one.inputs))
             else:
                 found.append(name)
@@ -66,7 +76,7 @@ class LiteRtFile:
         """Types of what an operator makes and of its constants with weights."""
         tensors = self._model.subgraphs[0].tensors
         numbers = [one.outputs[0]]
-        if self.code(one) in _WEIGHTY:
+        if self.code(one) in WEIGHTY:
             numbers.append(one.inputs[1])
         return tuple(int(tensors[number].type) for number in numbers)
 
@@ -75,13 +85,16 @@ class LiteRtFile:
         found = self._model.operatorCodes[one.opcodeIndex]
         return max(int(found.builtinCode), int(found.deprecatedBuiltinCode))
 
-    def _weights(self) -> Iterator[Any]:
-        tensors = self._model.subgraphs[0].tensors
+    def _layers(self) -> Iterator[tuple[int, int, int]]:
+        """Of layers with float weights: the operator, its weights, its products for a row."""
+        tensors, buffers = self._model.subgraphs[0].tensors, self._model.buffers
         for one in self.operators().values():
-            if self.code(one) in _WEIGHTY:
+            code = self.code(one)
+            if code in WEIGHTY:
                 tensor = tensors[one.inputs[1]]
-                if tensor.type == _FLOAT and self._model.buffers[tensor.buffer].data is not None:
-                    yield tensor
+                if tensor.type == _FLOAT and buffers[tensor.buffer].data is not None:
+                    places = tensors[one.outputs[0]].shape[1:-1]
+                    yield code, math.prod(tensor.shape), math.prod([*tensor.shape, *places])
 
 
 def repaired(data: bytes, source: bytes) -> bytes:

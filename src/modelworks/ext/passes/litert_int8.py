@@ -20,7 +20,7 @@ from modelworks.core.errors import CrashedError, InvalidError, UnsupportedError
 from modelworks.core.optimizing.passes import Applied, Need, PassFacts, PassJob, Setting
 from modelworks.ext.formats.onnx_model import carry, own_signature, short
 from modelworks.ext.passes.litert.proof import write
-from modelworks.ext.passes.litert_file import MODEL, LiteRtFile, repaired
+from modelworks.ext.passes.litert_file import DENSE, MODEL, WEIGHTY, LiteRtFile, repaired
 
 _BATCH: Final = 32  # rows of one call of the calibration
 _OPERATIONS: Final = qtyping.TFLOperationName
@@ -39,7 +39,7 @@ _GRAINS: Final = {
 
 
 class DynamicInt8:
-    """The pass `litert_int8_dynamic`: integer weights; what a layer gets is rounded as it comes."""
+    """The pass `litert_int8_dynamic`: dense layers; what they get is rounded as it comes."""
 
     facts: ClassVar[PassFacts] = PassFacts(
         name="litert_int8_dynamic",
@@ -57,15 +57,15 @@ class DynamicInt8:
 
     def fits(self, job: PassJob) -> str:
         """Whether there are weights to round; see `core.seams.Pass`."""
-        return LiteRtFile(job.source).fits()
+        return LiteRtFile(job.source).fits(DENSE)
 
     def apply(self, job: PassJob) -> Applied:
         """See `core.seams.Pass`."""
-        model = _opened(job, self.facts)
+        model = _opened(job, self.facts, DENSE)
         rules = recipe_manager.RecipeManager()
         rules.add_dynamic_config(
             ".*",
-            _OPERATIONS.ALL_SUPPORTED,
+            _OPERATIONS.FULLY_CONNECTED,
             num_bits=job.settings["bits"],
             granularity=_GRAINS[job.settings["granularity"]],
         )
@@ -104,7 +104,7 @@ class StaticInt8:
                 f"{self.facts.name} needs rows to calibrate on: give --calibration",
                 field="calibration",
             )
-        model = _opened(job, self.facts)
+        model = _opened(job, self.facts, WEIGHTY)
         rules = recipe_manager.RecipeManager()
         rules.add_static_config(
             ".*",
@@ -119,7 +119,7 @@ class StaticInt8:
         return _written(job, model, rules, rows)
 
 
-def _opened(job: PassJob, facts: PassFacts) -> LiteRtFile:
+def _opened(job: PassJob, facts: PassFacts, codes: frozenset[int]) -> LiteRtFile:
     """The source, with all that is asked for in it.
 
     Raises:
@@ -129,7 +129,7 @@ def _opened(job: PassJob, facts: PassFacts) -> LiteRtFile:
     if job.format not in facts.consumes:
         raise InvalidError(f"{facts.name} reads tflite, not {job.format}", field="format")
     model = LiteRtFile(job.source)
-    why = model.fits()
+    why = model.fits(codes)
     if why:
         raise UnsupportedError(why)
     for name in job.keep:
