@@ -65,11 +65,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One thing that was checked when a version came in, or later (`replay`, `drill`).
+    """One thing that was checked when a version came in, or later (`replay`, `drill`, `optimized`).
 
     Attributes:
         kind: `parity`, `sandbox`, `scan`, `trust`, `sample`, `environment`, `signature`, `origin`,
-            `replay`, `drill`.
+            `replay`, `drill`, `optimized`.
         verdict: how it ended.
         summary: one line for people.
         detail: the whole report, JSON values.

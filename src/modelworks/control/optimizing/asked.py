@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version as installed
 
 from modelworks.core import codec, digest
 from modelworks.core.errors import InvalidError, NotFoundError, UnsupportedError
@@ -86,6 +87,7 @@ def run_id(asked: Asked, version: ModelVersion, known: Known, hardware: Hardware
         name: [facts.version, versions(facts)] for name, facts in sorted(known.facts.items())
     }
     told = [
+        installed("modelworks"),
         version.ref,
         version.artifact.digest,
         codec.encode(replace(asked.goal, budget_s=1.0)),

@@ -97,7 +97,10 @@ class Place:
         )
         if _finished(journal.run):
             say("this was searched before: nothing is tried again (--again begins anew)")
-            return self._stored(journal, bench, journal.run)
+            stored = self._stored(journal, bench, journal.run)
+            if not self._noted(stored):  # it was killed in between
+                self._note(stored)
+            return stored
         ground = self._ground(known, shop, rows)
         pace = Pace.of(asked.goal.budget_s, began)
         search = Search(bench, ground, journal, pace, say, now_ns, asked.recipe)
@@ -218,6 +221,11 @@ class Place:
         with suppress(ModelworksError):
             found = self._variant(journal, bench, search.so_far(), best)
             self.say(f"{self.version.ref}#{found.variant} is the best form so far, and kept")
+
+    def _noted(self, run: Run) -> bool:
+        """Whether the version has evidence of it."""
+        told = (one.detail for one in self.version.evidence if one.kind == KIND)
+        return any(one.get("id") == run.id for one in told)
 
     def _note(self, run: Run) -> None:
         """Evidence on the version, and an audit row."""
