@@ -1,5 +1,6 @@
 """The engine `trees` against the engine contract, and files that would lead its kernel astray."""
 
+import platform
 import zipfile
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 from modelworks.core.errors import InvalidError
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.ext.engines.trees import compiled
 from modelworks.ext.formats.trees import FILE, About, Before, Change, Ending, Forest, read, write
 from modelworks.plugins import load as plugins
 from modelworks.testing.engines import EngineCase, EngineContract, one_line
@@ -117,6 +119,22 @@ def test_the_kernel_does_what_is_done_by_hand(tmp_path, count):
     last = session.infer({"x": x[-1:]})
     np.testing.assert_array_equal(output[-1:], last[1])
     session.close()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names of x86 processors")
+@pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"])
+def test_other_processors_come_to_the_same(tmp_path, monkeypatch, processor):
+    """One that cannot read from many places at once, and one of vectors of eight."""
+    write(forest(40, 3), tmp_path / FILE)
+    x = {count: rows(count)["x"] for count in (1, 20, 70)}
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled, "processor", lambda: (processor, ""))
+        compiled.forget()
+        found = {count: load(tmp_path).infer({"x": given}) for count, given in x.items()}
+    compiled.forget()
+    for count, given in x.items():
+        for left, right in zip(found[count], load(tmp_path).infer({"x": given}), strict=True):
+            np.testing.assert_array_equal(left, right)
 
 
 def test_no_rows_give_no_rows(tmp_path):

@@ -44,11 +44,18 @@ def _compiled(leaf: kernel.Leaf, last: Ending, strict: bool) -> Any:  # noqa: FB
     return made
 
 
+def processor() -> tuple[str, str]:
+    """The processor that code is made for: its name and features, as LLVM has them."""
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+def forget() -> None:
+    """Compile anew what is loaded next."""
+    with _LOCK:
+        _compiled.cache_clear()
+
+
 def _machine() -> Any:
+    cpu, features = processor()
     target = llvm.Target.from_default_triple()
-    return target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=_FAST,
-        jit=True,
-    )
+    return target.create_target_machine(cpu=cpu, features=features, opt=_FAST, jit=True)
