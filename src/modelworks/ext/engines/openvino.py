@@ -90,7 +90,7 @@ class OpenVinoEngine:
     Its own settings:
         precision: f32, bf16 or f16, of what it computes.
         reshape: sizes of the dynamic axes that come often, `1,16x32`: for each the model is
-            compiled once more, for exactly these (up to a sixth faster, and memory for each);
+            compiled once more, for exactly these (up to a fifth less time, and memory for each);
             whatever else comes is computed as ever. The first number is the first dynamic axis of
             every input, and so on.
         dynamic_quantization: 32, 64 or 128: activations are rounded to eight bits in groups of so
