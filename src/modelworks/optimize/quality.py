@@ -7,9 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from modelworks.core.errors import InvalidError
-from modelworks.evaluation import predictions as made
-from modelworks.evaluation.metrics import Options, measure
-from modelworks.evaluation.predictions import Predictions
+from modelworks.evaluation.columns import indices
+from modelworks.evaluation.scores import roc_auc
 from modelworks.optimize.meaning import Kind, Plan, Said
 from modelworks.stats import paired
 from modelworks.stats.intervals import Floats
@@ -17,7 +16,7 @@ from modelworks.stats.student import t_below, t_quantile
 
 FEWEST: Final = 30
 """Rows below which no mean is taken to be Student's."""
-_NAMES: Final = {"auc": "roc_auc", "log_loss": "log_loss"}
+_TINY: Final = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def metric_of(wanted: str, plan: Plan) -> str:
         raise InvalidError(
             f"metric: {wanted} is none of {plan.kind}: {', '.join(usual)}", field="metric"
         )
-    if wanted in _NAMES and not plan.probable:
+    if wanted != usual[0] and plan.kind is Kind.CLASSES and not plan.probable:
         raise InvalidError(
             f"metric: {wanted} wants probabilities, and no output has them", field="metric"
         )
@@ -96,9 +95,9 @@ def drop(metric: str, pair: Pair, rows: Any, limit: float, error: float) -> Drop
     """
     if metric == "accuracy":
         return _accuracy(pair, rows, limit, error)
-    if metric in {"mae", "rmse"}:
-        return _errors(metric, pair, rows, limit, error)
-    return _by_influence(metric, pair, rows, limit, error)
+    if metric == "auc":
+        return _area(pair, rows, limit, error)
+    return _errors(metric, pair, rows, limit, error)
 
 
 def _accuracy(pair: Pair, rows: Any, limit: float, error: float) -> Drop:
@@ -119,19 +118,37 @@ def _accuracy(pair: Pair, rows: Any, limit: float, error: float) -> Drop:
 
 def _errors(metric: str, pair: Pair, rows: Any, limit: float, error: float) -> Drop:
     """A ratio of means is below 1 + limit where the mean of a difference is below 0 (Fieller)."""
-    assert pair.before.numbers is not None  # noqa: S101 - numbers have them
-    assert pair.after.numbers is not None  # noqa: S101 - as above
-    truth = pair.truth[rows]
-    size = 1 if metric == "mae" else 2
-    old = np.abs(pair.before.numbers[rows] - truth) ** size
-    new = np.abs(pair.after.numbers[rows] - truth) ** size
-    allowed = (1 + limit) ** size
-    before, after = (float(part.mean()) ** (1 / size) for part in (old, new))
+    old, new = (_losses(metric, pair, one, rows) for one in (pair.before, pair.after))
+    power = 2 if metric == "rmse" else 1
+    allowed = (1 + limit) ** power
+    before, after = (float(part.mean()) ** (1 / power) for part in (old, new))
     value = after / before - 1 if before > 0 else (0.0 if after <= 0 else math.inf)
     p = _mean_below(new - allowed * old)
-    high = _ratio_high(new, old, error) ** (1 / size) - 1
-    needed = _more(value, high, limit, len(truth))
-    return Drop(before, after, value, high, p, len(truth), f"{value:+.2%} of the source's", needed)
+    high = _ratio_high(new, old, error) ** (1 / power) - 1
+    told = f"from {before:.4g} to {after:.4g}"
+    return Drop(before, after, value, high, p, len(old), told, _more(value, high, limit, len(old)))
+
+
+def _losses(metric: str, pair: Pair, one: Said, rows: Any) -> Floats:
+    """What each row costs."""
+    if metric == "log_loss":
+        scores, places = _scored(pair, one, rows)
+        held = scores[np.arange(len(places)), places]
+        return np.asarray(-np.log(np.maximum(held, _TINY)), np.float64)
+    assert one.numbers is not None  # noqa: S101 - the plan says so
+    off = np.abs(one.numbers[rows] - pair.truth[rows])
+    return np.square(off) if metric == "rmse" else np.asarray(off, np.float64)
+
+
+def _scored(pair: Pair, one: Said, rows: Any) -> tuple[Floats, Any]:
+    """Probabilities, and the column of each row's class.
+
+    Raises:
+        InvalidError: a class that has no column.
+    """
+    assert one.probabilities is not None  # noqa: S101 - asked in `metric_of`
+    places = indices(pair.truth[rows], pair.plan.classes, "label")
+    return np.clip(one.probabilities[rows], 0.0, 1.0), places
 
 
 def _mean_below(values: Floats) -> float:
@@ -174,43 +191,39 @@ def _ratio_high(new: Floats, old: Floats, error: float) -> float:
     return high
 
 
-def _by_influence(metric: str, pair: Pair, rows: Any, limit: float, error: float) -> Drop:
-    """A smooth metric: the rows' influence on the difference says how far it may be off."""
-    options = Options(only=(_NAMES[metric],))
+def _area(pair: Pair, rows: Any, limit: float, error: float) -> Drop:
+    """Area under the ROC curve, of more classes the mean of one against the rest.
+
+    The rows' influence on the difference says how far it may be off (DeLong).
+    """
+    old, new = (_areas(*_scored(pair, one, rows)) for one in (pair.before, pair.after))
     count = len(rows)
-    try:
-        old, new = (
-            measure(_predictions(pair, one, rows), options)[_NAMES[metric]]
-            for one in (pair.before, pair.after)
-        )
-    except InvalidError as failed:  # one class alone has no such metric
-        return Drop(math.nan, math.nan, math.nan, math.inf, 1.0, count, failed.message)
-    fall = old.value - new.value if metric == "auc" else new.value - old.value
-    influence = old.influence - new.influence
-    if metric == "log_loss":
-        scale = max(old.value, 1e-12)
-        fall, influence = fall / scale, influence / scale
-    if count < FEWEST or not math.isfinite(fall):
-        told = f"fewer than {FEWEST} rows" if count < FEWEST else "not defined on these rows"
-        return Drop(old.value, new.value, fall, math.inf, 1.0, count, told, FEWEST)
+    if old is None or new is None or count < FEWEST:
+        told = f"fewer than {FEWEST} rows, or one class alone"
+        return Drop(math.nan, math.nan, math.nan, math.inf, 1.0, count, told)
+    (before, first), (after, second) = old, new
+    fall = before - after
     reach = t_quantile(1 - error, count - 1)
     # What no row showed may still be there: as often as no row of so many would show it.
-    rarest = np.unique(pair.truth[rows], return_counts=True)[1].min() if metric == "auc" else count
-    least = -math.log(error) / float(rarest) / max(reach, 1e-9)
-    spread = max(math.sqrt(float(np.sum(np.square(influence)))), least)
+    rarest = float(np.unique(pair.truth[rows], return_counts=True)[1].min())
+    least = -math.log(error) / rarest / max(reach, 1e-9)
+    spread = max(math.sqrt(float(np.sum(np.square(first - second)))), least)
     high = fall + reach * spread
     p = t_below((fall - limit) / spread, count - 1)
-    told = f"from {old.value:.4f} to {new.value:.4f}"
-    return Drop(old.value, new.value, fall, high, p, count, told, _more(fall, high, limit, count))
+    told = f"from {before:.4f} to {after:.4f}"
+    return Drop(before, after, fall, high, p, count, told, _more(fall, high, limit, count))
 
 
-def _predictions(pair: Pair, one: Said, rows: Any) -> Predictions:
-    assert one.probabilities is not None  # noqa: S101 - asked in `metric_of`
-    scores = np.clip(one.probabilities[rows], 0.0, 1.0)
-    names = pair.plan.classes
-    if len(names) == 2:
-        return made.binary(pair.truth[rows], scores=scores[:, 1], positive=names[1])
-    return made.multiclass(pair.truth[rows], names, scores=scores)
+def _areas(scores: Floats, places: Any) -> tuple[float, Floats] | None:
+    """The area and the influence of each row; None = there is but one class."""
+    ones = np.ones(len(places))
+    columns = [1] if scores.shape[1] == 2 else range(scores.shape[1])
+    found = [roc_auc((places == column) * 1, scores[:, column], ones) for column in columns]
+    known = [one for one in found if not math.isnan(one.value)]
+    if not known:
+        return None
+    value = float(np.mean([one.value for one in known]))
+    return value, np.asarray(np.mean([one.influence for one in known], axis=0), np.float64)
 
 
 def _more(value: float, high: float, limit: float, rows: int) -> int | None:

@@ -80,7 +80,9 @@ def test_truth_and_slices_belong_to_the_rows_that_are_left(tmp_path, table):
     rows, truth = rows_of(found.evaluation), np.load(found.evaluation.labels)
     assert np.array_equal(truth, (rows[:, 0] > 0).astype(float))
     parts = read_slices(found.evaluation)
-    assert sorted(row for part in parts.values() for row in part) == list(range(found.evaluation.count))
+    assert sorted(row for part in parts.values() for row in part) == list(
+        range(found.evaluation.count)
+    )
     places = {row.astype(np.float32).tobytes(): i for i, row in enumerate(table)}
     assert all(places[rows[r].tobytes()] % 2 for r in parts["region=eu"])
     assert found.facts.slices == {name: len(part) for name, part in parts.items()}

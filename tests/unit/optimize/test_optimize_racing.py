@@ -1,0 +1,135 @@
+"""Forms in turn: ratios within rounds, their noise, and what is said of those that do not run."""
+
+import time
+
+import numpy as np
+import pytest
+
+from modelworks.core.errors import InvalidError
+from modelworks.optimize import cores, racing
+from modelworks.optimize.hardware import energy_counters, this_machine
+
+pytestmark = pytest.mark.unit
+ROWS = {"x": np.arange(10, dtype=np.float32)[:, None]}
+
+
+class Spinning:
+    """A session that adds up so many numbers."""
+
+    apart = False
+    signature = None
+
+    def __init__(self, work):
+        self.work, self.calls = work, 0
+
+    def infer(self, inputs):
+        self.calls += 1
+        return [sum(range(self.work)), inputs]
+
+    def close(self):
+        pass
+
+
+class Failing(Spinning):
+    def infer(self, inputs):
+        raise InvalidError("the model refuses this input")
+
+
+def test_a_form_of_a_third_of_the_work_is_faster():
+    sessions = [Spinning(60_000), Spinning(20_000)]
+    found, rounds = racing.race(sessions, racing.taken(ROWS, 4), 0.3, 0)
+    assert rounds >= 5
+    source, form = found
+    told = racing.figures(source, form, 4)
+    assert told["ratio"] > 1.5  # a third of the work, in the same rounds
+    assert told["low"] <= told["ratio"] <= told["high"]
+    assert len(source.cpu) == 2 * rounds  # twice a round: against itself
+    assert len(form.cpu) == rounds
+    own = racing.figures(source, source, 4)
+    assert own["ratio"] == own["low"] == own["high"] == 1
+    assert told["calls"] == len(form.walls)
+    assert racing.noise_of(source).ratio > 0
+
+
+def test_a_form_that_does_not_run_is_told_and_the_others_go_on():
+    found, _ = racing.race([Spinning(100), Failing(1), None, Spinning(100)], [ROWS], 0.05, 0)
+    assert found[1] == "the model refuses this input"
+    assert found[2] == "not loaded"
+    assert isinstance(found[3], racing.Runner)
+
+
+def test_a_source_form_that_does_not_run_is_an_error():
+    with pytest.raises(InvalidError, match="the source form does not run"):
+        racing.race([Failing(1)], [ROWS], 0.05, 0)
+
+
+def test_the_time_ends_it_even_before_the_fewest_rounds():
+    class Slow(Spinning):
+        def infer(self, inputs):
+            time.sleep(0.02)
+            return []
+
+    _, rounds = racing.race([Slow(1), Slow(1)], [ROWS], 0.01, 0)
+    assert rounds < 5
+
+
+def test_rows_come_again_where_a_call_has_more_than_there_are():
+    calls = racing.taken(ROWS, 4)
+    assert [call["x"][:, 0].tolist() for call in calls] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    (large,) = racing.taken(ROWS, 25)
+    assert large["x"].shape == (25, 1)
+    assert large["x"][:, 0].tolist()[9:12] == [9, 0, 1]
+
+
+def test_energy_is_read_where_counters_can_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(racing, "_ENERGY_S", 0.02)
+    assert racing.energy(Spinning(1), [ROWS], 10, []) is None
+    assert energy_counters(tmp_path) == ()
+    package = tmp_path / "sys/class/powercap/intel-rapl:0"
+    package.mkdir(parents=True)
+    (package / "energy_uj").write_text("1000000\n")
+    (counter,) = energy_counters(tmp_path)
+
+    class Burning(Spinning):
+        def infer(self, inputs):
+            counter.write_text(f"{int(counter.read_text()) + 500_000}\n")
+            return []
+
+    assert racing.energy(Burning(1), [ROWS], 10, [counter]) == pytest.approx(0.05)
+
+
+CPUINFO = """processor\t: 0
+model name\t: Some Processor @ 2 GHz
+flags\t\t: fpu avx2 fma avx512f avx512_vnni
+
+processor\t: 1
+model name\t: Some Processor @ 2 GHz
+flags\t\t: fpu
+"""
+
+
+def test_the_class_of_hardware_is_what_decides_which_form_is_fastest(tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(CPUINFO)
+    found = this_machine(tmp_path)
+    assert found.processor == "Some Processor @ 2 GHz"
+    assert found.features == ("avx2", "avx512_vnni", "avx512f", "fma")
+    assert found.kind.endswith(" avx512_vnni")
+    nowhere = this_machine(tmp_path / "nowhere")
+    assert nowhere.features == ()
+    assert nowhere.kind == nowhere.kind.strip()
+
+
+def test_the_core_that_is_idle_most_is_chosen(tmp_path, monkeypatch):
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: {0, 1, 2})
+    (tmp_path / "proc").mkdir()
+    stat = tmp_path / "proc/stat"
+
+    def write(*idle):
+        stat.write_text("".join(f"cpu{n} 5 0 5 {ticks} 0 0\n" for n, ticks in enumerate(idle)))
+
+    write(100, 100, 100)
+    monkeypatch.setattr(cores.time, "sleep", lambda _: write(101, 109, 104))
+    assert cores.idlest(tmp_path) == 1
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: {0})
+    assert cores.idlest(tmp_path) is None
