@@ -55,6 +55,7 @@ class TestOnnxClean(PassContract):
             others={"fuse": {"fuse": False}},
             unfit=None,
             broken={},
+            modules=pass_models.MODULES,
         )
 
     def test_less_is_left_and_the_shape_is_right(self, case, applied):

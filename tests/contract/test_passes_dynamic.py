@@ -63,6 +63,7 @@ class TestInt8Dynamic(PassContract):
             },
             unfit=pass_models.cnn(folder / "cnn", channels=16),
             broken={},
+            modules=pass_models.MODULES,
         )
 
     def test_a_shared_matrix_stays_right_for_who_keeps_it(self, case, tmp_path, applied):

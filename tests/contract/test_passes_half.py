@@ -9,7 +9,6 @@ from modelworks.testing import pass_models, planted
 from modelworks.testing.passes import PassCase, PassContract
 
 pytestmark = pytest.mark.contract
-MODULES = ("onnx", "onnxruntime.quantization", "onnxruntime.transformers.float16")
 
 
 class TestFp16(PassContract):
@@ -30,8 +29,8 @@ class TestFp16(PassContract):
                 "sums": planted.large_sums(folder / "sums").source,
                 "weights": planted.overflows(folder / "weights").source,
             },
+            modules=pass_models.MODULES,
             settings={"size": True},
-            modules=MODULES,
         )
 
     def test_what_is_too_large_is_named(self, case, tmp_path):
@@ -61,8 +60,8 @@ class TestMixedPrecision(PassContract):
             asked={"size": {"size": False}},
             unfit=None,
             broken={},
+            modules=pass_models.MODULES,
             settings={"size": True},
-            modules=MODULES,
         )
 
     def test_what_is_too_large_stays_in_float32(self, case, applied):
@@ -86,7 +85,7 @@ class TestTransformerFusions(PassContract):
             },
             unfit=pass_models.mlp(folder / "mlp"),
             broken={"another form": pass_models.attention(folder / "attention")},
-            modules=(*MODULES, "onnxruntime.transformers.optimizer"),
+            modules=pass_models.MODULES,
         )
 
     def test_attention_is_one_operator(self, applied):

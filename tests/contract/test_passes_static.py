@@ -30,4 +30,5 @@ class TestInt8Static(PassContract):
             },
             unfit=pass_models.attention(folder / "attention"),
             broken={},
+            modules=pass_models.MODULES,
         )

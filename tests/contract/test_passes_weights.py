@@ -65,7 +65,7 @@ class _WeightsContract(PassContract):
             },
             unfit=pass_models.cnn(folder / "cnn", channels=16),
             broken={},
-            modules=("onnx", "onnxruntime.quantization.matmul_nbits_quantizer"),
+            modules=pass_models.MODULES,
         )
 
 
@@ -94,6 +94,7 @@ class TestOrtOptimize(PassContract):
             others={"level": {"level": "basic"}},
             unfit=PassSource(alone, "onnx", good.signature),
             broken={},
+            modules=pass_models.MODULES,
         )
 
     def test_the_layout_of_this_processor_is_said(self, case, tmp_path):

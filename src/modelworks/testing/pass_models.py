@@ -10,6 +10,14 @@ from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.testing import onnx_models
 from modelworks.testing.pass_cases import PassSource
 
+MODULES = (
+    "onnx",
+    "onnxruntime.quantization.matmul_nbits_quantizer",
+    "onnxruntime.transformers.optimizer",
+    "onnxslim",
+)
+"""What passes of ONNX graphs import: one sandbox can have it ready for all of them."""
+
 PIXELS, IMAGE, TOKENS = 64, (1, 8, 8), 8
 _FLOATS = Datatype.FP32
 

@@ -112,8 +112,12 @@ def own_signature(folder: Path, signature: Signature) -> Signature:
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, Any]:
-    """Initializer -> numpy array, and the same of `Constant` nodes."""
-    found = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    """Initializer -> numpy array, and the same of `Constant` nodes; without those not read."""
+    found = {
+        one.name: numpy_helper.to_array(one)
+        for one in model.graph.initializer
+        if not external_data_helper.uses_external_data(one)
+    }
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
             found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)

@@ -13,12 +13,16 @@ from modelworks.ext.formats.onnx_model import MODEL, name_nodes, read_graph, rea
 from modelworks.ext.passes.onnx_parts import begin, end, refused_keep, told
 from modelworks.ext.passes.onnx_products import products, split_gemms, store_constants
 from modelworks.ext.passes.onnx_session import quiet
-from modelworks.ext.passes.onnx_shapes import makeup
+from modelworks.ext.passes.onnx_shapes import already, makeup
 
 _TYPES: Final = ("MatMul", "LSTM", "Attention", "EmbedLayerNormalization")
 _TABLES: Final = ("Gather",)
 _RESULTS: Final = {"MatMulInteger", "DynamicQuantizeLSTM", "QAttention", "QEmbedLayerNormalization"}
 _SMALL: Final = 2048  # bytes of weights below which nothing is won
+_SHARED: Final = (
+    "rows of a call share the steps of their activations: an answer depends a little on the "
+    "others, so the server gives each request a call of its own"
+)
 _SHARE: Final = 0.2  # of the weights, in convolutions: more, and they are what takes the time
 
 
@@ -48,7 +52,8 @@ class Int8Dynamic:
 
     def fits(self, job: PassJob) -> str:
         """Convolutions take the time, or there are no matrices."""
-        found = makeup(read_graph(job.source))
+        model = read_graph(job.source)
+        found = makeup(model)
         products = found.dense + found.recurrent
         if found.convolutions > _SHARE * max(1, found.all - found.tables):
             share = found.convolutions / max(1, found.all - found.tables)
@@ -58,7 +63,7 @@ class Int8Dynamic:
             )
         if products < _SMALL:
             return "the graph has no matrices to speak of"
-        return ""
+        return already(model)
 
     def apply(self, job: PassJob) -> Applied:
         """Quantize; see `core.seams.Pass.apply`."""
@@ -75,7 +80,10 @@ class Int8Dynamic:
         if not job.keep and not kinds & _RESULTS:
             raise UnsupportedError("none of the graph's products has a constant matrix of floats")
         changed = [name for name in operators if name not in job.keep]
-        notes = (f"{len(changed)} of {len(operators)} operators run in eight bits",)
+        notes = (
+            f"{len(changed)} of {len(operators)} operators run in eight bits",
+            _SHARED,
+        )
         figures = {"quantized": len(changed), "operators": len(operators)}
         return end(job, result, changed, notes, figures)
 

@@ -12,11 +12,11 @@ from onnxruntime.quantization.quantize import update_opset_version
 
 from modelworks.core.errors import UnsupportedError
 from modelworks.core.optimizing.passes import Applied, Need, PassFacts, PassJob, Setting
-from modelworks.ext.formats.onnx_model import name_nodes, read_model
+from modelworks.ext.formats.onnx_model import name_nodes, read_graph
 from modelworks.ext.passes.onnx_parts import begin, end, refused_keep, told
 from modelworks.ext.passes.onnx_ranges import METHODS, clipped, watch
 from modelworks.ext.passes.onnx_session import optimized, quiet
-from modelworks.ext.passes.onnx_shapes import CONVOLUTIONS, DENSE, attention, makeup, masks
+from modelworks.ext.passes.onnx_shapes import CONVOLUTIONS, DENSE, already, attention, makeup, masks
 
 _WEIGHTED: Final = (*CONVOLUTIONS, *DENSE)
 _OTHERS: Final = ("Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "Softmax", "Sigmoid")
@@ -57,20 +57,18 @@ class Int8Static:
 
     def fits(self, job: PassJob) -> str:
         """No weights to speak of, or attention whose masks would take the whole range."""
-        model = read_model(job.source)
+        model = read_graph(job.source)
         found = makeup(model)
         if found.convolutions + found.dense < _SMALL:
             return "the graph has no convolutions or matrices to speak of"
-        cuts = job.settings["method"] != "minmax"
-        if job.settings["operators"] == "all" and attention(model):
-            mask = masks(model)
-            if mask and not cuts:
-                return (
-                    f"attention adds up to {mask:.3g} where nothing is to be seen, and that would "
-                    "take the whole of the eight bits (a cosine of 0.39 was measured); use NNCF "
-                    "with model type transformer, or int8_dynamic"
-                )
-        return ""
+        mask = masks(model) if attention(model) else 0.0
+        if mask:
+            return (
+                f"attention adds up to {mask:.3g} where nothing is to be seen, which takes the "
+                "whole of the eight bits; what feeds it has a few values that are far out (cosines "
+                "of 0.39 to 0.94 were measured): use nncf_int8 or int8_dynamic"
+            )
+        return already(model)
 
     def apply(self, job: PassJob) -> Applied:
         """Quantize; see `core.seams.Pass.apply`."""

@@ -11,6 +11,10 @@ from modelworks.ext.formats.onnx_model import weights_of
 
 CONVOLUTIONS: Final = ("Conv", "ConvTranspose")
 DENSE: Final = ("MatMul", "Gemm")
+_QUANTIZED: Final = {
+    "DynamicQuantizeLinear", "GatherBlockQuantized", "MatMulNBits", "QAttention", "QGemm",
+    "QLinearConv", "QLinearMatMul", "QuantizeLinear",
+}  # fmt: skip
 _NEAR: Final = 8  # operators between a product and the softmax after it
 _MASK: Final = 1e3  # what a mask adds where nothing is to be seen
 
@@ -67,6 +71,12 @@ _KINDS: Final = {
     "Gather": "tables",
     **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent"),
 }
+
+
+def already(model: onnx.ModelProto) -> str:
+    """Why a graph is not to be quantized: it is; empty = it is in floats."""
+    found = next((node.op_type for node in model.graph.node if node.op_type in _QUANTIZED), "")
+    return f"the graph is in few bits already ({found})" if found else ""
 
 
 def attention(model: onnx.ModelProto) -> list[str]:

@@ -15,7 +15,7 @@ from modelworks.ext.formats.onnx_model import name_nodes, read_graph
 from modelworks.ext.passes.onnx_parts import begin, end, refused_keep, told
 from modelworks.ext.passes.onnx_products import products, split_gemms, store_constants
 from modelworks.ext.passes.onnx_session import quiet
-from modelworks.ext.passes.onnx_shapes import makeup
+from modelworks.ext.passes.onnx_shapes import already, makeup
 
 _SMALL: Final = 2048  # bytes of weights below which nothing is won
 _RESULTS: Final = {"MatMulNBits", "GatherBlockQuantized"}
@@ -51,11 +51,12 @@ class _WeightsOnly:
 
     def fits(self, job: PassJob) -> str:
         """There are no matrices."""
-        found = makeup(read_graph(job.source))
+        model = read_graph(job.source)
+        found = makeup(model)
         tables = found.tables if job.settings["tables"] else 0
         if found.dense + tables < max(_SMALL, found.convolutions):
             return "most of the weights are not in matrices"
-        return ""
+        return already(model)
 
     def apply(self, job: PassJob) -> Applied:
         """Quantize; see `core.seams.Pass.apply`."""
