@@ -40,11 +40,11 @@ class Int8Static:
         engine="onnxruntime",
         needs=frozenset({Need.ROWS}),
         settings=(
+            Setting("first", 0, "convolutions with few channels that stay in float", (0, 1, 2, 4)),
             Setting("method", "minmax", "how ranges are found", METHODS),
             Setting("percentile", 99.99, "of the values that stay", (), 50.0, 100.0),
             Setting("per_channel", default=True, help="a scale for each output channel"),
             Setting("operators", "all", "or those with weights alone", ("all", "weighted")),
-            Setting("first", 0, "convolutions that stay in float: with few channels", (), 0, 16),
             Setting("skip", (), "types of operators that stay in float"),
             Setting("symmetric", default=False, help="the form that TensorRT takes"),
             Setting("reduce", default=False, help="seven bits, for CPUs without VNNI"),
