@@ -108,6 +108,20 @@ def test_parts_of_the_same_files_are_stored_once(tmp_path):
     load(into).close()
 
 
+def test_a_file_that_was_written_by_the_first_version_is_read(tmp_path):
+    folder = factors(tmp_path)
+    (folder / FILE).write_text(
+        '{"parts": [{"engine": "onnxruntime", "folder": "0", "format": "onnx",'
+        ' "options": [["arena", "off"]], "rows": 2},'
+        ' {"engine": "onnxruntime", "folder": "1", "format": "onnx", "options": [], "rows": 0}],'
+        ' "version": 1}'
+    )
+    session = load(folder)
+    for rows, factor in ((2, 2), (3, 3)):
+        [found] = session.infer({"x": np.ones((rows, 3), np.float32)})
+        np.testing.assert_array_equal(found, np.full((rows, 3), factor, np.float32))
+
+
 @pytest.mark.parametrize(
     ("field", "change"),
     [

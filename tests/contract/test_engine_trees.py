@@ -3,6 +3,7 @@
 import platform
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,15 @@ SIGNATURE = Signature(
     ),
 )
 ABOUT = About(SIGNATURE, Ending.CLASSES, WIDTH, False, "label", "output", (10, 20))
+
+
+DATA = Path(__file__).parents[1] / "data" / "trees"
+FIRST = [  # said by the version that wrote the file
+    [0.5769929885864258, -0.15535670518875122],
+    [2.0000689029693604, 2.1190133094787598],
+    [0.8712499737739563, -0.3248218894004822],
+    [-0.82554030418396, -2.07123064994812],
+]
 
 
 def forest(trees=5, depth=4, about=ABOUT, seed=0):
@@ -167,6 +177,15 @@ def test_arrays_need_not_lie_in_one_piece(tmp_path):
             session.infer({"x": x}), session.infer({"x": wide[:, ::2]}), strict=True
         ):
             np.testing.assert_array_equal(left, right)
+
+
+def test_a_file_that_was_written_by_the_first_version_is_read(tmp_path):
+    """Whatever the format becomes: versions that were registered are served for years."""
+    x = rows(4)["x"]
+    x[0, 1] = -1
+    label, output = load(DATA / "version-1.npz").infer({"x": x})
+    assert label.tolist() == [10, 20, 10, 10]
+    np.testing.assert_array_equal(output, np.array(FIRST, np.float32))
 
 
 def test_the_same_forest_is_the_same_bytes(tmp_path):
