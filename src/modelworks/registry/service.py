@@ -30,7 +30,7 @@ from modelworks.db.engine import TenantScope
 from modelworks.registry import rules, store
 from modelworks.registry.lookup import Hand, change, find, no_model, point
 from modelworks.registry.publish import Publication, Publisher
-from modelworks.registry.variant_store import VariantOutline
+from modelworks.registry.store.variants import VariantOutline
 from modelworks.registry.variants import Variants
 
 _BATCH = 64

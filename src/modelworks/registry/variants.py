@@ -20,8 +20,8 @@ from modelworks.core.stepped import STEPS, read_stepped
 from modelworks.core.tensor import Signature
 from modelworks.db.engine import TenantScope
 from modelworks.db.session import TenantSession
-from modelworks.registry import variant_store
 from modelworks.registry.lookup import Hand, find
+from modelworks.registry.store import variants as rows
 from modelworks.registry.storing import Storer, files_of
 
 MOST: Final = 64
@@ -89,7 +89,7 @@ class Variants:
         """
         with self._scope.read() as session:
             version = find(session, parse_ref(ref), "ref")
-            return variant_store.every(session, version.name, version.version)
+            return rows.every(session, version.name, version.version)
 
     def one(self, ref: str, name: str) -> Variant:
         """One variant.
@@ -100,15 +100,15 @@ class Variants:
         with self._scope.read() as session:
             return _found(session, find(session, parse_ref(ref), "ref"), name)
 
-    def outline(self) -> list[variant_store.VariantOutline]:
+    def outline(self) -> list[rows.VariantOutline]:
         """Every variant in short."""
         with self._scope.read() as session:
-            return variant_store.outline(session)
+            return rows.outline(session)
 
     def files(self, version: ModelVersion) -> list[tuple[str, str, str]]:
         """(variant, path, file digest) of every file of a version's variants."""
         with self._scope.read() as session:
-            return variant_store.files(session, version.name, version.version)
+            return rows.files(session, version.name, version.version)
 
     def remove(self, ref: str, name: str) -> Variant:
         """Forget a variant; what was forgotten. Its files go with the next collection.
@@ -119,13 +119,13 @@ class Variants:
         with self._scope.write() as session:
             version = find(session, parse_ref(ref), "ref")
             gone = _found(session, version, name)
-            variant_store.remove(session, version.name, version.version, name)
+            rows.remove(session, version.name, version.version, name)
             self._audit(session, "remove-variant", gone)
         return gone
 
     def _commit(self, session: TenantSession, made: Variant) -> Variant:
         version = _version(session, made)
-        known = variant_store.get(session, version.name, version.version, made.name)
+        known = rows.get(session, version.name, version.version, made.name)
         if known is not None:
             if _essence(known) == _essence(made):
                 return known
@@ -134,20 +134,20 @@ class Variants:
                 f"remove that one first with `modelworks delete '{made.ref}'`",
                 field="name",
             )
-        if variant_store.count(session, version.name, version.version) >= MOST:
+        if rows.count(session, version.name, version.version) >= MOST:
             raise InvalidError(
                 f"{version.ref} has {MOST} variants, and no more are kept: delete some with "
                 f"`modelworks delete '{version.ref}#NAME'`",
                 field="name",
             )
-        variant_store.insert(session, made)
+        rows.insert(session, made)
         self._audit(session, "add-variant", made)
         return made
 
     def _audit(self, session: TenantSession, act: str, variant: Variant) -> None:
         told = {"recipe": variant.recipe.title, "artifact": variant.artifact.digest}
         now, actor = self._hand.clock(), self._hand.actor
-        variant_store.audit(session, now, actor, act, f"variant/{variant.ref}", told)
+        rows.audit(session, now, actor, act, f"variant/{variant.ref}", told)
 
     def _steps(
         self, version: ModelVersion, files: Mapping[str, tuple[Path, str]]
@@ -174,9 +174,9 @@ def _version(session: TenantSession, variant: Variant) -> ModelVersion:
 
 
 def _found(session: TenantSession, version: ModelVersion, name: str) -> Variant:
-    found = variant_store.get(session, version.name, version.version, name)
+    found = rows.get(session, version.name, version.version, name)
     if found is None:
-        every = variant_store.every(session, version.name, version.version)
+        every = rows.every(session, version.name, version.version)
         known = ", ".join(one.name for one in every) or "none"
         raise NotFoundError(
             f"{version.ref} has no variant '{name[:80]}'; there are: {known}", field="variant"

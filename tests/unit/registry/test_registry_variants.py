@@ -38,7 +38,7 @@ def folder(tmp_path):
 
 def acts(database, tenant="default"):
     with database.tenant(tenant).read() as session:
-        rows = session.execute(verbs.variant_store.select(verbs.variant_store.AuditRow)).scalars()
+        rows = session.execute(verbs.rows.select(verbs.rows.AuditRow)).scalars()
         return sorted((row.act, row.subject) for row in rows)
 
 
@@ -190,7 +190,7 @@ def test_a_cut_leaves_nothing(registry, version, folder, monkeypatch):
         raise RuntimeError
 
     with monkeypatch.context() as patch:
-        patch.setattr(verbs.variant_store, "audit", fail)
+        patch.setattr(verbs.rows, "audit", fail)
         with pytest.raises(RuntimeError):
             registry.add_variant(variant(version), folder)
     assert registry.variants("fraud") == []

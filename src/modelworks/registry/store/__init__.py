@@ -1,4 +1,7 @@
-"""All SQL of the registry. Functions work inside the caller's transaction and never commit."""
+"""The SQL of versions, models, aliases and leases; beside it that of artifacts and variants.
+
+Functions work inside the caller's transaction and never commit.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +33,7 @@ from modelworks.db.tables import (
     VersionNumber,
     VersionRow,
 )
-from modelworks.registry import artifact_store, variant_store
+from modelworks.registry.store import artifacts, variants
 
 _CHUNK = 500
 """Values in one IN list: far below every database's limit on parameters."""
@@ -117,7 +120,7 @@ def insert_version(session: TenantSession, version: ModelVersion) -> None:
     if not has_model(session, version.name):
         session.add(ModelRow(name=version.name, created_ns=version.created_ns))
     artifact = version.artifact
-    artifact_store.keep(session, artifact)
+    artifacts.keep(session, artifact)
     session.add(
         VersionRow(
             model=version.name,
@@ -180,7 +183,7 @@ def delete_versions(
     for version in doomed:
         number = version.version
         key = (session.tenant, name, number.major, number.minor, number.patch)
-        variant_store.remove(session, name, number)
+        variants.remove(session, name, number)
         session.delete(session.get_one(VersionRow, key))
         session.add(
             RetiredRow(
@@ -195,7 +198,7 @@ def delete_versions(
             )
         )
     session.flush()
-    artifact_store.drop_unused(session, (version.artifact.digest for version in doomed))
+    artifacts.drop_unused(session, (version.artifact.digest for version in doomed))
     if latest(session, name) is None:
         session.execute(delete(ModelRow).where(ModelRow.name == name))
 

@@ -12,8 +12,8 @@ from modelworks.core.optimizing.variants import Variant
 from modelworks.core.semver import Semver
 from modelworks.db.session import TenantSession
 from modelworks.db.tables import ArtifactFileRow, AuditRow, VariantRow
-from modelworks.registry import artifact_store
 from modelworks.registry.pick import run_of
+from modelworks.registry.store import artifacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def files(session: TenantSession, name: str, version: Semver) -> list[tuple[str,
 
 def insert(session: TenantSession, variant: Variant) -> None:
     """Add a variant, with its artifact where that is new."""
-    artifact_store.keep(session, variant.artifact)
+    artifacts.keep(session, variant.artifact)
     version = Semver.parse(variant.version)
     session.add(
         VariantRow(
@@ -114,7 +114,7 @@ def remove(session: TenantSession, name: str, version: Semver, variant: str = ""
         where += (VariantRow.name == variant,)
     digests = session.scalars(select(VariantRow.artifact).where(*where)).all()
     session.execute(delete(VariantRow).where(*where))
-    artifact_store.drop_unused(session, digests)
+    artifacts.drop_unused(session, digests)
 
 
 def audit(
