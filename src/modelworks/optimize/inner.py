@@ -10,6 +10,7 @@ import numpy as np
 from modelworks.core.errors import InvalidError
 from modelworks.core.seams import EngineOptions, Session
 from modelworks.core.stepped import read_stepped
+from modelworks.core.steps import InputSteps, Side
 from modelworks.core.tensor import Signature, Tensors
 from modelworks.optimize import arrays
 from modelworks.optimize.calls import in_child
@@ -18,6 +19,7 @@ from modelworks.plugins.opening import open_model
 _MADE: Final = "inner.npz"
 _SECONDS: Final = 300.0
 _IMAGES: Final = 64
+_MOST: Final = 4096
 
 
 def inner(tensors: Tensors, source: Path, file: Path) -> int:
@@ -57,18 +59,55 @@ def run(arguments: dict[str, Any], progress: Callable[[str], None]) -> dict[str,
     caught = _Catching(stepped.model)
     session = open_model(caught, source, EngineOptions(signature=stepped.outer))
     rows = min(len(array) for array in inputs.values())
-    images = any(item.decode_image is not None for item in stepped.outer.steps)
-    size = _IMAGES if images else rows  # texts of one call are filled up to one length
     progress("running the steps")
+    size = _rows_a_call(stepped.outer.steps)
     for start in range(0, rows, size):
         session.infer({name: array[start : start + size] for name, array in inputs.items()})
     session.close()
+    fills = _fills(stepped.outer.steps)
     made = {
-        spec.name: np.concatenate([given[spec.name] for given in caught.given])
+        spec.name: _joined([given[spec.name] for given in caught.given], fills.get(spec.name))
         for spec in stepped.model.inputs
     }
     arrays.save(Path(arguments["work"]) / _MADE, made)
     return {"rows": rows}
+
+
+def _rows_a_call(steps: Sequence[InputSteps]) -> int:
+    """Texts as many as a step takes at once; images fewer: they are large."""
+    limits = [step.tokenize.max_rows for step in steps if step.tokenize is not None]
+    if any(step.decode_image is not None for step in steps):
+        limits.append(_IMAGES)
+    return min(limits, default=_MOST)
+
+
+def _fills(steps: Sequence[InputSteps]) -> dict[str, tuple[int, Side]]:
+    """What fills up the rows of an input of the model, and on which side."""
+    found = {}
+    for step in steps:
+        if (made := step.tokenize) is not None:
+            for name, value in (
+                (made.ids, made.pad_id),
+                (made.mask, 0),
+                (made.types, made.pad_type),
+            ):
+                found[name] = (value, made.side)
+    return found
+
+
+def _joined(parts: Sequence[Any], fill: tuple[int, Side] | None) -> Any:
+    """Calls one after another; texts of each call were filled up to the longest of that call."""
+    if fill is None:
+        return np.concatenate(parts)
+    value, side = fill
+    longest = max(part.shape[1] for part in parts)
+    spaces = [longest - part.shape[1] for part in parts]
+    return np.concatenate(
+        [
+            np.pad(part, ((0, 0), (n, 0) if side is Side.LEFT else (0, n)), constant_values=value)
+            for part, n in zip(parts, spaces, strict=True)
+        ]
+    )
 
 
 class _Catching:

@@ -5,8 +5,12 @@ import time
 import numpy as np
 import pytest
 
-from modelworks.core.errors import InvalidError
-from modelworks.optimize import cores, racing
+from modelworks.core.errors import CrashedError, InvalidError
+from modelworks.core.optimizing.recipes import Execution, Recipe
+from modelworks.core.optimizing.variants import Goal, Measurement
+from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.optimize import arrays, cores, racing, timing
+from modelworks.optimize.forms import Form, Rows
 from modelworks.optimize.hardware import energy_counters, this_machine
 
 pytestmark = pytest.mark.unit
@@ -133,3 +137,33 @@ def test_the_core_that_is_idle_most_is_chosen(tmp_path, monkeypatch):
     assert cores.idlest(tmp_path) == 1
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: {0})
     assert cores.idlest(tmp_path) is None
+
+
+def test_forms_that_do_not_bear_each_other_have_a_process_each(tmp_path, monkeypatch):
+    asked = []
+
+    def child(function, arguments, into, **_):
+        if function.endswith(":weigh"):
+            return {"load_s": 0.1, "memory_bytes": 5}
+        names = [form["recipe"]["run"]["engine"] for form in arguments["forms"]]
+        asked.append(names)
+        if len(names) > 2 or "worst" in names:
+            raise CrashedError("the job died of SIGSEGV")
+        time_ = {"rows": 1, "ratio": 1.0, "low": 1.0, "high": 1.0, "p99_us": 1.0, "calls": 9}
+        time_ |= {"cpu_us": [1.0, 1.0, 1.0], "wall_us": [1.0, 1.0, 1.0]}
+        told = {"times": [time_], "noise": 0.0, "energy": None, "notes": []}
+        return {"forms": [told] * len(names), "rounds": {"1": 7}}
+
+    monkeypatch.setattr(timing, "in_child", child)
+    arrays.save(tmp_path / "rows.npz", ROWS)
+    signature = Signature((TensorSpec("x", Datatype.FP32, (None, 1)),), ())
+    source, good, bad = (
+        Form(Recipe(run=Execution(name)), tmp_path, "onnx", signature)
+        for name in ("own", "good", "worst")
+    )
+    found = timing.timed(source, [good, bad], Rows(tmp_path / "rows.npz", 10), Goal(), tmp_path)
+    assert asked == [["own", "good", "worst"], ["own"], ["own", "good"], ["own", "worst"]]
+    assert isinstance(found.forms[0], Measurement)
+    assert found.forms[1] == "the job died of SIGSEGV"
+    with pytest.raises(CrashedError):
+        timing.timed(bad, [], Rows(tmp_path / "rows.npz", 10), Goal(), tmp_path)
