@@ -25,6 +25,7 @@ ENGINES = {
     "openvino-ir": "openvino",
     "trees": "trees",
     BY_ROWS: "by_rows",
+    "cascade": "cascade",
     NATIVE: "native",
 }
 """Artifact format -> the engine that serves what was imported; a variant says its own."""
