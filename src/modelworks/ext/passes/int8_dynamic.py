@@ -53,6 +53,9 @@ class Int8Dynamic:
     def fits(self, job: PassJob) -> str:
         """Convolutions take the time, or there are no matrices."""
         model = read_graph(job.source)
+        why = already(model)
+        if why:
+            return why
         found = makeup(model)
         products = found.dense + found.recurrent
         if found.convolutions > _SHARE * max(1, found.all - found.tables):
@@ -63,7 +66,7 @@ class Int8Dynamic:
             )
         if products < _SMALL:
             return "the graph has no matrices to speak of"
-        return already(model)
+        return ""
 
     def apply(self, job: PassJob) -> Applied:
         """Quantize; see `core.seams.Pass.apply`."""

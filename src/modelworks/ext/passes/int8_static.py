@@ -1,5 +1,6 @@
 """Weights and activations in eight bits, by ranges seen on calibration rows (QDQ)."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -16,7 +17,15 @@ from modelworks.ext.formats.onnx_model import name_nodes, read_graph
 from modelworks.ext.passes.onnx_parts import begin, end, refused_keep, told
 from modelworks.ext.passes.onnx_ranges import METHODS, clipped, watch
 from modelworks.ext.passes.onnx_session import optimized, quiet
-from modelworks.ext.passes.onnx_shapes import CONVOLUTIONS, DENSE, already, attention, makeup, masks
+from modelworks.ext.passes.onnx_shapes import (
+    CONVOLUTIONS,
+    DENSE,
+    already,
+    attention,
+    fused,
+    makeup,
+    masks,
+)
 
 _WEIGHTED: Final = (*CONVOLUTIONS, *DENSE)
 _OTHERS: Final = ("Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "Softmax", "Sigmoid")
@@ -58,17 +67,21 @@ class Int8Static:
     def fits(self, job: PassJob) -> str:
         """No weights to speak of, or attention whose masks would take the whole range."""
         model = read_graph(job.source)
+        why = already(model)
+        if why:
+            return why
         found = makeup(model)
         if found.convolutions + found.dense < _SMALL:
             return "the graph has no convolutions or matrices to speak of"
         mask = masks(model) if attention(model) else 0.0
-        if mask:
+        if mask or fused(model):
+            adds = f" adds up to {mask:.3g} where nothing is to be seen, and" if mask else ""
             return (
-                f"attention adds up to {mask:.3g} where nothing is to be seen, which takes the "
-                "whole of the eight bits; what feeds it has a few values that are far out (cosines "
-                "of 0.39 to 0.94 were measured): use nncf_int8 or int8_dynamic"
+                f"attention{adds} is fed by a few values that are far out: eight bits from ranges "
+                "are too coarse (cosines of 0.39 to 0.94 were measured); use nncf_int8 or "
+                "int8_dynamic"
             )
-        return already(model)
+        return ""
 
     def apply(self, job: PassJob) -> Applied:
         """Quantize; see `core.seams.Pass.apply`."""
@@ -78,9 +91,10 @@ class Int8Static:
             model = _prepared(model, job.threads)
             known = {node.name: node.op_type for node in model.graph.node if node.op_type in types}
             refused_keep(self.facts, job.keep, list(known))
-            model = _quantized(model, _ranges(model, types, job), types, job)
+            kept = {*job.keep, *_first(known, job.settings["first"])}
+            model = _quantized(model, _ranges(model, types, job), types, sorted(kept), job)
         operators = [name for name, kind in known.items() if kind not in _MOVING]
-        changed = _changed(model, operators)
+        changed = [name for name in _changed(model, operators) if name not in kept]
         if not changed and not job.keep:
             raise UnsupportedError("none of the graph's operators can be quantized")
         count = len(changed)
@@ -122,7 +136,11 @@ def _ranges(model: onnx.ModelProto, types: tuple[str, ...], job: PassJob) -> Ten
 
 
 def _quantized(
-    model: onnx.ModelProto, ranges: TensorsData, types: tuple[str, ...], job: PassJob
+    model: onnx.ModelProto,
+    ranges: TensorsData,
+    types: tuple[str, ...],
+    kept: list[str],
+    job: PassJob,
 ) -> onnx.ModelProto:
     even = job.settings["symmetric"]
     kind = QuantType.QInt8 if even else QuantType.QUInt8
@@ -139,7 +157,7 @@ def _quantized(
         kind,
         ranges,
         [],
-        [*job.keep, *_first(model, job.settings["first"])],
+        kept,
         list(types),
         extra,
     )
@@ -148,9 +166,9 @@ def _quantized(
     return found
 
 
-def _first(model: onnx.ModelProto, count: int) -> list[str]:
+def _first(known: Mapping[str, str], count: int) -> list[str]:
     """Names of so many convolutions, in the graph's order."""
-    return [node.name for node in model.graph.node if node.op_type == "Conv"][:count]
+    return [name for name, kind in known.items() if kind == "Conv"][:count]
 
 
 def _changed(model: onnx.ModelProto, operators: list[str]) -> list[str]:

@@ -97,6 +97,11 @@ def attention(model: onnx.ModelProto) -> list[str]:
     return found
 
 
+def fused(model: onnx.ModelProto) -> bool:
+    """Whether attention is one operator of ONNX Runtime's own."""
+    return any(node.op_type in {"Attention", "MultiHeadAttention"} for node in model.graph.node)
+
+
 def _reaches(
     start: Iterable[onnx.NodeProto],
     links: dict[str, onnx.NodeProto] | dict[str, list[onnx.NodeProto]],

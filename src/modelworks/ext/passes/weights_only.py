@@ -52,11 +52,14 @@ class _WeightsOnly:
     def fits(self, job: PassJob) -> str:
         """There are no matrices."""
         model = read_graph(job.source)
+        why = already(model)
+        if why:
+            return why
         found = makeup(model)
         tables = found.tables if job.settings["tables"] else 0
         if found.dense + tables < max(_SMALL, found.convolutions):
             return "most of the weights are not in matrices"
-        return already(model)
+        return ""
 
     def apply(self, job: PassJob) -> Applied:
         """Quantize; see `core.seams.Pass.apply`."""
