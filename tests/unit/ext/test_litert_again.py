@@ -73,3 +73,13 @@ def test_a_closed_session_keeps_nothing(model):
     loaded.close()
     with pytest.raises(UnavailableError):
         loaded.infer(made(1, 0))
+
+
+def test_labels_that_are_texts_come_every_time(tmp_path):
+    text = "(float[N,3] x) => (string[N] y) { a = ArgMax<axis = 1, keepdims = 0>(x)"
+    text += " y = Gather(names, a) }"
+    job = converted(tmp_path, graph(text, {"names": np.array(["a", "", "cé"])}))
+    loaded = session("litert", job.into, job.signature)
+    for best in (0, 2, 1, 2):
+        [found] = loaded.infer({"x": np.eye(3, dtype="f4")[[best, 0]]})
+        assert found.tolist() == [["a", "", "cé"][best].encode(), b"a"]
