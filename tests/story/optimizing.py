@@ -13,9 +13,10 @@ def look_for_a_faster_form(desk: Desk) -> None:
     with (desk.folder / "forms.csv").open("w", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(["f0", "f1", "leaves"])
-        rows = zip(numbers.tolist(), labels, strict=True)
-        lines.writerows([*row, label] for row, label in rows)
-    words = ("optimize", "trees:1.0.0", "--eval", "forms.csv", "--passes", "trees,onnx_clean")
+        told = zip(numbers.tolist(), labels, strict=True)
+        lines.writerows([*row, label] for row, label in told)
+    rows = ("--eval", "forms.csv", "--label", "leaves")
+    words = ("optimize", "trees:1.0.0", *rows, "--passes", "trees,onnx_clean")
     found = desk.mw(*words, "--budget", "60s", "--json").json
     assert found["conclusion"]
     kept = [one["variant"] for one in found["findings"] if one["ending"] == "kept"]

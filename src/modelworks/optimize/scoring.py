@@ -8,7 +8,8 @@ from modelworks.core.optimizing.variants import BatchTime, Gate, Goal, Measureme
 
 MOST: Final = 6
 """Forms of one run that are kept at most."""
-_SAME: Final = 1.02  # closer than measuring repeats itself
+_SAME: Final = 1.02  # closer than measuring repeats itself on a calm machine
+_MEMORY: Final = 1.1  # the same of resident memory
 
 _WORDS: Final = {
     Objective.SIZE: "smaller",
@@ -91,9 +92,8 @@ def front(
     ordered = sorted(measured, key=lambda name: -gain(objective, measured[name], source))
     told: dict[str, str] = {}
     for name in ordered:
-        mine = ratios(measured[name], source)
         others = [one for one, beaten in told.items() if not beaten]
-        beats = (one for one in others if _beats(ratios(measured[one], source), mine))
+        beats = (one for one in others if _beats(measured[one], measured[name], source))
         told[name] = next(beats, "")
     return told
 
@@ -121,9 +121,15 @@ def _ratio(time: BatchTime, threads: int) -> tuple[float, float, float]:
     return time.ratio, time.low, time.high
 
 
-def _beats(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+def _beats(one: Measurement, other: Measurement, source: Measurement) -> bool:
     """Whether one is nowhere worse, beyond what repeats itself.
 
     Equal ones beat each other: the first of them, the better at what is asked for, stays.
     """
-    return all(one.get(name, 0.0) * _SAME >= value for name, value in other.items())
+    mine = ratios(one, source)
+    timely = max(_SAME, 1 + one.noise, 1 + other.noise)
+    same = {"size": _SAME, "memory": _MEMORY}
+    return all(
+        mine.get(name, 0.0) * same.get(name, timely) >= value
+        for name, value in ratios(other, source).items()
+    )
