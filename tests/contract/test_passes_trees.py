@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 
 from modelworks.core.errors import InvalidError, ModelworksError, UnsupportedError
 from modelworks.core.seams import EngineOptions
-from modelworks.core.tensor import Layout, Signature
+from modelworks.core.tensor import Datatype, Layout, Signature
 from modelworks.ext.formats import trees as file
 from modelworks.ext.importers.forest import Columns, Kind, Link, Task
 from modelworks.plugins.load import load
@@ -191,6 +191,28 @@ def test_a_mark_in_a_matrix_is_missing_and_the_rows_given_stay(tmp_path):
         np.testing.assert_array_equal(x, rows(count))
 
 
+@pytest.mark.parametrize("name", ["softmax", "binary", "score", "exp", "one against all"])
+def test_trees_of_float64_keep_it(tmp_path, name):
+    """Thresholds that are one number in float32: rows between them go different ways."""
+    task = TASKS[name]
+    forest = drawn(len(task.base), 30)
+    for i, value in enumerate(forest.splits["values"]):
+        forest.splits["values"][i] = value + 1 + (i % 7) * 1e-10
+    columns = Columns(WIDTH, double=True)
+    folder, signature = onnx_folder(tmp_path / "onnx", task, forest, columns)
+
+    def given(count):
+        numbers = np.random.default_rng(count)
+        x = numbers.choice([1.0, 1.5, np.nan], (count, WIDTH))
+        return {"X": x + numbers.integers(0, 9, x.shape) * 1e-10}
+
+    same(folder, signature, tmp_path, given, near=1e-6)
+    ours = both(folder, signature, tmp_path)[1]
+    x = given(70)["X"]
+    blurred = x.astype(np.float32).astype(np.float64)
+    assert (ours.infer({"X": x})[-1] != ours.infer({"X": blurred})[-1]).any()
+
+
 def test_a_scale_before_the_trees(tmp_path):
     folder, signature = onnx_folder(tmp_path / "onnx", SOFTMAX)
 
@@ -244,7 +266,7 @@ def _twice(graph):
         ("ArgMax", lambda graph: _after(graph, "ArgMax")),
         ("Neg", lambda graph: _before(graph, "Neg")),
         ("not one", _twice),
-        ("float64", _double),
+        ("another precision", _double),
     ],
 )
 def test_what_the_kernel_does_not_do_is_named(tmp_path, said, change):
@@ -414,6 +436,14 @@ def test_the_file_holds_no_more_than_numbers(tmp_path):
     assert [one.name for one in (tmp_path / "into").iterdir()] == [file.FILE]
     with np.load(tmp_path / "into" / file.FILE, allow_pickle=False) as found:
         assert all(found[name].dtype.kind in "iuf" for name in found.files)
+
+
+def test_an_output_of_float64_is_refused(tmp_path):
+    folder, signature = onnx_folder(tmp_path / "onnx", SOFTMAX)
+    label, numbers = signature.outputs
+    wide = replace(signature, outputs=(label, replace(numbers, datatype=Datatype.FP64)))
+    with pytest.raises(UnsupportedError, match="float32"):
+        case_of(folder, wide).apply(tmp_path / "into")
 
 
 def test_a_width_that_nobody_knows_is_refused(tmp_path):

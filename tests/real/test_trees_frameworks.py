@@ -25,16 +25,17 @@ X, Y = load_digits(return_X_y=True)
 X = X.astype(np.float32)
 GAPS = X.copy()
 GAPS[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
+FAR = GAPS.astype(np.float64) * 0.01 + 1e6  # float32 has nothing between many of its thresholds
 NEAR = 1e-6
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model: what makes it, who reads it, whether it takes NaN."""
+    """A model: what makes it, who reads it, the rows it learns and is asked."""
 
     model: object
     importer: str = "sklearn"
-    gaps: bool = True
+    rows: object = None
 
 
 def cases():
@@ -49,6 +50,7 @@ def cases():
         "xgboost, counts": Case(XGBRegressor(**few, objective="count:poisson"), "xgboost"),
         "lightgbm": Case(LGBMClassifier(**few, verbose=-1), "lightgbm"),
         "lightgbm, two classes": Case(LGBMClassifier(**few, verbose=-1), "lightgbm"),
+        "lightgbm, float64": Case(LGBMClassifier(**few, verbose=-1), "lightgbm", FAR),
         "lightgbm, forest": Case(
             LGBMRegressor(**few, boosting="rf", bagging_freq=1, bagging_fraction=0.5, verbose=-1),
             "lightgbm",
@@ -59,13 +61,13 @@ def cases():
         "forest, two classes": Case(RandomForestClassifier(10)),
         "forest, number": Case(RandomForestRegressor(10, max_depth=6)),
         "extra": Case(ExtraTreesClassifier(10)),
-        "gradient": Case(GradientBoostingClassifier(n_estimators=3), gaps=False),
+        "gradient": Case(GradientBoostingClassifier(n_estimators=3), rows=X),
     }
 
 
 def trained(case, name, tmp_path):
     """The fitted model, rows of its sort, its forms' folders, its signature."""
-    rows = GAPS if case.gaps else X
+    rows = GAPS if case.rows is None else case.rows
     case.model.fit(rows, Y > 4 if "two" in name else Y)
     into, flat = tmp_path / "onnx", tmp_path / "trees"
     into.mkdir()
@@ -87,6 +89,7 @@ def test_a_trained_model_says_the_same(tmp_path, name):
     rows, into, flat, signature = trained(case, name, tmp_path)
     options = EngineOptions(signature=signature)
     ours = load("engines", "trees")().load(flat, options)
+    assert signature.inputs[0].datatype == ("FP64" if "float64" in name else "FP32")
     theirs = load("engines", "onnxruntime")().load(into, options)
     given = {signature.inputs[0].name: rows}
     with warnings.catch_warnings():

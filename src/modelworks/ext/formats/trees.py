@@ -25,6 +25,7 @@ MOST_NODES: Final = 100_000_000
 WIDEST: Final = 1 << 20  # features, and targets
 DEEPEST: Final = 4096
 _ABOUT: Final = "about"
+_REALS: Final = frozenset({"thresholds", "values", "base"})
 _DTYPES: Final = {
     "thresholds": "f4",
     "features": "i4",
@@ -70,7 +71,7 @@ class Before(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing done to the rows, in float32.
+    """One thing done to the rows, in their own precision.
 
     Attributes:
         kind: what.
@@ -99,6 +100,7 @@ class About:
         output: name of the output with numbers.
         labels: of the classes: all whole numbers, or all text.
         before: in their order.
+        double: rows, thresholds, leaves and sums are float64, else float32.
         version: of the format.
     """
 
@@ -110,6 +112,7 @@ class About:
     output: str = ""
     labels: tuple[int | str, ...] = ()
     before: tuple[Change, ...] = ()
+    double: bool = False
     version: int = VERSION
 
 
@@ -119,15 +122,15 @@ class Forest:
 
     Attributes:
         about: what is no array.
-        thresholds: float32[nodes].
+        thresholds: real[nodes]: float64 where `about.double` says so, else float32.
         features: int32[nodes]: column of the row.
         missing_right: uint8[nodes]: 1 = NaN goes right, else left.
         children: int32[nodes]: the left child; a leaf's is the leaf itself.
         leaves: int32[nodes]: number of the leaf; -1 = it is none.
-        values: float32[leaves, sums], or [leaves, 1] where a tree adds to one sum only.
+        values: real[leaves, sums], or [leaves, 1] where a tree adds to one sum only.
         roots: int32[trees].
         targets: int32[trees]: the sum that a tree adds to; empty = to all of them.
-        base: float32[sums]: added at the end.
+        base: real[sums]: added at the end.
         depths: int32[trees]: steps to the deepest leaf; found by `check`.
     """
 
@@ -148,7 +151,7 @@ def write(forest: Forest, path: Path) -> None:
     """Write the file; the same forest gives the same bytes."""
     text = json.dumps(codec.encode(forest.about), sort_keys=True).encode()
     arrays: dict[str, Any] = {
-        name: np.asarray(getattr(forest, name), kind) for name, kind in _DTYPES.items()
+        name: np.asarray(getattr(forest, name), _kind(forest, name)) for name in _DTYPES
     }
     with path.open("wb") as file:
         np.savez(file, about=np.frombuffer(text, np.uint8), **arrays)
@@ -221,10 +224,14 @@ def check(forest: Forest) -> Forest:
     return Forest(forest.about, **arrays, depths=_depths(forest))
 
 
+def _kind(forest: Forest, name: str) -> Any:
+    return np.dtype("f8" if forest.about.double and name in _REALS else _DTYPES[name])
+
+
 def _check_shapes(forest: Forest) -> None:
-    for name, kind in _DTYPES.items():
+    for name in _DTYPES:
         array = getattr(forest, name)
-        if array.dtype != np.dtype(kind) or array.ndim != (2 if name == "values" else 1):
+        if array.dtype != _kind(forest, name) or array.ndim != (2 if name == "values" else 1):
             raise _wrong(name, f"it is {array.dtype} of {array.ndim} axes")
     nodes, sums, trees = len(forest.children), len(forest.base), len(forest.roots)
     if not 1 <= nodes <= MOST_NODES or not trees:

@@ -9,7 +9,6 @@ from typing import Any, Final
 import llvmlite.binding as llvm
 
 from modelworks.ext.engines.trees import kernel
-from modelworks.ext.formats.trees import Ending
 
 _FAST: Final = 3  # the optimizer's level
 _LOCK: Final = threading.Lock()
@@ -17,21 +16,21 @@ _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
 _TYPE: Final = ctypes.CFUNCTYPE(None, _POINTER, _POINTER, _SIZE, _POINTER, _POINTER, _POINTER)
 
 
-def function(leaf: kernel.Leaf, last: Ending, *, strict: bool) -> Callable[..., None]:
+def function(sort: kernel.Sort) -> Callable[..., None]:
     """`run` of `kernel.module`, to be called with addresses; other threads of Python run meanwhile.
 
     It takes about a tenth of a second, once a process for each sort of forest.
     """
     with _LOCK:
-        found: Callable[..., None] = _compiled(leaf, last, strict)
+        found: Callable[..., None] = _compiled(sort)
         return found
 
 
 @cache
-def _compiled(leaf: kernel.Leaf, last: Ending, strict: bool) -> Any:  # noqa: FBT001 - a key
+def _compiled(sort: kernel.Sort) -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(str(kernel.module(leaf, last, strict=strict)))
+    module = llvm.parse_assembly(str(kernel.module(sort)))
     module.verify()
     machine = _machine()
     options = llvm.create_pipeline_tuning_options(speed_level=_FAST)

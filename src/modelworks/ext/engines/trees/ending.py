@@ -14,6 +14,7 @@ class Row:
     """Where a row's sums are.
 
     Attributes:
+        real: of them.
         sums: address of the first one.
         stride: elements from one to the next.
         count: of them.
@@ -21,6 +22,7 @@ class Row:
         labels: address of the classes' labels.
     """
 
+    real: ir.Type
     sums: Any
     stride: Any
     count: Any
@@ -33,8 +35,9 @@ def write(b: ir.IRBuilder, last: Ending, given: Row, row: Any, label: Any, outpu
     if last in PAIRS:
         _pair(b, last, given, row, label, output)
         return
-    most, best = slot(b, F32), slot(b, I64)
-    b.store(ir.Constant(F32, float("-inf")), most)
+    real = given.real
+    most, best = slot(b, real), slot(b, I64)
+    b.store(ir.Constant(real, float("-inf")), most)
     b.store(number(0), best)
     first = b.mul(row, given.count)
     with loop(b, number(0), given.count) as i:
@@ -42,73 +45,80 @@ def write(b: ir.IRBuilder, last: Ending, given: Row, row: Any, label: Any, outpu
         raw = value
         if last in _LINKS:
             value = _LINKS[last](b, value)
-        b.store(value, place(b, F32, output, b.add(first, i)))
+        b.store(_single(b, value), place(b, F32, output, b.add(first, i)))
         if last not in UNLABELLED:
             seen = value if last is Ending.EACH_LABEL else raw
-            larger = b.fcmp_ordered(">", seen, b.load(most, typ=F32))
-            b.store(b.select(larger, seen, b.load(most, typ=F32)), most)
+            larger = b.fcmp_ordered(">", seen, b.load(most, typ=real))
+            b.store(b.select(larger, seen, b.load(most, typ=real)), most)
             b.store(b.select(larger, i, b.load(best, typ=I64)), best)
     if last not in UNLABELLED:
         chosen = read(b, I64, given.labels, b.load(best, typ=I64))
         b.store(chosen, place(b, I64, label, row))
     if last is Ending.SOFTMAX:
-        _softmax(b, given.count, b.load(most, typ=F32), place(b, F32, output, first))
+        _softmax(b, given, b.load(most, typ=real), place(b, F32, output, first))
 
 
 def _summed(b: ir.IRBuilder, given: Row, i: Any) -> Any:
-    value = read(b, F32, given.sums, b.mul(i, given.stride))
-    return b.fadd(value, read(b, F32, given.base, i))
+    value = read(b, given.real, given.sums, b.mul(i, given.stride))
+    return b.fadd(value, read(b, given.real, given.base, i))
 
 
-def _softmax(b: ir.IRBuilder, count: Any, most: Any, output: Any) -> None:
-    total = slot(b, F32)
-    b.store(_f(0), total)
-    with loop(b, number(0), count) as i:
+def _softmax(b: ir.IRBuilder, given: Row, most: Any, output: Any) -> None:
+    total = slot(b, given.real)
+    b.store(_like(most, 0), total)
+    with loop(b, number(0), given.count) as i:
+        value = _call(b, "exp", b.fsub(_summed(b, given, i), most))
+        b.store(_single(b, value), place(b, F32, output, i))
+        b.store(b.fadd(b.load(total, typ=given.real), value), total)
+    whole = _single(b, b.load(total, typ=given.real))
+    with loop(b, number(0), given.count) as i:
         spot = place(b, F32, output, i)
-        value = _call(b, "exp", b.fsub(b.load(spot, typ=F32), most))
-        b.store(value, spot)
-        b.store(b.fadd(b.load(total, typ=F32), value), total)
-    with loop(b, number(0), count) as i:
-        spot = place(b, F32, output, i)
-        b.store(b.fdiv(b.load(spot, typ=F32), b.load(total, typ=F32)), spot)
+        b.store(b.fdiv(b.load(spot, typ=F32), whole), spot)
 
 
 def _pair(b: ir.IRBuilder, last: Ending, given: Row, row: Any, label: Any, output: Any) -> None:
     value = _summed(b, given, number(0))
     limit = 0.5 if last is Ending.SHARE else 0.0
-    second = b.zext(b.fcmp_ordered(">", value, _f(limit)), I64)
+    second = b.zext(b.fcmp_ordered(">", value, _like(value, limit)), I64)
     b.store(read(b, I64, given.labels, second), place(b, I64, label, row))
     if last is Ending.SHARE:
-        pair = b.fsub(_f(1), value), value
+        pair = b.fsub(_like(value, 1), value), value
     elif last is Ending.BINARY_RAW:
         pair = b.fneg(value), value
     else:
         pair = _logistic(b, b.fneg(value)), _logistic(b, value)
     first = b.shl(row, number(1))
     for i, one in enumerate(pair):
-        b.store(one, place(b, F32, output, b.add(first, number(i))))
+        b.store(_single(b, one), place(b, F32, output, b.add(first, number(i))))
 
 
-def _f(value: float) -> ir.Constant:
-    return ir.Constant(F32, float(value))
+def _like(other: Any, value: float) -> ir.Constant:
+    return ir.Constant(other.type, float(value))
+
+
+def _single(b: ir.IRBuilder, value: Any) -> Any:
+    """As float32: outputs are."""
+    return value if value.type is F32 else b.fptrunc(value, F32)
 
 
 def _call(b: ir.IRBuilder, name: str, value: Any) -> Any:
-    return b.call(b.module.declare_intrinsic(f"llvm.{name}", [F32]), [value])
+    return b.call(b.module.declare_intrinsic(f"llvm.{name}", [value.type]), [value])
 
 
 def _logistic(b: ir.IRBuilder, value: Any) -> Any:
     """The logistic function as onnxruntime's classifiers of trees compute it."""
     small = _call(b, "exp", b.fneg(_call(b, "fabs", value)))
-    high = b.fdiv(_f(1), b.fadd(_f(1), small))
-    return b.select(b.fcmp_ordered("<", value, _f(0)), b.fsub(_f(1), high), high)
+    high = b.fdiv(_like(value, 1), b.fadd(_like(value, 1), small))
+    return b.select(
+        b.fcmp_ordered("<", value, _like(value, 0)), b.fsub(_like(value, 1), high), high
+    )
 
 
 def _sigmoid(b: ir.IRBuilder, value: Any) -> Any:
     """The same function, small values too as exact as float32 has them."""
     small = _call(b, "exp", b.fneg(_call(b, "fabs", value)))
-    over = b.select(b.fcmp_ordered("<", value, _f(0)), small, _f(1))
-    return b.fdiv(over, b.fadd(_f(1), small))
+    over = b.select(b.fcmp_ordered("<", value, _like(value, 0)), small, _like(value, 1))
+    return b.fdiv(over, b.fadd(_like(value, 1), small))
 
 
 def _exp(b: ir.IRBuilder, value: Any) -> Any:
@@ -118,8 +128,8 @@ def _exp(b: ir.IRBuilder, value: Any) -> Any:
 def _softplus(b: ir.IRBuilder, value: Any) -> Any:
     """`log(1 + exp(v))` as `max(v, 0) + log(1 + exp(-|v|))`."""
     small = _call(b, "exp", b.fneg(_call(b, "fabs", value)))
-    above = b.select(b.fcmp_ordered(">", value, _f(0)), value, _f(0))
-    return b.fadd(above, _call(b, "log", b.fadd(_f(1), small)))
+    above = b.select(b.fcmp_ordered(">", value, _like(value, 0)), value, _like(value, 0))
+    return b.fadd(above, _call(b, "log", b.fadd(_like(value, 1), small)))
 
 
 def _signed_square(b: ir.IRBuilder, value: Any) -> Any:

@@ -6,11 +6,13 @@ deepest tree has levels. A step reads the node (threshold, feature, left child),
 that feature, and goes to the child: the right one stands behind the left.
 
 Both ways add a row's leaves one after another in the order of the trees, in float32: a row's sum
-does not depend on how many rows came with it, and is the one that onnxruntime has.
+does not depend on how many rows came with it, and is the one that onnxruntime has. Forests whose
+thresholds float32 would blur have rows, thresholds and sums of float64.
 
 What the code is given as `forest` is an array of 64-bit fields, see `Field`.
 """
 
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ from llvmlite import ir
 from modelworks.ext.engines.trees import ending
 from modelworks.ext.engines.trees.loops import (
     F32,
+    F64,
     I32,
     I64,
     PTR,
@@ -43,11 +46,11 @@ class Field(IntEnum):
     """What stands where in `forest`."""
 
     NODES = 0  # address: int32[nodes, WORDS]
-    VALUES = 1  # address: float32[leaves, 1 or targets]
+    VALUES = 1  # address: real[leaves, 1 or targets]
     ROOTS = 2  # address: int32[trees, and LANES more]
     DEPTHS = 3  # address: int32[trees]
     TARGETS = 4  # address: int32[trees]; unused where a leaf has a value for every target
-    BASE = 5  # address: float32[targets]
+    BASE = 5  # address: real[targets]
     LABELS = 6  # address: int64[classes]
     BLOCKS = 7  # address: int32[blocks + 1]: trees whose nodes stay near together
     BLOCK_COUNT = 8
@@ -55,6 +58,7 @@ class Field(IntEnum):
     WIDTH = 10  # features of a row
     SUMS = 11  # targets
     DEEPEST = 12  # address: int32[trees / LANES, rounded up]
+    THRESHOLDS = 13  # address: float64[nodes], where they are float64: a word is too short for one
 
 
 class Leaf(StrEnum):
@@ -64,11 +68,33 @@ class Leaf(StrEnum):
     ALL = "all"  # a value for every target
 
 
-def module(leaf: Leaf, last: Ending, *, strict: bool) -> ir.Module:
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """What the code is made for.
+
+    Attributes:
+        leaf: what a leaf holds.
+        last: what becomes of the sums.
+        strict: a row goes left where its value is below the threshold; else where it is not above.
+        double: rows, thresholds and sums are float64, else float32: `real`.
+    """
+
+    leaf: Leaf
+    last: Ending
+    strict: bool
+    double: bool
+
+    @property
+    def real(self) -> ir.Type:
+        """Of rows, thresholds and sums."""
+        return F64 if self.double else F32
+
+
+def module(sort: Sort) -> ir.Module:
     """The code for forests of a sort.
 
-    It has one function, `run(forest, x, rows, sums, label, output)`: float32 `x` of rows x
-    features; `sums` is scratch, float32 of targets x rows rounded up to `LANES`; int64 `label` of
+    It has one function, `run(forest, x, rows, sums, label, output)`: real `x` of rows x
+    features; `sums` is scratch, real of targets x rows rounded up to `LANES`; int64 `label` of
     rows; float32 `output` of rows x what `last` makes of the sums.
     """
     found = ir.Module("trees")
@@ -76,14 +102,16 @@ def module(leaf: Leaf, last: Ending, *, strict: bool) -> ir.Module:
         found, ir.FunctionType(ir.VoidType(), [PTR, PTR, I64, PTR, PTR, PTR]), "run"
     )
     b = ir.IRBuilder(function.append_basic_block("entry"))
-    _Run(b, leaf, strict, function.args[:4]).write()
+    _Run(b, sort, function.args[:4]).write()
     forest, _, rows, sums, label, output = function.args
     stride = _padded(b, rows)
     fields = [read(b, I64, forest, number(f)) for f in (Field.SUMS, Field.BASE, Field.LABELS)]
     base, labels = (b.inttoptr(field, PTR) for field in fields[1:])
     with loop(b, number(0), rows) as row:
-        sources = ending.Row(place(b, F32, sums, row), stride, fields[0], base, labels)
-        ending.write(b, last, sources, row, label, output)
+        sources = ending.Row(
+            sort.real, place(b, sort.real, sums, row), stride, fields[0], base, labels
+        )
+        ending.write(b, sort.last, sources, row, label, output)
     b.ret_void()
     return found
 
@@ -95,9 +123,9 @@ def _padded(b: ir.IRBuilder, rows: Any) -> Any:
 class _Run:
     """Writes what fills `sums`."""
 
-    def __init__(self, b: ir.IRBuilder, leaf: Leaf, strict: bool, given: Any) -> None:  # noqa: FBT001
-        self._b, self._leaf = b, leaf
-        self._above = ">=" if strict else ">"
+    def __init__(self, b: ir.IRBuilder, sort: Sort, given: Any) -> None:
+        self._b, self._sort = b, sort
+        self._above = ">=" if sort.strict else ">"
         forest, self._x, self._rows, self._sums = given
         fields = [read(b, I64, forest, number(field)) for field in Field]
         addresses = [f for f in Field if f not in _COUNTS]
@@ -107,9 +135,9 @@ class _Run:
         self._stride = _padded(b, self._rows)
 
     def write(self) -> None:
-        b, at = self._b, self._at
+        b, at, real = self._b, self._at, self._sort.real
         with loop(b, number(0), b.mul(self._stride, at[Field.SUMS])) as i:
-            b.store(ir.Constant(F32, 0.0), place(b, F32, self._sums, i))
+            b.store(ir.Constant(real, 0.0), place(b, real, self._sums, i))
         rest = b.and_(self._rows, number(LANES - 1))
         alone = b.icmp_signed("<=", rest, number(FEW))
         together = b.select(alone, b.sub(self._rows, rest), self._rows)
@@ -130,28 +158,28 @@ class _Run:
         ends = same(b, last, LANES)
         lane = b.select(b.icmp_signed("<", lane, ends), lane, ends)  # behind the end: the last row
         starts = b.mul(lane, same(b, width, LANES))
-        x = place(b, F32, self._x, b.mul(row, at[Field.WIDTH]))
+        x = place(b, self._sort.real, self._x, b.mul(row, at[Field.WIDTH]))
         root = same(b, read(b, I32, at[Field.ROOTS], tree), LANES)
         leaf = self._descend(root, x, starts, read(b, I32, at[Field.DEPTHS], tree))
-        if self._leaf is Leaf.ONE:
+        if self._sort.leaf is Leaf.ONE:
             target = b.sext(read(b, I32, at[Field.TARGETS], tree), I64)
-            self._add(gather(b, F32, at[Field.VALUES], leaf), target, row)
+            self._add(gather(b, self._sort.real, at[Field.VALUES], leaf), target, row)
             return
         sums = at[Field.SUMS]
         first = b.mul(leaf, same(b, b.trunc(sums, I32), LANES))
         with loop(b, number(0), sums) as target:
-            values = place(b, F32, at[Field.VALUES], target)
-            self._add(gather(b, F32, values, first), target, row)
+            values = place(b, self._sort.real, at[Field.VALUES], target)
+            self._add(gather(b, self._sort.real, values, first), target, row)
 
     def _add(self, values: Any, target: Any, row: Any) -> None:
-        b = self._b
-        spot = place(b, F32, self._sums, b.add(b.mul(target, self._stride), row))
-        vector = many(F32, LANES)
+        b, real = self._b, self._sort.real
+        spot = place(b, real, self._sums, b.add(b.mul(target, self._stride), row))
+        vector = many(real, LANES)
         b.store(b.fadd(b.load(spot, typ=vector, align=4), values), spot, align=4)
 
     def _trees_in_lanes(self, row: Any, tree: Any) -> None:
         b, at = self._b, self._at
-        x = place(b, F32, self._x, b.mul(row, at[Field.WIDTH]))
+        x = place(b, self._sort.real, self._x, b.mul(row, at[Field.WIDTH]))
         vector = many(I32, LANES)
         roots = b.load(place(b, I32, at[Field.ROOTS], tree), typ=vector, align=4)
         depth = read(b, I32, at[Field.DEEPEST], b.sdiv(tree, number(LANES)))
@@ -163,7 +191,7 @@ class _Run:
         count = b.select(b.icmp_signed("<", left, number(LANES)), left, number(LANES))
         with loop(b, number(0), count) as lane:
             one = b.sext(read(b, I32, kept, lane), I64)
-            if self._leaf is Leaf.ONE:
+            if self._sort.leaf is Leaf.ONE:
                 target = b.sext(read(b, I32, at[Field.TARGETS], b.add(tree, lane)), I64)
                 self._add_one(one, target, row)
             else:
@@ -172,10 +200,10 @@ class _Run:
                     self._add_one(b.add(first, target), target, row)
 
     def _add_one(self, value: Any, target: Any, row: Any) -> None:
-        b = self._b
-        spot = place(b, F32, self._sums, b.add(b.mul(target, self._stride), row))
-        found = read(b, F32, self._at[Field.VALUES], value)
-        b.store(b.fadd(b.load(spot, typ=F32), found), spot)
+        b, real = self._b, self._sort.real
+        spot = place(b, real, self._sums, b.add(b.mul(target, self._stride), row))
+        found = read(b, real, self._at[Field.VALUES], value)
+        b.store(b.fadd(b.load(spot, typ=real), found), spot)
 
     def _descend(self, root: Any, x: Any, starts: Any, depth: Any) -> Any:
         """The leaves that the lanes come to, by their number.
@@ -213,11 +241,14 @@ class _Run:
     def _step(self, node: Any, x: Any, starts: Any) -> Any:
         b = self._b
         at = b.shl(node, alike(I32, 2, LANES))
-        threshold = gather(b, F32, self._words[0], at)
+        if self._sort.double:
+            threshold = gather(b, F64, self._at[Field.THRESHOLDS], node)
+        else:
+            threshold = gather(b, F32, self._words[0], at)
         feature = gather(b, I32, self._words[1], at)
         child = gather(b, I32, self._words[2], at)
         column = b.and_(feature, alike(I32, MISSING_RIGHT - 1, LANES))
-        value = gather(b, F32, x, column if starts is None else b.add(starts, column))
+        value = gather(b, self._sort.real, x, column if starts is None else b.add(starts, column))
         missing = b.fcmp_unordered("uno", value, value)
         lost = b.and_(missing, b.icmp_signed("<", feature, alike(I32, 0, LANES)))
         right = b.or_(b.fcmp_ordered(self._above, value, threshold), lost)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from modelworks.ext.engines.trees import compiled
-from modelworks.ext.engines.trees.kernel import LANES, MISSING_RIGHT, WORDS, Field, Leaf
+from modelworks.ext.engines.trees.kernel import LANES, MISSING_RIGHT, WORDS, Field, Leaf, Sort
 from modelworks.ext.formats.trees import Forest
 
 _NEAR: Final = 32 * 1024  # bytes of nodes that stay in the nearest cache, of usually 32 to 48 KiB
@@ -31,7 +31,9 @@ class Planted:
         leaf = Leaf.ONE if len(forest.targets) else Leaf.ALL
         about = forest.about
         self.sums = len(forest.base)
-        self.run: Callable[..., None] = compiled.function(leaf, about.ending, strict=about.strict)
+        self.run: Callable[..., None] = compiled.function(
+            Sort(leaf, about.ending, about.strict, about.double)
+        )
         trees = len(forest.roots)
         self._arrays = {
             Field.NODES: _nodes(forest),
@@ -42,6 +44,7 @@ class Planted:
             Field.BASE: forest.base,
             Field.LABELS: labels,
             Field.BLOCKS: _blocks(forest),
+            Field.THRESHOLDS: _apart(forest),
             Field.DEEPEST: np.maximum.reduceat(forest.depths, np.arange(0, trees, LANES)),
         }
         self._fields = np.zeros(len(Field), np.int64)
@@ -57,7 +60,7 @@ class Planted:
 def _nodes(forest: Forest) -> Any:
     """The words of every node beside each other: a step reads from one line of the cache."""
     nodes = np.empty((len(forest.children), WORDS), np.int32)
-    nodes[:, 0] = forest.thresholds.view(np.int32)
+    nodes[:, 0] = 0 if forest.about.double else forest.thresholds.view(np.int32)
     features = forest.features.astype(np.uint32)
     features[forest.missing_right == 1] |= np.uint32(MISSING_RIGHT)
     nodes[:, 1] = features.view(np.int32)
@@ -68,6 +71,12 @@ def _nodes(forest: Forest) -> Any:
     nodes[ends, 0] = np.array(np.nan, np.float32).view(np.int32)
     nodes[ends, 1] = 0
     return nodes
+
+
+def _apart(forest: Forest) -> Any:
+    """Thresholds that are too long for a word; none where they are not."""
+    found = forest.thresholds if forest.about.double else np.empty(0)
+    return np.where(forest.leaves >= 0, np.nan, found) if len(found) else found
 
 
 def _blocks(forest: Forest) -> Any:

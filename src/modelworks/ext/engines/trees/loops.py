@@ -10,6 +10,7 @@ I1: Final = ir.IntType(1)
 I32: Final = ir.IntType(32)
 I64: Final = ir.IntType(64)
 F32: Final = ir.FloatType()
+F64: Final = ir.DoubleType()
 PTR: Final = ir.PointerType()
 
 
@@ -54,14 +55,14 @@ def gather(b: ir.IRBuilder, kind: ir.Type, start: Any, at: Any) -> Any:
     lanes = at.type.count
     spots = b.gep(start, [at], source_etype=kind)
     spots.type = many(PTR, lanes)  # llvmlite knows no vectors of addresses
-    name = "f32" if kind is F32 else "i32"
+    name, size = {F32: ("f32", 4), F64: ("f64", 8), I32: ("i32", 4)}[kind]
     vector = many(kind, lanes)
     reads = b.module.declare_intrinsic(
         f"llvm.masked.gather.v{lanes}{name}.v{lanes}p0",
         fnty=ir.FunctionType(vector, [many(PTR, lanes), I32, many(I1, lanes), vector]),
     )
-    four = ir.Constant(I32, 4)
-    return b.call(reads, [spots, four, alike(I1, 1, lanes), ir.Constant(vector, ir.Undefined)])
+    align = ir.Constant(I32, size)
+    return b.call(reads, [spots, align, alike(I1, 1, lanes), ir.Constant(vector, ir.Undefined)])
 
 
 def slot(b: ir.IRBuilder, kind: ir.Type) -> Any:

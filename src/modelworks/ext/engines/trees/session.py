@@ -36,9 +36,10 @@ class TreesSession:
         self._width = about.width
         self._columns = 2 if about.ending in PAIRS else self._planted.sums
         self._wanted = [spec.name == about.label for spec in signature.outputs]
-        self._before = tuple(map(_Changing, about.before))
-        single = about.signature.inputs[0]
-        self._plain = single.datatype is Datatype.FP32 and len(about.signature.inputs) == 1
+        self._real = np.dtype(np.float64 if about.double else np.float32)
+        self._before = tuple(_Changing(change, self._real) for change in about.before)
+        kind = Datatype.FP64 if about.double else Datatype.FP32
+        self._plain = [spec.datatype for spec in about.signature.inputs] == [kind]
         self._order = [spec.name for spec in about.signature.inputs]
         self._slots: dict[int, _Slot] = {}
 
@@ -68,7 +69,7 @@ class TreesSession:
         if not self._plain or len(inputs) != 1:
             return None
         x = inputs.get(self._order[0])
-        if not isinstance(x, np.ndarray) or x.dtype != np.float32 or x.ndim != 2:
+        if not isinstance(x, np.ndarray) or x.dtype != self._real or x.ndim != 2:
             return None
         rows, width = x.shape
         if width != self._width:
@@ -77,7 +78,9 @@ class TreesSession:
         if slot is None:
             if not 1 <= rows <= _KEPT or self._planted is None:
                 return None
-            slot = self._slots[rows] = _Slot(self._planted, rows, width, self._columns)
+            slot = self._slots[rows] = _Slot(
+                self._planted, np.empty(x.shape, self._real), self._columns
+            )
         slot.x[...] = x
         for change in self._before:
             change(slot.x)
@@ -95,7 +98,7 @@ class TreesSession:
         x = self._matrix(given)
         label, output = np.empty(len(x), np.int64), np.empty((len(x), self._columns), np.float32)
         rows = min(_TOGETHER, -(-len(x) // LANES) * LANES)
-        sums = np.empty((planted.sums, rows), np.float32)
+        sums = np.empty((planted.sums, rows), self._real)
         for at in range(0, len(x), _TOGETHER):
             part = slice(at, at + _TOGETHER)
             ends = [array[part].ctypes.data for array in (x, label, output)]
@@ -104,7 +107,7 @@ class TreesSession:
 
     def _matrix(self, given: Tensors) -> Any:
         """All columns beside each other, as the trees take them; a copy where they change."""
-        arrays = [np.asarray(given[name], np.float32) for name in self._order]
+        arrays = [np.asarray(given[name], self._real) for name in self._order]
         x = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
         if self._before:
             x = np.array(x)
@@ -127,11 +130,11 @@ class _Slot:
 
     __slots__ = ("_given", "_run", "_sums", "label", "output", "x")
 
-    def __init__(self, planted: Planted, rows: int, width: int, columns: int) -> None:
-        self.x = np.empty((rows, width), np.float32)
+    def __init__(self, planted: Planted, x: Any, columns: int) -> None:
+        self.x, rows = x, len(x)
         self.label = np.empty(rows, np.int64)
         self.output = np.empty((rows, columns), np.float32)
-        self._sums = np.empty((planted.sums, LANES), np.float32)
+        self._sums = np.empty((planted.sums, LANES), x.dtype)
         addresses = [one.ctypes.data for one in (self.x, self._sums, self.label, self.output)]
         self._given = (planted.address, addresses[0], rows, *addresses[1:])
         self._run = planted.run
@@ -154,11 +157,11 @@ class _Reusing:
 class _Changing:
     """What is done to rows, in place."""
 
-    def __init__(self, told: Change) -> None:
+    def __init__(self, told: Change, real: Any) -> None:
         self._kind = told.kind
-        self._value = np.float32(told.value)
-        self._offset = np.array(told.offset, np.float32)
-        self._factor = np.array(told.factor, np.float32)
+        self._value = real.type(told.value)
+        self._offset = np.array(told.offset, real)
+        self._factor = np.array(told.factor, real)
 
     def __call__(self, x: Any) -> None:
         if self._kind is Before.MISSING:

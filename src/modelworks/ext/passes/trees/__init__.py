@@ -7,7 +7,7 @@ import numpy as np
 
 from modelworks.core.errors import ModelworksError, UnsupportedError
 from modelworks.core.optimizing.passes import Applied, PassFacts, PassJob
-from modelworks.core.tensor import Signature
+from modelworks.core.tensor import Datatype, Signature
 from modelworks.ext.formats import trees
 from modelworks.ext.formats.onnx_model import carry, model_files, own_signature, read_model
 from modelworks.ext.formats.trees import About, Ending, Forest
@@ -77,6 +77,8 @@ def _forest(around: Around, signature: Signature) -> Forest:
     sums = len(around.labels) if classifier else int(around.attributes.get("n_targets", 1))
     given = nodes.listed(around.attributes)
     held = leaves.weights(around.attributes, given, word, sums)
+    if held.values.dtype != given.thresholds.dtype:
+        raise UnsupportedError("thresholds of another precision than the leaves")
     order = nodes.ordered(given)
     arrays = leaves.packed(held, given.trees, order.places, order.leaf)
     kept = np.where(order.leaf, 0, order.places)
@@ -84,7 +86,7 @@ def _forest(around: Around, signature: Signature) -> Forest:
     return trees.check(
         Forest(
             _about(around, signature, held, strict=order.strict),
-            thresholds=np.where(inner, given.thresholds[kept], 0).astype(np.float32),
+            thresholds=np.where(inner, given.thresholds[kept], 0).astype(given.thresholds.dtype),
             features=np.where(inner, given.features[kept], 0).astype(np.int32),
             missing_right=order.missing_right,
             children=order.children,
@@ -102,6 +104,8 @@ def _about(around: Around, signature: Signature, held: leaves.Weights, *, strict
     outputs = tuple(s for s in signature.outputs if s.name in {around.label, around.output})
     if len(inputs) != len(signature.inputs) or len(outputs) != len(signature.outputs):
         raise UnsupportedError("an input or output of the model is none of the trees'")
+    if any(s.name == around.output and s.datatype is not Datatype.FP32 for s in outputs):
+        raise UnsupportedError("an output of another precision than float32")
     width = len(inputs) if len(inputs) > 1 else inputs[0].shape[-1]
     if width is None:
         raise UnsupportedError("rows of any width")
@@ -114,6 +118,7 @@ def _about(around: Around, signature: Signature, held: leaves.Weights, *, strict
         around.output,
         around.labels,
         around.before,
+        double=held.values.dtype == np.float64,
     )
 
 

@@ -15,7 +15,7 @@ from modelworks.ext.passes.trees.nodes import text
 
 KINDS: Final = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
 _LINKS: Final = {"Exp": Ending.EXP, "Sigmoid": Ending.SIGMOID, "Softplus": Ending.SOFTPLUS}
-_FLOAT: Final = onnx.TensorProto.FLOAT
+_TENSOR: Final = "_as_tensor"  # behind the name of an attribute of float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class _Reader:
         self._types = {value.name: value.type.tensor_type.elem_type for value in given}
         self._ends = [value.name for value in graph.output]
         self._used: set[int] = set()
+        self._real = onnx.TensorProto.FLOAT
 
     def read(self) -> Around:
         trees = [node for node in self._nodes if node.op_type in KINDS]
@@ -70,10 +71,13 @@ class _Reader:
             raise UnsupportedError(f"{len(trees)} nodes of trees in the graph, and not one")
         node = trees[0]
         self._used.add(id(node))
-        attributes = {one.name: _value(one) for one in node.attribute}
-        if any(name.endswith("_as_tensor") for name in attributes):
-            raise UnsupportedError("trees with thresholds or leaves of float64")
+        attributes = {one.name.removesuffix(_TENSOR): _value(one) for one in node.attribute}
+        double = getattr(attributes.get("nodes_values"), "dtype", None) == np.float64
+        double |= getattr(attributes.get("nodes_splits"), "dtype", None) == np.float64
+        self._real = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT
         inputs, before = self._before(node.input[0])
+        if before and any(self._types[name] != self._real for name in inputs):
+            raise UnsupportedError("rows that are changed in another precision than the trees'")
         if node.op_type == "TreeEnsembleClassifier":
             label, output = (self._end(name) for name in node.output)
             labels = attributes.get("classlabels_strings") or attributes.get("classlabels_int64s")
@@ -101,7 +105,7 @@ class _Reader:
 
     def _earlier(self, node: onnx.NodeProto, changes: list[Change]) -> str:
         """Where the rows of a node come from; what it does to them is noted."""
-        if node.op_type == "Scaler":
+        if node.op_type == "Scaler" and self._real == onnx.TensorProto.FLOAT:
             offset, factor = (
                 tuple(_attribute(node, name) or (default,))
                 for name, default in (("offset", 0.0), ("scale", 1.0))
@@ -109,7 +113,7 @@ class _Reader:
             changes.append(Change(Before.SCALE, offset=offset, factor=factor))
         elif node.op_type == "Where":
             return self._marked(node, changes)
-        elif node.op_type != "Identity" and not _to_float(node):
+        elif node.op_type != "Identity" and not self._cast(node):
             raise UnsupportedError(f"before the trees the graph has {node.op_type[:60]}")
         return str(node.input[0])
 
@@ -128,11 +132,15 @@ class _Reader:
     def _column(self, name: str) -> str:
         while name not in self._types:
             node = self._made(name)
-            if node.op_type != "Identity" and not _to_float(node):
+            if node.op_type != "Identity" and not self._cast(node):
                 raise UnsupportedError(f"before the trees the graph has {node.op_type[:60]}")
             name = node.input[0]
         self._number(name)
         return name
+
+    def _cast(self, node: onnx.NodeProto) -> bool:
+        """Whether a node makes of numbers what the trees take."""
+        return node.op_type == "Cast" and _attribute(node, "to") == self._real
 
     def _number(self, name: str) -> None:
         if self._types[name] in {onnx.TensorProto.STRING, onnx.TensorProto.BFLOAT16}:
@@ -198,10 +206,6 @@ class _Reader:
                     return Ending.SCORE, name if "ArgMax" in kinds else node.output[0]
         after = kinds[0] if kinds else "nothing"
         raise UnsupportedError(f"after the trees the graph has {after[:60]}")
-
-
-def _to_float(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Cast" and _attribute(node, "to") == _FLOAT
 
 
 def _attribute(node: onnx.NodeProto, name: str) -> Any:

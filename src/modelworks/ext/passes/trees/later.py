@@ -30,7 +30,7 @@ def as_regressor(given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         InvalidError: a list is missing, or a number leads out of one.
-        UnsupportedError: thresholds or leaves that are no float32.
+        UnsupportedError: thresholds of a strange precision.
     """
     try:
         return _converted(given)
@@ -41,8 +41,8 @@ def as_regressor(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _converted(given: Mapping[str, Any]) -> dict[str, Any]:
     splits, weights = given["nodes_splits"], given["leaf_weights"]
-    if splits.dtype != np.float32 or weights.dtype != np.float32:
-        raise UnsupportedError("trees with thresholds or leaves of float64")
+    if splits.dtype not in {np.dtype("f4"), np.dtype("f8")}:
+        raise UnsupportedError(f"trees with thresholds of {splits.dtype}")
     nodes, leaves = len(splits), len(weights)
     ids = np.arange(nodes)
     children, held = [], []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from modelworks.core.errors import InvalidError, UnsupportedError
-from modelworks.ext.passes.trees.nodes import Listed, Places, text
+from modelworks.ext.passes.trees.nodes import Listed, Places, reals, text
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,9 +17,9 @@ class Weights:
     Attributes:
         places: int64: of the leaf in the list of nodes.
         targets: int64: the sum.
-        values: float32.
+        values: float32 or float64.
         sums: how many sums there are.
-        base: float32[sums].
+        base: the same, [sums].
         positive: none of the values is below zero.
     """
 
@@ -49,10 +49,10 @@ def weights(attributes: Mapping[str, Any], given: Listed, word: str, sums: int) 
             np.asarray(attributes[f"{word}_{name}"], np.int64)
             for name in ("treeids", "nodeids", "ids")
         )
-        values = np.asarray(attributes[f"{word}_weights"], np.float32)
+        values = reals(attributes[f"{word}_weights"])
         at = Places(given.trees, np.asarray(attributes["nodes_nodeids"], np.int64))
         places = at.of(trees, ids)
-        base = np.asarray(attributes.get("base_values") or [], np.float32)
+        base = np.asarray(attributes.get("base_values", ()), values.dtype)
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         words = " ".join(str(error).split())[:120]
         raise InvalidError(f"the leaves are damaged: {words}", field="source") from error
@@ -71,8 +71,8 @@ def weights(attributes: Mapping[str, Any], given: Listed, word: str, sums: int) 
         raise UnsupportedError(f"trees that are joined by {how[:40]}")
     positive = not (values < 0).any()
     if how == "AVERAGE":
-        values = (values / np.float64(len(np.unique(given.trees)))).astype(np.float32)
-    base = base if base.size else np.zeros(sums, np.float32)
+        values = (values / np.float64(len(np.unique(given.trees)))).astype(values.dtype)
+    base = base if base.size else np.zeros(sums, values.dtype)
     return Weights(places, targets, values, sums, base, positive)
 
 
@@ -99,7 +99,7 @@ def packed(given: Weights, trees: Any, order: Any, leaf: Any) -> dict[str, Any]:
     spots = np.searchsorted(names, owners)
     first[spots] = targets
     single = (first[spots] == targets).all() and len(np.unique(rows)) == len(rows)
-    table = np.zeros((count, 1 if single else given.sums), np.float32)
+    table = np.zeros((count, 1 if single else given.sums), values.dtype)
     np.add.at(table, (rows, np.zeros_like(rows) if single else targets), values)
     chosen = first.astype(np.int32) if single else np.empty(0, np.int32)
     return {"leaves": number, "values": table, "targets": chosen}

@@ -21,7 +21,7 @@ class Listed:
         trees: int64: which tree a node is of.
         modes: texts: `LEAF`, or how it asks.
         features: int64.
-        thresholds: float32.
+        thresholds: float32 or float64.
         yes: int64: place of the node that follows where the answer is yes; of a leaf anything.
         no: int64: the same for no.
         missing_yes: bool: NaN goes where the answer is yes.
@@ -67,7 +67,7 @@ def listed(attributes: Mapping[str, Any]) -> Listed:
         trees = np.asarray(attributes["nodes_treeids"], np.int64)
         modes = np.array([text(mode) for mode in attributes["nodes_modes"]])
         count = len(trees)
-        thresholds = np.asarray(attributes["nodes_values"], np.float32)
+        thresholds = reals(attributes["nodes_values"])
         at = Places(trees, np.asarray(attributes["nodes_nodeids"], np.int64))
         inner = modes != _LEAF
         yes, no = (
@@ -191,6 +191,12 @@ def _walk(trees: Any, left: Any, right: Any, leaf: Any) -> tuple[Any, Any]:
     if len(np.unique(places)) != len(trees):
         raise InvalidError("the trees are damaged: two ways lead to one node", field="source")
     return places[np.argsort(trees[places], kind="stable")], roots
+
+
+def reals(values: Any) -> Any:
+    """Numbers of an attribute: float64 where they come as a tensor of those, else float32."""
+    double = isinstance(values, np.ndarray) and values.dtype == np.float64
+    return np.asarray(values, np.float64 if double else np.float32)
 
 
 def text(value: Any) -> str:
