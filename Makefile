@@ -67,6 +67,7 @@ bench-peers: setup
 sims: setup
 	$(BIN)/python benchmarks/sims/run.py --save $(SIMS)
 	$(BIN)/python benchmarks/sims/rollouts.py --save $(ROLLOUTS)
+	$(BIN)/python benchmarks/sims/forms.py --save $(FORMS)
 
 lock:
 	PYTHON=$(PYTHON) bash scripts/lock.sh $(LOCK)
