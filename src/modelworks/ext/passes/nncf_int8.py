@@ -79,13 +79,13 @@ class NncfInt8:
 def unfit(job: PassJob) -> str:
     """Why calibrating passes do no good to a model; empty = they may."""
     found = operators_of(job)
-    done = sorted(found & QUANTIZED)
+    done = sorted(found.keys() & QUANTIZED)
     if done:
         return f"the model is rounded already: it has {done[0]}"
     texts = [s.name for s in own_signature(job.source, job.signature).inputs if _text(s.datatype)]
     if texts:
         return f"'{texts[0][:60]}' is text: NNCF calibrates on numbers"
-    if not found & _WEIGHTED:
+    if not found.keys() & _WEIGHTED:
         return "no convolution and no matrix product: there is nothing to round"
     return foreign(job)
 

@@ -19,6 +19,7 @@ from modelworks.ext.passes.openvino_parts import (
 )
 
 _PRODUCTS: Final = {"Gemm", "MatMul", "FusedMatMul"}
+_CONVOLUTIONS: Final = {"Conv", "ConvTranspose", "Convolution", "GroupConvolution"}
 
 
 class NncfWeights:
@@ -63,11 +64,12 @@ class NncfWeights:
     def fits(self, job: PassJob) -> str:
         """Dense layers and embeddings alone are packed; see `core.seams.Pass`."""
         found = operators_of(job)
-        done = sorted(found & QUANTIZED)
+        done = sorted(found.keys() & QUANTIZED)
         if done:
             return f"the model is rounded already: it has {done[0]}"
-        if not found & _PRODUCTS:
-            return "no matrix product: weights of convolutions gain nothing by it"
+        products = sum(found[name] for name in _PRODUCTS)
+        if products < max(1, sum(found[name] for name in _CONVOLUTIONS)):
+            return "more convolutions than matrix products: those gain nothing by it"
         return foreign(job)
 
     def apply(self, job: PassJob) -> Applied:
