@@ -1,7 +1,10 @@
 """What an optimization found, for people."""
 
+from pathlib import Path
+
 from modelworks.cli import human
 from modelworks.cli.output import Output
+from modelworks.core.errors import InvalidError
 from modelworks.core.optimizing.variants import Ending, Finding, Measurement, Variant
 from modelworks.optimize.run import Run
 from modelworks.optimize.scoring import ratios
@@ -78,6 +81,24 @@ def page_of(run: Run) -> str:
     from modelworks.optimize.page import html
 
     return html(run)
+
+
+def plots_of(run: Run, path: Path) -> None:
+    """The plots of a run as one picture.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        InvalidError: the file cannot be written, or nothing was measured.
+    """
+    from modelworks.measure.picture import write_png
+    from modelworks.optimize.page import charts_of
+
+    charts = charts_of(run)
+    if not charts:
+        raise InvalidError(
+            "nothing was measured in that run: there is nothing to plot", field="png"
+        )
+    write_png(path, f"Optimizing {run.model}", charts)
 
 
 def _short(text: str) -> str:

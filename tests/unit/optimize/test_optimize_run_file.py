@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from modelworks.core.errors import CorruptError
+from modelworks.cli.optimizing_text import plots_of
+from modelworks.core.errors import CorruptError, InvalidError
 from modelworks.core.model import Verdict
 from modelworks.core.optimizing.recipes import Execution, Recipe, RecipeStep
 from modelworks.core.optimizing.variants import (
@@ -169,3 +170,11 @@ def test_the_charts_show_the_source_form_and_those_kept(tmp_path, run, findings)
     charts = page.charts_of(written(tmp_path / "run.jsonl", run, findings))
     assert [curve.name.partition(":")[0] for curve in charts[0].curves] == ["source", "int8"]
     assert charts[0].curves[1].points == ((1.0, 2.0), (16.0, 2.0))
+
+
+def test_the_plots_are_a_picture(tmp_path, run, findings):
+    found = written(tmp_path / "run.jsonl", run, findings)
+    plots_of(found, tmp_path / "plots.png")
+    assert (tmp_path / "plots.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InvalidError, match="nothing to plot"):
+        plots_of(run, tmp_path / "none.png")

@@ -192,8 +192,9 @@ def _goal(given: dict[str, Any]) -> "Goal":
 @optimize.command()
 @click.argument("ref")
 @click.option("--html", "page", type=_FILE, help="Write a page with plots.")
+@click.option("--png", type=_FILE, help="Write the plots (needs matplotlib).")
 @json_option
-def report(ref: str, page: Path | None, as_json: bool) -> None:
+def report(ref: str, page: Path | None, png: Path | None, as_json: bool) -> None:
     """Say what the last search of a version found: every form, and what became of it.
 
     The page needs nothing else: nothing is fetched.
@@ -204,17 +205,20 @@ def report(ref: str, page: Path | None, as_json: bool) -> None:
     with here(_WHY) as factory:
         with platform("optimize"):
             from modelworks.cli.bench_options import writable, write_text
-            from modelworks.cli.optimizing_text import page_of, show
+            from modelworks.cli.optimizing_text import page_of, plots_of, show
 
             verbs = factory.optimizing
         writable(page, "html")
+        writable(png, "png")
         found = verbs.report(ref)
     if page is not None:
         write_text(page, page_of(found), "html")
+    if png is not None:
+        plots_of(found, png)
     if as_json:
         out.document(found)
-    elif page is not None:
-        out.line(str(page))
+    elif page is not None or png is not None:
+        out.line("\n".join(str(path) for path in (page, png) if path is not None))
     else:
         show(out, found)
 
