@@ -22,6 +22,7 @@ from modelworks.core.home import Home
 from modelworks.core.tensor import Datatype
 from modelworks.testing import onnx_models
 from modelworks.testing.candidates import measured, variant
+from recording_server import records
 from store_servers import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
@@ -94,7 +95,7 @@ def answers(desk: Desk) -> dict[str, list[float]]:
     """What each form says of ROWS, asked of servers of their own."""
     found = {}
     for form, want in (("", ["credit"]), ("int8", ["credit#int8"])):
-        with desk.running("serve", *want, "--port", "0") as server:
+        with desk.running("serve", *want, "--port", "0", "--record", "1") as server:
             found[form] = told(server.said["url"])
             assert form_of(server.said["url"]) == form
     return found
@@ -114,6 +115,14 @@ def test_served_by_name_a_variant_keeps_its_versions_steps(answers):
     assert not np.array_equal(source, int8)  # it is another form
     assert np.all(np.isfinite(int8))
     assert np.corrcoef(source, int8)[0, 1] > 0.99
+
+
+def test_records_name_the_form_that_answered(desk, answers):
+    kept = records(Home(desk.folder / "home").records)
+    assert {(one.model, one.version, one.variant) for one in kept} == {
+        ("credit", "1.0.0", ""),
+        ("credit", "1.0.0", "int8"),
+    }
 
 
 def test_up_serves_the_fastest_and_what_is_killed_comes_back_as_it_was(desk, answers):

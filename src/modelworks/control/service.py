@@ -221,9 +221,8 @@ class Factory:
 
     def verify(self, ref: str) -> Verification:
         """Read every stored file and compare with its digest; drop damaged laid-out copies."""
-        drop_damaged(self.home.cache, self._registry.show(ref).artifact)
-        for variant in self._registry.variants(ref):
-            drop_damaged(self.home.cache, variant.artifact)
+        for artifact in self._registry.artifacts(ref):
+            drop_damaged(self.home.cache, artifact)
         return self._registry.verify(ref)
 
     def delete(self, ref: str) -> list[str]:

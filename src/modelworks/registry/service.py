@@ -7,6 +7,7 @@ from pathlib import Path
 
 from modelworks.blobs.layout import prune
 from modelworks.blobs.store import BlobStore
+from modelworks.core.digest import of_entries
 from modelworks.core.errors import (
     CorruptError,
     InvalidError,
@@ -16,6 +17,7 @@ from modelworks.core.ids import iso, now_ns
 from modelworks.core.model import (
     Alias,
     AliasChange,
+    Artifact,
     Collected,
     Comparison,
     Evidence,
@@ -247,8 +249,8 @@ class Registry:
         """
         found = self.show(ref)
         named = list(found.artifact.files)
-        for variant, path, digest in self._variants.files(found):
-            named.append((f"#{variant} {path}", digest))
+        for variant, entries in self._variants.files(found).items():
+            named += [(f"#{variant} {path}", digest) for path, digest in entries]
         problems = []
         for name, digest in named:
             try:
@@ -256,6 +258,16 @@ class Registry:
             except (CorruptError, NotFoundError) as error:
                 problems.append(f"{name}: {error.message}")
         return Verification(found.ref, not problems, len(named), tuple(problems))
+
+    def artifacts(self, ref: str) -> list[Artifact]:
+        """Of a version and its variants; of a variant's neither format nor size is told.
+
+        Raises:
+            NotFoundError: no such version.
+        """
+        found = self.show(ref)
+        kept = self._variants.files(found).values()
+        return [found.artifact, *(Artifact(of_entries(one), "", 0, tuple(one)) for one in kept)]
 
     def delete(self, ref: str) -> list[str]:
         """Delete a version, or with a bare name the model; variants go with their version.

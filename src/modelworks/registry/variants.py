@@ -105,10 +105,16 @@ class Variants:
         with self._scope.read() as session:
             return rows.outline(session)
 
-    def files(self, version: ModelVersion) -> list[tuple[str, str, str]]:
-        """(variant, path, file digest) of every file of a version's variants."""
+    def files(self, version: ModelVersion) -> dict[str, list[tuple[str, str]]]:
+        """Variant -> (path, file digest) of each of its files, for every one of a version.
+
+        What else is known of them is not read: it need not be whole.
+        """
+        found: dict[str, list[tuple[str, str]]] = {}
         with self._scope.read() as session:
-            return rows.files(session, version.name, version.version)
+            for name, path, digest in rows.files(session, version.name, version.version):
+                found.setdefault(name, []).append((path, digest))
+        return found
 
     def remove(self, ref: str, name: str) -> Variant:
         """Forget a variant; what was forgotten. Its files go with the next collection.

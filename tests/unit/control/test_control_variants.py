@@ -165,6 +165,18 @@ def test_a_damaged_variant_is_not_served_and_its_version_is(factory, put, form, 
     assert not factory.verify("fraud").ok
 
 
+def test_a_damaged_copy_of_a_variant_is_dropped(factory, put, form):
+    form(put())
+    (model,) = factory.resolve(["fraud#int8"]).models
+    file = Path(model.path) / "model.onnx"
+    file.chmod(0o644)
+    file.write_bytes(b"xxxx")
+    assert factory.verify("fraud").ok  # what is stored is
+    assert not file.exists()
+    assert factory.resolve(["fraud#int8"]).models == (model,)
+    assert file.read_bytes() == b"int8"
+
+
 def test_a_variant_is_deleted_alone(factory, put, form):
     version = put()
     form(version)
