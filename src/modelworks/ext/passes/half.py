@@ -79,6 +79,8 @@ class _Half:
             model = infer_shapes(model)
             operators = _operators(model)
             refused_keep(self.facts, job.keep, operators)
+            if not operators:
+                raise UnsupportedError("no operator of the graph computes in float32")
             over = _beyond(model, job)
             if not self.avoids:
                 _refuse(over)

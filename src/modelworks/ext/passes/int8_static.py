@@ -15,6 +15,7 @@ from modelworks.core.errors import UnsupportedError
 from modelworks.core.optimizing.passes import Applied, Need, PassFacts, PassJob, Setting
 from modelworks.ext.formats.onnx_model import name_nodes, read_graph
 from modelworks.ext.passes.onnx_parts import begin, end, refused_keep, told
+from modelworks.ext.passes.onnx_prepare import apart_outputs, with_opset
 from modelworks.ext.passes.onnx_ranges import METHODS, clipped, watch
 from modelworks.ext.passes.onnx_session import optimized, quiet
 from modelworks.ext.passes.onnx_shapes import (
@@ -34,6 +35,7 @@ _MOVING: Final = (
     "Clip", "Flatten", "MaxPool", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze",
     "Transpose", "Unsqueeze",
 )  # fmt: skip
+_OPSET: Final = 13  # the first whose operators know a scale for each channel
 _SMALL: Final = 2048  # bytes of weights below which nothing is won
 
 
@@ -96,7 +98,7 @@ class Int8Static:
         operators = [name for name, kind in known.items() if kind not in _MOVING]
         changed = [name for name in _changed(model, operators) if name not in kept]
         if not changed and not job.keep:
-            raise UnsupportedError("none of the graph's operators can be quantized")
+            raise UnsupportedError("none of the graph's operators in float32 can be quantized")
         count = len(changed)
         notes = (f"{count} of {len(operators)} operators run in eight bits",)
         return end(job, model, changed, notes, {"quantized": count, "operators": len(operators)})
@@ -111,8 +113,9 @@ def _types(job: PassJob) -> tuple[str, ...]:
 def _prepared(model: onnx.ModelProto, threads: int) -> onnx.ModelProto:
     """With constants folded and normalisations joined: the quantizer looks for initializers."""
     name_nodes(model)
-    found = optimized(model, "basic", threads)
+    found = with_opset(optimized(model, "basic", threads), _OPSET)
     name_nodes(found)
+    apart_outputs(found)
     return found
 
 

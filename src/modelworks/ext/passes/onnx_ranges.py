@@ -19,6 +19,14 @@ _BINS: Final = 2048
 _ENTROPY_BINS, _LEVELS = 512, 128
 _MEMORY: Final = 256 << 20  # of all tensors of one run
 _MOST_ROWS: Final = 64
+_TYPES: Final = {
+    "tensor(bool)": np.bool_,
+    "tensor(double)": np.float64,
+    "tensor(float)": np.float32,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,16 @@ def watch(model: onnx.ModelProto, file: Path, names: Sequence[str], threads: int
     kept = tuple(name for name in names if name in floats)
     floats = {one.name for one in session.get_inputs() if one.type == "tensor(float)"}
     given = tuple(name for name in names if name in floats)
-    first = _run(session, kept, rows.first(1))
+    one = rows.first(1)
+    for taken in session.get_inputs():
+        wanted, held = _TYPES.get(taken.type), one[taken.name].dtype
+        if wanted is not None and held != wanted:
+            raise InvalidError(
+                f"the calibration rows of '{taken.name[:60]}' are {held}; the model takes "
+                f"{np.dtype(wanted)}",
+                field="calibration",
+            )
+    first = _run(session, kept, one)
     size = max(1, min(_MOST_ROWS, _MEMORY // max(1, sum(one.nbytes for one in first))))
     return Watched(session, rows, kept, given, size)
 

@@ -18,7 +18,6 @@ from modelworks.ext.passes.onnx_session import quiet
 from modelworks.ext.passes.onnx_shapes import already, makeup
 
 _SMALL: Final = 2048  # bytes of weights below which nothing is won
-_RESULTS: Final = {"MatMulNBits", "GatherBlockQuantized"}
 _SETTINGS: Final = (
     Setting("block", 32, "weights that share a scale", (16, 32, 64, 128)),
     Setting("symmetric", default=False, help="zero is zero: no offset a block"),
@@ -70,18 +69,19 @@ class _WeightsOnly:
         types = ("MatMul", "Gather") if job.settings["tables"] else ("MatMul",)
         operators = products(model, types)
         refused_keep(self.facts, job.keep, operators)
-        with told(self.facts), quiet():
-            result = self._quantized(model, types, job)
-        found = {node.op_type for node in result.graph.node}
-        if not job.keep and not found & _RESULTS:
+        if not operators:
             raise UnsupportedError("none of the graph's products has a constant matrix of floats")
+        wanted = set(operators) - set(job.keep)
+        others = [n.name for n in model.graph.node if n.name not in wanted]
+        with told(self.facts), quiet():
+            result = self._quantized(model, types, others, job)
         changed = [name for name in operators if name not in job.keep]
         notes = (f"{len(changed)} of {len(operators)} matrices are in {self.bits} bits",)
         figures = {"quantized": len(changed), "operators": len(operators)}
         return end(job, result, changed, notes, figures)
 
     def _quantized(
-        self, model: onnx.ModelProto, types: tuple[str, ...], job: PassJob
+        self, model: onnx.ModelProto, types: tuple[str, ...], others: list[str], job: PassJob
     ) -> onnx.ModelProto:
         wanted = DefaultWeightOnlyQuantConfig(
             block_size=job.settings["block"],
@@ -92,7 +92,7 @@ class _WeightsOnly:
             bits=self.bits,
         )
         quantizer = MatMulNBitsQuantizer(
-            model, bits=self.bits, nodes_to_exclude=list(job.keep), algo_config=wanted
+            model, bits=self.bits, nodes_to_exclude=others, algo_config=wanted
         )
         quantizer.process()
         found: onnx.ModelProto = quantizer.model.model
