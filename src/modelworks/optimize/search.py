@@ -117,9 +117,15 @@ class Search:
         return timed.source
 
     def _good(self) -> list[Recipe]:
-        """Recipes that passed the gates, the best first."""
-        kept = self._tried.of(Ending.KEPT)
-        return [one.recipe for one in ranked(kept, self._ground.goal, self._trying.source)]
+        """Recipes that passed the gates and helped, the best first."""
+        goal, source = self._ground.goal, self._trying.source
+        least = (1 + goal.gain) / 2  # what is nearly worth it may be so with another setting
+        return [
+            one.recipe
+            for one in ranked(self._tried.of(Ending.KEPT), goal, source)
+            if source and one.measured
+            if scoring.gain(goal.objective, one.measured, source) >= least
+        ]
 
     def _fast(self) -> list[Recipe]:
         """Recipes that would be better than all that passed, and lost too much."""

@@ -156,6 +156,13 @@ def test_settings_of_the_best_are_tried_last(tmp_path: Path):
     assert told["int8_static(method=entropy)"] is Ending.KEPT
 
 
+def test_settings_of_what_does_not_help_are_left_alone(tmp_path: Path):
+    method = Setting("method", "minmax", "how", choices=("minmax", "entropy"))
+    plan = ground(facts("int8_static", settings=(method,)))
+    run = searched(FakeBench({"int8_static": Table(1.01)}), plan, tmp_path / "run").run()
+    assert set(endings(run)) == {"int8_static"}
+
+
 def test_operators_to_blame_go_back_to_float(tmp_path: Path):
     operators = tuple(f"op{n}" for n in range(20))
     blamed = frozenset({"op3", "op17"})
