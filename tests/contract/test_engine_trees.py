@@ -12,7 +12,8 @@ from modelworks.core.errors import InvalidError
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.ext.engines.trees import compiled
-from modelworks.ext.formats.trees import FILE, About, Before, Change, Ending, Forest, read, write
+from modelworks.ext.formats.trees import About, Before, Change, Ending, Forest
+from modelworks.ext.formats.trees_file import FILE, read, write
 from modelworks.plugins import load as plugins
 from modelworks.testing.engines import EngineCase, EngineContract, one_line
 

@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 from modelworks.core.errors import InvalidError, ModelworksError, UnsupportedError
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Datatype, Layout, Signature
-from modelworks.ext.formats import trees as file
+from modelworks.ext.formats import trees_file as file
 from modelworks.ext.importers.forest import Columns, Kind, Link, Task
 from modelworks.plugins.load import load
 from modelworks.testing.passes import PassCase, PassContract, PassSource

@@ -6,7 +6,7 @@ from typing import ClassVar
 from modelworks.core.seams import EngineOptions
 from modelworks.ext.engines.agreement import agree, refuse_unknown, trim
 from modelworks.ext.engines.trees.session import TreesSession
-from modelworks.ext.formats import trees
+from modelworks.ext.formats import trees, trees_file
 
 
 class TreesEngine:
@@ -19,7 +19,7 @@ class TreesEngine:
     def load(self, path: Path, options: EngineOptions) -> TreesSession:
         """Load `path`, or `trees.npz` in it; see `core.seams.Engine.load`."""
         refuse_unknown("trees", options, ())
-        forest = trees.read(path / trees.FILE if path.is_dir() else path)
+        forest = trees_file.read(path / trees_file.FILE if path.is_dir() else path)
         own = forest.about.signature
         if options.signature is not None:
             agree(options.signature, own)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from modelworks.core.errors import UNLOADED, UnavailableError
+from modelworks.core.errors import UNLOADED, CrashedError, UnavailableError
 from modelworks.core.seams import Session
 from modelworks.core.tensor import Datatype, Signature, Tensors
 from modelworks.ext.engines.agreement import conform, nothing, trim
@@ -14,6 +14,7 @@ from modelworks.ext.engines.trees.layout import Planted
 from modelworks.ext.formats.trees import PAIRS, Before, Change, Forest
 
 _KEPT: Final = 32  # rows of calls whose arrays are kept
+_LARGEST: Final = 64 * 1024  # bytes of their rows
 _TOGETHER: Final = 4096  # rows of a longer call that are done at a time: their sums stay near
 
 
@@ -76,7 +77,7 @@ class TreesSession:
             return None
         slot = self._slots.get(rows)
         if slot is None:
-            if not 1 <= rows <= _KEPT or self._planted is None:
+            if not 1 <= rows <= _KEPT or x.nbytes > _LARGEST or self._planted is None:
                 return None
             slot = self._slots[rows] = _Slot(
                 self._planted, np.empty(x.shape, self._real), self._columns
@@ -95,7 +96,13 @@ class TreesSession:
         given = conform(inputs, self.signature)
         if any(array.size == 0 for array in given.values()):
             return nothing(given, self.signature)
-        x = self._matrix(given)
+        try:
+            return self._outputs(*self._run(planted, self._matrix(given)))
+        except MemoryError as error:
+            raise CrashedError("the engine ran out of memory") from error
+
+    def _run(self, planted: Planted, x: Any) -> tuple[Any, Any]:
+        """Label and output."""
         label, output = np.empty(len(x), np.int64), np.empty((len(x), self._columns), np.float32)
         rows = min(_TOGETHER, -(-len(x) // LANES) * LANES)
         sums = np.empty((planted.sums, rows), self._real)
@@ -103,7 +110,7 @@ class TreesSession:
             part = slice(at, at + _TOGETHER)
             ends = [array[part].ctypes.data for array in (x, label, output)]
             planted.run(planted.address, ends[0], len(x[part]), sums.ctypes.data, ends[1], ends[2])
-        return self._outputs(label, output)
+        return label, output
 
     def _matrix(self, given: Tensors) -> Any:
         """All columns beside each other, as the trees take them; a copy where they change."""

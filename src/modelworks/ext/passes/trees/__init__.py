@@ -8,7 +8,7 @@ import numpy as np
 from modelworks.core.errors import ModelworksError, UnsupportedError
 from modelworks.core.optimizing.passes import Applied, PassFacts, PassJob
 from modelworks.core.tensor import Datatype, Signature
-from modelworks.ext.formats import trees
+from modelworks.ext.formats import trees, trees_file
 from modelworks.ext.formats.onnx_model import carry, model_files, own_signature, read_model
 from modelworks.ext.formats.trees import About, Ending, Forest
 from modelworks.ext.passes.onnx_parts import begin
@@ -51,7 +51,7 @@ class TreesPass:
         """Write the trees as arrays; see `core.seams.Pass.apply`."""
         model = begin(self.facts, job)
         forest = _forest(graph.read(model), own_signature(job.source, job.signature))
-        trees.write(forest, job.into / trees.FILE)
+        trees_file.write(forest, job.into / trees_file.FILE)
         carry(job.source, job.into, model_files(job.source))
         count, deepest = len(forest.roots), int(forest.depths.max())
         return Applied(
@@ -83,7 +83,7 @@ def _forest(around: Around, signature: Signature) -> Forest:
     arrays = leaves.packed(held, given.trees, order.places, order.leaf)
     kept = np.where(order.leaf, 0, order.places)
     inner = ~order.leaf
-    return trees.check(
+    return trees_file.check(
         Forest(
             _about(around, signature, held, strict=order.strict),
             thresholds=np.where(inner, given.thresholds[kept], 0).astype(given.thresholds.dtype),
