@@ -7,7 +7,7 @@ import onnx
 from onnx import helper
 
 from modelworks.core.tensor import Datatype, Role, Signature, TensorSpec
-from modelworks.testing import onnx_models, pass_models
+from modelworks.testing import onnx_models
 from modelworks.testing.pass_cases import answers
 from modelworks.testing.passes import PassSource
 
@@ -78,3 +78,82 @@ def _source(folder, rows, *labels):
         (TensorSpec("X", Datatype.FP32, (None, 6)),), (*labels, chances), classes=KINDS
     )
     return PassSource(folder, "onnx", signature, file)
+
+
+def faint(folder, rows=400):
+    """Two classes told by a direction in which rows hardly differ, beside one in which they do."""
+    numbers = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    turned, _ = np.linalg.qr(numbers.normal(size=(96, 96)))
+    wide = numbers.normal(size=(rows, 96)) * np.array([*[30.0] * 16, 1.0, *[0.0] * 79])
+    head = np.zeros((96, 2))
+    head[16] = 3, -3
+    nodes = [
+        helper.make_node("MatMul", ["X", "w"], ["h"], "product"),
+        helper.make_node("MatMul", ["h", "head"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    ends = [
+        onnx_models.info(name, Datatype.FP32, (None, size))
+        for name, size in (("X", 96), ("probabilities", 2))
+    ]
+    constants = {"w": turned.T.astype("f4"), "head": head.astype("f4")}
+    onnx_models.write(folder / "model.onnx", nodes, ends[:1], ends[1:], constants)
+    file = folder.with_name(f"{folder.name}-rows.npz")
+    np.savez(file, X=(wide @ turned).astype("f4"))
+    signature = Signature(
+        (TensorSpec("X", Datatype.FP32, (None, 96)),),
+        (TensorSpec("probabilities", Datatype.FP32, (None, 2), Role.PROBABILITIES),),
+        classes=(0, 1),
+    )
+    return PassSource(folder, "onnx", signature, file), (wide[:, 16] < 0).astype(np.int64)
+
+
+def digits_cnn(folder, epochs):
+    """A CNN of 90,000 weights on 8x8 digits, by PyTorch, and 450 rows that it never saw.
+
+    Returns:
+        The source with 1,347 rows and their labels; the other rows; theirs.
+    """
+    import torch
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+    from torch import nn
+
+    pixels, digits = load_digits(return_X_y=True)
+    pixels = (pixels / 16).astype(np.float32).reshape(-1, 1, 8, 8)
+    rows, others, labels, truth = train_test_split(
+        pixels, digits, test_size=0.25, random_state=0, stratify=digits
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # two of them wait for each other on a busy machine
+    torch.manual_seed(0)
+    layers = []
+    for into, wide, pool in ((1, 32, False), (32, 64, True), (64, 64, True)):
+        layers += [nn.Conv2d(into, wide, 3, padding=1), nn.BatchNorm2d(wide), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if pool else []
+    net = nn.Sequential(
+        *layers, nn.Flatten(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10), nn.Softmax(1)
+    )
+    optimizer = torch.optim.Adam(net.parameters(), 2e-3)
+    given, wanted = torch.from_numpy(rows), torch.from_numpy(labels)
+    for _ in range(epochs):
+        for some in torch.randperm(len(given)).split(64):
+            optimizer.zero_grad()
+            nn.functional.nll_loss(net(given[some]).log(), wanted[some]).backward()
+            optimizer.step()
+    torch.set_num_threads(threads)
+    folder.mkdir(parents=True)
+    torch.onnx.export(
+        net.eval(), (given[:2],), str(folder / "model.onnx"), dynamo=False, input_names=["image"],
+        output_names=["chances"], dynamic_axes={"image": {0: "n"}, "chances": {0: "n"}},
+    )  # fmt: skip
+    signature = Signature(
+        (TensorSpec("image", Datatype.FP32, (None, 1, 8, 8)),),
+        (TensorSpec("chances", Datatype.FP32, (None, 10), Role.PROBABILITIES),),
+        classes=tuple(range(10)),
+    )
+    files = [folder.with_name(f"{folder.name}-{name}") for name in ("rows.npz", "labels.npy")]
+    np.savez(files[0], image=rows)
+    np.save(files[1], labels)
+    return PassSource(folder, "onnx", signature, *files), others, truth

@@ -23,7 +23,7 @@ from modelworks.ext.passes.training.rows import Array, read_rows
 _LEAST: Final = 64  # of both sides of a matrix: below it there is nothing to win
 _MOST: Final = 8192  # of the left side: its square is held in memory
 _STEP: Final = 8  # ranks are multiples of it, as kernels like them
-_UNSEEN: Final = 1e-4  # share of the mean energy that directions without rows count as
+_UNSEEN: Final = 1e-6  # share of the mean energy that directions without rows count as
 
 
 @dataclass(frozen=True, slots=True)
