@@ -28,6 +28,7 @@ class TestInt8Static(PassContract):
                 "per_channel": {"per_channel": False},
                 "operators": {"operators": "weighted"},
                 "first": {"first": 1},
+                "rows": {"rows": 5},
                 "skip": {"skip": ("GlobalAveragePool",)},
                 "symmetric": {"symmetric": True},
                 "reduce": {"reduce": True},

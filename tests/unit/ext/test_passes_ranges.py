@@ -31,6 +31,15 @@ def test_rows_come_in_pieces_and_in_order(tmp_path):
     np.testing.assert_array_equal(np.concatenate([one["y"] for one in found]), y)
 
 
+@pytest.mark.parametrize(("most", "wanted"), [(3, [0, 4, 8]), (11, range(11)), (99, range(11))])
+def test_fewer_rows_are_evenly_spread(tmp_path, most, wanted):
+    rows = NpzRows(saved(tmp_path, y=np.arange(11)), ["y"], most)
+    for size in (1, 2, 50):
+        found = np.concatenate([one["y"] for one in rows.batches(size)])
+        np.testing.assert_array_equal(found, list(wanted))
+    assert rows.count == len(wanted)
+
+
 def test_compressed_rows_are_read_too(tmp_path):
     x = np.random.default_rng(0).normal(size=(5, 3))
     np.savez_compressed(tmp_path / "rows.npz", x=x)
@@ -78,14 +87,14 @@ def doubled(tmp_path):
 
 def test_extremes_are_those_of_all_rows(doubled):
     model, file, x = doubled
-    found = onnx_ranges.extremes(onnx_ranges.watch(model, file, ("x", "y", "factor"), 1))
+    found = onnx_ranges.extremes(onnx_ranges.watch(model, file, ("x", "y", "factor"), 1, 5000))
     assert found["x"] == pytest.approx((x.min(), 500))
     assert found["y"] == pytest.approx((2 * x.min(), 1000))
 
 
 def test_a_percentile_cuts_what_is_far_out(doubled):
     model, file, x = doubled
-    seen = onnx_ranges.watch(model, file, ("x",), 1)
+    seen = onnx_ranges.watch(model, file, ("x",), 1, 5000)
     low, high = onnx_ranges.clipped(seen, "percentile", 99.9)["x"]
     assert high < 10
     assert low == pytest.approx(np.quantile(x, 0.0005), abs=0.5)
@@ -97,7 +106,9 @@ def test_entropy_keeps_the_crowd_and_gives_up_what_is_alone(doubled):
     model, file, x = doubled
     narrow = np.clip(x, -20, 20)
     np.savez(file, x=narrow)
-    low, high = onnx_ranges.clipped(onnx_ranges.watch(model, file, ("x",), 1), "entropy", 0)["x"]
+    low, high = onnx_ranges.clipped(onnx_ranges.watch(model, file, ("x",), 1, 5000), "entropy", 0)[
+        "x"
+    ]
     assert 3 < high < 12
     assert low == pytest.approx(float(narrow.min()))
 

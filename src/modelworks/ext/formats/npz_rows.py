@@ -32,23 +32,26 @@ class NpzRows:
     Args:
         file: of it.
         names: arrays that are read, all with the same first axis; others are passed over.
+        most: rows that are given, evenly spread over the file.
 
     Attributes:
-        count: of rows.
+        count: of rows that are given.
 
     Raises:
         InvalidError: no such file, damaged, an array is missing, or their lengths differ.
     """
 
-    def __init__(self, file: Path, names: Sequence[str]) -> None:
+    def __init__(self, file: Path, names: Sequence[str], most: int | None = None) -> None:
         self._file = file
         self._columns = {name: self._column(name) for name in names}
         counts = {column.shape[0] for column in self._columns.values()}
         if len(counts) != 1:
             raise self._wrong(f"its arrays have {', '.join(map(str, sorted(counts)))} rows")
-        self.count = counts.pop()
-        if not self.count:
+        self._held = counts.pop()
+        if not self._held:
             raise self._wrong("it has no rows")
+        self._every = max(1, -(-self._held // (most or self._held)))
+        self.count = -(-self._held // self._every)
 
     def batches(self, rows: int) -> Iterator[dict[str, Any]]:
         """All rows in their order, so many at a time; the last ones may be fewer.
@@ -61,9 +64,11 @@ class NpzRows:
                 streams = {name: archive.open(f"{name}.npy") for name in self._columns}
                 for name, stream in streams.items():
                     _header(stream, name)
-                for start in range(0, self.count, rows):
-                    size = min(rows, self.count - start)
-                    yield {n: c.take(streams[n], size) for n, c in self._columns.items()}
+                step = rows * self._every
+                for start in range(0, self._held, step):
+                    size = min(step, self._held - start)
+                    found = {n: c.take(streams[n], size) for n, c in self._columns.items()}
+                    yield {name: values[:: self._every] for name, values in found.items()}
         except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
             raise self._wrong("it is damaged or cut short") from error
 

@@ -32,6 +32,7 @@ _COMPUTING: Final = {
     "CoreMLExecutionProvider",
     "DmlExecutionProvider",
 }
+_EVERY: Final = 1 << 40  # rows: one that is too large may be the only one
 _ROUND: Final = (TensorProto.FLOAT16, TensorProto.FLOAT)
 _SIZE: Final = Setting(
     "size", default=False, help="for the size alone, where nothing computes in half precision"
@@ -155,7 +156,8 @@ def _beyond(model: onnx.ModelProto, job: PassJob) -> dict[str, float]:
     if job.calibration is not None:
         inputs = [value.name for value in model.graph.input]
         made = [name for node in model.graph.node for name in node.output if name]
-        seen = watch(model, job.calibration, tuple(dict.fromkeys((*inputs, *made))), job.threads)
+        names = tuple(dict.fromkeys((*inputs, *made)))
+        seen = watch(model, job.calibration, names, job.threads, _EVERY)
         found |= {name: max(abs(low), abs(high)) for name, (low, high) in extremes(seen).items()}
     limit = LARGEST / job.settings.get("margin", 1.0)
     return {name: value for name, value in found.items() if limit < value < _ENDLESS}

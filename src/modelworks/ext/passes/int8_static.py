@@ -16,7 +16,7 @@ from modelworks.core.optimizing.passes import Applied, Need, PassFacts, PassJob,
 from modelworks.ext.formats.onnx_model import name_nodes, read_graph
 from modelworks.ext.passes.onnx_parts import begin, end, refused_keep, told
 from modelworks.ext.passes.onnx_prepare import apart_outputs, with_opset
-from modelworks.ext.passes.onnx_ranges import METHODS, clipped, watch
+from modelworks.ext.passes.onnx_ranges import METHODS, MOST, clipped, watch
 from modelworks.ext.passes.onnx_session import optimized, quiet
 from modelworks.ext.passes.onnx_shapes import (
     CONVOLUTIONS,
@@ -57,6 +57,7 @@ class Int8Static:
             Setting("per_channel", default=True, help="a scale for each output channel"),
             Setting("operators", "all", "or those with weights alone", ("all", "weighted")),
             Setting("skip", (), "types of operators that stay in float"),
+            Setting("rows", MOST, "of calibration that are looked at, at most", (), 1, 1_000_000),
             Setting("symmetric", default=False, help="the form that TensorRT takes"),
             Setting("reduce", default=False, help="seven bits, for CPUs without VNNI"),
         ),
@@ -129,7 +130,7 @@ def _ranges(model: onnx.ModelProto, types: tuple[str, ...], job: PassJob) -> Ten
         if name and name not in stored
     )
     assert job.calibration is not None  # noqa: S101 - checked before
-    seen = watch(model, job.calibration, tuple(names), job.threads)
+    seen = watch(model, job.calibration, tuple(names), job.threads, job.settings["rows"])
     cut = clipped(seen, job.settings["method"], job.settings["percentile"])
     data = {
         name: TensorData(lowest=np.float32(low), highest=np.float32(high))

@@ -15,6 +15,9 @@ from modelworks.ext.formats.onnx_model import short
 from modelworks.ext.passes.onnx_session import settings
 
 METHODS: Final = ("minmax", "percentile", "entropy")
+MOST: Final = 512
+"""Rows that are looked at, unless more are asked for."""
+
 _BINS: Final = 2048
 _ENTROPY_BINS, _LEVELS = 512, 128
 _MEMORY: Final = 256 << 20  # of all tensors of one run
@@ -54,7 +57,9 @@ class Watched:
             yield {**{name: batch[name] for name in self.given}, **made}
 
 
-def watch(model: onnx.ModelProto, file: Path, names: Sequence[str], threads: int) -> Watched:
+def watch(
+    model: onnx.ModelProto, file: Path, names: Sequence[str], threads: int, most: int = MOST
+) -> Watched:
     """A graph whose tensors can be looked at.
 
     Args:
@@ -62,13 +67,14 @@ def watch(model: onnx.ModelProto, file: Path, names: Sequence[str], threads: int
         file: npz, an array an input.
         names: of the tensors; those that are no float32 are left out.
         threads: of it.
+        most: rows that are run.
 
     Raises:
         InvalidError: the rows do not fit the graph.
     """
     stored = {one.name for one in model.graph.initializer}
     inputs = [value.name for value in model.graph.input if value.name not in stored]
-    rows = NpzRows(file, inputs)
+    rows = NpzRows(file, inputs, most)
     seen = onnx.ModelProto.FromString(model.SerializeToString())
     known = {value.name for value in (*seen.graph.output, *seen.graph.input)}
     for name in names:
