@@ -1,6 +1,7 @@
 """The engine `trees` against the engine contract, and files that would lead its kernel astray."""
 
 import platform
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +147,19 @@ def test_other_processors_come_to_the_same(tmp_path, monkeypatch, processor):
     for count, given in x.items():
         for left, right in zip(found[count], load(tmp_path).infer({"x": given}), strict=True):
             np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("count", [1, 64, 65, 128, 129, 500, 9001])
+def test_more_threads_say_the_same_and_end_with_the_session(tmp_path, count):
+    write(forest(40, 3), tmp_path / FILE)
+    x = rows(count)
+    alone = load(tmp_path).infer(x)
+    session = load(tmp_path, threads=3)
+    for _ in range(3):
+        for left, right in zip(alone, session.infer(x), strict=True):
+            np.testing.assert_array_equal(left, right)
+    session.close()
+    assert not [one for one in threading.enumerate() if one.name.startswith("trees")]
 
 
 def test_no_rows_give_no_rows(tmp_path):

@@ -10,7 +10,7 @@ from modelworks.ext.formats import trees, trees_file
 
 
 class TreesEngine:
-    """The engine `trees`. It has no settings of its own, and a call runs on one thread."""
+    """The engine `trees`. It has no settings of its own; many rows are shared among the threads."""
 
     name: ClassVar[str] = "trees"
     formats: ClassVar[tuple[str, ...]] = (trees.FORMAT,)
@@ -23,7 +23,7 @@ class TreesEngine:
         own = forest.about.signature
         if options.signature is not None:
             agree(options.signature, own)
-        session = TreesSession(forest, options.signature or own)
+        session = TreesSession(forest, options.signature or own, options.threads)
         del forest
         trim()
         return session

@@ -1,6 +1,7 @@
 """One forest in memory: rows in, labels and numbers out."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from modelworks.ext.formats.trees import PAIRS, Before, Change, Forest
 
 _KEPT: Final = 32  # rows of calls whose arrays are kept
 _LARGEST: Final = 64 * 1024  # bytes of their rows
+_SHARE: Final = 64  # rows at least that another thread is woken for
 _TOGETHER: Final = 4096  # rows of a longer call that are done at a time: their sums stay near
 
 
@@ -23,7 +25,7 @@ class TreesSession:
 
     apart = False
 
-    def __init__(self, forest: Forest, signature: Signature) -> None:
+    def __init__(self, forest: Forest, signature: Signature, threads: int = 1) -> None:
         about = forest.about
         self.signature = signature
         self._texts: Any = None
@@ -43,6 +45,10 @@ class TreesSession:
         self._plain = [spec.datatype for spec in about.signature.inputs] == [kind]
         self._order = [spec.name for spec in about.signature.inputs]
         self._slots: dict[int, _Slot] = {}
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        if threads > 1:
+            self._pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="trees")
 
     def infer(self, inputs: Tensors) -> Sequence[Any]:
         """Run once; see `core.seams.Session.infer`."""
@@ -58,6 +64,8 @@ class TreesSession:
         if self._planted is not None:
             self._planted = None
             self._slots.clear()
+            if self._pool is not None:
+                self._pool.shutdown()
             trim()
 
     def kept(self, inputs: Tensors) -> Sequence[Any]:
@@ -102,15 +110,30 @@ class TreesSession:
             raise CrashedError("the engine ran out of memory") from error
 
     def _run(self, planted: Planted, x: Any) -> tuple[Any, Any]:
-        """Label and output."""
+        """Label and output; rows are shared among the threads, which changes no row's answer."""
         label, output = np.empty(len(x), np.int64), np.empty((len(x), self._columns), np.float32)
+        share = max(_SHARE, -(-len(x) // (self._threads * LANES)) * LANES)
+        shares = [slice(at, at + share) for at in range(0, len(x), share)]
+        others = [] if self._pool is None else shares[1:]
+        waiting = [
+            self._pool.submit(self._part, planted, x[part], label[part], output[part])
+            for part in others
+            if self._pool is not None
+        ]
+        mine = shares[0] if others else slice(None)
+        self._part(planted, x[mine], label[mine], output[mine])
+        for one in waiting:
+            one.result()
+        return label, output
+
+    def _part(self, planted: Planted, x: Any, label: Any, output: Any) -> None:
+        """Some rows, by this thread."""
         rows = min(_TOGETHER, -(-len(x) // LANES) * LANES)
         sums = np.empty((planted.sums, rows), self._real)
         for at in range(0, len(x), _TOGETHER):
             part = slice(at, at + _TOGETHER)
             ends = [array[part].ctypes.data for array in (x, label, output)]
-            planted.run(planted.address, ends[0], len(x[part]), sums.ctypes.data, ends[1], ends[2])
-        return label, output
+            planted.run(planted.address, ends[0], len(x[part]), sums.ctypes.data, *ends[1:])
 
     def _matrix(self, given: Tensors) -> Any:
         """All columns beside each other, as the trees take them; a copy where they change."""
