@@ -67,9 +67,9 @@ class Variants:
             version = _version(session, variant)
         files = files_of(folder)
         files |= self._steps(version, files)
-        _alike(version, variant)
-        if version.signature.steps:
+        if version.signature.steps:  # the model's own inputs are behind them
             variant = replace(variant, signature=version.signature)
+        _alike(version, variant)
         made = replace(
             variant,
             created_ns=variant.created_ns or self._hand.clock(),

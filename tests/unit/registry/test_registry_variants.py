@@ -210,7 +210,7 @@ def test_the_steps_before_the_model_come_along(registry, folder, tmp_path):
     (wanted.folder / "words.json").write_text("{}")
     (wanted.folder / "steps.onnx").write_bytes(b"front")
     version = registry.publish(wanted)
-    made = registry.add_variant(variant(version), folder)
+    made = registry.add_variant(variant(version, signature=model), folder)
     names = [name for name, _ in made.artifact.files]
     assert names == ["model.onnx", "steps.json", "steps.onnx", "words.json"]
     assert made.signature == sent
