@@ -57,7 +57,6 @@ class TestNncfInt8(PassContract):
             unfit=foreign(folder / "foreign"),
             broken={},
             modules=("modelworks.ext.passes.nncf_int8",),
-            alone=0.05,
         )
 
     def test_attention_is_recognised_and_costs_much_where_it_is_not(self, case, tmp_path, applied):
@@ -145,7 +144,6 @@ class TestNncfAccuracy(PassContract):
             unfit=foreign(folder / "foreign"),
             broken={},
             modules=("modelworks.ext.passes.nncf_accuracy",),
-            alone=0.05,
             settings={"max_drop": 0.5},
         )
 
@@ -199,7 +197,6 @@ class TestNncfWeights(PassContract):
             unfit=foreign(folder / "foreign"),
             broken={},
             modules=("modelworks.ext.passes.nncf_weights",),
-            alone=0.03,
         )
 
     def test_fewer_bits_are_fewer_bytes(self, case, tmp_path, applied):
