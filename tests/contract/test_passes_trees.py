@@ -278,6 +278,14 @@ def test_what_the_kernel_does_not_do_is_named(tmp_path, said, change):
     assert not list((tmp_path / "into").iterdir())
 
 
+@pytest.mark.parametrize("count", [0, -1, 2**62])
+def test_a_number_of_sums_that_cannot_be_is_refused(tmp_path, count):
+    folder, signature = onnx_folder(tmp_path / "onnx", TASKS["score"])
+    changed(folder, lambda graph: reset(graph, "n_targets", count))
+    with pytest.raises(InvalidError, match="sums"):
+        case_of(folder, signature).apply(tmp_path / "into")
+
+
 def test_trees_that_are_joined_otherwise_are_named(tmp_path):
     folder, signature = onnx_folder(tmp_path / "onnx", TASKS["score"])
     changed(folder, lambda graph: reset(graph, "aggregate_function", "MIN"))

@@ -106,7 +106,8 @@ def _about(around: Around, signature: Signature, held: leaves.Weights, *, strict
         raise UnsupportedError("an input or output of the model is none of the trees'")
     if any(s.name == around.output and s.datatype is not Datatype.FP32 for s in outputs):
         raise UnsupportedError("an output of another precision than float32")
-    width = len(inputs) if len(inputs) > 1 else inputs[0].shape[-1]
+    shape = inputs[0].shape
+    width = len(inputs) if len(inputs) > 1 else shape[1] if len(shape) == 2 else None
     if width is None:
         raise UnsupportedError("rows of any width")
     return About(

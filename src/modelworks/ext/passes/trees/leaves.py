@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from modelworks.core.errors import InvalidError, UnsupportedError
+from modelworks.ext.formats import trees_file
 from modelworks.ext.passes.trees.nodes import Listed, Places, reals, text
 
 
@@ -58,6 +59,8 @@ def weights(attributes: Mapping[str, Any], given: Listed, word: str, sums: int) 
         raise InvalidError(f"the leaves are damaged: {words}", field="source") from error
     if len({len(places), len(targets), len(values)}) != 1:
         raise InvalidError("the leaves are damaged: lists of different lengths", field="source")
+    if not 1 <= sums <= trees_file.WIDEST:
+        raise InvalidError(f"the leaves are damaged: {sums} sums", field="source")
     if targets.size and (targets.min() < 0 or targets.max() >= sums):
         raise InvalidError("the leaves are damaged: a target that is not there", field="source")
     if word == "class" and sums == 2:
