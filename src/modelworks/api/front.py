@@ -133,8 +133,8 @@ class FrontRoutes:
         told = self._front.told
         if told is None:
             raise UnavailableError(
-                "there is no snapshot of routes yet: the model server has not begun, or the control "
-                "plane's log says why",
+                "there is no snapshot of routes yet: the model server has not begun, or the "
+                "control plane's log says why",
                 retry_after=_AGAIN_S,
             )
         headers = {"ETag": _tag(told), "Cache-Control": "no-cache"}
