@@ -14,13 +14,14 @@ from modelworks.optimize.sketch import Kind
 _GAINS: Final[dict[Kind, tuple[tuple[str, float], ...]]] = {
     Kind.TREES: (("trees*", 3.0), ("ort_optimize", 1.05)),
     Kind.DENSE: (
+        ("low_rank", 8.0),
+        ("prune_*", 5.0),
         ("litert_int8*", 4.5),
         ("int8_*", 2.5),
         ("distil*", 2.2),
         ("weights_int4", 2.0),
         ("nncf_int8", 1.7),
         ("nncf_weights", 1.6),
-        ("low_rank", 1.5),
         ("litert", 1.1),
     ),
     Kind.CONV: (
