@@ -29,7 +29,7 @@ class TransformerFusions:
         ),
         libraries=("onnx", "onnxruntime"),
         extra="optimize",
-        experimental=False,
+        experimental=True,
     )
 
     def fits(self, job: PassJob) -> str:
