@@ -94,10 +94,14 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 def answers(desk: Desk) -> dict[str, list[float]]:
     """What each form says of ROWS, asked of servers of their own."""
     found = {}
-    for form, want in (("", ["credit"]), ("int8", ["credit#int8"])):
+    for form, want in (("", ["credit"]), ("int8", ["credit", "--variant", "fastest"])):
         with desk.running("serve", *want, "--port", "0", "--record", "1") as server:
             found[form] = told(server.said["url"])
             assert form_of(server.said["url"]) == form
+            if form:
+                assert server.said["models"] == ["credit:1.0.0#int8"]
+                told_off = desk.mw("delete", "credit#int8", "--yes", code=5).err
+                assert "credit:1.0.0#int8 is served at" in told_off
     return found
 
 
@@ -110,7 +114,7 @@ def form_of(url: str) -> str:
     return get(f"{url}/v2/models/credit").get("parameters", {}).get("variant", "")
 
 
-def test_served_by_name_a_variant_keeps_its_versions_steps(answers):
+def test_served_by_goal_a_variant_keeps_its_versions_steps(answers):
     source, int8 = np.array(answers[""]), np.array(answers["int8"])
     assert not np.array_equal(source, int8)  # it is another form
     assert np.all(np.isfinite(int8))
