@@ -61,7 +61,7 @@ class ByRowsEngine:
     formats: ClassVar[tuple[str, ...]] = (BY_ROWS,)
     experimental: ClassVar[bool] = False
 
-    def load(self, path: Path, options: EngineOptions) -> ByRowsSession:
+    def load(self, path: Path, options: EngineOptions) -> Session:
         """Load every part of the folder `path`; see `core.seams.Engine.load`.
 
         Without a registered signature the first part's own one is all parts' signature.
@@ -78,6 +78,8 @@ class ByRowsEngine:
             for one in sessions:
                 one.close()
             raise
+        if len(sessions) == 1:  # nothing to choose
+            return sessions[0]
         return ByRowsSession(sessions, [part.rows for part in parts[:-1]], sessions[0].signature)
 
 
