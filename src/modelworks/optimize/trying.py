@@ -183,7 +183,7 @@ class Trying:
     def _tried_out(self, recipe: Recipe) -> Finding:
         form = self._bench.make(recipe, self._pace.making, self._say)
         if isinstance(form, Failure):
-            timely = not form.late or form.why.startswith(NOT_NOW)
+            timely = not form.late or form.why.startswith((LATE, NOT_NOW))
             why = form.why if timely else f"{LATE}: {form.why}"
             return Finding(recipe, form.ending, why)
         timed = self._bench.timed((form,), self._pace.moment)
