@@ -7,10 +7,8 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Final
 
-from modelworks.client.endpoints import listed
 from modelworks.control.plan import Choice
-from modelworks.core.errors import ConflictError, ModelworksError, NotFoundError, UnsupportedError
-from modelworks.core.home import Home
+from modelworks.core.errors import ModelworksError, NotFoundError, UnsupportedError
 from modelworks.core.model import ModelVersion
 from modelworks.core.optimizing.variants import SOURCE, Variant
 from modelworks.core.semver import Semver
@@ -107,22 +105,6 @@ class Forms:
             self._said.add(line)
             _log.info("%s", line)
         return found.variant
-
-
-def free(home: Home, version: ModelVersion, name: str) -> None:
-    """Refuse where a server of this machine was told to serve a variant by its name.
-
-    Raises:
-        ConflictError: one was; the message says which.
-    """
-    for one in listed(home):
-        for text in one.models:
-            served, _, form = text.partition("#")
-            if form == name and served in {version.ref, version.name}:
-                raise ConflictError(
-                    f"{text} is served at {one.url} (process {one.pid}): end that server first",
-                    field="ref",
-                )
 
 
 def missing(engine: str) -> str:

@@ -15,11 +15,12 @@ from modelworks.client import git
 from modelworks.client.transport import Progress
 from modelworks.control import plan
 from modelworks.control.backup import Manifest, backup, restore
-from modelworks.control.forms import ANYWHERE, free
+from modelworks.control.deleting import delete
+from modelworks.control.forms import ANYWHERE
 from modelworks.control.package import Packaged, Packaging, package
 from modelworks.control.scratch import clear, scratch
 from modelworks.control.serve import Resolver, naming
-from modelworks.core.errors import ConflictError, NotFoundError
+from modelworks.core.errors import NotFoundError
 from modelworks.core.home import Home, Stores
 from modelworks.core.ids import now_ns
 from modelworks.core.imports import ImportRequest
@@ -229,27 +230,9 @@ class Factory:
         """Delete a version, with a bare name the model, with `#NAME` one variant of a version.
 
         Not what a deployment may run, nor a variant that a server of this machine was told to
-        serve.
+        serve: see `control.deleting.delete`.
         """
-        found = parse_ref(ref, variants=True)
-        form = found.variant
-        whole = found.alias is None and found.version is None and not form
-        version = None if whole else self._registry.show(str(found.of_version))
-        if version is not None and form:
-            form = self._registry.variant(version.ref, form).name
-        number = None if version is None else str(version.version)
-        for deployment, used, variant in self._deployments.using(found.name):
-            if number in {None, used} and form in {"", variant}:
-                what = f"{found.name}:{used}" + (f"#{variant}" if variant else "")
-                raise ConflictError(
-                    f"deployment '{deployment}' runs {what}, or can go back to it: "
-                    f"modelworks delete --deployment {deployment}",
-                    field="ref",
-                )
-        if version is None or not form:
-            return self._registry.delete(ref)
-        free(self.home, version, form)
-        return [self._registry.remove_variant(version.ref, form).ref]
+        return delete(self._registry, self._deployments, self.home, ref)
 
     def collect(self) -> Collected:
         """Remove artifacts that nothing refers to, and what killed imports left behind."""
