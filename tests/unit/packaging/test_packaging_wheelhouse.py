@@ -39,10 +39,11 @@ def test_an_engine_and_steps_bring_their_libraries():
     models = [
         ServedModel("a", "1.0.0", "/a", "", engine="litert"),
         ServedModel("b", "1.0.0", "/b", "", engine="openvino"),
+        ServedModel("t", "1.0.0", "/t", "", engine="trees"),
         ServedModel("c", "1.0.0", "/c", "", signature=Signature((), (), steps=steps)),
     ]
     found = names(wheelhouse.wanted(models, SYSTEM, "amd64"))
-    assert found > {"ai-edge-litert", "openvino", "tokenizers"}
+    assert found > {"ai-edge-litert", "openvino", "llvmlite", "tokenizers"}
     assert "pillow" not in found
 
 
