@@ -4,9 +4,11 @@ import numpy as np
 import onnx
 import pytest
 
+from modelworks.core import digest
 from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.optimizing.passes import PassJob, settled
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.ext.formats import onnx_model
 from modelworks.plugins.load import load
 from modelworks.testing import onnx_models, pass_models
 from modelworks.testing.pass_cases import PassSource, answers, distance
@@ -67,6 +69,17 @@ def test_an_output_that_an_activation_reads_is_not_cut(tmp_path, settings):
     assert answers("onnxruntime", into, source.signature, rows)[1].min() < -5
 
 
+def test_biases_with_an_axis_before_them(tmp_path):
+    """As the networks of scikit-learn have them."""
+    numbers = np.random.default_rng(0)
+    constants = {"w": numbers.normal(size=(64, 32)), "b": numbers.normal(size=(1, 32))}
+    node = onnx.helper.make_node("Gemm", ["x", "w", "b"], ["y"])
+    source = written(tmp_path / "flat", [node], Datatype.FP32, constants, ("y",))
+    into = apply("int8_static", source, tmp_path / "into")
+    rows = {"x": np.random.default_rng(2).normal(size=(9, 64)).astype("f4")}
+    assert apart(source, into, rows) < 0.06
+
+
 @pytest.mark.parametrize("opset", [9, 11, 12])
 def test_graphs_of_older_operator_sets(tmp_path, opset):
     source = pass_models.cnn(tmp_path / "old", 16)
@@ -105,3 +118,15 @@ def test_weights_in_a_file_of_their_own_come_along(tmp_path, name):
     into = apply(name, source, tmp_path / "into")
     assert [path.name for path in into.iterdir()] == ["model.onnx"]
     assert apart(source, into, pass_models.matrix_rows(5)) < 0.15
+
+
+def test_what_is_too_large_for_one_message_gets_a_file_of_weights(tmp_path, monkeypatch):
+    source = pass_models.mlp(tmp_path / "mlp", widths=(128, 128))
+    monkeypatch.setattr(onnx_model, "LARGE", 1000)
+    into = apply("weights_int8", source, tmp_path / "into")
+    again = apply("weights_int8", source, tmp_path / "again")
+    assert sorted(path.name for path in into.iterdir()) == ["model.onnx", "model.onnx.data"]
+    assert digest.tree(into) == digest.tree(again)
+    assert apart(source, into, pass_models.matrix_rows(5)) < 0.02
+    last = apply("onnx_clean", PassSource(into, "onnx", source.signature), tmp_path / "last")
+    assert apart(source, last, pass_models.matrix_rows(5)) < 0.02

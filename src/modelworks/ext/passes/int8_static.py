@@ -152,6 +152,7 @@ def _quantized(
     if even:
         extra |= {"QuantizeBias": False, "DedicatedQDQPair": True}
     model = save_and_reload_model_with_shape_infer(model)
+    _flatten_biases(model)
     model = update_opset_version(model, QuantType.QInt8, kind)
     quantizer = QDQQuantizer(
         model,
@@ -168,6 +169,21 @@ def _quantized(
     quantizer.quantize_model()
     found: onnx.ModelProto = quantizer.model.model
     return found
+
+
+def _flatten_biases(model: onnx.ModelProto) -> None:
+    """Biases of `Gemm` with an axis of one before them lose it: the quantizer takes one axis only.
+
+    The networks of scikit-learn have them; `Gemm` adds both forms alike.
+    """
+    stored = {one.name: one for one in model.graph.initializer}
+    users = [name for node in model.graph.node for name in node.input]
+    for node in model.graph.node:
+        bias = stored.get(node.input[2]) if node.op_type == "Gemm" and len(node.input) > 2 else None
+        if bias is None or users.count(bias.name) != 1:
+            continue
+        if len(bias.dims) == 2 and bias.dims[0] == 1:
+            del bias.dims[0]
 
 
 def _first(known: Mapping[str, str], count: int) -> list[str]:
