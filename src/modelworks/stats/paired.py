@@ -190,12 +190,13 @@ def clopper_pearson(count: int, rows: int, error: float) -> tuple[float, float]:
     return at_least(count, rows, error / 2), 1 - at_least(rows - count, rows, error / 2)
 
 
+@lru_cache(maxsize=4096)
 def at_least(count: int, rows: int, error: float) -> float:
     """The exact lower bound of a rate, one-sided."""
     if count <= 0 or rows < 1:
         return 0.0
     low, high = 0.0, count / rows
-    for _ in range(60):
+    for _ in range(36):
         middle = (low + high) / 2
         tail = beta_below(middle, count, rows - count + 1)
         low, high = (middle, high) if tail < error else (low, middle)
