@@ -129,8 +129,8 @@ def varied(ground: Ground, good: Sequence[Recipe], tried: Iterable[str]) -> list
     known = set(tried)
     found: list[Candidate] = []
     for recipe in good[:_BEST]:
+        found += _run_otherwise(ground, recipe)  # the form is made already
         found += _settings(ground, recipe)[:_MOST_VARIED]
-        found += _run_otherwise(ground, recipe)
     unique = {one.recipe.id: one for one in found if one.recipe.id not in known}
     return list(unique.values())
 

@@ -39,7 +39,8 @@ class NncfWeights:
                 "group",
                 default=64,
                 help="weights that share a scale; of four bits only",
-                choices=(32, 64, 128),
+                least=8,
+                most=1024,
             ),
             Setting(
                 "ratio",
