@@ -165,7 +165,8 @@ def _mean_below(values: Floats) -> float:
     if spread <= 0:
         return float(mean > 0)
     scaled = (values - mean) / spread
-    skew, tails = float(np.mean(scaled**3)), float(np.mean(scaled**4))
+    squares = scaled * scaled
+    skew, tails = float(np.mean(squares * scaled)), float(np.mean(squares * squares))
     freedom = min(count - 1.0, 2 * count / max(tails - 1, 1e-9))
     ratio = mean / spread
     bent = ratio + skew * ratio**2 / 3 + skew**2 * ratio**3 / 27 + skew / (6 * count)
@@ -179,12 +180,15 @@ def _ratio_high(new: Floats, old: Floats, error: float) -> float:
     if not np.any(old):
         return math.inf if np.any(new) else 1.0
     low = max(float(new.mean() / old.mean()), 1e-12)
-    high = low
+    spread = float((new - low * old).std()) / math.sqrt(len(new)) / float(old.mean())
+    step = max(2 * spread, 1e-9 * low)
+    high = low + step
     while _mean_below(new - high * old) > error:
-        high *= 1.5
+        low, step = high, 2 * step
+        high += step
         if high > 1e9:
             return math.inf
-    for _ in range(40):
+    for _ in range(14):
         middle = (low + high) / 2
         below = _mean_below(new - middle * old) <= error
         low, high = (low, middle) if below else (middle, high)
