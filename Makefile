@@ -7,7 +7,7 @@ LOCK := requirements/dev.lock
 STAMP := $(VENV)/.stamp-$(shell sha256sum $(LOCK) pyproject.toml scripts/setup.sh 2>/dev/null | sha256sum | cut -c1-16)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup debian lint check test test-unit test-real test-full test-compiled wheel story demo bench bench-peers sims lock clean
+.PHONY: setup debian lint check test test-unit test-real test-full test-compiled wheel story demo bench bench-peers bench-optimize sims lock clean
 
 setup: $(STAMP)
 
@@ -62,6 +62,13 @@ bench: setup debian
 bench-peers: setup
 	bash scripts/debian.sh peers
 	$(COMPILED) $(BIN)/python benchmarks/peers/run.py $(BENCH)
+
+# What the improvement shop finds from nothing, beside each library alone; trees, what trains, HTTP.
+bench-optimize: setup
+	$(BIN)/python benchmarks/optimize/search.py --save $(OPTIMIZE)
+	$(BIN)/python benchmarks/optimize/trees.py --save
+	$(BIN)/python benchmarks/optimize/trained.py --save
+	$(BIN)/python benchmarks/optimize/served.py --save
 
 # What the statistics declare, in full: 10,000 experiments a method, minutes.
 sims: setup
