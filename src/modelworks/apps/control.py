@@ -149,7 +149,8 @@ def run(settings: ControlSettings) -> None:
         stack.callback(healer.close)
         names = (settings.host, *settings.hosts)
         watched = factory.watching
-        front = factory.front(served, Reach(settings.address, public(settings.host)))
+        reach = Reach(settings.address, public(settings.host), awaited=settings.with_parent)
+        front = factory.front(served, reach)
         front.start()
         stack.callback(front.close)
         waiters = Waiters()

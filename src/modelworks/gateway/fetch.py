@@ -79,13 +79,20 @@ class Fetcher:
         self._thread.start()
 
     def first(self, seconds: float) -> None:
-        """Wait until there is a file to go by, at most so long; called after `start`.
+        """Wait until there is a file to go by; called after `start`.
 
         What an earlier run left counts when the control plane was asked whether it still holds.
+
+        Args:
+            seconds: at most, where the control plane is away. One that is there and has not told
+                its first routes yet is waited for as long as it makes us wait.
         """
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and not self._over.is_set():
+        begin = time.monotonic()
+        while not self._over.is_set():
+            waited = time.monotonic() - begin
             if self.heard or (self.problem and self._generation != NONE):
+                return
+            if waited > (seconds if self.problem else seconds + self._wait_s):
                 return
             time.sleep(0.02)
 

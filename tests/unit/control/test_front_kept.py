@@ -218,7 +218,7 @@ def test_what_an_installation_has_is_read_where_it_is_kept(tmp_path):
         served = home.run / "served.json"
         model = ServedModel("fraud", "1.2.0", "/m", "d" * 64)
         write_served(served, ServedList(1, (model,)))
-        front = factory.front(served, Reach("box.lan", public=True))
+        front = factory.front(served, Reach("box.lan", public=True, awaited=True))
         front.tick()
         assert front.told is None  # `up` has not said yet where its server is
         [found] = Keeper(home.run / "front.json").last().routes
@@ -236,6 +236,9 @@ def test_what_an_installation_has_is_read_where_it_is_kept(tmp_path):
             ("b", there),
             ("fraud", there),
         ]
+        alone = factory.front(served, Reach())  # no `up` started it: nobody is waited for
+        assert alone.tick()
+        alone.close()
         (home.run / "routes.json").write_text("{")
         with pytest.raises(Exception, match="no snapshot of routes"):
             front.tick()

@@ -35,10 +35,12 @@ class Reach:
     Attributes:
         address: its name or number for other machines; empty = only gateways of this one do.
         public: the server of `up` listens for other machines.
+        awaited: `up` has started us, and its server begins: where that is, is not known yet.
     """
 
     address: str = ""
     public: bool = False
+    awaited: bool = False
 
 
 class Sources:
@@ -73,7 +75,7 @@ class Sources:
         self._reach = reach
         self._known: dict[tuple[str, int], tuple[str, str]] = {}
         self._places = Places(home.targets, deployments.machine)
-        self._known_by = time.monotonic() + _BEGIN_S
+        self._known_by = time.monotonic() + _BEGIN_S if reach.awaited else 0.0
 
     @property
     def known(self) -> bool:
