@@ -106,10 +106,9 @@ def plugins() -> list[Finding]:
                 detail = f"cannot run here: no {', '.join(missing)}"
                 findings.append(Finding(subject, State.NOTE, detail, cure))
             else:
-                detail = ", ".join(getattr(plugin, "formats", ()))
-                findings.append(
-                    Finding(subject, State.OK, detail, experimental=plugin.experimental)
-                )
+                known = getattr(plugin, "facts", plugin)  # those of a pass stand together
+                detail = ", ".join(getattr(known, "consumes", getattr(known, "formats", ())))
+                findings.append(Finding(subject, State.OK, detail, experimental=known.experimental))
     return findings
 
 

@@ -131,6 +131,8 @@ def own(tmp_path, monkeypatch):
     """A replica whose process is this one; nothing is killed."""
     layout = Layout(tmp_path)
     killed = []
+    # What this one holds is whatever other tests have loaded into it.
+    monkeypatch.setattr(replica, "private_bytes", lambda _: 100 << 20)
     monkeypatch.setattr(replica.ReplicaProcess, "kill", lambda one: killed.append(one.name))
     one = ReplicaProcess("fraud-1-0", SHARE, layout, os.getpid())
     return one, killed

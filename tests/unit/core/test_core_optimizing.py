@@ -40,7 +40,8 @@ def test_a_recipe_is_read_as_it_was_written():
         assert again == recipe
         assert again.id == recipe.id
     assert len({Recipe().id, fast.id, native.id, both.id}) == 4
-    assert both.title == "by rows (to 32: int8 @ onnxruntime; more: as it is @ trees block=8)"
+    small = "int8(share=0.25, skip=['Add'], 2 in float) @ onnxruntime"
+    assert both.title == f"by rows (to 32: {small}; more: as it is @ trees block=8)"
 
 
 @pytest.mark.parametrize(
