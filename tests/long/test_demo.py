@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_the_demo_runs_and_tidies_up(tmp_path, environ):
         capture_output=True,
         text=True,
         env=environ,
-        timeout=360,
+        timeout=840,
         check=False,
     )
     assert done.returncode == 0, done.stderr

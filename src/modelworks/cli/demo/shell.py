@@ -11,9 +11,9 @@ from typing import Any
 
 from modelworks.cli import human
 from modelworks.cli.output import Output
-from modelworks.core.errors import CrashedError
+from modelworks.core.errors import CrashedError, DeadlineError
 
-COMMAND_SECONDS = 150.0
+COMMAND_SECONDS = 300.0  # of each command: seconds on a machine that nobody else uses
 STOP_SECONDS = 60.0
 
 
@@ -90,16 +90,22 @@ class Shell:
         return Background(command, self._folder, self._environ)
 
     def _run(self, command: Sequence[str], what: str, show: int) -> str:
-        done = subprocess.run(
-            command,
-            cwd=self._folder,
-            env=self._environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self._folder,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=COMMAND_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DeadlineError(
+                f"{what} was not finished within {COMMAND_SECONDS:.0f} s: is the machine busy with "
+                "something else? Try again when it is not"
+            ) from error
         lines = [line for line in done.stderr.splitlines() if not line.startswith("... ")]
         lines += done.stdout.splitlines()
         for line in lines[:show]:
