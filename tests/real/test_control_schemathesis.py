@@ -70,6 +70,7 @@ WITH_INPUT = [
     "abort_rollout",
     "why_not",
     "routes_snapshot",
+    "variants",
 ]
 MANIFEST = """
 apiVersion: modelworks/v1
@@ -160,7 +161,7 @@ def run(described, name, mode):
 def point_at(case, ref):
     """Let a well-formed request be about what is there: names alone are hardly ever guessed."""
     there = {"name": "fraud", "alias": "champion", "ref": ref, "left": ref, "right": "fraud"}
-    there["path"] = "model.onnx"
+    there |= {"path": "model.onnx", "version": "1.0.0"}
     for values in (case.path_parameters, case.query):
         values.update({key: there[key] for key in values.keys() & there.keys()})
     if "/rollouts/" in case.path:
