@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from modelworks.core.by_rows import BY_ROWS, Part, read_by_rows
-from modelworks.core.errors import UNLOADED, InvalidError, UnavailableError
-from modelworks.core.seams import Engine, EngineOptions, Reusable, Session
+from modelworks.core.by_rows import BY_ROWS, read_by_rows
+from modelworks.core.errors import UNLOADED, UnavailableError
+from modelworks.core.seams import EngineOptions, Reusable, Session
 from modelworks.core.tensor import Signature, Tensors
 from modelworks.ext.engines.agreement import refuse_unknown
-from modelworks.plugins.load import load
+from modelworks.ext.engines.inner import opened
 
 
 class ByRowsSession:
@@ -72,7 +72,8 @@ class ByRowsEngine:
         signature = options.signature
         try:
             for place, part in enumerate(parts):
-                sessions.append(_opened(path, part, place, options, signature))
+                inside = path / part.folder
+                sessions.append(opened(inside, part, f"part {place}", options, signature))
                 signature = signature or sessions[0].signature
         except BaseException:
             for one in sessions:
@@ -81,25 +82,3 @@ class ByRowsEngine:
         if len(sessions) == 1:  # nothing to choose
             return sessions[0]
         return ByRowsSession(sessions, [part.rows for part in parts[:-1]], sessions[0].signature)
-
-
-def _opened(
-    path: Path, part: Part, place: int, options: EngineOptions, signature: Signature | None
-) -> Session:
-    engine: Engine = load("engines", part.engine)()
-    if part.format not in engine.formats:
-        raise InvalidError(
-            f"part {place}: the engine {part.engine} does not run {part.format[:40]}",
-            field="format",
-        )
-    given = EngineOptions(
-        threads=options.threads,
-        signature=signature,
-        extra=part.options,
-        trusted=options.trusted,
-        interpreter=options.interpreter,
-    )
-    try:
-        return engine.load(path / part.folder, given)
-    except InvalidError as error:
-        raise InvalidError(f"part {place}: {error.message}", field=error.field) from error

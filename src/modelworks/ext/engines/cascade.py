@@ -7,19 +7,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from modelworks.core.errors import UNLOADED, InvalidError, UnavailableError
-from modelworks.core.seams import Engine, EngineOptions, Session
+from modelworks.core.seams import EngineOptions, Session
 from modelworks.core.tensor import Signature, Tensors
 from modelworks.ext.engines.agreement import refuse_unknown
+from modelworks.ext.engines.inner import opened
 from modelworks.ext.formats.cascade import (
     CASCADE,
     LARGE,
     SMALL,
     Cascade,
-    Stage,
     read_cascade,
     sureness,
 )
-from modelworks.plugins.load import load
 
 
 class CascadeSession:
@@ -86,9 +85,9 @@ class CascadeEngine:
         """Load both forms of the folder `path`; see `core.seams.Engine.load`."""
         refuse_unknown(self.name, options, ())
         cascade = read_cascade(path)
-        small = _opened(path / SMALL, cascade.small, options, options.signature)
+        small = opened(path / SMALL, cascade.small, SMALL, options, options.signature)
         try:
-            large = _opened(path / LARGE, cascade.large, options, small.signature)
+            large = opened(path / LARGE, cascade.large, LARGE, options, small.signature)
         except BaseException:
             small.close()
             raise
@@ -98,25 +97,3 @@ class CascadeEngine:
             small.close()
             large.close()
             raise
-
-
-def _opened(
-    path: Path, stage: Stage, options: EngineOptions, signature: Signature | None
-) -> Session:
-    engine: Engine = load("engines", stage.engine)()
-    if stage.format not in engine.formats:
-        raise InvalidError(
-            f"{path.name}: the engine {stage.engine} does not run {stage.format[:40]}",
-            field="format",
-        )
-    given = EngineOptions(
-        threads=options.threads,
-        signature=signature,
-        extra=stage.options,
-        trusted=options.trusted,
-        interpreter=options.interpreter,
-    )
-    try:
-        return engine.load(path, given)
-    except InvalidError as error:
-        raise InvalidError(f"{path.name}: {error.message}", field=error.field) from error
