@@ -78,6 +78,16 @@ class ArtifactFileRow(TenantRow, Base):
     )
 
 
+_NUMBER = ("tenant", "model", "major", "minor", "patch")
+
+
+def _of_version(ondelete: str | None = None) -> ForeignKeyConstraint:
+    """A row that belongs to a version."""
+    return ForeignKeyConstraint(
+        _NUMBER, [f"versions.{name}" for name in _NUMBER], ondelete=ondelete
+    )
+
+
 class VersionNumber:
     """The three numbers of a version, as columns that sort."""
 
@@ -126,16 +136,7 @@ class VariantRow(TenantRow, VersionNumber, Base):
     actor: Mapped[str]
 
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["tenant", "model", "major", "minor", "patch"],
-            [
-                "versions.tenant",
-                "versions.model",
-                "versions.major",
-                "versions.minor",
-                "versions.patch",
-            ],
-        ),
+        _of_version(),
         ForeignKeyConstraint(["tenant", "artifact"], ["artifacts.tenant", "artifacts.digest"]),
         Index(None, "tenant", "artifact"),
     )
@@ -165,18 +166,7 @@ class AliasRow(TenantRow, Base):
     patch: Mapped[int]
     since_ns: Mapped[int] = mapped_column(BigInteger)
 
-    __table_args__ = (
-        ForeignKeyConstraint(
-            ["tenant", "model", "major", "minor", "patch"],
-            [
-                "versions.tenant",
-                "versions.model",
-                "versions.major",
-                "versions.minor",
-                "versions.patch",
-            ],
-        ),
-    )
+    __table_args__ = (_of_version(),)
 
 
 class AliasChangeRow(TenantRow, Base):
@@ -325,19 +315,7 @@ class ReferenceRow(TenantRow, VersionNumber, Base):
     created_ns: Mapped[int] = mapped_column(BigInteger)
     actor: Mapped[str]
 
-    __table_args__ = (
-        ForeignKeyConstraint(
-            ["tenant", "model", "major", "minor", "patch"],
-            [
-                "versions.tenant",
-                "versions.model",
-                "versions.major",
-                "versions.minor",
-                "versions.patch",
-            ],
-            ondelete="CASCADE",
-        ),
-    )
+    __table_args__ = (_of_version(ondelete="CASCADE"),)
 
 
 class QualityPlanRow(TenantRow, Base):
