@@ -89,15 +89,26 @@ class Search:
         return self._ended(source, tuple(dict.fromkeys(finals.notes)))
 
     def _rounds(self) -> None:
-        """What is planned beforehand, then what follows from what was found."""
+        """What is planned beforehand, then what follows from what was found.
+
+        Passes that train take minutes each: they wait until all that takes seconds was tried.
+        """
         tried, trying, ground = self._tried, self._trying, self._ground
         for finding in planning.pruned(ground):
             if finding.recipe not in tried:
                 tried.note(finding)
-        trying.all(planning.singles(ground), "pass")
+        first = planning.singles(ground)
+        trying.all([one for one in first if not one.dear], "pass")
+        self._settings()  # a setting is a second's work where the operators to blame are minutes
         self._blame()
+        trying.all([one for one in first if one.dear], "pass that trains")
         trying.all(planning.composed(ground, self._good(), tried.ids), "together")
-        trying.all(planning.varied(ground, [*self._good(), *self._fast()], tried.ids), "settings")
+        self._settings()
+
+    def _settings(self) -> None:
+        """Other settings of the best so far, and of what is faster and lost too much."""
+        best = [*self._good(), *self._fast()]
+        self._trying.all(planning.varied(self._ground, best, self._tried.ids), "settings")
 
     def best(self) -> Finding | None:
         """The best form so far, for who ends the search early."""
