@@ -15,12 +15,18 @@ import pytest
 
 import modelworks
 from modelworks.client.http import HttpTransport
+from modelworks.control.forms import here
 from modelworks.control.service import Factory
-from modelworks.core.errors import CorruptError, NotFoundError, UnavailableError
+from modelworks.core.errors import (
+    CorruptError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
 from modelworks.core.home import Home
 from modelworks.core.tensor import Datatype, Layout, Signature, TensorSpec
 from modelworks.testing import onnx_models as models
-from modelworks.testing.candidates import candidate
+from modelworks.testing.candidates import candidate, measured, variant
 
 pytestmark = pytest.mark.real
 
@@ -266,3 +272,32 @@ def test_the_environment_names_the_control_plane_and_the_base_install_is_enough(
     assert second == []
     assert ran.stderr == ""
     shutil.rmtree(away.root)
+
+
+def test_a_form_is_fetched_chosen_here_and_kept_for_a_start_offline(plane, away):
+    with Factory(plane.home) as factory:
+        version = factory.show("fraud")
+        for name, kind in (("int8", here().hardware), ("elsewhere", "abacus")):
+            folder = plane.folder / name
+            folder.mkdir()
+            models.double(folder / "model.onnx", factor=7.0)
+            figures = {"measurement": measured(kind, 100.0), "source": measured(kind, 300.0)}
+            factory.add_variant(variant(version, name, **figures), folder)
+    given = {"url": plane.url, "home": away.root, "poll": 0}
+    with modelworks.load("fraud@champion", variant="fastest", **given) as session:
+        assert (session.version, session.variant) == ("1.0.0", "int8")
+        assert session.predict([[1, 2, 3]]) == answers(7.0)
+    with pytest.raises(UnsupportedError, match="measured on 'abacus'"):
+        modelworks.load("fraud#elsewhere", **given)
+    with pytest.raises(NotFoundError, match="no variant 'int4'"):
+        modelworks.load("fraud#int4", **given)
+    with modelworks.load("fraud@champion", **given) as session:
+        assert session.predict([[1, 2, 3]]) == answers(2.0)
+    plane.kill()
+    with modelworks.load("fraud@champion#fastest", **given | {"poll": 0.1}) as session:
+        assert (session.variant, session.predict([[1, 2, 3]])) == ("int8", answers(7.0))
+        assert "as of before" in session.problem
+        plane.put(3.0)
+        plane.start()
+        until(lambda: session.version == "1.1.0")
+        assert (session.variant, session.predict([[1, 2, 3]])) == ("", answers(3.0))

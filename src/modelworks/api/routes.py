@@ -30,7 +30,8 @@ Number = Annotated[str, Path(description="A version's number.", examples=["1.4.0
 Ref = Annotated[
     str,
     Path(
-        description="`name`, `name@alias` or `name:1.4.0`; to delete, also `name:1.4.0#int8`.",
+        description="`name`, `name@alias` or `name:1.4.0`; to delete it, or for a file, also "
+        "`name:1.4.0#int8`.",
         examples=["fraud@champion"],
         max_length=256,
     ),
@@ -157,7 +158,7 @@ class Routes:
         return reply(self._factory.show(ref))
 
     def file(self, ref: Ref, path: FilePath) -> Response:
-        """One file of a version's artifact; the version says its digest."""
+        """One file of a version's artifact, or a variant's (`#NAME`); that says its digest."""
         found = self._factory.artifact_file(ref, path)
         return FileResponse(found, media_type="application/octet-stream")
 

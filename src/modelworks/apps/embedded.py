@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +18,9 @@ from modelworks.apps.embed import settings_of
 from modelworks.apps.embedded_follow import Follower, Wanted
 from modelworks.apps.embedded_inputs import from_rows, from_tensors
 from modelworks.core.errors import InvalidError, ModelworksError, UnavailableError
-from modelworks.core.reference import parse_ref
+from modelworks.core.optimizing.variants import SOURCE
+from modelworks.core.optimizing.wanted import check_wanted
+from modelworks.core.reference import ModelRef, parse_ref
 from modelworks.core.served import Batching, Isolation, ServedModel
 from modelworks.core.tensor import Signature
 from modelworks.protocol.predictions import predictions
@@ -90,6 +92,11 @@ class Embedded:
     def version(self) -> str:
         """The version that answers now, `1.4.0`."""
         return self._open().front.live.version
+
+    @property
+    def variant(self) -> str:
+        """The form of it that answers now, `int8`; empty = as it was imported."""
+        return self.served.variant
 
     @property
     def signature(self) -> Signature:
@@ -171,6 +178,9 @@ class Embedded:
     def refresh(self) -> str:
         """Look now at what the reference points at, and serve it.
 
+        Of a goal (`fastest`) this asks also which form it means by now; the poll asks that when the
+        version changes.
+
         Returns:
             The version that answers.
 
@@ -178,7 +188,7 @@ class Embedded:
             ModelworksError: it cannot be found, fetched or loaded; the version before answers on.
         """
         follower = self._open()
-        if not follower.look():
+        if not follower.look(anew=True):
             raise UnavailableError(follower.problem or "the session was closed")
         return follower.front.live.version
 
@@ -280,6 +290,7 @@ def load(  # noqa: PLR0913 - the words of a public call, by keyword
     timeout: float = 30.0,
     poll: float = 1.0,
     isolation: Isolation | str = Isolation.THREAD,
+    variant: str = "",
 ) -> Embedded:
     """A registered model in this process: thread-safe, batched, following its alias.
 
@@ -287,7 +298,8 @@ def load(  # noqa: PLR0913 - the words of a public call, by keyword
         session.predict([{"age": 41, "income": 52000}])
 
     Args:
-        ref: `fraud@champion`, `fraud` (its champion, else its latest) or `fraud:1.4.0`.
+        ref: `fraud@champion`, `fraud` (its champion, else its latest) or `fraud:1.4.0`; behind `#`
+            a form of it: `fraud@champion#int8`, `fraud#fastest`.
         url: of a control plane; None = `MODELWORKS_URL`, or else the registry on this machine.
         home: data folder; None = `MODELWORKS_HOME` or `~/.modelworks`. Without `url` it means this
             machine's registry even where `MODELWORKS_URL` is set.
@@ -297,9 +309,12 @@ def load(  # noqa: PLR0913 - the words of a public call, by keyword
         timeout: seconds a call waits, unless it says otherwise.
         poll: seconds between two looks at the reference; 0 = never.
         isolation: `thread`, or `process`: the engine in one of its own, which ends with `close`.
+        variant: the form, where the reference names none: `source`, a goal (`fastest`,
+            `throughput`, `smallest`, `memory`, `energy`, `cost`), or a name; empty = `source`.
 
     Raises:
-        NotFoundError: no such model, version or alias.
+        NotFoundError: no such model, version, alias or variant.
+        UnsupportedError: a variant for other hardware, or its engine is not installed.
         UnavailableError: the control plane is away and this version was never fetched before.
         CorruptError: stored or received bytes are not what was registered.
         InvalidError: no such form of reference, or an impossible setting; `field` names it.
@@ -320,7 +335,7 @@ def load(  # noqa: PLR0913 - the words of a public call, by keyword
         )
     wanted = Wanted(
         settings=settings_of(url, home),
-        ref=parse_ref(ref),
+        ref=_of_form(parse_ref(ref, variants=True), variant),
         threads=threads,
         batching=Batching(max_batch_size, max_queue_size),
         timeout=_positive("timeout", timeout),
@@ -328,6 +343,12 @@ def load(  # noqa: PLR0913 - the words of a public call, by keyword
         isolation=Isolation(isolation),
     )
     return Embedded(wanted)
+
+
+def _of_form(ref: ModelRef, otherwise: str) -> ModelRef:
+    """The reference with the form that is wanted; none = as it was imported."""
+    want = check_wanted(ref.variant or otherwise or SOURCE)
+    return replace(ref, variant="" if want == SOURCE else want)
 
 
 def _positive(name: str, seconds: float) -> float:

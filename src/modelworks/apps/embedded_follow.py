@@ -9,6 +9,8 @@ from typing import Final
 from modelworks.apps.embed import Settings
 from modelworks.apps.embedded_source import Source, plain, source_of
 from modelworks.core.errors import ModelworksError, UnavailableError
+from modelworks.core.model import ModelVersion
+from modelworks.core.optimizing.wanted import GOALS
 from modelworks.core.reference import ModelRef
 from modelworks.core.served import Batching, Isolation, ServedModel
 from modelworks.serving.front import Front
@@ -24,7 +26,8 @@ class Wanted:
 
     Attributes:
         settings: which registry or control plane.
-        ref: the reference that is followed.
+        ref: the reference that is followed; its variant is the form that is wanted, a name or a
+            goal, empty for the version as it was imported.
         threads: of the engine.
         batching: limits of the queue.
         timeout: seconds a call waits by default.
@@ -67,7 +70,11 @@ class Follower:
         self._watcher = threading.Thread(target=self._watch, name="alias", daemon=True)
         self._source: Source = source_of(wanted.settings, wanted.ref)
         try:
+            self._origin = ""
+            """Digest of the version whose form `model` is; empty = it is not known."""
             self.model = model or self._first()
+            if model is not None and not model.variant:
+                self._origin = model.digest
             self.front = Front(wanted.ref.name, wanted.threads)
         except BaseException:
             self._source.close()
@@ -83,12 +90,16 @@ class Follower:
         if wanted.poll and wanted.ref.version is None:
             self._watcher.start()
 
-    def look(self) -> bool:
-        """Serve what the reference points at now; whether that is what answers."""
+    def look(self, *, anew: bool = False) -> bool:
+        """Serve what the reference points at now; whether that is what answers.
+
+        Args:
+            anew: ask too which form of the same version a goal means now.
+        """
         with self._looking:
             problem = ""
             try:
-                self._follow()
+                self._follow(anew=anew and self._wanted.ref.variant in GOALS)
             except ModelworksError as error:
                 problem = error.message
             except Exception as error:  # noqa: BLE001 - whatever fails there, this version goes on
@@ -116,11 +127,12 @@ class Follower:
     def _first(self) -> ServedModel:
         """What the reference points at; where nobody can be asked, the last good one."""
         try:
-            return self._plain(self._source.fetch(self._source.find()))
+            return self._fetched(self._source.find())
         except UnavailableError as error:
             kept = self._source.kept()
             if kept is None:
                 raise
+            self._origin = "" if kept.variant else kept.digest
             self.problem = f"{self._wanted.ref}: version {kept.version} as of before: {error}"
             _log.warning("%s", self.problem)
             return self._plain(kept)
@@ -128,15 +140,21 @@ class Follower:
     def _plain(self, model: ServedModel) -> ServedModel:
         return plain(model, self._wanted.batching, self._wanted.isolation)
 
-    def _follow(self) -> None:
+    def _fetched(self, version: ModelVersion) -> ServedModel:
+        model = self._plain(self._source.fetch(version))
+        self._origin = version.artifact.digest
+        return model
+
+    def _follow(self, *, anew: bool) -> None:
         version = self._source.find()
         now = self.model
-        if (str(version.version), version.artifact.digest) == (now.version, now.digest):
+        same = (str(version.version), version.artifact.digest) == (now.version, self._origin)
+        model = now if same and not anew else self._fetched(version)
+        if model == now:
             if self.good != now:
                 self.front.load_again(now)
                 self._answers(now)
             return
-        model = self._plain(self._source.fetch(version))
         self.model = model
         if refused := self.front.apply(model):
             raise UnavailableError(f"version {model.version} cannot be served: {refused}")
@@ -145,7 +163,8 @@ class Follower:
     def _answers(self, model: ServedModel) -> None:
         self.good = model
         self._source.keep(model)
-        _log.info("%s: version %s answers", self._wanted.ref, model.version)
+        form = f"#{model.variant}" if model.variant else ""
+        _log.info("%s: version %s%s answers", self._wanted.ref, model.version, form)
 
     def _watch(self) -> None:
         """Look now and then; later each time while it fails."""

@@ -1,6 +1,7 @@
 """Where an embedded model's versions come from: this machine's registry, or a control plane."""
 
 import hashlib
+import logging
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -12,10 +13,11 @@ from typing import Final
 
 from modelworks.apps.embed import Settings, local
 from modelworks.client.http import HttpTransport
-from modelworks.control import plan
+from modelworks.control import forms, plan
 from modelworks.core import digest as digests
 from modelworks.core.errors import ModelworksError, NotFoundError
 from modelworks.core.model import ModelVersion
+from modelworks.core.optimizing.variants import SOURCE, Variant
 from modelworks.core.reference import ModelRef
 from modelworks.core.served import (
     Batching,
@@ -26,6 +28,7 @@ from modelworks.core.served import (
     write_served,
 )
 
+_log = logging.getLogger("modelworks.embedded")
 _OLD_S: Final = 3600.0  # a folder younger than this may be another process's newest
 
 
@@ -42,10 +45,11 @@ class Source(ABC):
 
     @abstractmethod
     def fetch(self, version: ModelVersion) -> ServedModel:
-        """Its files on this machine, as a line of a served list.
+        """The form of it that is meant, its files on this machine, as a line of a served list.
 
         Raises:
-            ModelworksError: a file is damaged or gone, or cannot be had now.
+            ModelworksError: a file is damaged or gone, or cannot be had now; or a variant that is
+                asked for by name is not there, or nothing for this machine.
         """
 
     def keep(self, model: ServedModel) -> None:  # noqa: B027 - a registry at hand keeps itself
@@ -63,6 +67,10 @@ class Source(ABC):
 def source_of(settings: Settings, ref: ModelRef) -> Source:
     """The source that the settings name.
 
+    Args:
+        settings: which registry or control plane.
+        ref: of a version, and the form of it that is wanted; none = as it was imported.
+
     Raises:
         MissingExtraError: this machine's registry, without its libraries.
     """
@@ -74,7 +82,7 @@ def _found(show: Callable[[str], ModelVersion], ref: ModelRef) -> ModelVersion:
     if ref.alias is None and ref.version is None:
         with suppress(NotFoundError):
             return show(f"{ref.name}@{plan.CHAMPION}")
-    return show(str(ref))
+    return show(str(ref.of_version))
 
 
 class _Local(Source):
@@ -88,7 +96,8 @@ class _Local(Source):
         return _found(self._factory.show, self._ref)
 
     def fetch(self, version: ModelVersion) -> ServedModel:
-        return self._factory.resolve((version.ref,)).models[0]
+        want = self._ref.variant or SOURCE
+        return self._factory.resolve((version.ref,), want, _log.info).models[0]
 
     def close(self) -> None:
         self._factory.close()
@@ -108,11 +117,21 @@ class _Remote(Source):
         return _found(self._transport.show, self._ref)
 
     def fetch(self, version: ModelVersion) -> ServedModel:
-        folder = self._transport.materialise(version, self._folder)
+        variant = self._form(version)
+        folder = self._transport.materialise(version, self._folder, variant)
         choice = plan.Choice(
             version.name, version.version, version.artifact.digest, (), default=True
         )
-        return plan.served(version, str(folder), choice)
+        return plan.served(version, str(folder), choice, variant)
+
+    def _form(self, version: ModelVersion) -> Variant | None:
+        want = self._ref.variant
+        if not want:
+            return None
+        found = forms.chosen(version.ref, self._transport.variants(version.ref), want, forms.here())
+        name = found.variant.name if found.variant else SOURCE
+        _log.info("%s: %s is %s: %s", version.ref, want, name, found.why)
+        return found.variant
 
     def keep(self, model: ServedModel) -> None:
         write_served(self._record, ServedList(1, (model,)))

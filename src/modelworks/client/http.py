@@ -77,19 +77,28 @@ class HttpTransport:
         """GET /versions/{ref}."""
         return codec.decode(ModelVersion, self._wire.json("GET", f"/api/v1/versions/{_ref(ref)}"))
 
-    def materialise(self, version: ModelVersion, cache: Path) -> Path:
+    def materialise(
+        self, version: ModelVersion, cache: Path, variant: Variant | None = None
+    ) -> Path:
         """A version's files as a folder of `cache`, every byte checked against its digest.
+
+        Args:
+            version: whose.
+            cache: where folders are.
+            variant: the form of it whose files are meant; None = as it was imported.
 
         Raises:
             CorruptError: what came over the wire is not what the version names.
             UnavailableError: the control plane is away, or the disk is full.
         """
-        return lay_out(version.artifact, cache, partial(self._fetch, version.ref))
+        found = version if variant is None else variant
+        return lay_out(found.artifact, cache, partial(self._fetch, found.ref))
 
     def _fetch(self, ref: str, name: str, digest: str, target: Path) -> None:
         """GET /versions/{ref}/files/{path}."""
         with target.open("xb") as file:
-            self._wire.download(f"/api/v1/versions/{_ref(ref)}/files/{quote(name)}", file)
+            path = _ref(ref, variants=True)
+            self._wire.download(f"/api/v1/versions/{path}/files/{quote(name)}", file)
         if digests.of_file(target) != digest:
             raise CorruptError(
                 f"{ref}: {name} from {self._wire.url} does not match its digest: it was damaged "

@@ -1,11 +1,11 @@
 """Which form of a version is meant, at a place: this machine, or where a deployment runs."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from modelworks.control.plan import Choice
 from modelworks.core.errors import ModelworksError, NotFoundError, UnsupportedError
@@ -15,7 +15,9 @@ from modelworks.core.semver import Semver
 from modelworks.optimize.hardware import this_machine
 from modelworks.plugins import load
 from modelworks.registry.pick import Picked, pick
-from modelworks.registry.service import Registry
+
+if TYPE_CHECKING:  # embedded models pick forms without a database
+    from modelworks.registry.service import Registry
 
 _log = logging.getLogger(__name__)
 _LIBRARIES: Final = {
@@ -57,7 +59,7 @@ class Forms:
         registry: that keeps them.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: "Registry") -> None:
         self._registry = registry
         self._known: dict[tuple[str, Semver], tuple[object, Variant | None]] = {}
         self._said: set[str] = set()
@@ -70,10 +72,7 @@ class Forms:
             UnsupportedError: it is nothing for that place.
         """
         variants = [] if want == SOURCE else self._registry.variants(version.ref)
-        try:
-            return pick(variants, want, place.hardware, missing if place.installed else _brought)
-        except (NotFoundError, UnsupportedError) as error:
-            raise type(error)(f"{version.ref}: {error.message}", field="variant") from error
+        return chosen(version.ref, variants, want, place)
 
     def standing(self, choices: Iterable[Choice], want: str) -> dict[tuple[str, Semver], Variant]:
         """The forms that a goal means now, of those versions for which it is not the source form.
@@ -105,6 +104,25 @@ class Forms:
             self._said.add(line)
             _log.info("%s", line)
         return found.variant
+
+
+def chosen(ref: str, variants: Sequence[Variant], want: str, place: Place) -> Picked:
+    """The form of one version that is meant: see `registry.pick.pick`.
+
+    Args:
+        ref: of the version, for messages.
+        variants: of it.
+        want: `source`, a goal, or a variant's name.
+        place: where it is to run.
+
+    Raises:
+        NotFoundError: no variant of that name.
+        UnsupportedError: it is nothing for that place.
+    """
+    try:
+        return pick(variants, want, place.hardware, missing if place.installed else _brought)
+    except (NotFoundError, UnsupportedError) as error:
+        raise type(error)(f"{ref}: {error.message}", field="variant") from error
 
 
 def missing(engine: str) -> str:

@@ -372,19 +372,23 @@ class Factory:
             return materialise(self._blobs, version.artifact, self.home.cache)
 
     def artifact_file(self, ref: str, name: str) -> Path:
-        """One file of a version's artifact, laid out on this machine.
+        """One file of a version's artifact, or of a variant's, laid out on this machine.
 
         Raises:
-            NotFoundError: no such version, or it has no such file; `field` says which.
+            NotFoundError: no such version or variant, or it has no such file; `field` says which.
         """
-        version = self._registry.show(ref)
-        if name not in dict(version.artifact.files):
-            files = ", ".join(path for path, _ in version.artifact.files[:8])
+        asked = parse_ref(ref, variants=True)
+        version = self._registry.show(str(asked.of_version))
+        found: ModelVersion | Variant = version
+        if asked.variant:
+            found = self._registry.variant(version.ref, asked.variant)
+        if name not in dict(found.artifact.files):
+            files = ", ".join(path for path, _ in found.artifact.files[:8])
             raise NotFoundError(
-                f"{version.ref} has no file '{name[:80]}'; it has {files}", field="path"
+                f"{found.ref} has no file '{name[:80]}'; it has {files}", field="path"
             )
-        with naming(version.ref):
-            return materialise(self._blobs, version.artifact, self.home.cache) / name
+        with naming(found.ref):
+            return materialise(self._blobs, found.artifact, self.home.cache) / name
 
     def package(self, ref: str, asked: Packaging, progress: Progress | None = None) -> Packaged:
         """A version as a container image, a build context or an artifact: see `control.package`."""
