@@ -5,6 +5,7 @@ What runs in an image is what ran where the model was checked; nothing of the re
 """
 
 import importlib.metadata
+import json
 import re
 import shutil
 import tempfile
@@ -25,6 +26,7 @@ from modelworks.sandbox.install import fetch
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _ENGINES: Final = {"litert": "ai-edge-litert", "openvino": "openvino", "trees": "llvmlite"}
+_CASCADE: Final = "cascade"
 _STEPS: Final = {"tokenize": "tokenizers", "decode_image": "pillow"}
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 _OLDEST: Final = 17  # glibc 2.17: manylinux2014
@@ -170,11 +172,22 @@ def _named(line: str) -> str:
     return re.sub(r"[-_.]+", "-", found[0]).lower() if found else ""
 
 
+def _engines(path: Path, kind: str, engine: str) -> Iterator[str]:
+    """What runs a form; of one in parts what runs each."""
+    if kind == BY_ROWS:
+        for part in read_by_rows(path).parts:
+            yield from _engines(path / part.folder, part.format, part.engine)
+    elif kind == _CASCADE:
+        told = json.loads((path / f"{_CASCADE}.json").read_bytes())
+        for stage in ("small", "large"):
+            yield from _engines(path / stage, told[stage]["format"], told[stage]["engine"])
+    else:
+        yield engine
+
+
 def _more(model: ServedModel) -> Iterator[str]:
     """What a model's engine and steps bring beside the base install."""
-    engines = [model.engine]
-    if model.format == BY_ROWS:
-        engines += [part.engine for part in read_by_rows(Path(model.path)).parts]
+    engines = _engines(Path(model.path), model.format, model.engine)
     yield from (_ENGINES[name] for name in dict.fromkeys(engines) if name in _ENGINES)
     for item in model.signature.steps if model.signature else ():
         for step, name in _STEPS.items():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import backups
 from backups import quiet
 from modelworks.control.backup import backup, head, look, restore, write
+from modelworks.control.forms import here
 from modelworks.control.service import Factory
 from modelworks.core.errors import (
     ConflictError,
@@ -26,7 +27,7 @@ from modelworks.core.home import Home
 from modelworks.core.ids import now_ns
 from modelworks.db import schema
 from modelworks.registry.storing import LEASE_NS
-from modelworks.testing.candidates import candidate
+from modelworks.testing.candidates import candidate, measured, variant
 
 CONTENTS = [b"", b"one", os.urandom(600_000)]
 
@@ -130,6 +131,12 @@ def test_a_backup_of_the_previous_schema_is_migrated(saved, source, empty, tmp_p
     assert backups.rows(empty) == wanted
     with empty._database.reader.connect() as connection:
         assert schema.revision(connection, "") == schema.HEAD
+    assert empty.verify("fraud@champion").ok
+    version = empty.show("fraud@champion")
+    form = candidate(tmp_path / "form", b"a form").folder
+    empty.add_variant(variant(version, measurement=measured(here().hardware)), form)
+    (model,) = empty.resolve(["fraud@champion#int8"]).models
+    assert (model.version, model.variant) == (str(version.version), "int8")
     assert empty.verify("fraud@champion").ok
 
 

@@ -13,6 +13,7 @@ from modelworks.core.errors import CrashedError, InvalidError, UnavailableError
 from modelworks.core.served import ServedModel
 from modelworks.core.steps import InputSteps, Tokenize
 from modelworks.core.tensor import Signature
+from modelworks.ext.formats.cascade import CASCADE, Cascade, Stage, write_cascade
 from modelworks.packaging import bytecode, bytecode_child, own, wheelhouse
 from modelworks.packaging.oci import write_layer
 from modelworks.packaging.system import System
@@ -45,6 +46,15 @@ def test_an_engine_and_steps_bring_their_libraries():
     found = names(wheelhouse.wanted(models, SYSTEM, "amd64"))
     assert found > {"ai-edge-litert", "openvino", "llvmlite", "tokenizers"}
     assert "pillow" not in found
+
+
+def test_a_cascade_brings_what_both_of_its_forms_need(tmp_path):
+    stages = (Stage("tflite", "litert"), Stage("trees", "trees"))
+    write_cascade(tmp_path, Cascade(*stages, "p", logits=False, threshold=0.9))
+    model = ServedModel("m", "1.0.0", str(tmp_path), "", CASCADE, "cascade")
+    found = names(wheelhouse.wanted([model], SYSTEM, "amd64"))
+    assert found > {"ai-edge-litert", "llvmlite"}
+    assert "openvino" not in found
 
 
 def test_a_form_in_parts_brings_what_each_part_needs(tmp_path):
