@@ -129,7 +129,7 @@ def ground(
 ) -> Ground:
     """A dense network in ONNX with rows and no labels."""
     known = Known({one.name: one for one in passes}, absent or {})
-    have = Have(rows=True, labels=False, training=False, hardware=HARDWARE, objective=objective)
+    have = Have(rows=True, labels=False, hardware=HARDWARE, objective=objective)
     goal = Goal(objective=objective, budget_s=60.0)
     return Ground("onnx", Sketch(Kind.DENSE), goal, known, have)
 

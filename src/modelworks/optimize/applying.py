@@ -45,7 +45,6 @@ class Stock:
         digest: of its artifact.
         hardware: that the forms are made on.
         calibration: rows to calibrate by; None = there are none.
-        training: folder with the owner's module; None = it is not at hand.
         threads: that a pass may use.
         seed: of everything drawn.
     """
@@ -54,7 +53,6 @@ class Stock:
     digest: str
     hardware: Hardware
     calibration: Rows | None = None
-    training: Path | None = None
     threads: int = 1
     seed: int = 0
 
@@ -165,7 +163,7 @@ class Workshop:
         told: list[Any] = [before, facts.name, facts.version, known.versions(facts)]
         told += [settled(facts, step.settings), step.keep, stock.hardware.kind, stock.seed]
         if facts.needs:
-            told += [self._data, str(stock.training or "")]
+            told.append(self._data)
         text = json.dumps(codec.encode(told), sort_keys=True)
         return digest.of_bytes(text.encode()).removeprefix(digest.PREFIX)
 
@@ -208,12 +206,11 @@ class Workshop:
             settings=settled(self._facts[step.name], step.settings),
             calibration=None if rows is None else rows.inputs.absolute(),
             labels=None if rows is None or rows.labels is None else rows.labels.absolute(),
-            training=stock.training,
             keep=step.keep,
             threads=stock.threads,
             seed=stock.seed,
         )
-        reads = (asked.source, asked.calibration, asked.labels, asked.training)
+        reads = (asked.source, asked.calibration, asked.labels)
         limits = Limits(
             memory_bytes=_MEMORY,
             cpu_seconds=int(seconds * max(2, stock.threads)) + 60,

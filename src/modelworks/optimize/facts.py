@@ -78,7 +78,6 @@ class Have:
     Attributes:
         rows: there are rows to calibrate by.
         labels: they have labels.
-        training: the owner's module is at hand.
         hardware: of this machine.
         objective: that is asked for.
         kind: of model.
@@ -86,7 +85,6 @@ class Have:
 
     rows: bool
     labels: bool
-    training: bool
     hardware: Hardware
     objective: Objective
     kind: Kind = Kind.OTHER
@@ -241,10 +239,6 @@ def against_pass(facts: PassFacts, have: Have) -> str:
             f"{name} makes files smaller and nothing faster: --objective size tries it",
         ),
         (bool(lacking), f"{name} needs {', '.join(lacking)}, which this machine has not"),
-        (
-            Need.TRAINING in facts.needs and not have.training,
-            f"{name} trains the owner's own module, and this version came without one",
-        ),
         (
             Need.LABELS in facts.needs and not have.labels,
             f"{name} needs rows with labels: --calibration FILE --label COL",

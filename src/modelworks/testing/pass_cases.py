@@ -34,7 +34,6 @@ class PassSource:
         signature: of it.
         calibration: npz, as `PassJob.calibration`.
         labels: npy.
-        training: folder.
     """
 
     folder: Path
@@ -42,7 +41,6 @@ class PassSource:
     signature: Signature
     calibration: Path | None = None
     labels: Path | None = None
-    training: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,6 @@ class PassCase:
             settings=settled(self.step.facts, given),
             calibration=source.calibration,
             labels=source.labels,
-            training=source.training,
         )
         return replace(job, **more)
 

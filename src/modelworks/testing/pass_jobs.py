@@ -104,7 +104,7 @@ def kill_in_the_middle(name: str, job: PassJob, work: Path, modules: tuple[str, 
 
 
 def _order(name: str, job: PassJob, work: Path, limits: Limits, *, stops: bool = False) -> Job:
-    given = (job.source, job.calibration, job.labels, job.training)
+    given = (job.source, job.calibration, job.labels)
     return Job(
         function=f"{__name__}:run",
         arguments={"pass": name, "job": codec.encode(job), "stops": stops},

@@ -208,7 +208,7 @@ class PassContract:
         assert one_line(caught.value)
 
     def test_what_it_needs_is_asked_for(self, case: PassCase, tmp_path: Path) -> None:
-        missing = {Need.ROWS: "calibration", Need.LABELS: "labels", Need.TRAINING: "training"}
+        missing = {Need.ROWS: "calibration", Need.LABELS: "labels"}
         for need in case.step.facts.needs:
             without: dict[str, Any] = {missing[need]: None}
             with pytest.raises(InvalidError) as caught:

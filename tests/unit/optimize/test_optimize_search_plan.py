@@ -52,7 +52,6 @@ def test_what_cannot_be_reached_is_told():
         ({"size_only": True}, "--objective size"),
         ({"hardware": ("cuda",)}, "needs cuda, which this machine has not"),
         ({"needs": frozenset({Need.LABELS})}, "--label COL"),
-        ({"needs": frozenset({Need.TRAINING})}, "the owner's own module"),
         ({"needs": frozenset({Need.ROWS})}, ""),
         ({}, ""),
     ],

@@ -157,7 +157,6 @@ class Place:
         have = Have(
             rows=calibration is not None,
             labels=calibration is not None and calibration.labels is not None,
-            training=False,
             hardware=shop.stock.hardware,
             objective=goal.objective,
             kind=outline.kind,

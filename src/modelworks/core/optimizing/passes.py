@@ -15,7 +15,6 @@ class Need(StrEnum):
 
     ROWS = "rows"  # calibration inputs, without labels
     LABELS = "labels"  # of the calibration rows
-    TRAINING = "training"  # the source module, to train it further: it runs the owner's code
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,8 @@ class PassFacts:
         experimental: not every proof that a finished plug-in needs is there.
         verified: False = what it writes cannot be run here: it is labelled so, and never chosen.
         size_only: it makes a file smaller when that is compressed, and nothing faster.
+        mends: name of a pass whose form it makes as well, taught: worth its time only where that
+            form was fast and lost too much.
     """
 
     name: str
@@ -78,6 +79,7 @@ class PassFacts:
     experimental: bool = True
     verified: bool = True
     size_only: bool = False
+    mends: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,6 @@ class PassJob:
         calibration: npz file, an array a model input, all of the same number of rows; None = there
             is none.
         labels: npy file, one a calibration row; None = there is none.
-        training: folder with the owner's module and how it is built; None = there is none.
         keep: operators that stay in float, by the names that `Applied.operators` gave.
         threads: that it may use.
         seed: of everything drawn.
@@ -107,7 +108,6 @@ class PassJob:
     settings: Mapping[str, Any] = field(default_factory=dict)
     calibration: Path | None = None
     labels: Path | None = None
-    training: Path | None = None
     keep: tuple[str, ...] = ()
     threads: int = 1
     seed: int = 0

@@ -33,13 +33,14 @@ class ByRowsSession:
 
     def infer(self, inputs: Tensors) -> Sequence[Any]:
         """Run the part for so many rows; see `core.seams.Session.infer`."""
-        if not self._calls:
+        calls = self._calls  # `close` may come in between
+        if not calls:
             raise UnavailableError(UNLOADED)
         try:
             rows = len(inputs[self._first])
         except (KeyError, TypeError):  # missing, or no rows: a part says it better
             rows = 0
-        return self._calls[bisect_left(self._rows, rows)](inputs)
+        return calls[bisect_left(self._rows, rows)](inputs)
 
     def reusing(self) -> Session:
         """See `core.seams.Reusable`."""

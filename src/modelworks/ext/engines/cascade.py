@@ -42,9 +42,10 @@ class CascadeSession:
 
     def infer(self, inputs: Tensors) -> Sequence[Any]:
         """Run the small one, and the large one where it is needed; see `core.seams.Session`."""
-        if not self._sessions:
+        sessions = self._sessions  # `close` may come in between
+        if not sessions:
             raise UnavailableError(UNLOADED)
-        small, large = self._sessions
+        small, large = sessions
         outputs = list(small.infer(inputs))
         sure = sureness(outputs[self._place], logits=self._logits)
         unsure = np.flatnonzero(~(sure >= self._threshold))  # NaN is unsure

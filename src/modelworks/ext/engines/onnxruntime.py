@@ -222,13 +222,15 @@ def _choice(option: str, value: str, known: dict[str, Any]) -> Any:
         return known[value]
     except KeyError:
         raise InvalidError(
-            f"{option}: '{value}' is none of {', '.join(known)}", field=option
+            f"{option}: '{value[:40]}' is none of {', '.join(known)}", field=option
         ) from None
 
 
 def _threads(value: str) -> int:
-    if not value.isdecimal() or not 1 <= int(value) <= 256:
-        raise InvalidError(f"inter_threads: '{value}' is no number from 1 to 256", field="extra")
+    if not value.isdecimal() or len(value) > 3 or not 1 <= int(value) <= 256:
+        raise InvalidError(
+            f"inter_threads: '{value[:40]}' is no number from 1 to 256", field="extra"
+        )
     return int(value)
 
 

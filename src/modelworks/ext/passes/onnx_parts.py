@@ -19,7 +19,7 @@ from modelworks.ext.formats.onnx_model import (
     write_model,
 )
 
-_NEEDED = {Need.ROWS: "calibration", Need.LABELS: "labels", Need.TRAINING: "training"}
+_NEEDED = {Need.ROWS: "calibration", Need.LABELS: "labels"}
 
 
 def check_job(facts: PassFacts, job: PassJob) -> None:
@@ -35,7 +35,7 @@ def check_job(facts: PassFacts, job: PassJob) -> None:
         )
     for need, field in _NEEDED.items():
         if need in facts.needs and getattr(job, field) is None:
-            what = {"calibration": "calibration rows", "labels": "labels"}.get(field, "the source")
+            what = "calibration rows" if need is Need.ROWS else "labels"
             raise InvalidError(f"{facts.name} needs {what}, and none were given", field=field)
 
 

@@ -85,11 +85,10 @@ class TreesSession:
             return None
         slot = self._slots.get(rows)
         if slot is None:
-            if not 1 <= rows <= _KEPT or x.nbytes > _LARGEST or self._planted is None:
+            planted = self._planted
+            if not 1 <= rows <= _KEPT or x.nbytes > _LARGEST or planted is None:
                 return None
-            slot = self._slots[rows] = _Slot(
-                self._planted, np.empty(x.shape, self._real), self._columns
-            )
+            slot = self._slots[rows] = _Slot(planted, np.empty(x.shape, self._real), self._columns)
         slot.x[...] = x
         for change in self._before:
             change(slot.x)
@@ -158,7 +157,7 @@ class TreesSession:
 class _Slot:
     """The arrays of calls of so many rows, and where they are: nothing is looked up for a call."""
 
-    __slots__ = ("_given", "_run", "_sums", "label", "output", "x")
+    __slots__ = ("_given", "_planted", "_run", "_sums", "label", "output", "x")
 
     def __init__(self, planted: Planted, x: Any, columns: int) -> None:
         self.x, rows = x, len(x)
@@ -168,6 +167,7 @@ class _Slot:
         addresses = [one.ctypes.data for one in (self.x, self._sums, self.label, self.output)]
         self._given = (planted.address, addresses[0], rows, *addresses[1:])
         self._run = planted.run
+        self._planted = planted  # its arrays stay while a call runs, whoever closes the session
 
     def run(self) -> None:
         self._run(*self._given)

@@ -36,8 +36,6 @@ class Distil:
 
     def fits(self, job: PassJob) -> str:
         """What no student is made for, and models that are no larger than one."""
-        if job.training is not None:
-            return ""
         signature = own_signature(job.source, job.signature)
         why = unfit(signature)
         if why:
@@ -55,7 +53,7 @@ class Distil:
     def seconds(self, job: PassJob) -> float:
         """See `core.seams.optimizing.Seconds`."""
         signature = own_signature(job.source, job.signature)
-        if job.training is not None or unfit(signature):
+        if unfit(signature):
             return 60.0
         multiplied = 3 * 64 * parameters(signature, job.settings["size"], multiplied=True)
         return 5.0 + float(job.settings["steps"]) * (_STEP_S + multiplied / _MULTIPLIED)
