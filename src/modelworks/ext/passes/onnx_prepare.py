@@ -1,7 +1,7 @@
 """Graphs made ready for quantizers that take some things for granted."""
 
 import onnx
-from onnx import helper, version_converter
+from onnx import helper, numpy_helper, shape_inference, version_converter
 
 from modelworks.core.errors import UnsupportedError
 from modelworks.ext.formats.onnx_model import short
@@ -41,3 +41,41 @@ def apart_outputs(model: onnx.ModelProto) -> None:
                 names[place] = inner.get(name, name)
     for name, whole in inner.items():
         nodes.append(helper.make_node("Identity", [whole], [name], f"{name}_given"))
+
+
+def means_as_pools(model: onnx.ModelProto) -> None:
+    """Write means over whole pictures as the pooling that they are, in place.
+
+    ONNX Runtime has that pooling in eight bits and `ReduceMean` in floats alone: the widest tensor
+    of many a network would be rounded back for its last but one operator.
+    """
+    graph = model.graph
+    pictures = {
+        value.name
+        for value in shape_inference.infer_shapes(model).graph.value_info
+        if len(value.type.tensor_type.shape.dim) == 4
+    }
+    constants = {one.name: one for one in graph.initializer}
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        whole = node.op_type == "ReduceMean" and node.input[0] in pictures
+        graph.node.extend(_pool(node, constants) if whole else [node])
+
+
+def _pool(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
+    """The same mean as a pooling; the node itself where it is over other axes."""
+    said = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+    axes = list(said.get("axes", []))
+    if len(node.input) > 1 and node.input[1] in constants:
+        axes = numpy_helper.to_array(constants[node.input[1]]).ravel().tolist()
+    if sorted(int(axis) % 4 for axis in axes) != [2, 3]:
+        return [node]
+    given, name = node.output[0], node.name
+    if said.get("keepdims", 1):
+        return [helper.make_node("GlobalAveragePool", [node.input[0]], [given], name)]
+    inner = f"{given}_pooled"
+    return [
+        helper.make_node("GlobalAveragePool", [node.input[0]], [inner], name),
+        helper.make_node("Flatten", [inner], [given], f"{name}_flat", axis=1),
+    ]
