@@ -230,6 +230,7 @@ def test_a_signature_that_disagrees_is_refused(tmp_path, change):
         ("optimization", "most"),
         ("inter_threads", "0"),
         ("inter_threads", "x"),
+        ("inter_threads", "9" * 5000),
         ("arena", "yes"),
         ("execution", "both"),
     ],
