@@ -40,6 +40,19 @@ def test_csv_types(tmp_path):
     assert columns["gap"][1] == 3
 
 
+def test_a_number_of_very_many_digits_is_a_float(tmp_path):
+    columns = samples.read(write(tmp_path, "s.csv", f"n\n1\n{'9' * 5000}\n")).columns
+    assert columns["n"].tolist() == [1.0, np.inf]
+
+
+def test_an_archive_that_unpacks_to_much_more_is_refused(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "s.npz", a=np.zeros(100_000))
+    assert samples.read(tmp_path / "s.npz").rows == 100_000
+    monkeypatch.setattr(samples, "MOST_UNPACKED", 500_000)
+    with pytest.raises(InvalidError, match="its arrays take 800"):
+        samples.read(tmp_path / "s.npz")
+
+
 def test_csv_without_header(tmp_path):
     sample = samples.read(write(tmp_path, "s.csv", "1,2\n3,4\n"))
     assert not sample.named

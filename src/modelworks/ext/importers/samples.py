@@ -15,9 +15,11 @@ from modelworks.core.tensor import Datatype, Layout, Signature, TensorSpec
 
 MOST_ROWS = 100_000
 MOST_BYTES = 256 << 20
+MOST_UNPACKED = 1 << 30
 _MISSING = {"", "nan", "na", "n/a", "null", "none"}
 _BOOLEANS = {"true": True, "false": False}
 _INT64 = 2**63
+_LONG = 24  # digits that no whole number of 64 bits has; Python reads 4,300 of them and no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ def _typed(cells: list[str]) -> Any:
         return np.array([_BOOLEANS[cell] for cell in known])
     numbers = [math.nan if cell in _MISSING else _number(cell) for cell in known]
     if all(number is not None for number in numbers) and set(known) - _MISSING:
-        whole = all(cell.lstrip("+-").isdecimal() for cell in known)
+        whole = all(cell.lstrip("+-").isdecimal() and len(cell) < _LONG for cell in known)
         if whole and all(abs(int(cell)) < _INT64 for cell in known):
             return np.array([int(cell) for cell in known], np.int64)
         return np.array(numbers, np.float64)
@@ -321,11 +323,20 @@ def _numpy(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
+            if hasattr(loaded, "files"):
+                _small(path, loaded.zip.infolist())
             return {n: loaded[n] for n in loaded.files} if hasattr(loaded, "files") else loaded
-    except MemoryError:
+    except (MemoryError, InvalidError):
         raise
     except Exception as error:  # numpy raises whatever zipfile, ast and struct do
         raise _wrong(path, f"not readable without pickle: {str(error)[:120]}") from error
+
+
+def _small(path: Path, members: Iterable[Any]) -> None:
+    """Refuse an archive whose arrays take much more than its own bytes."""
+    size = sum(one.file_size for one in members)
+    if size > MOST_UNPACKED:
+        raise _wrong(path, f"its arrays take {size} bytes, {MOST_UNPACKED} are allowed")
 
 
 def _column_of(path: Path, array: Any, name: str) -> Any:
