@@ -5,7 +5,7 @@ Texts and bytes (BYTES) lie in them as arrays of fixed width (`S`): zero bytes a
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,14 +13,18 @@ from modelworks.core.errors import InvalidError
 from modelworks.core.tensor import Datatype, TensorSpec
 from modelworks.protocol.tensors import DTYPES
 
+MOST_TEXT: Final = 512 << 20
+"""Bytes of the texts of one array: each takes as many as the longest."""
+
 
 def save(path: Path, tensors: Mapping[str, Any]) -> None:
     """Write arrays by name; object arrays of bytes or str become arrays of fixed width.
 
     Raises:
+        InvalidError: one text among many is so long that all together take too much.
         OSError: it cannot be written.
     """
-    plain = {name: _plain(np.asarray(array)) for name, array in tensors.items()}
+    plain = {name: _plain(np.asarray(array), name) for name, array in tensors.items()}
     with path.open("wb") as file:
         np.savez(file, **plain)
 
@@ -51,10 +55,17 @@ def load(path: Path, specs: Sequence[TensorSpec] | None = None) -> dict[str, Any
     return {spec.name: _typed(found[spec.name], spec) for spec in specs}
 
 
-def _plain(array: Any) -> Any:
+def _plain(array: Any, name: str) -> Any:
     if array.dtype != object:
         return array
     flat = [v.encode() if isinstance(v, str) else bytes(v) for v in array.ravel().tolist()]
+    longest = max(map(len, flat), default=0)
+    if longest * len(flat) > MOST_TEXT:
+        raise InvalidError(
+            f"'{name[:60]}': {len(flat)} texts, the longest of {longest} bytes, take more than "
+            f"{MOST_TEXT >> 20} MiB: give fewer rows, or shorter texts",
+            field="rows",
+        )
     return np.array(flat, np.bytes_).reshape(array.shape)
 
 

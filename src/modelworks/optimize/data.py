@@ -157,14 +157,17 @@ def _read(
     """A file's rows; the columns of the truth and, where `others`, of slices have to be there."""
     try:
         file = load("tables", "rows")(path)
-        if others and asked.label:
+        if asked.label and (others or asked.label in file.columns):
             _known(asked.label, file.columns)
         names = [part.strip() for one in asked.slices for part in one.split("*")]
         tensors = file.tensors(signature, asked.label, names)
     except InvalidError as error:
         raise InvalidError(f"{path.name}: {error.message}", field=field_) from error
     labels = file.columns.get(asked.label) if asked.label else None
-    return Table(tensors, labels, dict(file.columns)).known()
+    found = Table(tensors, labels, dict(file.columns)).known()
+    if labels is not None and not len(found):
+        raise InvalidError(f"{path.name}: the column '{asked.label}' has no value", field=field_)
+    return found
 
 
 def _known(name: str, columns: Mapping[str, Any]) -> None:
@@ -228,7 +231,14 @@ def _texts(labels: Any) -> Any:
     """Texts in an array of fixed width: no pickle."""
     if labels.dtype != object:
         return labels
-    return np.array([str(value) for value in labels.tolist()])
+    texts = [str(value) for value in labels.tolist()]
+    longest = max(map(len, texts), default=0)
+    if 4 * longest * len(texts) > arrays.MOST_TEXT:
+        raise InvalidError(
+            f"a value of --label is {longest} characters long: is it the right column?",
+            field="label",
+        )
+    return np.array(texts)
 
 
 def read_slices(rows: Rows) -> dict[str, Sequence[int]]:
@@ -237,3 +247,5 @@ def read_slices(rows: Rows) -> dict[str, Sequence[int]]:
         return {}
     found: dict[str, Sequence[int]] = json.loads(rows.slices.read_text())
     return found
+    if np.ndim(columns[name]) != 1:
+        raise InvalidError(f"the column '{name}' has lists: one value a row is wanted")
