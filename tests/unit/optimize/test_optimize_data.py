@@ -70,6 +70,42 @@ def test_a_copy_of_the_file_is_the_same_file(tmp_path, table):
     assert not as_set(rows_of(found.calibration)) & as_set(rows_of(found.evaluation))
 
 
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (lambda row: "", "has no value"),
+        (lambda row: "z" * 100_000 if row < 20 else "a", "100000 characters long"),
+    ],
+)
+def test_a_truth_that_cannot_be_is_refused(tmp_path, table, values, says):
+    rows = np.tile(table, (10, 1))
+    file = csv(tmp_path / "rows.csv", rows, "a,b,c,y", lambda row: "," + values(row))
+    with pytest.raises(InvalidError, match=says):
+        prepared(MATRIX, Asked(evaluation=file, label="y"), tmp_path, tmp_path)
+
+
+def test_a_truth_of_lists_is_refused(tmp_path, table):
+    file = tmp_path / "rows.json"
+    lines = [dict(zip("abc", row, strict=True)) | {"y": [1, 2]} for row in table.tolist()]
+    file.write_text(json.dumps(lines))
+    with pytest.raises(InvalidError, match="has lists"):
+        prepared(MATRIX, Asked(evaluation=file, label="y"), tmp_path, tmp_path)
+
+
+def test_one_long_text_among_many_does_not_take_all_memory(tmp_path):
+    texts = np.array(["a"] * 9_999 + ["z" * 100_000], object)
+    with pytest.raises(InvalidError, match="take more than"):
+        arrays.save(tmp_path / "rows.npz", {"text": texts})
+
+
+def test_a_model_with_a_fixed_number_of_rows_says_so(tmp_path, table):
+    fixed = Signature((TensorSpec("x", Datatype.FP32, (4, 3)),), (OUT,))
+    file = csv(tmp_path / "rows.csv", table)
+    for asked in (Asked(), Asked(evaluation=file)):
+        found = prepared(fixed, asked, tmp_path, tmp_path)
+        assert any("every call of this model has 4 rows" in note for note in found.facts.notes)
+
+
 def test_truth_and_slices_belong_to_the_rows_that_are_left(tmp_path, table):
     def tail(row):
         return f",{'' if row % 7 == 0 else int(table[row, 0] > 0)},{'eu' if row % 2 else 'us'}"
