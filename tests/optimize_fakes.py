@@ -26,6 +26,7 @@ from modelworks.optimize.planning import Ground
 from modelworks.optimize.run import Run, RunFile, read_run
 from modelworks.optimize.search import Journal, Search
 from modelworks.optimize.sketch import Kind, Sketch
+from modelworks.optimize.standing import Watch, unwatched
 from modelworks.optimize.trying import Pace
 
 HARDWARE = Hardware("a processor", ("avx2",), 2, "x86-64 avx2")
@@ -140,6 +141,7 @@ def searched(
     path: Path,
     pace: Pace | None = None,
     only: Recipe | None = None,
+    watch: Watch = unwatched,
 ) -> Search:
     """A search whose journal lies at `path`: another one goes on from there."""
     known = read_run(path)
@@ -148,7 +150,7 @@ def searched(
     if known is None:
         file.begin(run)
     pace = pace or Pace(float("inf"), float("inf"), 1.0)
-    journal = Journal(replace(known or run, goal=plan.goal), file, path)
+    journal = Journal(replace(known or run, goal=plan.goal), file, path, watch)
     return Search(bench, plan, journal, pace, lambda _: None, lambda: 1, only)
 
 

@@ -12,7 +12,7 @@ from modelworks.optimize import scoring
 from modelworks.optimize.applying import Failure, Say
 from modelworks.optimize.bench import Bench
 from modelworks.optimize.forms import Form
-from modelworks.optimize.trying import LATE, Pace, Tried, ranked
+from modelworks.optimize.trying import LATE, Pace, Tried, best_at_each, ranked
 
 _LEAST_S = 2.0
 _EACH = 4  # first moments of measurement: more of it says nothing new of a form
@@ -154,7 +154,9 @@ class Finals:
                 self._tried.note(replace(told, ending=Ending.SLOWER))
         measured = {name: one.measured for name, one in worth.items() if one.measured is not None}
         front = scoring.front(self._goal.objective, measured, source)
-        stay = scoring.chosen(self._goal.objective, measured, source)
+        ahead = [one for name, one in worth.items() if not front[name]]
+        best = best_at_each(ranked(ahead, self._goal, source))[: scoring.MOST]
+        stay = {one.recipe.id for one in best}
         for name, one in worth.items():
             if name in stay:
                 self._tried.note(one)
@@ -218,7 +220,8 @@ def _geometric(of: Mapping[int, float]) -> float:
 
 
 def _order(found: Sequence[Finding], goal: Goal, source: Measurement) -> list[Finding]:
-    """Those that nothing beats first, then by what is wanted."""
+    """By what is wanted, the fastest at each number of rows early; what something beats last."""
     measured = {one.recipe.id: one.measured for one in found if one.measured is not None}
     front = scoring.front(goal.objective, measured, source)
-    return sorted(ranked(found, goal, source), key=lambda one: bool(front[one.recipe.id]))
+    ordered = sorted(ranked(found, goal, source), key=lambda one: bool(front[one.recipe.id]))
+    return best_at_each(ordered)

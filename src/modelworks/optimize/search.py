@@ -1,4 +1,4 @@
-"""The search: three rounds of candidates, the operators to blame, the finals; within its time."""
+"""The search: rounds of candidates, the operators to blame, the finals; within its time."""
 
 import time
 from collections.abc import Callable
@@ -9,13 +9,14 @@ from typing import Final
 from modelworks.core.optimizing.recipes import Execution, Recipe
 from modelworks.core.optimizing.variants import Ending, Finding, Measurement
 from modelworks.core.served import ENGINES
-from modelworks.optimize import planning, scoring
+from modelworks.optimize import enabling, planning, scoring
 from modelworks.optimize.applying import NOT_NOW, Say
 from modelworks.optimize.bench import Bench
 from modelworks.optimize.fallback import Fallback
 from modelworks.optimize.finals import Finals
 from modelworks.optimize.run import Run, RunFile
-from modelworks.optimize.trying import LATE, Pace, Tried, Trying, ranked
+from modelworks.optimize.standing import Watch, unwatched
+from modelworks.optimize.trying import LATE, Pace, Tried, Trying, best_at_each, ranked
 
 _BLAMED: Final = 2  # forms whose operators are looked into
 _HALF: Final = 0.5
@@ -29,11 +30,13 @@ class Journal:
         run: as it was read from there, or new.
         file: its writer.
         path: of the file.
+        watch: told how the best forms stand, after every candidate.
     """
 
     run: Run
     file: RunFile
     path: Path
+    watch: Watch = unwatched
 
 
 class Search:
@@ -63,7 +66,7 @@ class Search:
         self._bench, self._ground, self._journal = bench, ground, journal
         self._pace, self._say, self._now = pace, say, now
         self._tried = Tried(journal.run, journal.file, journal.path)
-        self._trying = Trying(bench, ground.goal, self._tried, pace, say)
+        self._trying = Trying(bench, ground.goal, self._tried, pace, say, journal.watch)
         self._own = Execution(ENGINES.get(ground.format, ""))
 
     def run(self) -> Run:
@@ -103,6 +106,9 @@ class Search:
         self._blame()
         trying.all([one for one in first if one.dear], "pass that trains")
         trying.all(planning.composed(ground, self._good(), tried.ids), "together")
+        if trying.source is not None:
+            pairs = enabling.enabled(ground, tried.all, trying.source, tried.ids)
+            trying.all(pairs, "pair")
         self._settings()
 
     def _settings(self) -> None:
@@ -131,12 +137,13 @@ class Search:
         """Recipes that passed the gates and helped, the best first."""
         goal, source = self._ground.goal, self._trying.source
         least = (1 + goal.gain) / 2  # what is nearly worth it may be so with another setting
-        return [
-            one.recipe
+        found = [
+            one
             for one in ranked(self._tried.of(Ending.KEPT), goal, source)
             if source and one.measured
             if scoring.gain(goal.objective, one.measured, source) >= least
         ]
+        return [one.recipe for one in best_at_each(found)]
 
     def _fast(self) -> list[Recipe]:
         """Recipes that would be better than all that passed, and lost too much."""

@@ -17,6 +17,7 @@ from modelworks.optimize.forms import Form
 from modelworks.optimize.memory import full
 from modelworks.optimize.planning import Candidate
 from modelworks.optimize.run import Run, RunFile
+from modelworks.optimize.standing import Standing, Watch, front_of, unwatched
 
 LATE: Final = "the time was over"
 """How `Finding.why` begins where more time would have it tried: it is tried in the next run."""
@@ -119,15 +120,24 @@ class Trying:
         tried: what is known already.
         pace: how long things may take.
         say: told how it goes.
+        watch: told how the best forms stand, after every candidate.
 
     Attributes:
         source: the source form's measurement; the newest one.
     """
 
-    def __init__(self, bench: Bench, goal: Goal, tried: Tried, pace: Pace, say: Say) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        goal: Goal,
+        tried: Tried,
+        pace: Pace,
+        say: Say,
+        watch: Watch = unwatched,
+    ) -> None:
         self.source: Measurement | None = None
+        self._watch = watch
         self._bench, self._goal, self._tried, self._pace, self._say = bench, goal, tried, pace, say
-        self._sources: dict[str, Measurement] = {}
 
     def all(self, candidates: Sequence[Candidate], round_: str) -> None:
         """Try them in their order, as long as there is time; the others are noted as late."""
@@ -155,7 +165,16 @@ class Trying:
             finding = Finding(recipe, Ending.FAILED, error.message)
             if time.monotonic() >= self._pace.end:
                 finding = Finding(recipe, Ending.PRUNED, f"{LATE}: {error.message}")
-        return self._tried.note(replace(finding, seconds=time.monotonic() - began))
+        noted = self._tried.note(replace(finding, seconds=time.monotonic() - began))
+        self._watch(self.standing())
+        return noted
+
+    def standing(self) -> Standing:
+        """How it stands: the best forms so far, how many were tried, the time that is left."""
+        kept = self._tried.of(Ending.KEPT)
+        left = max(0.0, self._pace.end - time.monotonic())
+        tried = sum(one.ending is not Ending.PRUNED for one in self._tried.all)
+        return Standing(front_of(kept, self._goal, self.source), tried, left)
 
     def best(self) -> Finding | None:
         """The best form so far that passed the gates and is worth it."""
@@ -212,6 +231,22 @@ def ranked(found: Iterable[Finding], goal: Goal, source: Measurement | None) -> 
         return []
     measured = [one for one in found if one.measured is not None]
     return sorted(measured, key=lambda one: -scoring.gain(goal.objective, _measured(one), source))
+
+
+def best_at_each(found: Sequence[Finding]) -> list[Finding]:
+    """The first, then the fastest at each number of rows, then the others in their order.
+
+    What comes next starts from few forms: those that are fast at few rows alone must not take all
+    of the places.
+    """
+    sizes = sorted({time.rows for one in found for time in _measured(one).times})
+    fastest = [max(found, key=lambda one: _at(one, size)) for size in sizes]
+    unique = {one.recipe.id: one for one in (*found[:1], *fastest, *found)}
+    return list(unique.values())
+
+
+def _at(found: Finding, rows: int) -> float:
+    return next((one.ratio for one in _measured(found).times if one.rows == rows), 0.0)
 
 
 def _measured(found: Finding) -> Measurement:

@@ -1,5 +1,7 @@
 """Recipes are files to share; a pass's settings are checked before it runs."""
 
+import json
+
 import pytest
 
 from modelworks.core import codec
@@ -31,6 +33,10 @@ FACTS = PassFacts(
 )
 
 
+def _parts(parts: list, rows: list[int], **more) -> str:
+    return json.dumps({"parts": parts, "rows": rows, "run": {"engine": "by_rows"}} | more)
+
+
 def test_a_recipe_is_read_as_it_was_written():
     fast = Recipe((RecipeStep("int8", {"share": 0.25, "skip": ["Add"]}, ("/a", "/b")),))
     native = Recipe((), Execution("trees", (("block", "8"),)))
@@ -52,6 +58,14 @@ def test_a_recipe_is_read_as_it_was_written():
         ('{"rows": [1]}', "rows"),
         ('{"steps": [{"nam": "x"}]}', "nam"),
         ('{"colour": 1}', "colour"),
+        ("[" * 100_000, "recipe"),
+        ('{"parts": [' * 1000 + "]}" * 1000, "recipe"),
+        (_parts([{}], [4]), "rows"),
+        (_parts([{}, {}, {}], [4, 2, 0]), "rows"),
+        (_parts([{}, {}], [-1, 0]), "rows"),
+        (_parts([{}] * 17, [*range(1, 17), 0]), "parts"),
+        (_parts([json.loads(_parts([{}, {}], [4, 0])), {}], [4, 0]), "parts"),
+        (_parts([{}, {}], [4, 0], run={"engine": "onnxruntime"}), "run"),
     ],
 )
 def test_a_recipe_that_is_none_is_refused(text, field):
@@ -96,6 +110,7 @@ def test_settings_that_cannot_be_are_refused(name, value):
         ("budget_s", 0.0),
         ("batches", ()),
         ("batches", (0,)),
+        ("batches", tuple(range(1, 18))),
         ("threads", 0),
     ],
 )

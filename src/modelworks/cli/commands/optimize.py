@@ -134,13 +134,14 @@ def _search(
 ) -> "Run":
     with here(_WHY) as factory:
         with platform("optimize"):
+            from modelworks.cli.optimizing_board import board
             from modelworks.cli.optimizing_text import show
 
             verbs = factory.optimizing
         asked = _asked(given, passes, recipe)
         try:
-            with out.progress() as say:
-                found = verbs.optimize(ref, asked, say)
+            with board(out, asked.goal.budget_s) as (say, watch):
+                found = verbs.optimize(ref, asked, say, watch)
         except (KeyboardInterrupt, Terminated):
             out.note(
                 f"what was finished is kept: the same command goes on from there, and "

@@ -29,6 +29,7 @@ from modelworks.optimize.planning import Ground
 from modelworks.optimize.run import Run, RunFile, read_run
 from modelworks.optimize.search import Journal, Search
 from modelworks.optimize.sketch import sketch
+from modelworks.optimize.standing import Watch, unwatched
 from modelworks.optimize.trying import Pace, unfinished
 from modelworks.optimize.workbench import Workbench
 
@@ -66,6 +67,7 @@ class Place:
     asked: Asked
     work: Path
     say: Say
+    watch: Watch = unwatched
 
     def run(self, stack: ExitStack) -> Run:
         """Search, and keep what was found.
@@ -185,7 +187,7 @@ class Place:
         except OSError as error:
             raise full(path, error) from error
         found = known or run
-        return Journal(replace(found, goal=self.asked.goal), file, path)
+        return Journal(replace(found, goal=self.asked.goal), file, path, self.watch)
 
     def _stored(self, journal: Journal, bench: Workbench, run: Run) -> Run:
         """The run, every form that was kept being a variant with a name."""

@@ -16,6 +16,7 @@ from modelworks.core.optimizing.variants import Variant
 from modelworks.core.reference import parse_ref
 from modelworks.optimize.memory import full
 from modelworks.optimize.run import Run
+from modelworks.optimize.standing import Watch, unwatched
 
 
 class Optimizing:
@@ -29,7 +30,7 @@ class Optimizing:
     def __init__(self, real: Real, shelf: Shelf) -> None:
         self._real, self._shelf = real, shelf
 
-    def optimize(self, ref: str, asked: Asked, say: Say) -> Run:
+    def optimize(self, ref: str, asked: Asked, say: Say, watch: Watch = unwatched) -> Run:
         """Look for better forms of a version; those that are kept become its variants.
 
         The same question again goes on where it was left, also after a kill; what is finished is
@@ -39,6 +40,7 @@ class Optimizing:
             ref: of the version.
             asked: what is wanted, by what rows.
             say: told how it goes.
+            watch: told how the best forms stand.
 
         Raises:
             NotFoundError: no such version, or no pass of a name that was given.
@@ -55,7 +57,7 @@ class Optimizing:
             scratch(real.home.run, "optimize") as work,
             ExitStack() as stack,
         ):
-            return Place(real, self._shelf, version, asked, work, say).run(stack)
+            return Place(real, self._shelf, version, asked, work, say, watch).run(stack)
 
     def report(self, ref: str) -> Run:
         """The newest run of a version; raises as `last_run`."""

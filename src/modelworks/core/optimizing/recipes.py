@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from modelworks.core import codec, digest
+from modelworks.core.by_rows import MOST_PARTS
 from modelworks.core.errors import InvalidError
 
 VERSION: Final = 1
@@ -98,14 +99,44 @@ def read_recipe(text: str) -> Recipe:
         recipe = codec.decode(Recipe, json.loads(text))
     except ValueError as error:
         raise InvalidError(f"the recipe is no JSON: {error}", field="recipe") from error
+    except RecursionError as error:
+        raise InvalidError("the recipe is nested too deeply to be one", field="recipe") from error
     if recipe.version != VERSION:
         raise InvalidError(
             f"the recipe is of version {recipe.version}; this Modelworks reads {VERSION}",
             field="version",
         )
-    if len(recipe.parts) != len(recipe.rows) or (recipe.parts and recipe.steps):
-        raise InvalidError("the recipe's rows and parts do not fit each other", field="rows")
+    _check_parts(recipe)
     return recipe
+
+
+def _check_parts(recipe: Recipe) -> None:
+    """Refuse parts that no form by rows can have.
+
+    Raises:
+        InvalidError: `field` is `rows`, `parts` or `run`.
+    """
+    rows, parts = list(recipe.rows), recipe.parts
+    if len(parts) != len(rows) or (parts and recipe.steps):
+        raise InvalidError("the recipe's rows and parts do not fit each other", field="rows")
+    if not parts:
+        return
+    if rows[-1] != 0 or min(rows[:-1], default=1) < 1 or sorted(set(rows[:-1])) != rows[:-1]:
+        raise InvalidError(
+            "the recipe's rows have to rise, and the last have to be 0 (any number)", field="rows"
+        )
+    if len(parts) > MOST_PARTS or any(part.parts for part in parts):
+        raise InvalidError(
+            f"the recipe has {len(parts)} parts, or parts of parts: at most {MOST_PARTS} without "
+            "parts of their own are wanted",
+            field="parts",
+        )
+    if recipe.run != Execution("by_rows"):
+        raise InvalidError(
+            f"the recipe has parts and names the engine {recipe.run.engine[:40]}: parts are run by "
+            "by_rows, which has no options",
+            field="run",
+        )
 
 
 def write_recipe(recipe: Recipe) -> str:

@@ -13,6 +13,9 @@ SOURCE: Final = "source"
 """Name of the form that was imported; no variant is called so."""
 
 
+MOST_BATCHES: Final = 16
+"""Numbers of rows that one search measures: each of them gets its share of the time."""
+
 METRICS: Final = ("", "accuracy", "auc", "log_loss", "mae", "rmse")
 """What quality may be measured by."""
 
@@ -94,6 +97,12 @@ class Goal:
             raise InvalidError(f"metric: '{self.metric}' is none of {wanted}", field="metric")
         if not self.batches or any(not 1 <= size <= 65_536 for size in self.batches):
             raise InvalidError("batches: from 1 to 65536 rows are wanted", field="batches")
+        if len(set(self.batches)) > MOST_BATCHES:
+            raise InvalidError(
+                f"batches: {len(set(self.batches))} numbers of rows; at most {MOST_BATCHES} are "
+                "measured",
+                field="batches",
+            )
 
 
 @dataclass(frozen=True, slots=True)
