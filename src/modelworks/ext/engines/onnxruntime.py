@@ -1,4 +1,4 @@
-"""Runs ONNX models with onnxruntime on the CPU: one session a model, quiet and small."""
+"""Runs ONNX models with onnxruntime: one session a model, quiet and small."""
 
 import ctypes
 import re
@@ -9,10 +9,16 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import onnxruntime as ort
 
-from modelworks.core.errors import UNLOADED, CrashedError, InvalidError, UnavailableError
+from modelworks.core.errors import (
+    UNLOADED,
+    CrashedError,
+    InvalidError,
+    ModelworksError,
+    UnavailableError,
+)
 from modelworks.core.seams import EngineOptions, Session
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
-from modelworks.ext.engines import arena
+from modelworks.ext.engines import arena, providers
 from modelworks.ext.engines.agreement import agree, trim
 from modelworks.ext.engines.bound import ReusingSession, bindable
 
@@ -148,7 +154,14 @@ def _unloaded(*_: Any) -> Sequence[Any]:
 
 
 class OnnxRuntimeEngine:
-    """The engine `onnxruntime`. Its own settings: `inter_threads`, `optimization`, `arena`."""
+    """The engine `onnxruntime`.
+
+    Its own settings:
+        provider: cpu, cuda or tensorrt: where it computes (`providers`).
+        optimization: of the graph as it is loaded: all, extended, basic, disabled.
+        execution: sequential or parallel; with parallel, `inter_threads` operators at a time.
+        arena: common, own or off: where intermediate tensors lie.
+    """
 
     name: ClassVar[str] = "onnxruntime"
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
@@ -159,9 +172,9 @@ class OnnxRuntimeEngine:
         file = _model_file(Path(path))
         settings = _settings(options)
         try:
-            session = ort.InferenceSession(
-                str(file), settings, providers=["CPUExecutionProvider"], enable_fallback=False
-            )
+            session = providers.session(file, settings, dict(options.extra).get("provider", "cpu"))
+        except ModelworksError:
+            raise
         except Exception as error:  # onnxruntime has no base of its own
             raise InvalidError(
                 f"{file.name} is no model that onnxruntime can load: {_reason(error, file)}"
@@ -184,6 +197,7 @@ def _model_file(path: Path) -> Path:
 
 def _settings(options: EngineOptions) -> ort.SessionOptions:
     extra = dict(options.extra)
+    extra.pop("provider", None)
     settings = ort.SessionOptions()
     settings.log_severity_level = _QUIET
     settings.intra_op_num_threads = options.threads
@@ -199,8 +213,8 @@ def _settings(options: EngineOptions) -> ort.SessionOptions:
     if extra:
         unknown = min(extra)
         raise InvalidError(
-            f"onnxruntime has no option '{unknown}'; known are arena, execution, "
-            "inter_threads, optimization",
+            f"onnxruntime has no option '{unknown[:40]}'; known are arena, execution, "
+            "inter_threads, optimization, provider",
             field=unknown,
         )
     return settings
