@@ -18,6 +18,8 @@ from modelworks.stats.student import t_quantile
 
 _BINS: Final = 15
 _RESAMPLES: Final = 400
+_TAIL: Final = 10  # resamples beyond the end of an interval, so that it is no single one's
+_MOST: Final = 2000
 _CHUNK: Final = 1 << 21
 
 
@@ -88,13 +90,12 @@ def agreement(plan: Plan, before: Said, after: Said, goal: Goal, *, known: bool)
     low, share = at_least(kept, count, error), kept / count
     fine = (share if known else low) >= goal.agreement
     text = (
-        f"{kept} of {count} labels stay ({share:.2%}), with {goal.confidence:.0%} confidence at "
-        f"least {low:.2%} ({goal.agreement:.4g} is wanted)"
+        f"{kept} of {count} labels stay ({share:.2%}), with {percent(goal.confidence)} confidence "
+        f"at least {low:.2%} ({goal.agreement:.4g} is wanted)"
     )
     if not fine and share >= goal.agreement:
         text += f"; about {_enough(share, goal.agreement, error)} rows would tell"
-    verdict = Verdict.PASSED if fine else Verdict.FAILED
-    return [Gate("agreement", verdict, text, "", share, low, 1.0, goal.agreement)]
+    return [Gate("agreement", verdict(fine), text, "", share, low, 1.0, goal.agreement)]
 
 
 def _enough(share: float, limit: float, error: float) -> str:
@@ -105,6 +106,11 @@ def _enough(share: float, limit: float, error: float) -> str:
             return str(rows)
         rows = math.ceil(rows * 1.1)
     return "very many"
+
+
+def percent(confidence: float) -> str:
+    """`95%`, `98.75%`."""
+    return f"{100 * confidence:.5g}%"
 
 
 def _directions(before: Said, after: Said, goal: Goal) -> list[Gate]:
@@ -119,13 +125,13 @@ def _directions(before: Said, after: Said, goal: Goal) -> list[Gate]:
         low = mean - t_quantile(goal.confidence, count - 1) * spread
     even, every = low >= goal.cosine, worst >= goal.worst_cosine
     text = (
-        f"cosine {mean:.4f} on average over {count} rows, with {goal.confidence:.0%} confidence "
-        f"at least {low:.4f} ({goal.cosine:.4g} is wanted)"
+        f"cosine {mean:.4f} on average over {count} rows, with {percent(goal.confidence)} "
+        f"confidence at least {low:.4f} ({goal.cosine:.4g} is wanted)"
     )
     rest = f"cosine of the worst row {worst:.4f} ({goal.worst_cosine:.4g} is wanted)"
     return [
-        Gate("cosine", _verdict(even), text, "", mean, low, None, goal.cosine),
-        Gate("worst_cosine", _verdict(every), rest, "", worst, None, None, goal.worst_cosine),
+        Gate("cosine", verdict(even), text, "", mean, low, None, goal.cosine),
+        Gate("worst_cosine", verdict(every), rest, "", worst, None, None, goal.worst_cosine),
     ]
 
 
@@ -149,9 +155,7 @@ def _closeness(before: Said, after: Said, goal: Goal) -> Gate:
         f"the numbers meet {share:.4%} of the source form's variance ({goal.cosine:.4g} is "
         f"wanted), {len(before.numbers)} rows, {math.sqrt(off):.4g} apart (root of the mean square)"
     )
-    return Gate(
-        "closeness", _verdict(share >= goal.cosine), text, "", share, None, 1.0, goal.cosine
-    )
+    return Gate("closeness", verdict(share >= goal.cosine), text, "", share, None, 1.0, goal.cosine)
 
 
 def calibration(pair: Pair, goal: Goal) -> Gate:
@@ -166,9 +170,10 @@ def calibration(pair: Pair, goal: Goal) -> Gate:
     before, after = (float(_error(ones, *mark)[0]) for mark in marks)
     rise = after - before
     random = np.random.default_rng(0)
+    resamples = min(_MOST, max(_RESAMPLES, math.ceil(_TAIL / (1 - goal.confidence))))
     drawn = []
-    for _ in range(max(1, math.ceil(_RESAMPLES * count / _CHUNK))):
-        size = min(_RESAMPLES, max(1, _CHUNK // count))
+    for _ in range(max(1, math.ceil(resamples * count / _CHUNK))):
+        size = min(resamples, max(1, _CHUNK // count))
         weights = random.multinomial(count, np.full(count, 1 / count), size).astype(np.float64)
         drawn.append(_error(weights, *marks[1]) - _error(weights, *marks[0]))
     replicates = np.concatenate(drawn)
@@ -178,10 +183,10 @@ def calibration(pair: Pair, goal: Goal) -> Gate:
     )
     fine = high <= goal.calibration
     text = (
-        f"calibration error goes from {before:.4f} to {after:.4f}, with {goal.confidence:.0%} "
+        f"calibration error goes from {before:.4f} to {after:.4f}, with {percent(goal.confidence)} "
         f"confidence up by at most {high:.4f} ({goal.calibration:.3g} is allowed), {count} rows"
     )
-    return Gate("calibration", _verdict(fine), text, "", rise, low, high, goal.calibration)
+    return Gate("calibration", verdict(fine), text, "", rise, low, high, goal.calibration)
 
 
 def _gaps(one: Said, pair: Pair) -> tuple[Floats, Any]:
@@ -199,5 +204,6 @@ def _error(weights: Floats, gaps: Floats, bins: Any) -> Floats:
     return np.asarray(np.abs(weights @ inside).sum(axis=1) / weights.sum(axis=1), np.float64)
 
 
-def _verdict(fine: bool) -> Verdict:  # noqa: FBT001 - it is the question itself
+def verdict(fine: bool) -> Verdict:  # noqa: FBT001 - it is the question itself
+    """PASSED or FAILED."""
     return Verdict.PASSED if fine else Verdict.FAILED

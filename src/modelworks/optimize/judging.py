@@ -7,16 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from modelworks.core.errors import InvalidError
 from modelworks.core.model import Verdict
 from modelworks.core.optimizing.variants import Gate, Goal
 from modelworks.core.tensor import Signature
-from modelworks.evaluation.parity import as_text
-from modelworks.optimize import agreeing, arrays
-from modelworks.optimize.data import read_slices
+from modelworks.optimize import agreeing, glancing
 from modelworks.optimize.forms import Rows
-from modelworks.optimize.meaning import Kind, planned, said
 from modelworks.optimize.quality import Drop, Pair, drop, metric_of
+from modelworks.optimize.seeing import Seen, seen_of
 from modelworks.optimize.sliced import held
 from modelworks.optimize.worst import worst_rows
 
@@ -57,73 +54,77 @@ def judge(
     *,
     exact: bool = False,
 ) -> Judged:
-    """Hold a form's answers against the source form's.
+    """Hold a form's answers against the source form's: a proof, at the goal's confidence.
 
     Args:
         source_answers: file of `asking.answers`.
         answers: the same of the form, asked with the same numbers of rows.
         rows: that were asked.
         signature: of both: the bare model's, with the version's classes.
-        goal: what may be given.
+        goal: what may be given. Of many forms that are chosen from each wants a confidence of its
+            own (`proving`).
         exact: every pass of the recipe says that it changes nothing but rounding. Where no row
             speaks against that, quality is the source form's, however few rows there are.
 
     Raises:
         InvalidError: the truth, or the goal's metric, does not fit the model's answers.
     """
-    before, after = arrays.load(source_answers), arrays.load(answers)
-    gates = agreeing.sound(before, after, signature)
-    if any(gate.verdict is Verdict.FAILED for gate in gates):
+    gates, seen = seen_of(source_answers, answers, rows, signature, exact=exact)
+    if seen is None:
         return Judged(tuple(gates))
-    if exact:
-        same = agreeing.same(before, after, signature)
-        gates.append(same)
-        if same.verdict is Verdict.PASSED:
-            return Judged(tuple(gates))
-    truth = None if rows.labels is None else np.load(rows.labels, allow_pickle=False)
-    plan = planned(signature, before, truth)
-    kept = _comparable(before)
-    before, after = ({n: a[kept] for n, a in one.items()} for one in (before, after))
-    old, new = said(plan, before), said(plan, after)
-    if truth is None:
+    pair = seen.pair
+    if pair.truth is None:
         gates.append(Gate("quality", Verdict.SKIPPED, WITHOUT))
-        told = None
     else:
-        told = truth[kept] if plan.kind is Kind.NUMBERS else as_text(truth[kept])
-        _known(told, old.labels)
-        pair = Pair(plan, old, new, told)
-        places = {row: place for place, row in enumerate(kept.tolist())}
-        slices = {
-            name: np.array([places[row] for row in part if row in places], np.int64)
-            for name, part in read_slices(rows).items()
-        }
-        gates += quality(pair, slices, goal)
-        if old.probabilities is not None:
+        gates += quality(pair, seen.slices, goal)
+        if pair.before.probabilities is not None:
             gates.append(agreeing.calibration(pair, goal))
-    gates += agreeing.agreement(plan, old, new, goal, known=truth is not None)
-    return Judged(tuple(gates), worst_rows(plan, old, new, told, kept))
+    known = pair.truth is not None
+    gates += agreeing.agreement(pair.plan, pair.before, pair.after, goal, known=known)
+    return Judged(tuple(gates), _worst(seen))
 
 
-def _comparable(before: Mapping[str, Any]) -> Any:
-    """Rows whose source answers are finite: the others say nothing, and `sound` has seen them."""
-    count = len(next(iter(before.values())))
-    fine = np.ones(count, bool)
-    for array in before.values():
-        if array.dtype.kind == "f":
-            fine &= np.isfinite(array.reshape(count, -1)).all(axis=1)
-    if not fine.any():
-        raise InvalidError("the source form answers no row with finite numbers", field="eval")
-    return np.flatnonzero(fine)
+def look(
+    source_answers: Path,
+    answers: Path,
+    rows: Rows,
+    signature: Signature,
+    goal: Goal,
+    *,
+    ahead: glancing.Ahead,
+    exact: bool = False,
+) -> Judged:
+    """Glance at a form's answers to rows that do not decide: what is visibly lost is given up.
+
+    Args:
+        source_answers: as `judge`.
+        answers: as `judge`.
+        rows: that were asked.
+        signature: as `judge`.
+        goal: what may be given.
+        ahead: rows that decide later.
+        exact: as `judge`.
+
+    Raises:
+        InvalidError: as `judge`.
+    """
+    gates, seen = seen_of(source_answers, answers, rows, signature, exact=exact)
+    if seen is None:
+        return Judged(tuple(gates))
+    pair = seen.pair
+    told = glancing.agreement(pair.plan, pair.before, pair.after, goal)
+    if pair.truth is not None:
+        told = glancing.quality(pair, seen.slices, goal) + told
+        if pair.before.probabilities is not None:
+            gates.append(glancing.calibration(pair, goal))
+    gates += [one.gate for one in told]
+    gates.append(glancing.likely(told, len(seen.rows), ahead))
+    return Judged(tuple(gates), _worst(seen))
 
 
-def _known(truth: Any, labels: Any) -> None:
-    if labels is not None and not set(truth.tolist()) & set(labels.tolist()):
-        seen, wanted = (", ".join(sorted(set(part.tolist()))[:5]) for part in (truth, labels))
-        raise InvalidError(
-            f"no value of the truth ({seen}) is a class that the model says ({wanted}): is "
-            "--label the right column?",
-            field="label",
-        )
+def _worst(seen: Seen) -> tuple[dict[str, Any], ...]:
+    pair = seen.pair
+    return worst_rows(pair.plan, pair.before, pair.after, pair.truth, seen.rows)
 
 
 def quality(pair: Pair, slices: Mapping[str, Any], goal: Goal) -> list[Gate]:
@@ -159,8 +160,9 @@ def _gate(
     fall = f"{metric}{where} falls" if unit == "points" else f"{metric}{where} rises"
     high = f"{100 * found.high:.2f}" if np.isfinite(found.high) else "any number of"
     text = (
-        f"{fall} by {100 * found.value:.2f} {unit}, with {confidence:.0%} confidence by at most "
-        f"{high} ({100 * limit:.3g} are allowed): {found.told}, {found.rows} rows"
+        f"{fall} by {100 * found.value:.2f} {unit}, with {agreeing.percent(confidence)} "
+        f"confidence by at most {high} ({100 * limit:.3g} are allowed): {found.told}, "
+        f"{found.rows} rows"
     )
     if not fine and found.needed is not None and found.needed > found.rows:
         text += f"; too few to tell, about {found.needed} would do if the shares stay so"

@@ -69,7 +69,8 @@ def facts(run: Run) -> list[str]:
         f"confidence; from {goal.gain:g} times on it is worth it"
     )
     rows = (
-        f"{data.evaluation} rows decided, {data.calibration} were for passes; the truth is "
+        f"{data.evaluation} rows decided, {data.guide} chose what those were asked about, "
+        f"{data.calibration} were for passes; the truth is "
         f"{'known' if data.labels else 'not known'}"
     )
     where = f"on {hardware.processor} ({hardware.kind}, {hardware.cores} cores), {began}"
@@ -174,9 +175,13 @@ def _gates(run: Run) -> str:
         parts.append(
             f"<details{' open' if one.ending is Ending.KEPT else ''}><summary>"
             f"{escape(front.name_of(one))}: {_WORDS[one.ending]}{escape(why)}</summary>"
-            f"<ul>{gates}</ul>{_worst(one)}</details>"
+            f"<ul>{gates}{_parting(one)}</ul>{_worst(one)}</details>"
         )
     return "".join(parts)
+
+
+def _parting(one: Finding) -> str:
+    return f"<li>{escape(one.parts)}</li>" if one.parts else ""
 
 
 def _worst(one: Finding) -> str:

@@ -93,8 +93,8 @@ def front(
     told: dict[str, str] = {}
     for name in ordered:
         others = [one for one, beaten in told.items() if not beaten]
-        beats = (one for one in others if _beats(measured[one], measured[name], source))
-        told[name] = next(beats, "")
+        above = (one for one in others if beats(measured[one], measured[name], source))
+        told[name] = next(above, "")
     return told
 
 
@@ -121,8 +121,8 @@ def _ratio(time: BatchTime, threads: int) -> tuple[float, float, float]:
     return time.ratio, time.low, time.high
 
 
-def _beats(one: Measurement, other: Measurement, source: Measurement) -> bool:
-    """Whether one is nowhere worse, beyond what repeats itself.
+def beats(one: Measurement, other: Measurement, source: Measurement) -> bool:
+    """Whether one is nowhere worse than another, beyond what repeats itself.
 
     Equal ones beat each other: the first of them, the better at what is asked for, stays.
     """
