@@ -92,6 +92,7 @@ def prepared(signature: Signature, asked: Asked, source: Path, into: Path) -> Pr
     if asked.calibration is None and asked.evaluation is None:
         return _made_up(signature, asked, source, into)
     tables, notes = _tables(signature, asked)
+    notes += _fixed(signature)
     deciding, learning = tables
     deciding = deciding.some(asked.most, asked.seed)
     learning = learning.some(CALIBRATION, asked.seed + 1)
@@ -144,6 +145,14 @@ def _tables(signature: Signature, asked: Asked) -> tuple[tuple[Table, Table], li
     return (deciding, learning.take(np.flatnonzero(~twice))), [note]
 
 
+def _fixed(signature: Signature) -> list[str]:
+    """What is said of a model whose calls all have one number of rows."""
+    size = fixed_rows(signature)
+    if size is None:
+        return []
+    return [f"every call of this model has {size} rows: --batches does not matter"]
+
+
 def _same(first: Path, second: Path) -> bool:
     try:
         return first.samefile(second) or shared(first, second)
@@ -174,6 +183,8 @@ def _known(name: str, columns: Mapping[str, Any]) -> None:
     if name not in columns:
         has = ", ".join(list(columns)[:12])
         raise InvalidError(f"no column '{name}' (there are {has})")
+    if np.ndim(columns[name]) != 1:
+        raise InvalidError(f"the column '{name}' has lists: one value a row is wanted")
 
 
 def _made_up(signature: Signature, asked: Asked, source: Path, into: Path) -> Prepared:
@@ -247,5 +258,3 @@ def read_slices(rows: Rows) -> dict[str, Sequence[int]]:
         return {}
     found: dict[str, Sequence[int]] = json.loads(rows.slices.read_text())
     return found
-    if np.ndim(columns[name]) != 1:
-        raise InvalidError(f"the column '{name}' has lists: one value a row is wanted")
