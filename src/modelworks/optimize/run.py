@@ -6,7 +6,9 @@ found, and a last line that was cut short is left out in reading.
 
 import json
 import os
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,9 @@ from modelworks.core.errors import CorruptError, InvalidError
 from modelworks.core.optimizing.variants import Ending, Finding, Goal, Hardware, Measurement
 
 _LONGEST: Final = 16 << 20
+MOST_BYTES: Final = 256 << 20
+"""Of the files of all runs together; what a run found stays with its version."""
+_YOUNG_S: Final = 86_400.0  # a search may still write to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +127,46 @@ class RunFile:
         """Say how it ended."""
         self._write("end", {"ended_ns": ended_ns, "conclusion": conclusion})
 
+    def again(self) -> None:
+        """Say that it goes on: how it ended before counts no more."""
+        self.end(0, "")
+
     def _write(self, kind: str, value: Any) -> None:
         line = json.dumps({kind: codec.encode(value)}, separators=(",", ":")) + "\n"
-        with self._path.open("ab") as file:
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        left = line.encode()
+        with self._path.open("ab", buffering=0) as file:
+            before = os.fstat(file.fileno()).st_size
+            try:
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except OSError:  # nothing may stand behind half a line
+                with suppress(OSError):
+                    os.ftruncate(file.fileno(), before)
+                raise
+
+
+def sweep(folder: Path, most: int = MOST_BYTES) -> None:
+    """Remove the files of the oldest runs where all together take too much.
+
+    Args:
+        folder: of the files; it need not be there.
+        most: bytes that stay.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = []
+    for path in folder.glob("*.jsonl"):
+        with suppress(FileNotFoundError):  # somebody else sweeps
+            told = path.stat()
+            found.append((told.st_mtime, told.st_size, path))
+    left = sum(size for _, size, _ in found)
+    for changed, size, path in sorted(found):
+        if left <= most or abs(time.time() - changed) < _YOUNG_S:
+            return
+        path.unlink(missing_ok=True)
+        left -= size
 
 
 def read_run(path: Path) -> Run | None:

@@ -1,5 +1,8 @@
 """The record of a run: it only grows, survives a cut line, and says everything on its page."""
 
+import os
+import resource
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -19,7 +22,7 @@ from modelworks.core.optimizing.variants import (
     Measurement,
 )
 from modelworks.optimize import page
-from modelworks.optimize.run import DataFacts, Run, RunFile, read_run, write_run
+from modelworks.optimize.run import DataFacts, Run, RunFile, read_run, sweep, write_run
 
 pytestmark = pytest.mark.unit
 HERE = Hardware("Some Processor", ("avx2",), 2, "x86-64 avx2")
@@ -178,3 +181,40 @@ def test_the_plots_are_a_picture(tmp_path, run, findings):
     assert (tmp_path / "plots.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InvalidError, match="nothing to plot"):
         plots_of(run, tmp_path / "none.png")
+
+
+def test_what_a_full_disk_cut_short_stands_before_nothing(tmp_path, run):
+    path = tmp_path / "run.jsonl"
+    file = RunFile(path)
+    file.begin(run)
+    before = path.stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before + 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            file.note("a sentence that is longer than there is room for")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.stat().st_size == before
+    file.note("there is room again")
+    assert read_run(path).notes == ("there is room again",)
+
+
+def test_the_files_of_the_oldest_runs_go_and_those_of_today_stay(tmp_path):
+    days = {"old": 9, "older": 10, "last-week": 7, "today": 0, "tomorrow": -1}
+    for name, age in days.items():
+        path = tmp_path / f"{name}.jsonl"
+        path.write_bytes(b"x" * 100)
+        os.utime(path, (time.time() - 86_400 * age, time.time() - 86_400 * age))
+    (tmp_path / "other").write_bytes(b"x" * 1000)
+
+    def left() -> set[str]:
+        return {one.stem for one in tmp_path.glob("*.jsonl")}
+
+    sweep(tmp_path, most=500)
+    assert left() == days.keys()
+    sweep(tmp_path, most=350)
+    assert left() == days.keys() - {"old", "older"}
+    sweep(tmp_path, most=0)
+    assert left() == {"today", "tomorrow"}
+    sweep(tmp_path / "none")

@@ -10,7 +10,12 @@ from typing import Final, Protocol
 from modelworks.control.optimizing.asked import Asked, run_id
 from modelworks.control.optimizing.storing import Shelf, store
 from modelworks.core import codec
-from modelworks.core.errors import ModelworksError, UnavailableError, UnsupportedError
+from modelworks.core.errors import (
+    CorruptError,
+    ModelworksError,
+    UnavailableError,
+    UnsupportedError,
+)
 from modelworks.core.home import Home
 from modelworks.core.ids import now_ns
 from modelworks.core.model import Evidence, ModelVersion, Verdict
@@ -26,7 +31,7 @@ from modelworks.optimize.hardware import this_machine
 from modelworks.optimize.memory import Cache, full
 from modelworks.optimize.often import often
 from modelworks.optimize.planning import Ground
-from modelworks.optimize.run import Run, RunFile, read_run
+from modelworks.optimize.run import Run, RunFile, read_run, sweep
 from modelworks.optimize.search import Journal, Search
 from modelworks.optimize.sketch import sketch
 from modelworks.optimize.standing import Watch, unwatched
@@ -181,9 +186,12 @@ class Place:
             known = read_run(path)
             if known is None:
                 path.unlink(missing_ok=True)
+                sweep(path.parent)
             file = RunFile(path)
             if known is None:
                 file.begin(run)
+        except CorruptError as error:
+            raise CorruptError(f"{error.message}; --again begins anew") from error
         except OSError as error:
             raise full(path, error) from error
         found = known or run
