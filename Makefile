@@ -63,9 +63,11 @@ bench-peers: setup
 	bash scripts/debian.sh peers
 	$(COMPILED) $(BIN)/python benchmarks/peers/run.py $(BENCH)
 
-# What the improvement shop finds from nothing, beside each library alone; trees, what trains, HTTP.
+# What the improvement shop finds from nothing, beside each library alone and beside everything that
+# could be tried; trees, what trains, HTTP.
 bench-optimize: setup
 	$(BIN)/python benchmarks/optimize/search.py --save $(OPTIMIZE)
+	$(BIN)/python benchmarks/optimize/exhaustive.py --save
 	$(BIN)/python benchmarks/optimize/trees.py --save
 	$(BIN)/python benchmarks/optimize/trained.py --save
 	$(BIN)/python benchmarks/optimize/served.py --save

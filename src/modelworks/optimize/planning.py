@@ -74,8 +74,7 @@ def pruned(ground: Ground) -> list[Finding]:
         if why:
             told[name] = why
     usable = ground.usable
-    ways = _ways(ground.format, usable)
-    for name in usable.keys() - ways.keys():
+    for name in usable.keys() - ways(ground.format, usable).keys():
         wanted = " or ".join(usable[name].consumes)
         told[name] = f"{name} reads {wanted}, which nothing here makes of {ground.format}"
     return [
@@ -87,7 +86,7 @@ def pruned(ground: Ground) -> list[Finding]:
 def singles(ground: Ground) -> list[Candidate]:
     """The first round: every pass that can be reached, the most promising first."""
     usable = ground.usable
-    found = [_candidate(ground, way) for way in _ways(ground.format, usable).values()]
+    found = [candidate(ground, way) for way in ways(ground.format, usable).values()]
     found += _run_otherwise(ground, Recipe(run=Execution(ENGINES.get(ground.format, ""))))
     return _ordered(found)
 
@@ -101,20 +100,20 @@ def composed(ground: Ground, good: Sequence[Recipe], tried: Iterable[str]) -> li
         tried: ids of recipes that are not to be tried again.
     """
     usable, known = ground.usable, set(tried)
-    ways = [
+    helped = [
         tuple(usable[step.name] for step in one.steps)
         for one in good
         if one.steps and all(step.name in usable for step in one.steps)
     ]
-    fronts = [way for way in ways if len(way) == 1 and shrinks(way[0])][:_BEST]
-    tidy = [(one,) for one in usable.values() if _tidies(one, ground.format)]
+    fronts = [way for way in helped if len(way) == 1 and shrinks(way[0])][:_BEST]
+    tidy = [(one,) for one in usable.values() if tidies(one, ground.format)]
     found = []
     for front in (*fronts, *tidy):
-        behind = [way for way in ways if way[0].name != front[0].name][: 2 * _BEST]
+        behind = [way for way in helped if way[0].name != front[0].name][: 2 * _BEST]
         for way in behind[:_BEST] if front in tidy else behind:
             steps = (*front, *way)
             if not against_order(steps):
-                found.append(_candidate(ground, steps))
+                found.append(candidate(ground, steps))
     return _ordered(one for one in found if one.recipe.id not in known)
 
 
@@ -135,7 +134,7 @@ def varied(ground: Ground, good: Sequence[Recipe], tried: Iterable[str]) -> list
     return list(unique.values())
 
 
-def _ways(start: str, usable: Mapping[str, PassFacts]) -> dict[str, tuple[PassFacts, ...]]:
+def ways(start: str, usable: Mapping[str, PassFacts]) -> dict[str, tuple[PassFacts, ...]]:
     """The shortest sequence of passes that ends with each; between formats, exact ones."""
     found: dict[str, tuple[PassFacts, ...]] = {}
     reached: dict[str, tuple[PassFacts, ...]] = {start: ()}
@@ -144,8 +143,8 @@ def _ways(start: str, usable: Mapping[str, PassFacts]) -> dict[str, tuple[PassFa
         for name, facts in sorted(usable.items(), key=lambda item: (not item[1].exact, item[0])):
             if name in found:
                 continue
-            ways = [reached[one] for one in facts.consumes if one in reached]
-            fitting = [way for way in ways if not against_order((*way, facts))]
+            before = [reached[one] for one in facts.consumes if one in reached]
+            fitting = [way for way in before if not against_order((*way, facts))]
             if not fitting:
                 continue
             found[name] = (*min(fitting, key=len), facts)
@@ -157,12 +156,13 @@ def _ways(start: str, usable: Mapping[str, PassFacts]) -> dict[str, tuple[PassFa
     return found
 
 
-def _tidies(facts: PassFacts, format_: str) -> bool:
+def tidies(facts: PassFacts, format_: str) -> bool:
     """Whether a pass leaves the format and the answers as they are: it may go before others."""
     return facts.exact and format_ in facts.consumes and facts.produces == format_
 
 
-def _candidate(ground: Ground, steps: tuple[PassFacts, ...]) -> Candidate:
+def candidate(ground: Ground, steps: tuple[PassFacts, ...]) -> Candidate:
+    """These passes with their defaults, run by the engine of the last one."""
     recipe = Recipe(tuple(RecipeStep(one.name) for one in steps), Execution(steps[-1].engine))
     hope = expected(ground.sketch.kind, ground.goal.objective, steps)
     return Candidate(recipe, hope, any(shrinks(one) or Need.LABELS in one.needs for one in steps))
@@ -187,7 +187,10 @@ def _settings(ground: Ground, recipe: Recipe) -> list[Candidate]:
             continue
         for value in values:
             if value != now:
-                step = RecipeStep(last.name, {**last.settings, setting.name: value}, last.keep)
+                given = {name: v for name, v in last.settings.items() if name != setting.name}
+                if value != setting.default:  # else it is the form that was tried before
+                    given[setting.name] = value
+                step = RecipeStep(last.name, given, last.keep)
                 found.append(Candidate(Recipe((*recipe.steps[:-1], step), recipe.run), hope))
     return found
 
