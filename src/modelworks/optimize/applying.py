@@ -99,6 +99,7 @@ class Workshop:
         self.stock = stock
         self._cache, self._facts, self._runner = cache, facts, runner
         self._made: dict[str, Made] = {}
+        self._users: dict[str, set[str]] = {}
         rows = stock.calibration
         files = [] if rows is None else [one for one in (rows.inputs, rows.labels) if one]
         self._data = [digest.of_file(one) for one in files]
@@ -125,6 +126,7 @@ class Workshop:
             if isinstance(made, Failure):
                 return made
             self._made[key] = made
+            self._users.setdefault(key, set()).add(recipe.id)
             form = Form(recipe, made.folder, made.applied.format, self.source.signature)
         return replace(form, recipe=recipe)
 
@@ -135,6 +137,24 @@ class Workshop:
             key = self._key(key, step, self._facts[step.name])
         made = self._made.get(key)
         return None if made is None else made.applied
+
+    def let_go(self, recipe: Recipe) -> None:
+        """Its forms may go where the cache wants room; what another recipe uses too stays."""
+        key = self.stock.digest
+        for step in recipe.steps:
+            facts = self._facts.get(step.name)
+            if facts is None:
+                return
+            try:
+                key = self._key(key, step, facts)
+            except ModelworksError:  # a setting that cannot be: nothing was made of it
+                return
+            users = self._users.get(key, set())
+            users.discard(recipe.id)
+            if not users:
+                self._users.pop(key, None)
+                self._made.pop(key, None)
+                self._cache.release(key)
 
     def exact(self, recipe: Recipe) -> bool:
         """Whether every pass of it says that answers differ by rounding only."""
@@ -162,7 +182,7 @@ class Workshop:
         stock = self.stock
         told: list[Any] = [before, facts.name, facts.version, known.versions(facts)]
         told += [settled(facts, step.settings), step.keep, stock.hardware.kind, stock.seed]
-        if facts.needs:
+        if facts.needs or facts.looks:
             told.append(self._data)
         text = json.dumps(codec.encode(told), sort_keys=True)
         return digest.of_bytes(text.encode()).removeprefix(digest.PREFIX)
@@ -195,7 +215,8 @@ class Workshop:
             return self._cache.put(key, work / "into", applied, time.monotonic() - began)
 
     def _job(self, form: Form, step: RecipeStep, work: Path, seconds: float) -> Job:
-        stock, rows = self.stock, self.stock.calibration
+        stock, facts = self.stock, self._facts[step.name]
+        rows = stock.calibration if facts.needs or facts.looks else None
         into = work / "into"
         into.mkdir()
         asked = PassJob(
@@ -203,7 +224,7 @@ class Workshop:
             format=form.format,
             into=into.absolute(),
             signature=stock.signature,
-            settings=settled(self._facts[step.name], step.settings),
+            settings=settled(facts, step.settings),
             calibration=None if rows is None else rows.inputs.absolute(),
             labels=None if rows is None or rows.labels is None else rows.labels.absolute(),
             keep=step.keep,

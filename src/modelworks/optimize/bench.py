@@ -56,6 +56,10 @@ class Bench(Protocol):
         """What the last pass of a recipe that was made said."""
         ...
 
+    def let_go(self, recipe: Recipe) -> None:
+        """Say that a recipe's form is used no more for now: its files may go for others."""
+        ...
+
     def timed(self, forms: Sequence[Form], seconds: float) -> Timed:
         """Time forms beside the source form for about so long.
 

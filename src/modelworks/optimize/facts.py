@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelworks.core import codec, digest
-from modelworks.core.errors import ModelworksError, NotFoundError
+from modelworks.core.errors import InvalidError, ModelworksError, NotFoundError
 from modelworks.core.files import replace_text
 from modelworks.core.optimizing.passes import Need, PassFacts, Setting
 from modelworks.core.optimizing.variants import Hardware, Objective
@@ -114,11 +114,7 @@ def known_passes(
     wanted = sorted(names or points)
     marks = {name: _mark(points[name].value) for name in wanted}
     remembered = _remembered(memory)
-    found = {
-        name: _decoded(remembered[name]["facts"])
-        for name in wanted
-        if remembered.get(name, {}).get("mark") == marks[name]
-    }
+    found = {name: one for name in wanted if (one := _known(remembered.get(name), marks[name]))}
     absent: dict[str, str] = {}
     fresh = [name for name in wanted if name not in found]
     read = _read(fresh, work, runner, absent)
@@ -175,7 +171,10 @@ def _extra_of(library: str) -> str:
 def _mark(value: str) -> str:
     """What is another when a pass's code is."""
     module = value.partition(":")[0]
-    spec = find_spec(module)
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):  # a package above it is gone: loading it says so
+        return value
     if spec is None or spec.origin is None:
         return value
     origin = Path(spec.origin)
@@ -189,6 +188,14 @@ def _remembered(memory: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}
+
+
+def _known(told: Any, mark: str) -> PassFacts | None:
+    """Remembered facts; None = of other code, of another Modelworks, or damaged."""
+    try:
+        return _decoded(told["facts"]) if told["mark"] == mark else None
+    except (InvalidError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _decoded(data: Mapping[str, Any]) -> PassFacts:

@@ -9,11 +9,12 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from modelworks.core import codec, digest
 from modelworks.core.errors import InvalidError, UnavailableError
@@ -105,11 +106,8 @@ class Cache:
         entries = digest.tree(artifact)
         if not entries:
             raise InvalidError("the pass wrote nothing")
-        told = {
-            "digest": digest.of_entries(entries),
-            "applied": codec.encode(applied),
-            "seconds": seconds,
-        }
+        told = {"applied": codec.encode(applied), "seconds": seconds}
+        told |= {"digest": _sum(digest.of_entries(entries), told)}
         try:
             with self.work() as stage:
                 artifact.rename(stage / "artifact")
@@ -123,6 +121,12 @@ class Cache:
             raise UnavailableError(f"{self._root / key} is gone again: is the disk full?")
         self._prune()
         return found
+
+    def release(self, key: str) -> None:
+        """Hold a form no longer: it goes when room is wanted. One that is not held is quiet."""
+        handle = self._held.pop(key, None)
+        if handle is not None:
+            os.close(handle)
 
     def close(self) -> None:
         """Let go of what was held. Twice is quiet."""
@@ -182,14 +186,18 @@ def _read(folder: Path, handle: int) -> Made | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         told = json.loads((folder / "made.json").read_bytes())
-        made = Made(
-            artifact, codec.decode(Applied, told["applied"]), told["digest"], told["seconds"]
-        )
-        whole = digest.of_entries(digest.tree(artifact)) == made.digest
+        files = digest.of_entries(digest.tree(artifact))
+        made = Made(artifact, codec.decode(Applied, told["applied"]), files, float(told["seconds"]))
+        whole = _sum(files, {name: told[name] for name in ("applied", "seconds")}) == told["digest"]
         os.utime(folder)
     except (OSError, ValueError, KeyError, TypeError, InvalidError):
         return None
     return made if whole else None
+
+
+def _sum(files: str, told: Mapping[str, Any]) -> str:
+    """Of an artifact and of what is told of it: neither may change by itself."""
+    return digest.of_bytes(json.dumps([files, told], sort_keys=True).encode())
 
 
 def _remove(folder: Path, young_s: float) -> bool:
@@ -200,7 +208,7 @@ def _remove(folder: Path, young_s: float) -> bool:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if time.time() - os.fstat(handle).st_mtime < young_s:
+        if abs(time.time() - os.fstat(handle).st_mtime) < young_s:  # a clock may go back
             return False
         gone = folder.with_name(f"{_WORK}{uuid.uuid4().hex[:12]}")
         folder.rename(gone)  # nobody finds it half removed

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelworks.core import codec
-from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
+from modelworks.core.errors import (
+    CrashedError,
+    InvalidError,
+    ModelworksError,
+    UnavailableError,
+)
 from modelworks.core.optimizing.variants import BatchTime, Goal, Measurement
 from modelworks.optimize import arrays, racing
 from modelworks.optimize.asking import opened, told
@@ -159,6 +164,8 @@ def _weighed(form: Form, order: _Order, scales: Scales) -> Weight | str:
         try:
             answer = order.child("weigh", order.arguments([form]), [form])
             scales.weights[key] = codec.decode(Weight, answer)
+        except UnavailableError:  # a full disk is no fault of the form
+            raise
         except ModelworksError as error:
             scales.weights[key] = error.message
     return scales.weights[key]

@@ -74,6 +74,11 @@ class Workbench:
         """See `bench.Bench.applied`."""
         return self.workshop.applied(recipe)
 
+    def let_go(self, recipe: Recipe) -> None:
+        """See `bench.Bench.let_go`."""
+        self.workshop.let_go(recipe)  # its parts may be forms of their own
+        shutil.rmtree(self.work / f"joined-{recipe.id}", ignore_errors=True)
+
     def timed(self, forms: Sequence[Form], seconds: float) -> Timed:
         """See `bench.Bench.timed`."""
         found = timing.timed(
@@ -107,7 +112,7 @@ class Workbench:
         got = arrays.load(path)
         shutil.rmtree(path.parent, ignore_errors=True)
         far = [_far(own[name], got[name]) for name in own if name in got]
-        return max(far, default=0.0)
+        return float(np.max(far, initial=0.0))  # NaN counts, in whatever output
 
     def _answers_of_source(self, name: str, rows: Rows, until: float) -> Path:
         if name not in self._own:

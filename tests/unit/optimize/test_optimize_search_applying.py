@@ -1,9 +1,11 @@
 """Forms are made by passes in their order, none twice; whatever goes wrong is a sentence."""
 
+import json
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,6 +33,7 @@ FACTS = {
     "a": facts("a", settings=(Setting("much", 1, "how much"),)),
     "b": facts("b", produces="tflite", engine="litert"),
     "c": facts("c", needs=frozenset({Need.ROWS})),
+    "d": facts("d", looks=True),
 }
 
 
@@ -101,6 +104,24 @@ def test_the_source_form_needs_no_pass(cache, source):
     assert found.folder == source.folder
 
 
+def test_what_is_let_go_makes_room_but_for_what_others_use(tmp_path, source):
+    with Cache(tmp_path / "small", most=1) as cache:
+        runner = Runner()
+        workshop = shop(cache, source, runner)
+        first, second = recipe("a", "b", engine="litert"), recipe("a", "c")
+        forms = [made(workshop, one) for one in (first, second)]
+        assert all(form.folder.exists() for form in forms)  # both are held, however large
+        workshop.let_go(first)
+        made(workshop, recipe("c"))  # what is put makes room
+        assert not forms[0].folder.exists()
+        assert forms[1].folder.exists()
+        assert workshop.applied(first) is None
+        assert isinstance(made(workshop, first), Form)  # made again: "a" was kept for the second
+        assert [job.arguments["pass"] for job in runner.jobs] == ["a", "b", "c", "c", "b"]
+        workshop.let_go(recipe("z"))
+        workshop.let_go(Recipe((RecipeStep("a", {"much": "none"}),)))
+
+
 @pytest.mark.parametrize("change", ["settings", "keep", "version", "seed", "hardware", "source"])
 def test_another_question_is_another_form(cache, source, change):
     runner = Runner()
@@ -122,14 +143,16 @@ def test_another_question_is_another_form(cache, source, change):
     assert len(runner.jobs) == 2
 
 
-def test_calibration_rows_count_for_those_that_need_them(cache, source, tmp_path):
+def test_calibration_rows_count_for_those_that_see_them(cache, source, tmp_path):
     runner = Runner()
     for value in (1.0, 2.0):
         file = tmp_path / f"rows-{value}.npz"
         np.savez(file, x=np.full(3, value))
-        for name in ("a", "c"):
+        for name in ("a", "c", "d"):
             made(shop(cache, source, runner, calibration=Rows(file, 3)), recipe(name))
-    assert [job.arguments["pass"] for job in runner.jobs] == ["a", "c", "c"]
+    told = [(job.arguments["pass"], job.arguments["job"]["calibration"]) for job in runner.jobs]
+    assert [name for name, _ in told] == ["a", "c", "d", "c", "d"]
+    assert [name for name, rows in told if rows is None] == ["a"]  # what it does not see
 
 
 @pytest.mark.parametrize(
@@ -215,8 +238,29 @@ def test_facts_are_read_once_and_a_pass_that_kills_its_process_is_named(tmp_path
     assert again.runs == 0
 
 
-def test_a_memory_of_facts_that_is_damaged_is_written_anew(tmp_path: Path):
+@pytest.mark.parametrize("harm", ["json", "list", "need", "more", "less", "setting"])
+def test_a_memory_of_facts_that_is_damaged_is_written_anew(tmp_path: Path, harm: str):
     memory = tmp_path / "facts.json"
-    memory.write_text("{]")
-    assert known_passes(("onnx_clean",), memory, tmp_path, FactsRunner()).facts
-    assert memory.read_text().startswith("{")
+    known = known_passes(("onnx_clean",), memory, tmp_path, FactsRunner()).facts
+    whole = json.loads(memory.read_text())
+    told = whole["onnx_clean"]
+    if harm == "need":  # one of an older Modelworks
+        told["facts"]["needs"] = ["training"]
+    elif harm == "more":
+        told["facts"]["colour"] = 1
+    elif harm == "setting":
+        told["facts"]["settings"] = [3]
+    elif harm == "less":
+        del told["facts"]
+    memory.write_text({"json": "{]", "list": '{"onnx_clean": []}'}.get(harm, json.dumps(whole)))
+    runner = FactsRunner()
+    assert known_passes(("onnx_clean",), memory, tmp_path, runner).facts == known
+    assert runner.runs == 1
+    assert json.loads(memory.read_text())["onnx_clean"]["facts"]["needs"] == ["rows"]
+
+
+def test_a_plug_in_whose_package_is_gone_is_one_absent_pass(tmp_path: Path, monkeypatch):
+    gone = EntryPoint("gone", "no_such_package.passes:Gone", "modelworks.passes")
+    monkeypatch.setattr("modelworks.optimize.facts.available", lambda _: {"gone": gone})
+    known = known_passes((), tmp_path / "facts.json", tmp_path, FactsRunner(dies_at="gone"))
+    assert (dict(known.facts), set(known.absent)) == ({}, {"gone"})

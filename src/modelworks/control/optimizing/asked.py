@@ -13,7 +13,7 @@ from modelworks.core.optimizing.variants import Goal, Hardware, Objective
 from modelworks.core.served import ENGINES
 from modelworks.optimize import data
 from modelworks.optimize.facts import Known, versions
-from modelworks.optimize.hardware import energy_counters
+from modelworks.optimize.hardware import energy_counters, this_machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,13 @@ def check(asked: Asked, version: ModelVersion) -> None:
             raise NotFoundError(f"no file {path}", field=name)
     goal = asked.goal
     goal.check()
+    cores = this_machine().cores
+    if goal.threads > cores:
+        raise InvalidError(
+            f"threads: {goal.threads}, and this process may use {cores} cores: what more threads "
+            "do cannot be measured here",
+            field="threads",
+        )
     if goal.objective is Objective.COST and not goal.price:
         raise InvalidError(
             "cost is time times a price: say with --price what an hour of this machine costs",
@@ -88,6 +95,7 @@ def run_id(asked: Asked, version: ModelVersion, known: Known, hardware: Hardware
     }
     told = [
         installed("modelworks"),
+        version.tenant,
         version.ref,
         version.artifact.digest,
         codec.encode(replace(asked.goal, budget_s=1.0)),

@@ -50,6 +50,8 @@ class PassFacts:
         produces: the format that it writes.
         engine: that runs what it writes.
         needs: what it cannot do without.
+        looks: it looks at calibration rows where there are some, and does without. Who neither
+            needs them nor says so is given none: forms are remembered by what made them.
         exact: answers differ by rounding only: no gate on quality is expected to refuse it.
         settings: its configuration.
         keeps: it can leave operators in float by name (`PassJob.keep`).
@@ -70,6 +72,7 @@ class PassFacts:
     produces: str
     engine: str
     needs: frozenset[Need] = frozenset()
+    looks: bool = False
     exact: bool = False
     settings: tuple[Setting, ...] = ()
     keeps: bool = False

@@ -48,6 +48,7 @@ def _facts(name: str, title: str, settings: tuple[Setting, ...]) -> PassFacts:
         produces="onnx",
         engine="onnxruntime",
         settings=settings,
+        looks=True,
         keeps=True,
         libraries=("onnx", "onnxruntime"),
         extra="optimize",

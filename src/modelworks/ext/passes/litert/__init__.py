@@ -27,6 +27,7 @@ class LiteRtPass:
         consumes=("onnx",),
         produces="tflite",
         engine="litert",
+        looks=True,
         exact=True,
         libraries=("ai-edge-litert", "onnx", "onnxruntime"),
         extra="litert",
