@@ -62,6 +62,8 @@ class Table:
 
     ratio: dict[int, float] | float = 1.0
     lost: bool = False  # a gate refuses it
+    unlucky: bool = False  # the rows that decide refuse it, the others do not
+    likely: float | None = None  # chance of a proof, as a glance says
     failure: Failure | None = None
     crash: bool = False  # when it is timed
     size: int = 1000
@@ -76,7 +78,9 @@ class FakeBench:
     forms: dict[str, Table]
     stop_at: int = 0
     begun: list[str] = field(default_factory=list)
+    looked_: list[str] = field(default_factory=list)
     judged_: list[str] = field(default_factory=list)
+    levels: list[float] = field(default_factory=list)  # of proofs
     differed: int = 0
 
     def table(self, one: Recipe) -> Table:
@@ -111,18 +115,31 @@ class FakeBench:
             found.append(measurement(ratio, table.size))
         return Timed(measurement(), tuple(found))
 
-    def judged(self, form: Form, until: float) -> Judgement:
-        self.judged_.append(form.recipe.id)
+    def looked(self, form: Form, until: float) -> Judgement:
+        self.looked_.append(form.recipe.id)
         table = self.table(form.recipe)
-        kept = set(form.recipe.steps[-1].keep) if form.recipe.steps else set()
-        lost = table.lost and not (table.to_blame and table.to_blame <= kept)
-        verdict = Verdict.FAILED if lost else Verdict.PASSED
-        return Judgement((Gate("accuracy", verdict, "lost 3 points" if lost else "all is well"),))
+        told = _gate(self._lost(form.recipe))
+        return Judgement((told, Gate("likely", Verdict.SKIPPED, "so and so", value=table.likely)))
+
+    def judged(self, form: Form, until: float, level: float = 0.0) -> Judgement:
+        self.judged_.append(form.recipe.id)
+        self.levels.append(level)
+        return Judgement((_gate(self._lost(form.recipe) or self.table(form.recipe).unlucky),))
+
+    def _lost(self, one: Recipe) -> bool:
+        table = self.table(one)
+        kept = set(one.steps[-1].keep) if one.steps else set()
+        return table.lost and not (table.to_blame and table.to_blame <= kept)
 
     def difference(self, form: Form, until: float) -> float:
         self.differed += 1
         table, kept = self.table(form.recipe), set(form.recipe.steps[-1].keep)
         return float(len(table.to_blame - kept)) + 0.001 * (len(table.operators) - len(kept))
+
+
+def _gate(lost: bool) -> Gate:
+    verdict = Verdict.FAILED if lost else Verdict.PASSED
+    return Gate("accuracy", verdict, "lost 3 points" if lost else "all is well")
 
 
 def ground(

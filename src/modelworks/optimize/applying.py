@@ -15,7 +15,7 @@ from modelworks.core.errors import (
     NotFoundError,
     UnavailableError,
 )
-from modelworks.core.optimizing.passes import Applied, PassFacts, PassJob, settled
+from modelworks.core.optimizing.passes import Applied, Need, PassFacts, PassJob, settled
 from modelworks.core.optimizing.recipes import Recipe, RecipeStep
 from modelworks.core.optimizing.variants import Ending, Hardware
 from modelworks.core.tensor import Signature
@@ -160,6 +160,12 @@ class Workshop:
         """Whether every pass of it says that answers differ by rounding only."""
         every = [step for one in (recipe, *recipe.parts) for step in one.steps]
         return all(step.name in self._facts and self._facts[step.name].exact for step in every)
+
+    def learns(self, recipe: Recipe) -> bool:
+        """Whether a pass of it trains by the calibration rows."""
+        every = (step.name for one in (recipe, *recipe.parts) for step in one.steps)
+        told = [self._facts[name] for name in every if name in self._facts]
+        return any(Need.LABELS in one.needs or known.shrinks(one) for one in told)
 
     def environment(self, recipe: Recipe) -> dict[str, str]:
         """Versions of the libraries that its passes work with."""

@@ -68,8 +68,21 @@ class Bench(Protocol):
         """
         ...
 
-    def judged(self, form: Form, until: float) -> Judgement:
-        """Hold a form's answers against the source form's and the truth.
+    def looked(self, form: Form, until: float) -> Judgement:
+        """Glance at a form's answers to rows that do not decide; see `glancing`.
+
+        Raises:
+            ModelworksError: the form does not load or does not answer.
+        """
+        ...
+
+    def judged(self, form: Form, until: float, level: float = 0.0) -> Judgement:
+        """Hold a form's answers to the rows that decide against the source form's and the truth.
+
+        Args:
+            form: that was chosen by other rows (`proving`).
+            until: monotonic seconds.
+            level: chance of an error that may be taken; 0 = the goal's, for one form alone.
 
         Raises:
             ModelworksError: the form does not load or does not answer.

@@ -30,6 +30,12 @@ CALIBRATION: Final = 512
 """Rows that passes are given, at most: more of them change scales by next to nothing."""
 EVALUATION: Final = 10_000
 """Rows that decide, at most."""
+GUIDE: Final = 1_000
+"""Rows that guide the search and do not decide, at most."""
+_ENOUGH: Final = 1_500
+"""Rows that decide before any are taken from them to guide; until then those of calibration do."""
+_FEW: Final = 200  # that guide: fewer say less than those of calibration
+_FIFTH: Final = 0.2
 _FEWEST: Final = 40
 _BYTES: Final = 512 << 20
 
@@ -65,11 +71,14 @@ class Prepared:
         calibration: for passes; None = there were too few rows to share.
         evaluation: that decide.
         facts: how they came to be.
+        guide: by which forms are chosen before they are proved: of their own, or those for passes;
+            None = there are too few rows.
     """
 
     calibration: Rows | None
     evaluation: Rows
     facts: DataFacts
+    guide: Rows | None = None
 
 
 def prepared(signature: Signature, asked: Asked, source: Path, into: Path) -> Prepared:
@@ -94,10 +103,11 @@ def prepared(signature: Signature, asked: Asked, source: Path, into: Path) -> Pr
     tables, notes = _tables(signature, asked)
     notes += _fixed(signature)
     deciding, learning = tables
+    guiding, deciding = _guiding(deciding, asked.seed, few=len(learning) < _FEWEST)
     deciding = deciding.some(asked.most, asked.seed)
     learning = learning.some(CALIBRATION, asked.seed + 1)
     size = max(1, fixed_rows(signature) or 1)
-    deciding, learning = deciding.whole(size), learning.whole(size)
+    deciding, learning, guiding = (one.whole(size) for one in (deciding, learning, guiding))
     if not len(deciding):
         raise InvalidError("no rows are left to judge by: give --eval a larger file", field="eval")
     calibration = None
@@ -112,12 +122,37 @@ def prepared(signature: Signature, asked: Asked, source: Path, into: Path) -> Pr
         )
     parts = {one.name: one.rows for one in cut(deciding.columns, asked.slices)}
     evaluation = _written("evaluation", deciding, signature, source, into, parts)
+    guide = calibration
+    if len(guiding):
+        places = {one.name: one.rows for one in cut(guiding.columns, asked.slices)}
+        guide = _written("guide", guiding, signature, source, into, places)
     sizes = {name: len(rows) for name, rows in parts.items()}
-    count = calibration.count if calibration is not None else 0
     facts = DataFacts(
-        evaluation.count, count, bool(asked.label), made_up=False, slices=sizes, notes=tuple(notes)
+        evaluation.count,
+        calibration.count if calibration is not None else 0,
+        bool(asked.label),
+        made_up=False,
+        slices=sizes,
+        notes=tuple(notes),
+        guide=guide.count if guide is not None else 0,
     )
-    return Prepared(calibration, evaluation, facts)
+    return Prepared(calibration, evaluation, facts, guide)
+
+
+def _guiding(table: Table, seed: int, *, few: bool) -> tuple[Table, Table]:
+    """Rows that guide the search, and those that are left to decide.
+
+    Args:
+        table: all that could decide.
+        seed: of the hash.
+        few: there are none for passes, which guide where these are few too.
+    """
+    count = min(GUIDE, (len(table) - _ENOUGH) // 2)
+    if count < _FEW:
+        count = int(_FIFTH * len(table)) if few else 0
+    if not count:
+        return table.take(np.arange(0)), table
+    return sides(table, seed + 2, count)
 
 
 def _tables(signature: Signature, asked: Asked) -> tuple[tuple[Table, Table], list[str]]:
@@ -202,8 +237,8 @@ def _made_up(signature: Signature, asked: Asked, source: Path, into: Path) -> Pr
         "a truth. Agreement on them cannot show what becomes of the model's quality, or of its "
         "answers to rows as callers send them: give --eval (and --label)"
     )
-    facts = DataFacts(evaluation.count, calibration.count, made_up=True, notes=(note,))
-    return Prepared(calibration, evaluation, facts)
+    facts = DataFacts(evaluation.count, calibration.count, made_up=True, notes=(note,), guide=calibration.count)
+    return Prepared(calibration, evaluation, facts, calibration)
 
 
 def _written(

@@ -12,6 +12,7 @@ from modelworks.optimize import scoring
 from modelworks.optimize.applying import Failure, Say
 from modelworks.optimize.bench import Bench
 from modelworks.optimize.forms import Form
+from modelworks.optimize.proving import Prover, inherited
 from modelworks.optimize.trying import LATE, Pace, Tried, best_at_each, ranked
 
 _LEAST_S = 2.0
@@ -28,7 +29,8 @@ class Finals:
         tried: what is known.
         pace: how long things may take.
         say: told how it goes.
-        join: forms may be put together by rows.
+        join: forms may be put together by rows; else there is one form only.
+        rows: that decide.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class Finals:
         say: Say,
         *,
         join: bool = True,
+        rows: int = 0,
     ) -> None:
         self._join = join
+        self.prover = Prover(bench, goal, tried, rows, say, alone=not join)
         self.notes: list[str] = []
         self._bench, self._goal, self._tried, self._pace, self._say = bench, goal, tried, pace, say
 
@@ -55,6 +59,8 @@ class Finals:
         Returns:
             The source form's, in the rounds that decided.
         """
+        self.prover.run(source, time.monotonic() + self._left() / 2, self._pace.end)
+        self.notes += [told] if (told := self.prover.told()) else []
         forms = self._forms(ranked(self._tried.of(Ending.KEPT), self._goal, source))
         while len(forms) > scoring.MOST and self._left() > 2 * _LEAST_S:
             found, source = self._measured(forms, self._left() / 4, source)
@@ -126,7 +132,7 @@ class Finals:
             return None
         try:
             timed = self._bench.timed((form,), _LEAST_S)
-            judged = self._bench.judged(form, self._pace.end)
+            judged = self._bench.looked(form, self._pace.end)
         except ModelworksError as error:
             self._tried.note(Finding(recipe, Ending.FAILED, error.message))
             return None
@@ -137,7 +143,8 @@ class Finals:
             self._tried.note(Finding(recipe, ending, "; ".join(failed) or str(measured)))
             return None
         why = "it passed every gate"
-        kept = Finding(recipe, Ending.KEPT, why, judged.gates, measured, worst=judged.worst)
+        gates = (*judged.gates, inherited(len(recipe.parts)))
+        kept = Finding(recipe, Ending.KEPT, why, gates, measured, worst=judged.worst)
         self._tried.note(kept)
         return form
 

@@ -34,6 +34,8 @@ class DataFacts:
         made_up: nobody gave rows.
         slices: name -> rows.
         notes: how they came to be, one sentence each; what they cannot show among them.
+        guide: rows by which forms were chosen before others decided: those for passes where there
+            are too few for some of their own.
     """
 
     evaluation: int = 0
@@ -42,6 +44,7 @@ class DataFacts:
     made_up: bool = False
     slices: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    guide: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ class Search:
         self._tried = Tried(journal.run, journal.file, journal.path)
         self._trying = Trying(bench, ground.goal, self._tried, pace, say, journal.watch)
         self._own = Execution(ENGINES.get(ground.format, ""))
+        together, count = only is None, journal.run.data.evaluation
+        self._finals = Finals(bench, ground.goal, self._tried, pace, say, join=together, rows=count)
 
     def run(self) -> Run:
         """Search, decide, and write how it ended.
@@ -75,7 +77,7 @@ class Search:
         Raises:
             ModelworksError: the source form cannot be run; the run's file cannot be written.
         """
-        tried, trying, ground = self._tried, self._trying, self._ground
+        tried, trying = self._tried, self._trying
         if tried.known:
             self._say(f"{tried.known} candidates are finished from an earlier run")
         source = self._source()
@@ -83,8 +85,7 @@ class Search:
             self._rounds()
         else:
             trying.all([planning.Candidate(self._only, 1.0)], "recipe")
-        join = self._only is None
-        finals = Finals(self._bench, ground.goal, tried, self._pace, self._say, join=join)
+        finals = self._finals
         source = finals.run(trying.source or source, self._own)
         tried.write(lambda: self._journal.file.source(source))
         for note in dict.fromkeys(finals.notes):
@@ -117,8 +118,9 @@ class Search:
         self._trying.all(planning.varied(self._ground, best, self._tried.ids), "settings")
 
     def best(self) -> Finding | None:
-        """The best form so far, for who ends the search early."""
-        return self._trying.best()
+        """The best form so far, for who ends the search early: proved now, where it was not."""
+        worth, source = self._trying.worth(), self._trying.source
+        return self._finals.prover.first(worth, source) if source else None
 
     def so_far(self) -> Run:
         """The run as it stands."""

@@ -177,19 +177,20 @@ class Trying:
         return Standing(front_of(kept, self._goal, self.source), tried, left)
 
     def best(self) -> Finding | None:
-        """The best form so far that passed the gates and is worth it."""
+        """The best form so far that nothing speaks against and that is worth it."""
+        return next(iter(self.worth()), None)
+
+    def worth(self) -> list[Finding]:
+        """All of those, the best first."""
         source = self.source
         if source is None:
-            return None
+            return []
         kept = [
             one
             for one in self._tried.of(Ending.KEPT)
             if scoring.better(self._goal, _measured(one), source).verdict is Verdict.PASSED
         ]
-        objective = self._goal.objective
-        return max(
-            kept, key=lambda one: scoring.gain(objective, _measured(one), source), default=None
-        )
+        return ranked(kept, self._goal, source)
 
     def best_words(self) -> str:
         """The same for the progress line."""
@@ -216,12 +217,12 @@ class Trying:
         return self._judged(recipe, form, found)
 
     def _judged(self, recipe: Recipe, form: Form, found: Measurement) -> Finding:
-        judged = self._bench.judged(form, self._pace.end)
+        judged = self._bench.looked(form, self._pace.end)
         failed = [gate for gate in judged.gates if gate.verdict is Verdict.FAILED]
         if failed:
             why = "; ".join(gate.summary for gate in failed[:3])
             return Finding(recipe, Ending.REFUSED, why, judged.gates, found, worst=judged.worst)
-        why = "it passed every gate"
+        why = "nothing speaks against it yet"
         return Finding(recipe, Ending.KEPT, why, judged.gates, found, worst=judged.worst)
 
 

@@ -2,8 +2,9 @@
 
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +22,13 @@ from modelworks.optimize.bench import Judgement, Timed
 from modelworks.optimize.calls import fixed_rows
 from modelworks.optimize.data import Prepared
 from modelworks.optimize.forms import Form, Rows
-from modelworks.optimize.judging import judge
+from modelworks.optimize.glancing import Ahead
+from modelworks.optimize.glancing import Ahead
+from modelworks.optimize.judging import judge, look
 
 _FEW: Final = 64  # rows that show how far a form is from the source form
 _LONGEST_S: Final = 300.0
+_LEARNED: Final = 0.5  # trust in a glance at rows that passes learned from
 
 
 @dataclass(slots=True)
@@ -92,21 +96,42 @@ class Workbench:
         )
         return Timed(found.source, found.forms, found.source.notes)
 
-    def judged(self, form: Form, until: float) -> Judgement:
+    def looked(self, form: Form, until: float) -> Judgement:
+        """See `bench.Bench.looked`."""
+        rows, deciding = self.rows.guide, self.rows.evaluation.count
+        if rows is None:
+            return Judgement(())
+        learned = rows is self.rows.calibration and self.workshop.learns(form.recipe)
+        ahead = Ahead(deciding, _LEARNED if learned else 1.0)
+        exact = self.workshop.exact(form.recipe)
+        with self._both(form, rows, "guide", until) as (own, got):
+            found = look(own, got, rows, form.signature, self.goal, ahead=ahead, exact=exact)
+        return Judgement(found.gates, found.worst)
+
+    def judged(self, form: Form, until: float, level: float = 0.0) -> Judgement:
         """See `bench.Bench.judged`."""
-        rows = self.rows.evaluation
-        own = self._answers_of_source("all", rows, until)
-        got = self._answers(form, rows, f"of-{form.recipe.id}", until)
+        rows, exact = self.rows.evaluation, self.workshop.exact(form.recipe)
+        goal = replace(self.goal, confidence=1 - level) if level > 0 else self.goal
+        with self._both(form, rows, "all", until) as (own, got):
+            found = judge(own, got, rows, form.signature, goal, exact=exact)
+        return Judgement(found.gates, found.worst)
+
+    @contextmanager
+    def _both(
+        self, form: Form, rows: Rows, name: str, until: float
+    ) -> Iterator[tuple[Path, Path]]:
+        """Files with the source form's answers and the form's; the latter goes."""
+        own = self._answers_of_source(name, rows, until)
+        got = self._answers(form, rows, f"{name}-{form.recipe.id}", until)
         try:
-            exact = self.workshop.exact(form.recipe)
-            found = judge(own, got, rows, form.signature, self.goal, exact=exact)
+            yield own, got
         finally:
             shutil.rmtree(got.parent, ignore_errors=True)
-        return Judgement(tuple(found.gates), tuple(found.worst))
 
     def difference(self, form: Form, until: float) -> float:
         """See `bench.Bench.difference`: mean distance of numbers, in the source's own spread."""
-        few = self._few = self._few or self._first(self.rows.calibration or self.rows.evaluation)
+        rows = self.rows.calibration or self.rows.guide or self.rows.evaluation
+        few = self._few = self._few or self._first(rows)
         own = arrays.load(self._answers_of_source("few", few, until))
         path = self._answers(form, few, f"few-{form.recipe.id}", until)
         got = arrays.load(path)

@@ -38,7 +38,7 @@ def test_every_ending_is_told_and_only_what_is_worth_it_stays(tmp_path: Path):
     by = {one.recipe.steps[0].name: one for one in run.findings}
     assert by["spoilt"].why == "lost 3 points"
     assert by["dead"].why == "the engine died"
-    assert [gate.name for gate in by["good"].gates] == ["accuracy", "p99"]
+    assert [gate.name for gate in by["good"].gates] == ["accuracy", "proof", "p99"]
     assert "good @ onnxruntime: 2.00 x at 1 row" in run.conclusion
     assert read_run(tmp_path / "run").conclusion == run.conclusion
 
@@ -66,8 +66,8 @@ def test_interrupted_anywhere_it_goes_on_and_judges_nothing_twice(tmp_path: Path
         searched(first, plan, tmp_path / "run").run()
     second = FakeBench(forms)
     run = searched(second, plan, tmp_path / "run").run()
-    judged = first.judged_ + second.judged_
-    assert len(judged) == len(set(judged))
+    for asked in (first.looked_ + second.looked_, first.judged_ + second.judged_):
+        assert len(asked) == len(set(asked))
     assert endings(run) == endings(whole)
 
 
@@ -76,6 +76,7 @@ def test_the_best_so_far_is_known_when_it_is_interrupted(tmp_path: Path):
     search = searched(bench, ground(facts("a"), facts("b")), tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
         search.run()
+    bench.stop_at = 0
     best = search.best()
     assert best is not None
     assert best.recipe.steps[0].name == "a"
