@@ -17,6 +17,7 @@ from modelworks.core.errors import (
 )
 from modelworks.core.optimizing.passes import Applied, Need, PassFacts, PassJob, settled
 from modelworks.core.optimizing.recipes import Recipe, RecipeStep
+from modelworks.core.optimizing.upgrades import stamped
 from modelworks.core.optimizing.variants import Ending, Hardware
 from modelworks.core.tensor import Signature
 from modelworks.optimize import facts as known
@@ -175,6 +176,10 @@ class Workshop:
                 if step.name in self._facts:
                     found |= known.versions(self._facts[step.name])
         return dict(sorted(found.items()))
+
+    def stamped(self, recipe: Recipe) -> Recipe:
+        """The recipe with the versions of the passes that make it here."""
+        return stamped(recipe, self._facts)
 
     def libraries(self) -> dict[str, str]:
         """The same of all passes."""

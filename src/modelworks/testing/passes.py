@@ -19,6 +19,8 @@ import pytest
 
 from modelworks.core.errors import InvalidError, ModelworksError
 from modelworks.core.optimizing.passes import Applied, Need, settled
+from modelworks.core.optimizing.recipes import RecipeStep
+from modelworks.core.optimizing.upgrades import checked
 from modelworks.plugins.load import available, load
 from modelworks.sandbox.limits import Limits
 from modelworks.testing import pass_jobs
@@ -110,6 +112,22 @@ class PassContract:
             with pytest.raises(InvalidError) as caught:
                 settled(facts, given)
             assert caught.value.field in given
+
+    def test_a_recipe_of_another_version_is_noted_or_refused(self, case: PassCase) -> None:
+        facts = case.step.facts
+        step = RecipeStep(facts.name, dict(case.settings), version=facts.version)
+        raised = replace(facts, version=facts.version + 1)  # the same pass after an upgrade
+        assert checked(step, facts) == ""
+        assert f"{facts.name} {facts.version}, and here is {raised.version}" in checked(step, raised)
+        gone = replace(step, settings={"no_such_setting": 1})
+        with pytest.raises(InvalidError) as caught:
+            checked(gone, raised)
+        assert caught.value.field == "no_such_setting"
+        assert one_line(caught.value)
+        with pytest.raises(InvalidError) as caught:
+            checked(replace(step, version=raised.version), facts)
+        assert caught.value.field == "version"
+        assert one_line(caught.value)
 
     def test_every_setting_changes_something(
         self, case: PassCase, tmp_path: Path, applied: tuple[Path, Applied]

@@ -239,10 +239,11 @@ def explain(ref: str, as_json: bool) -> None:
 
             verbs = factory.optimizing
         found = verbs.variant(ref)
+        since = [] if as_json else verbs.aged(found)
     if as_json:
         out.document(found)
         return
-    for line in explained(found):
+    for line in (*explained(found), *(f"- {one}" for one in since)):
         out.line(line)
 
 

@@ -20,6 +20,7 @@ from modelworks.core.home import Home
 from modelworks.core.ids import now_ns
 from modelworks.core.model import Evidence, ModelVersion, Verdict
 from modelworks.core.optimizing.recipes import Execution, Recipe
+from modelworks.core.optimizing.upgrades import checked, every_step
 from modelworks.core.optimizing.variants import Ending, Finding
 from modelworks.core.served import ENGINES
 from modelworks.core.stepped import read_stepped
@@ -99,6 +100,7 @@ class Place:
                 hardware=shop.stock.hardware,
                 data=rows.facts,
                 environment=shop.libraries(),
+                notes=self._upgraded(known),
                 began_ns=began_ns,
             )
         )
@@ -134,6 +136,16 @@ class Place:
         if asked.recipe is not None and known.absent:
             raise UnsupportedError(next(iter(known.absent.values())), field="recipe")
         return known
+
+    def _upgraded(self, known: Known) -> tuple[str, ...]:
+        """What is to be known of a recipe that other versions of its passes wrote.
+
+        Raises:
+            InvalidError: it cannot be applied by those that are here.
+        """
+        steps = () if self.asked.recipe is None else every_step(self.asked.recipe)
+        told = [checked(one, known.facts[one.name]) for one in steps]
+        return tuple(dict.fromkeys(one for one in told if one))
 
     def _workshop(
         self, stack: ExitStack, known: Known, folder: Path, rows: data.Prepared
@@ -213,8 +225,9 @@ class Place:
         if isinstance(form, Failure):
             raise UnavailableError(f"{finding.recipe.title} is gone again: {form.why}")
         assert run.source is not None  # noqa: S101 - what is kept was measured beside it
-        libraries = bench.workshop.environment
-        parts = (self.shelf, self.version, finding, form, run.source, self.asked.goal, libraries)
+        shop = bench.workshop
+        libraries = (shop.environment, shop.stamped)
+        parts = (self.shelf, self.version, finding, form, run.source, self.asked.goal, *libraries)
         named = replace(finding, variant=store(*parts).name)
         try:
             journal.file.finding(named)

@@ -1,6 +1,6 @@
 """The verbs of optimizing: search, tell what was found, hand out a recipe."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from modelworks.control.optimizing.asked import Asked, check
@@ -12,10 +12,14 @@ from modelworks.core.errors import ConflictError, InvalidError, NotFoundError, U
 from modelworks.core.home import Home
 from modelworks.core.lock import locked
 from modelworks.core.model import ModelVersion
+from modelworks.core.optimizing.passes import PassFacts
+from modelworks.core.optimizing.upgrades import aged, every_step
 from modelworks.core.optimizing.variants import Variant
 from modelworks.core.reference import parse_ref
+from modelworks.optimize.facts import known_passes
 from modelworks.optimize.memory import full
 from modelworks.optimize.run import Run
+from modelworks.plugins.load import available
 from modelworks.optimize.standing import Watch, unwatched
 
 
@@ -74,6 +78,21 @@ class Optimizing:
         if not found.variant:
             raise InvalidError(f"'{ref}' names no variant: {ref}#NAME is wanted", field="ref")
         return self._shelf.variant(str(found.of_version), found.variant)
+
+
+    def aged(self, variant: Variant) -> list[str]:
+        """What has changed here since a variant was made, a sentence a pass; see `upgrades`.
+
+        Raises:
+            UnavailableError: the disk is full.
+        """
+        wanted = {step.name for step in every_step(variant.recipe)} & set(available("passes"))
+        facts: Mapping[str, PassFacts] = {}
+        if wanted:
+            home = self._real.home
+            with scratch(home.run, "optimize") as work:
+                facts = known_passes(sorted(wanted), home.optimize / "facts.json", work).facts
+        return aged(variant.recipe, facts)
 
 
 def last_run(version: ModelVersion) -> Run:

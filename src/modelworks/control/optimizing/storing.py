@@ -39,6 +39,7 @@ def store(
     source: Measurement,
     goal: Goal,
     environment: Callable[[Recipe], dict[str, str]],
+    stamped: Callable[[Recipe], Recipe],
 ) -> Variant:
     """Keep one form under a name that is free; the same form again is the variant it was.
 
@@ -53,7 +54,7 @@ def store(
         model=version.name,
         version=str(version.version),
         name=finding.variant,
-        recipe=finding.recipe,
+        recipe=stamped(finding.recipe),
         artifact=Artifact(digest.of_entries(files), form.format, size, tuple(files)),
         signature=version.signature,
         measurement=finding.measured,

@@ -5,7 +5,8 @@ libraries allow it.
 """
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from modelworks.core import codec, digest
@@ -23,11 +24,14 @@ class RecipeStep:
         name: of the pass.
         settings: as given; what is not given is the pass's default.
         keep: operators that stay in float.
+        version: of the pass that made the form; 0 = nobody has said so, as in recipes that were
+            written by hand.
     """
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
+    version: int = 0
 
     @property
     def title(self) -> str:
@@ -71,9 +75,15 @@ class Recipe:
 
     @property
     def id(self) -> str:
-        """The same for the same recipe: twelve hexadecimal digits."""
-        text = json.dumps(codec.encode(self), sort_keys=True)
+        """The same for the same recipe, by whatever versions: twelve hexadecimal digits."""
+        text = json.dumps(codec.encode(self.versioned({})), sort_keys=True)
         return digest.of_bytes(text.encode()).removeprefix(digest.PREFIX)[:12]
+
+    def versioned(self, versions: Mapping[str, int]) -> "Recipe":
+        """The same with these versions of its passes, 0 where none is given."""
+        steps = tuple(replace(one, version=versions.get(one.name, 0)) for one in self.steps)
+        parts = tuple(part.versioned(versions) for part in self.parts)
+        return replace(self, steps=steps, parts=parts)
 
     @property
     def title(self) -> str:
