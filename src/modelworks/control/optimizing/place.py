@@ -226,8 +226,7 @@ class Place:
             raise UnavailableError(f"{finding.recipe.title} is gone again: {form.why}")
         assert run.source is not None  # noqa: S101 - what is kept was measured beside it
         shop = bench.workshop
-        libraries = (shop.environment, shop.stamped)
-        parts = (self.shelf, self.version, finding, form, run.source, self.asked.goal, *libraries)
+        parts = (self.shelf, self.version, finding, form, run.source, self.asked.goal, shop)
         named = replace(finding, variant=store(*parts).name)
         try:
             journal.file.finding(named)

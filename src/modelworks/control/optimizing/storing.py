@@ -1,6 +1,5 @@
 """Puts the forms that a run kept into the registry, as variants of the version."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -31,6 +30,18 @@ class Shelf(Protocol):
         ...
 
 
+class Shop(Protocol):
+    """What is asked of the workshop that made a form."""
+
+    def environment(self, recipe: Recipe) -> dict[str, str]:
+        """Versions of the libraries that its passes work with."""
+        ...
+
+    def stamped(self, recipe: Recipe) -> Recipe:
+        """The recipe with the versions of its passes."""
+        ...
+
+
 def store(
     shelf: Shelf,
     version: ModelVersion,
@@ -38,8 +49,7 @@ def store(
     form: Form,
     source: Measurement,
     goal: Goal,
-    environment: Callable[[Recipe], dict[str, str]],
-    stamped: Callable[[Recipe], Recipe],
+    shop: Shop,
 ) -> Variant:
     """Keep one form under a name that is free; the same form again is the variant it was.
 
@@ -54,14 +64,14 @@ def store(
         model=version.name,
         version=str(version.version),
         name=finding.variant,
-        recipe=stamped(finding.recipe),
+        recipe=shop.stamped(finding.recipe),
         artifact=Artifact(digest.of_entries(files), form.format, size, tuple(files)),
         signature=version.signature,
         measurement=finding.measured,
         source=source,
         gates=finding.gates,
         goal=goal,
-        environment=environment(finding.recipe),
+        environment=shop.environment(finding.recipe),
     )
     first = [finding.variant] if finding.variant else []
     for name in chain(first, names(finding.recipe)):
