@@ -3,6 +3,8 @@
 One thread, CPU time of `Session.infer`, all forms in turn in every round, medians with quartiles.
 
     taskset -c 1 python benchmarks/optimize/openvino_forms.py minilm ~/.cache/modelworks-benchmarks
+
+Forms in bfloat16 and float16 say something only on processors with units for them.
 """
 
 import argparse
@@ -20,12 +22,17 @@ from modelworks.plugins.load import load
 
 ROUNDS, ROUND_S, JUDGED = 21, 0.04, 512
 SOURCE = "ONNX Runtime float32"
-# Title -> pass, settings, compiled for the sizes that are measured
+# Title -> pass, settings, compiled for the sizes that are measured, precision of what is computed
 FORMS = {
     "float32": ("openvino", {}, False),
     "float32, sizes": ("openvino", {}, True),
+    "bfloat16": ("openvino", {}, False, "bf16"),
+    "bfloat16, sizes": ("openvino", {}, True, "bf16"),
+    "float16": ("openvino", {}, False, "f16"),
+    "float16, sizes": ("openvino", {}, True, "f16"),
     "int8": ("nncf_int8", {}, False),
     "int8, sizes": ("nncf_int8", {}, True),
+    "int8, sizes, else bfloat16": ("nncf_int8", {}, True, "bf16"),
     "8-bit weights, groups of 64": ("nncf_weights", {}, False),
     "8-bit weights, groups of 128": ("nncf_weights", {"activations": 128}, False),
     "8-bit weights, float": ("nncf_weights", {"activations": 0}, False),
@@ -48,18 +55,19 @@ def apply(made, name, settings, into):
     return time.process_time() - before
 
 
-def formed(made, key, folder):
+def formed(made, key, folder, only):
     """Title -> session, bytes and seconds that the pass took."""
     options = EngineOptions(threads=1, signature=made.signature)
     found = {SOURCE: (load("engines", "onnxruntime")().load(made.form, options), made.form, 0.0)}
     sizes = f"1x{TOKENS},16x{TOKENS}" if key == "minilm" else "1,16"
-    for place, (title, (name, settings, fixed)) in enumerate(FORMS.items()):
+    wanted = {title: form for title, form in FORMS.items() if not only or title in only}
+    for place, (title, (name, settings, fixed, *coarse)) in enumerate(wanted.items()):
         into = folder / str(place)
         took = apply(made, name, settings, into)
         if isinstance(took, str):
             print(f"{title}: {took}")
             continue
-        extra = (("reshape", sizes),) if fixed else ()
+        extra = (*((("reshape", sizes),) * fixed), *(("precision", one) for one in coarse))
         options = EngineOptions(threads=1, signature=made.signature, extra=extra)
         found[title] = (load("engines", "openvino")().load(into, options), into, took)
     return found
@@ -105,13 +113,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("key", choices=KEYS)
     parser.add_argument("cache", type=Path)
+    parser.add_argument("--only", nargs="*", default=(), metavar="FORM", help="By title.")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     made = make(given.key, given.cache)
     rows = {name: array[:JUDGED] for name, array in np.load(made.evaluation).items()}
     truth = None if made.labels is None else np.load(made.labels)[:JUDGED]
     with tempfile.TemporaryDirectory() as folder:
-        forms = formed(made, given.key, Path(folder))
+        forms = formed(made, given.key, Path(folder), given.only)
         sizes = {n: sum(f.stat().st_size for f in p.rglob("*")) for n, (_, p, _) in forms.items()}
         said = {title: told(session, rows) for title, (session, *_) in forms.items()}
         times = [timed(forms, {k: v[:n].copy() for k, v in rows.items()}) for n in (1, 16)]

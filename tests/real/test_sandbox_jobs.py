@@ -45,7 +45,7 @@ def sandbox(request, tmp_path):
     work = tmp_path / "work"
     work.mkdir()
 
-    def call(function, arguments=None, *, progress=None, reads=(), **limits):
+    def call(function, arguments=None, *, progress=None, reads=(), devices=(), **limits):
         job = Job(
             f"sandboxed_jobs:{function}",
             arguments or {},
@@ -53,6 +53,7 @@ def sandbox(request, tmp_path):
             Limits(**{**SMALL, **limits}),
             reads,
             (TESTS,),
+            devices=devices,
         )
         return (host.run if host else run)(job, progress)
 
@@ -132,6 +133,16 @@ def test_files_outside_are_out_of_reach(sandbox, tmp_path):
     }
     with pytest.raises(RefusedError, match="forbids"):
         sandbox("write_to", {"path": str(outside)}, reads=(outside,))
+
+
+def test_devices_of_accelerators_can_be_written_to(sandbox, tmp_path):
+    """As a driver wants it; what lies beside them stays out of reach."""
+    device, other = tmp_path / "nvidia0", tmp_path / "nvidia1"
+    device.touch()
+    sandbox("write_to", {"path": str(device)}, devices=(device, tmp_path / "absent"))
+    assert device.read_text() == "out"
+    with pytest.raises(RefusedError, match="forbids"):
+        sandbox("write_to", {"path": str(other)}, devices=(device,))
 
 
 @pytest.mark.parametrize("how", ["system", "popen", "exec", "spawn"])

@@ -23,6 +23,7 @@ from modelworks.core.tensor import Signature
 from modelworks.optimize import facts as known
 from modelworks.optimize.forms import Form, Rows
 from modelworks.optimize.memory import Cache, Made
+from modelworks.optimize.running import rounds
 from modelworks.sandbox import jobs
 from modelworks.sandbox.jobs import Job
 from modelworks.sandbox.limits import GIB, Limits
@@ -158,8 +159,10 @@ class Workshop:
                 self._cache.release(key)
 
     def exact(self, recipe: Recipe) -> bool:
-        """Whether every pass of it says that answers differ by rounding only."""
+        """Whether every pass of it, and how it is run, change answers by rounding only."""
         every = [step for one in (recipe, *recipe.parts) for step in one.steps]
+        if rounds(recipe):
+            return False
         return all(step.name in self._facts and self._facts[step.name].exact for step in every)
 
     def learns(self, recipe: Recipe) -> bool:

@@ -10,9 +10,10 @@ from modelworks.core import codec
 from modelworks.core.errors import InvalidError
 from modelworks.core.seams import Engine, EngineOptions, Session
 from modelworks.core.tensor import Signature
-from modelworks.optimize import arrays
+from modelworks.optimize import arrays, running
 from modelworks.optimize.calls import cuts, in_child, refuse_empty, sizes_of
 from modelworks.optimize.forms import Form, Rows
+from modelworks.optimize.hardware import accelerators
 from modelworks.plugins.load import load
 
 ANSWERS: Final = "answers.npz"
@@ -56,7 +57,8 @@ def answers(
     }
     reads = (form.folder, rows.inputs)
     call = f"{__name__}:run"
-    in_child(call, arguments, into, reads=reads, seconds=seconds, threads=threads)
+    devices = accelerators() if running.beside(form.recipe) else ()
+    in_child(call, arguments, into, reads=reads, seconds=seconds, threads=threads, devices=devices)
     return into / ANSWERS
 
 

@@ -17,6 +17,9 @@ from modelworks.sandbox.watch import Progress
 MEMORY: Final = 32 * GIB
 """Address space of a child: engines map much more than they use."""
 
+_EVERYTHING: Final = 1 << 46
+"""The same with accelerators, whose drivers map all of the machine's memory and theirs."""
+
 
 def fixed_rows(signature: Signature) -> int | None:
     """Rows that every call must have; None = any number."""
@@ -52,7 +55,7 @@ def cuts(rows: int, sizes: Sequence[int]) -> list[slice]:
     return found
 
 
-def in_child(
+def in_child(  # noqa: PLR0913 - a job has as many sides
     function: str,
     arguments: dict[str, Any],
     into: Path,
@@ -61,6 +64,7 @@ def in_child(
     seconds: float,
     threads: int,
     progress: Progress | None = None,
+    devices: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Call a function in a sandbox, in a folder of its own whose files then lie in `into`.
 
@@ -72,6 +76,7 @@ def in_child(
         seconds: until it is ended.
         threads: that it may use.
         progress: told each line that it reports.
+        devices: files of accelerators that it may use.
 
     Raises:
         RefusedError: it took longer than `seconds`, or another limit was reached.
@@ -79,7 +84,7 @@ def in_child(
         ModelworksError: raised by the function.
     """
     limits = Limits(
-        memory_bytes=MEMORY,
+        memory_bytes=_EVERYTHING if devices else MEMORY,
         cpu_seconds=0,  # under such a limit Linux tells CPU time in ticks of milliseconds only
         wall_seconds=seconds,
         threads=threads,
@@ -88,7 +93,14 @@ def in_child(
         raise RefusedError("no time is left for it", field="budget")
     work = Path(tempfile.mkdtemp(prefix=".child-", dir=into)).resolve()
     try:
-        job = Job(function, {**arguments, "work": str(work)}, work, limits, tuple(reads))
+        job = Job(
+            function,
+            {**arguments, "work": str(work)},
+            work,
+            limits,
+            tuple(reads),
+            devices=tuple(devices),
+        )
         try:
             value = jobs.run(job, progress).value
         except RefusedError as error:

@@ -1,7 +1,8 @@
-"""What forms are measured on: the processor, what it can do, how its energy is read."""
+"""What forms are measured on: the processor, what it can do, and accelerators beside it."""
 
+import os
 import platform
-from collections.abc import Iterator
+import re
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,10 @@ _KNOWN: Final = {
     "asimddp": "dotprod",
     "asimdhp": "fp16",
 }
+CUDA: Final = "cuda"
+"""The feature of a machine on which NVIDIA's GPUs can be reached."""
+
+_CARD: Final = re.compile(r"nvidia\d+")
 _TELLING: Final = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "i8mm", "dotprod")
 """What decides which form is fastest, the strongest first: the class of hardware is named so."""
 
@@ -38,9 +43,24 @@ def this_machine(root: Path = Path("/")) -> Hardware:
     name, flags = _processor(root)
     found = [ours for theirs, ours in _KNOWN.items() if theirs in flags]
     cores = machine.this_machine(root).cores
-    telling = next((one for one in _TELLING if one in found), "")
-    kind = f"{platform.machine().replace('_', '-')} {telling}".strip()
-    return Hardware(name or platform.machine(), tuple(sorted(found)), cores, kind)
+    telling = [next((one for one in _TELLING if one in found), "")]
+    if any(_CARD.fullmatch(one.name) for one in accelerators(root)):
+        found.append(CUDA)
+        telling.append(CUDA)
+    kind = " ".join((platform.machine().replace("_", "-"), *telling))
+    return Hardware(name or platform.machine(), tuple(sorted(found)), cores, " ".join(kind.split()))
+
+
+def accelerators(root: Path = Path("/")) -> tuple[Path, ...]:
+    """The files of NVIDIA's driver through which this user may compute on a GPU.
+
+    Without one of a card (`nvidia0`) there is nothing to compute on, whatever is installed.
+
+    Args:
+        root: where `dev` is; another one in tests.
+    """
+    found = sorted((root / "dev").glob("nvidia*"))
+    return tuple(one for one in found if not one.is_dir() and os.access(one, os.R_OK | os.W_OK))
 
 
 def _processor(root: Path) -> tuple[str, frozenset[str]]:
@@ -55,31 +75,3 @@ def _processor(root: Path) -> tuple[str, frozenset[str]]:
         fields.setdefault(key.strip().lower(), value.strip())
     name = fields.get("model name") or fields.get("cpu model") or fields.get("hardware", "")
     return name, frozenset((fields.get("flags") or fields.get("features", "")).split())
-
-
-RAPL: Final = Path("sys/class/powercap")
-
-
-def energy_counters(root: Path = Path("/")) -> tuple[Path, ...]:
-    """Counters of microjoules, one a processor package, that this user may read; most may not."""
-    return tuple(_readable(root))
-
-
-def _readable(root: Path) -> Iterator[Path]:
-    for folder in sorted((root / RAPL).glob("intel-rapl:*")):
-        if folder.name.count(":") != 1:  # a part of a package
-            continue
-        try:
-            int((folder / "energy_uj").read_text())
-        except (OSError, ValueError):
-            continue
-        yield (folder / "energy_uj").resolve()
-
-
-def joules(counters: tuple[Path, ...]) -> float:
-    """What the counters say together.
-
-    Raises:
-        OSError: one cannot be read any more.
-    """
-    return sum(int(path.read_text()) for path in counters) / 1e6

@@ -6,13 +6,14 @@ number of forms grows with what helps and not with what is installed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from modelworks.core.optimizing.passes import Need, PassFacts
 from modelworks.core.optimizing.recipes import Execution, Recipe, RecipeStep
 from modelworks.core.optimizing.variants import Ending, Finding, Goal, Objective
 from modelworks.core.served import ENGINES
+from modelworks.optimize import running
 from modelworks.optimize.facts import Have, Known, against_order, against_pass, shrinks
 from modelworks.optimize.priors import expected
 from modelworks.optimize.sketch import Sketch
@@ -21,7 +22,7 @@ _LONGEST: Final = 4  # passes on the way to one format
 _BEST: Final = 3  # forms that later rounds start from
 _MOST_CHOICES: Final = 6  # values of a setting that are worth trying one by one
 _MOST_VARIED: Final = 8  # forms that differ from one by a setting
-_MOST_SIZES: Final = 4  # numbers of rows that an engine compiles for by themselves
+_HOPED: Final = 1.5  # of an option that a processor or an accelerator has units for
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ def pruned(ground: Ground) -> list[Finding]:
 def singles(ground: Ground) -> list[Candidate]:
     """The first round: every pass that can be reached, the most promising first."""
     usable = ground.usable
-    found = [candidate(ground, way) for way in ways(ground.format, usable).values()]
+    every = ways(ground.format, usable).values()
+    found = [one for way in every for one in (candidate(ground, way), *_at_once(ground, way))]
     found += _run_otherwise(ground, Recipe(run=Execution(ENGINES.get(ground.format, ""))))
     return _ordered(found)
 
@@ -163,7 +165,7 @@ def tidies(facts: PassFacts, format_: str) -> bool:
 
 def candidate(ground: Ground, steps: tuple[PassFacts, ...]) -> Candidate:
     """These passes with their defaults, run by the engine of the last one."""
-    recipe = Recipe(tuple(RecipeStep(one.name) for one in steps), Execution(steps[-1].engine))
+    recipe = Recipe(tuple(_step(ground, one) for one in steps), Execution(steps[-1].engine))
     hope = expected(ground.sketch.kind, ground.goal.objective, steps)
     return Candidate(recipe, hope, any(shrinks(one) or Need.LABELS in one.needs for one in steps))
 
@@ -199,24 +201,24 @@ def _run_otherwise(ground: Ground, recipe: Recipe) -> list[Candidate]:
     """The same form with other options of its engine, where those can matter."""
     if recipe.run.options or recipe.parts:
         return []
-    options: list[tuple[tuple[str, str], ...]] = []
-    if recipe.run.engine == "openvino":
-        if ground.often is not None and ground.goal.objective is not Objective.MEMORY:
-            options.append((("reshape", _sizes(ground.goal.batches, ground.often)),))
-    elif recipe.run.engine != "onnxruntime":
-        return []
-    elif ground.goal.objective is Objective.MEMORY:
-        options.append((("arena", "off"),))
-    if recipe.run.engine == "onnxruntime" and ground.goal.threads > 1:
-        threads = str(min(ground.goal.threads, 4))
-        options.append((("execution", "parallel"), ("inter_threads", threads)))
-    run = recipe.run.engine
+    run, features = recipe.run.engine, ground.have.hardware.features
+    options = running.otherwise(run, ground.goal, features, ground.often)
     return [Candidate(Recipe(recipe.steps, Execution(run, one)), 1.01) for one in options]
 
 
-def _sizes(batches: tuple[int, ...], often: tuple[int, ...]) -> str:
-    """`1x32,16x32`: what OpenVINO's engine compiles for once more."""
-    return ",".join("x".join(map(str, (rows, *often))) for rows in batches[:_MOST_SIZES])
+def _at_once(ground: Ground, steps: tuple[PassFacts, ...]) -> list[Candidate]:
+    """A form with options of its engine without which it may be slow."""
+    plain, features = candidate(ground, steps), ground.have.hardware.features
+    options = running.at_once(steps[-1], ground.goal, features, ground.often)
+    recipes = [replace(plain.recipe, run=Execution(steps[-1].engine, one)) for one in options]
+    return [replace(plain, recipe=one, expected=_HOPED * plain.expected) for one in recipes]
+
+
+def _step(ground: Ground, facts: PassFacts) -> RecipeStep:
+    """A pass with its defaults; where size is wanted, as it works for the size alone."""
+    told = any(one.name == "size" and one.default is False for one in facts.settings)
+    small = told and ground.goal.objective is Objective.SIZE
+    return RecipeStep(facts.name, {"size": True} if small else {})
 
 
 def _ordered(found: Iterable[Candidate]) -> list[Candidate]:

@@ -8,7 +8,6 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,14 +18,12 @@ from modelworks.core.errors import InvalidError, ModelworksError
 from modelworks.core.seams import Session
 from modelworks.core.tensor import Tensors
 from modelworks.measure.compare import FEWEST_ROUNDS, Ratio, ratio_of
-from modelworks.optimize.hardware import joules
 
 SLOT_S: Final = 0.004
 """A form's turn lasts about so long, or one call."""
 MOST_ROUNDS: Final = 200
 _MOST_CALLS: Final = 1000
 _DIFFERENT: Final = 16
-_ENERGY_S: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -140,8 +137,15 @@ def noise_of(source: Runner) -> Ratio:
     return ratio_of(source.cpu[1::2], source.cpu[::2])
 
 
-def figures(source: Runner, runner: Runner, rows: int) -> dict[str, Any]:
-    """A runner's times beside the source form's, as `BatchTime` has them."""
+def figures(source: Runner, runner: Runner, rows: int, *, by_clock: bool = False) -> dict[str, Any]:
+    """A runner's times beside the source form's, as `BatchTime` has them.
+
+    Args:
+        source: the source form's.
+        runner: the form's.
+        rows: of a call.
+        by_clock: it computes beside the processor: `ratio` is the clock's, too.
+    """
     own = runner is source
 
     def ratio(kind: str) -> Ratio:
@@ -149,7 +153,8 @@ def figures(source: Runner, runner: Runner, rows: int) -> dict[str, Any]:
         mine = both if own else np.asarray(getattr(runner, kind), np.float64)
         return ratio_of(both.tolist(), mine.tolist())
 
-    cpu, wall = ratio("cpu"), ratio("wall")
+    wall = ratio("wall")
+    cpu = wall if by_clock else ratio("cpu")
     spans = np.asarray(runner.walls, np.float64) / 1e3
     used = np.asarray(runner.cpu, np.float64) / 1e3
     return {
@@ -163,20 +168,6 @@ def figures(source: Runner, runner: Runner, rows: int) -> dict[str, Any]:
         "calls": len(spans),
         "wall_ratio": [wall.ratio, wall.low, wall.high],
     }
-
-
-def energy(session: Session, given: Sequence[Tensors], rows: int, counters: Sequence[Path]) -> Any:
-    """Joules a row; None where nobody can read them."""
-    if not counters:
-        return None
-    with suppress(OSError, ValueError, ModelworksError):
-        began, before, calls = time.perf_counter(), joules(tuple(counters)), 0
-        while time.perf_counter() - began < _ENERGY_S:
-            session.infer(given[calls % len(given)])
-            calls += 1
-        used = joules(tuple(counters)) - before
-        return used / calls / rows if used > 0 else None  # a counter begins again at its end
-    return None
 
 
 def resident_bytes() -> int:

@@ -19,12 +19,12 @@ from modelworks.core.errors import (
     UnavailableError,
 )
 from modelworks.core.optimizing.variants import BatchTime, Goal, Measurement
-from modelworks.optimize import arrays, racing
+from modelworks.optimize import arrays, energy, racing, running
 from modelworks.optimize.asking import opened, told
 from modelworks.optimize.calls import in_child, refuse_empty, sizes_of
 from modelworks.optimize.cores import bound, idlest
 from modelworks.optimize.forms import Form, Rows
-from modelworks.optimize.hardware import energy_counters, this_machine
+from modelworks.optimize.hardware import accelerators, this_machine
 from modelworks.plugins.load import load
 
 NOISE: Final = 0.1
@@ -33,6 +33,9 @@ _STOLEN: Final = 0.1
 _FIRST: Final = 0.7  # of the time; the rest is for what was noisy
 _PATIENCE_S: Final = 60.0
 _SEED: Final = 0
+_BESIDE: Final = (
+    "it computes beside the processor: ratios are of the clock, and memory is that of the host"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +143,20 @@ class _Order:
             "threads": self.goal.threads,
             "seconds": self.seconds,
             "seed": _SEED,
+            "by_clock": [running.beside(one.recipe) for one in forms],
         }
 
     def child(self, name: str, arguments: dict[str, Any], forms: Sequence[Form]) -> dict[str, Any]:
-        counters = energy_counters()
+        counters = energy.energy_counters()
+        files = (self.rows.inputs, *(one.path for one in counters))
         return in_child(
             f"{__name__}:{name}",
-            {**arguments, "counters": [str(path) for path in counters]},
+            {**arguments, "counters": energy.told(counters)},
             self.into,
-            reads=(self.rows.inputs, *counters, *(one.folder for one in forms)),
+            reads=(*files, *(one.folder for one in forms)),
             seconds=2 * self.seconds + _PATIENCE_S,
             threads=self.goal.threads,
+            devices=accelerators() if any(running.beside(one.recipe) for one in forms) else (),
         )
 
 
@@ -247,7 +253,7 @@ def run(arguments: dict[str, Any], progress: Callable[[str], None]) -> dict[str,
 def _run(arguments: dict[str, Any], progress: Callable[[str], None]) -> dict[str, Any]:
     forms = [codec.decode(Form, one) for one in arguments["forms"]]
     inputs = arrays.load(Path(arguments["rows"]), forms[0].signature.inputs)
-    counters = [Path(one) for one in arguments["counters"]]
+    counters = energy.heard(arguments["counters"])
     threads, sizes = arguments["threads"], arguments["sizes"]
     sessions: list[Any] = []
     whys: dict[int, str] = {}
@@ -277,15 +283,19 @@ def _run(arguments: dict[str, Any], progress: Callable[[str], None]) -> dict[str
             "on a calm machine"
         )
     noise = max(racing.noise_of(_source(found)).noise for found, _ in done.values())
+    largest = max(sizes)
+    joules = energy.joules_a_row(sessions, given[largest], largest, counters)
+    if counters:
+        notes.append(energy.NOTE)
     answers: list[Any] = []
-    for place, session in enumerate(sessions):
+    for place in range(len(sessions)):
         if place in whys:
             answers.append(whys[place])
             continue
-        largest = max(sizes)
-        times = [_figures(found, place, size) for size, (found, _) in done.items()]
-        joules = racing.energy(session, given[largest], largest, counters)
-        answers.append({"times": times, "noise": noise, "energy": joules, "notes": notes})
+        clock = arguments["by_clock"][place]
+        times = [_figures(found, place, size, by_clock=clock) for size, (found, _) in done.items()]
+        said = [*notes, _BESIDE] if clock else notes
+        answers.append({"times": times, "noise": noise, "energy": joules[place], "notes": said})
     return {"forms": answers, "rounds": {str(size): rounds for size, (_, rounds) in done.items()}}
 
 
@@ -320,7 +330,9 @@ def _source(found: Sequence[racing.Runner | str]) -> racing.Runner:
     return first
 
 
-def _figures(found: Sequence[racing.Runner | str], place: int, size: int) -> dict[str, Any]:
+def _figures(
+    found: Sequence[racing.Runner | str], place: int, size: int, *, by_clock: bool
+) -> dict[str, Any]:
     one = found[place]
     assert isinstance(one, racing.Runner)  # noqa: S101 - the others are told apart before
-    return racing.figures(_source(found), one, size)
+    return racing.figures(_source(found), one, size, by_clock=by_clock)

@@ -106,7 +106,7 @@ def _run(job: dict[str, Any], out: int) -> int:
         tempfile.tempdir = None  # decided anew from the environment
         sys.path[:0] = job["path"]
         reads = tuple(Path(p) for p in (*job["reads"], *job["path"]))
-        isolation = isolate(work, reads, limits)
+        isolation = isolate(work, reads, limits, tuple(map(Path, job["devices"])))
         send(out, {"isolation": codec.encode(isolation)})
         guard.arm()
         module, _, name = job["function"].partition(":")

@@ -71,13 +71,16 @@ class Isolation:
         return self.network and self.files and self.processes and self.privileges
 
 
-def isolate(work: Path, reads: tuple[Path, ...], limits: Limits) -> Isolation:
+def isolate(
+    work: Path, reads: tuple[Path, ...], limits: Limits, devices: tuple[Path, ...] = ()
+) -> Isolation:
     """Put up every wall that this system offers around the calling process; there is no way back.
 
     Args:
         work: the only folder that can be written afterwards.
         reads: files and folders, besides Python and the system, that can be read.
         limits: for this process.
+        devices: files of accelerators: they can be read and written.
     """
     reasons: list[str] = []
 
@@ -97,7 +100,8 @@ def isolate(work: Path, reads: tuple[Path, ...], limits: Limits) -> Isolation:
     privileges = stands(attempt(kernel.no_new_privileges)) and privileges
     python = [Path(p) for p in (*sys.path, sys.prefix, sys.base_prefix, sys.exec_prefix) if p]
     system = [Path(root, name) for root, names in _SYSTEM.items() for name in names.split()]
-    files = attempt(lambda: kernel.landlock([work, Path("/dev/null")], [*system, *python, *reads]))
+    written = [work, Path("/dev/null"), *devices]
+    files = attempt(lambda: kernel.landlock(written, [*system, *python, *reads]))
     calls = stands(attempt(kernel.forbid_calls))
     return Isolation(
         network=stands(own_user) or calls,

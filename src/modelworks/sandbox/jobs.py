@@ -36,6 +36,7 @@ class Job:
         reads: what else it may read, besides Python and the system.
         path: folders put before `sys.path`, for functions that are not installed.
         python: of an environment that `environments.make` made; None = the one running here.
+        devices: files of accelerators, which it may also write to.
     """
 
     function: str
@@ -45,6 +46,7 @@ class Job:
     reads: tuple[Path, ...] = ()
     path: tuple[Path, ...] = ()
     python: Path | None = None
+    devices: tuple[Path, ...] = ()
 
 
 def run(job: Job, progress: Progress | None = None) -> Outcome:
@@ -186,6 +188,7 @@ class _Host:
             "limits": codec.encode(job.limits),
             "reads": [str(path.resolve()) for path in (*job.reads, *self._how.reads)],
             "path": [str(path.resolve()) for path in job.path],
+            "devices": [str(path) for path in job.devices],
             "environment": {"HOME": str(work / "home"), "TMPDIR": str(work / "tmp")},
         }
         data = json.dumps(order).encode()

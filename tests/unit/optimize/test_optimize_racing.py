@@ -11,7 +11,7 @@ from modelworks.core.optimizing.variants import Goal, Measurement
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.optimize import arrays, cores, racing, timing
 from modelworks.optimize.forms import Form, Rows
-from modelworks.optimize.hardware import energy_counters, this_machine
+from modelworks.optimize.hardware import this_machine
 
 pytestmark = pytest.mark.unit
 ROWS = {"x": np.arange(10, dtype=np.float32)[:, None]}
@@ -83,23 +83,6 @@ def test_rows_come_again_where_a_call_has_more_than_there_are():
     (large,) = racing.taken(ROWS, 25)
     assert large["x"].shape == (25, 1)
     assert large["x"][:, 0].tolist()[9:12] == [9, 0, 1]
-
-
-def test_energy_is_read_where_counters_can_be(tmp_path, monkeypatch):
-    monkeypatch.setattr(racing, "_ENERGY_S", 0.02)
-    assert racing.energy(Spinning(1), [ROWS], 10, []) is None
-    assert energy_counters(tmp_path) == ()
-    package = tmp_path / "sys/class/powercap/intel-rapl:0"
-    package.mkdir(parents=True)
-    (package / "energy_uj").write_text("1000000\n")
-    (counter,) = energy_counters(tmp_path)
-
-    class Burning(Spinning):
-        def infer(self, inputs):
-            counter.write_text(f"{int(counter.read_text()) + 500_000}\n")
-            return []
-
-    assert racing.energy(Burning(1), [ROWS], 10, [counter]) == pytest.approx(0.05)
 
 
 CPUINFO = """processor\t: 0

@@ -12,8 +12,9 @@ from modelworks.core.optimizing.recipes import Recipe
 from modelworks.core.optimizing.variants import Goal, Hardware, Objective
 from modelworks.core.served import ENGINES
 from modelworks.optimize import data
+from modelworks.optimize.energy import energy_counters
 from modelworks.optimize.facts import Known, versions
-from modelworks.optimize.hardware import energy_counters, this_machine
+from modelworks.optimize.hardware import this_machine
 
 
 @dataclass(frozen=True, slots=True)

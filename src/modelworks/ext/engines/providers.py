@@ -113,7 +113,7 @@ def _plan(folder: Path) -> dict[str, str]:
         if file.stat().st_size > _LARGEST_PLAN:
             raise ValueError("it is longer than 1 MiB")  # noqa: TRY301 - told with the others
         rows = json.loads(file.read_bytes())["onnxruntime_providers"]
-        told = next((row[1] for row in rows if row[0] == _NAMES["tensorrt"]), {})
+        told: Any = next((row[1] for row in rows if row[0] == _NAMES["tensorrt"]), {})
         found = {name: told[name] for name in _TAKEN if name in told}
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise InvalidError(
