@@ -38,7 +38,7 @@ def enabled(
         tried: ids of recipes that are not to be tried again.
     """
     alone = {one.recipe.id: one for one in seen}
-    usable = ground.usable
+    usable = ground.first
     hopes: list[tuple[float, Candidate]] = []
     for first in usable.values():
         if not tidies(first, ground.format) and not _smaller(first, ground.format):

@@ -66,6 +66,12 @@ class Ground:
         facts = self.known.facts
         return {name: one for name, one in facts.items() if not against_pass(one, self.have)}
 
+    @property
+    def first(self) -> dict[str, PassFacts]:
+        """Those to begin with: none that teaches what another one of them loses."""
+        usable = self.usable
+        return {name: one for name, one in usable.items() if one.mends not in usable}
+
 
 def pruned(ground: Ground) -> list[Finding]:
     """What is not tried, and why: facts about passes alone."""
@@ -86,7 +92,7 @@ def pruned(ground: Ground) -> list[Finding]:
 
 def singles(ground: Ground) -> list[Candidate]:
     """The first round: every pass that can be reached, the most promising first."""
-    usable = ground.usable
+    usable = ground.first
     every = ways(ground.format, usable).values()
     found = [one for way in every for one in (candidate(ground, way), *_at_once(ground, way))]
     found += _run_otherwise(ground, Recipe(run=Execution(ENGINES.get(ground.format, ""))))
@@ -167,7 +173,8 @@ def candidate(ground: Ground, steps: tuple[PassFacts, ...]) -> Candidate:
     """These passes with their defaults, run by the engine of the last one."""
     recipe = Recipe(tuple(_step(ground, one) for one in steps), Execution(steps[-1].engine))
     hope = expected(ground.sketch.kind, ground.goal.objective, steps)
-    return Candidate(recipe, hope, any(shrinks(one) or Need.LABELS in one.needs for one in steps))
+    dear = any(shrinks(one) or one.mends or Need.LABELS in one.needs for one in steps)
+    return Candidate(recipe, hope, dear)
 
 
 def _settings(ground: Ground, recipe: Recipe) -> list[Candidate]:

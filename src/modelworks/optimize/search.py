@@ -14,9 +14,10 @@ from modelworks.optimize.applying import NOT_NOW, Say
 from modelworks.optimize.bench import Bench
 from modelworks.optimize.fallback import Fallback
 from modelworks.optimize.finals import Finals
+from modelworks.optimize.mending import mending, spared
 from modelworks.optimize.run import Run, RunFile
 from modelworks.optimize.standing import Watch, unwatched
-from modelworks.optimize.trying import LATE, Pace, Tried, Trying, best_at_each, ranked
+from modelworks.optimize.trying import LATE, Pace, Tried, Trying, best_at_each, ranked, unfinished
 
 _BLAMED: Final = 2  # forms whose operators are looked into
 _HALF: Final = 0.5
@@ -106,6 +107,7 @@ class Search:
         self._settings()  # a setting is a second's work where the operators to blame are minutes
         self._blame()
         trying.all([one for one in first if one.dear], "pass that trains")
+        self._mend()
         trying.all(planning.composed(ground, self._good(), tried.ids), "together")
         if trying.source is not None:
             pairs = enabling.enabled(ground, tried.all, trying.source, tried.ids)
@@ -181,6 +183,14 @@ class Search:
                 continue
             blamed = Fallback(self._bench, finding.recipe, applied.operators, until, self._say)
             blamed.search(self._passes)
+
+    def _mend(self) -> None:
+        """Fast forms that lost too much: what is taught to lose less."""
+        refused = [one.recipe for one in self._refused()[:_BLAMED]]
+        self._trying.all(mending(self._ground, refused), "taught")
+        ended = [one.recipe.steps for one in self._tried.all if not unfinished(one)]
+        for finding in spared(self._ground, {steps[-1].name for steps in ended if steps}):
+            self._tried.note(finding)
 
     def _passes(self, recipe: Recipe) -> bool | None:
         ending = self._trying.one(recipe).ending

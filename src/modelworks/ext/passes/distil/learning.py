@@ -1,6 +1,6 @@
 """Teaches a student what a model answers, and writes it in that model's place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -10,7 +10,7 @@ from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.optimizing.passes import Applied, PassFacts, PassJob
 from modelworks.core.tensor import Signature
 from modelworks.ext.formats.onnx_model import own_signature
-from modelworks.ext.passes.training.aims import likeness, targets, told
+from modelworks.ext.passes.training.aims import likeness, refuse_endless, targets, told
 from modelworks.ext.passes.training.finish import assembled, plan
 from modelworks.ext.passes.training.graphs import Graph, read_graph, write_graph
 from modelworks.ext.passes.training.lessons import Learned, Lesson, Target, learn, repeatable
@@ -43,7 +43,7 @@ def distil(facts: PassFacts, job: PassJob) -> Applied:
         more = widened(rows, taught, job.settings["mixed"], job.seed)
         answers = teacher.answers(more.inputs)
         nan = knows_nan(teacher, rows, signature)
-    _refuse_endless(answers)
+    refuse_endless(answers)
     aims, labels = plan(signature, answers, rows.labels)
     scale = scaling(arranged(rows.inputs, signature), signature, nan=nan)
     body = Body(signature, job.settings["size"], scale, job.seed)
@@ -144,12 +144,3 @@ def _fold(graph: Graph, first: str, scale: Scale, *, images: bool) -> None:
     weight = weight.astype(np.float64) / scale.spread[:, None]
     graph.put(bias_name, (bias - scale.mean @ weight).astype(np.float32))
     graph.put(first, weight.astype(np.float32))
-
-
-def _refuse_endless(answers: Mapping[str, Array]) -> None:
-    for name, each in answers.items():
-        if each.dtype.kind == "f" and not np.isfinite(each).all():
-            raise InvalidError(
-                f"the model answers calibration rows with NaN or infinite numbers ('{name}')",
-                field="calibration",
-            )

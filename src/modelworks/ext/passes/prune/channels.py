@@ -5,7 +5,7 @@ Towards Any Structural Pruning".
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,15 +16,14 @@ import torch_pruning
 from modelworks.core.errors import UnsupportedError
 from modelworks.core.optimizing.passes import Applied, PassFacts, PassJob
 from modelworks.ext.formats.onnx_model import own_signature
-from modelworks.ext.passes.training.aims import Aim, aims, likeness, targets, told
+from modelworks.ext.passes.training.aims import aims, likeness, refuse_apart, targets, told
 from modelworks.ext.passes.training.graphs import Graph, read_graph, write_graph
 from modelworks.ext.passes.training.lessons import Lesson, learn, repeatable
 from modelworks.ext.passes.training.net import Net
-from modelworks.ext.passes.training.rows import Array, read_rows, split
+from modelworks.ext.passes.training.rows import read_rows, split
 from modelworks.ext.passes.training.teacher import asked, asked_graph
 
 _HELD: Final = 0.2  # share of the rows that judge and do not teach
-_NEAR: Final = 1e-3  # relative difference between the graph and the net that is made of it
 
 
 def prune(facts: PassFacts, job: PassJob) -> Applied:
@@ -40,7 +39,7 @@ def prune(facts: PassFacts, job: PassJob) -> Applied:
     inputs = [torch.from_numpy(np.array(rows.inputs[s.name])) for s in signature.inputs]
     with repeatable(job.seed):
         net = Net(graph, [s.name for s in signature.inputs], [aim.tensor for aim in found])
-        _refuse_apart(net, inputs, found, answers)
+        refuse_apart(net, inputs, found, answers)
         goals = targets(found, answers, rows.labels, signature, job.settings["alpha"])
         learned = [
             learn(net, inputs, goals, torch.from_numpy(held), lesson)
@@ -89,24 +88,6 @@ def _rounds(net: Net, inputs: Sequence[torch.Tensor], job: PassJob) -> Any:
         yield replace(lesson, seed=job.seed + place)
     if sum(each.numel() for each in net.parameters()) == before:
         raise UnsupportedError("no channel could be taken out: each one is answered, or too few")
-
-
-def _refuse_apart(
-    net: Net, inputs: Sequence[torch.Tensor], found: Sequence[Aim], answers: Mapping[str, Array]
-) -> None:
-    """A net that is not what the graph is would be taught, and be wrong afterwards."""
-    some = [each[:64] for each in inputs]
-    with torch.no_grad():
-        got = net(*some)
-    for aim, each in zip(found, got, strict=True):
-        wanted = answers[aim.output.name][: len(some[0])].astype(np.float64)
-        mine = each.softmax(dim=-1) if aim.tensor != aim.output.name else each
-        off = np.abs(mine.numpy().reshape(wanted.shape) - wanted).max()
-        if not off <= _NEAR * max(1.0, float(np.abs(wanted).max())):
-            raise UnsupportedError(
-                f"'{aim.output.name}' of the net that would be trained differs from the model's by "
-                f"{off:.2g}: an operator is understood in another way"
-            )
 
 
 def weights_of(graph: Graph) -> int:

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import nn
 
-from modelworks.core.errors import UnsupportedError
+from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.tensor import Role, Signature, TensorSpec
 from modelworks.ext.passes.training.graphs import Graph
 from modelworks.ext.passes.training.lessons import SMALLEST, UNKNOWN, Target
 from modelworks.ext.passes.training.rows import Array
+
+_NEAR: Final = 1e-3  # relative difference between a graph and the net that is made of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,45 @@ def _logits(graph: Graph, name: str) -> str | None:
     if node is None or node.op_type != "Softmax":
         return None
     return str(node.input[0])
+
+
+def refuse_apart(
+    net: nn.Module,
+    inputs: Sequence[torch.Tensor],
+    found: Sequence[Aim],
+    answers: Mapping[str, Array],
+) -> None:
+    """A net that is not what the graph is would be taught, and be wrong afterwards.
+
+    Raises:
+        UnsupportedError: its answers are others than the model's.
+    """
+    some = [each[:64] for each in inputs]
+    with torch.no_grad():
+        got = net(*some)
+    for aim, each in zip(found, got, strict=True):
+        wanted = answers[aim.output.name][: len(some[0])].astype(np.float64)
+        mine = each.softmax(dim=-1) if aim.tensor != aim.output.name else each
+        off = np.abs(mine.numpy().reshape(wanted.shape) - wanted).max()
+        if not off <= _NEAR * max(1.0, float(np.abs(wanted).max())):
+            raise UnsupportedError(
+                f"'{aim.output.name}' of the net that would be trained differs from the model's by "
+                f"{off:.2g}: an operator is understood in another way"
+            )
+
+
+def refuse_endless(answers: Mapping[str, Array]) -> None:
+    """Nothing is learned of NaN.
+
+    Raises:
+        InvalidError: the model answers rows with it, or with infinite numbers.
+    """
+    for name, each in answers.items():
+        if each.dtype.kind == "f" and not np.isfinite(each).all():
+            raise InvalidError(
+                f"the model answers calibration rows with NaN or infinite numbers ('{name}')",
+                field="calibration",
+            )
 
 
 def likeness(

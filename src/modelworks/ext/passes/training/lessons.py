@@ -100,7 +100,7 @@ def learn(
         lesson: how.
 
     Raises:
-        CrashedError: the numbers overflowed: nothing was learned.
+        CrashedError: the numbers overflowed before anything was learned.
     """
     parameters = [each for each in net.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=lesson.rate, weight_decay=1e-4)
@@ -114,7 +114,7 @@ def learn(
         with torch.no_grad():
             return float(_loss(net, inputs, targets, held, lesson))
 
-    first = best = judged()
+    first = best = now = judged()
     state = _copied(net)
     done = since = 0
     while done < lesson.steps and since < lesson.patience * lesson.steps:
@@ -131,8 +131,13 @@ def learn(
         now = judged()
         if now < best:
             best, since, state = now, 0, _copied(net)
-    if not math.isfinite(best):
-        raise CrashedError("training failed: the numbers of the net overflowed")
+        if not math.isfinite(now):
+            break
+    if not math.isfinite(best) or (not math.isfinite(now) and best >= first):
+        raise CrashedError(
+            f"training failed: the numbers of the net overflowed within {done} updates; a smaller "
+            "rate may do"
+        )
     net.load_state_dict(state)
     return Learned(done, best, first)
 

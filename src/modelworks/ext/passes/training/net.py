@@ -4,7 +4,7 @@ The graph itself stays as it is: operators, names and the tail that makes labels
 nothing is exported anew, what was right stays right, and the same weights give the same bytes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,7 @@ class Net(nn.Module):
         inputs: names of the tensors that are given, in the order of the arguments; what makes
             them is no part of this.
         wanted: names of the tensors that are given back, in this order.
+        apart: names of further tensors that something is done with: see `between`.
 
     Attributes:
         layers: with weights, in the order of the graph.
@@ -55,9 +56,13 @@ class Net(nn.Module):
         UnsupportedError: an operator on the way is not translated, or two share their weights.
     """
 
-    def __init__(self, graph: Graph, inputs: Sequence[str], wanted: Sequence[str]) -> None:
+    def __init__(
+        self, graph: Graph, inputs: Sequence[str], wanted: Sequence[str], apart: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self._graph, self._inputs, self._wanted = graph, tuple(inputs), tuple(wanted)
+        self._apart = frozenset((*wanted, *apart, *graph.outputs))
+        self._between: dict[str, nn.Module] = {}
         self._vectors: dict[str, nn.Parameter] = {}
         self.layers: list[Layer] = []
         self._steps: list[_Step] = []
@@ -70,10 +75,23 @@ class Net(nn.Module):
 
     def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The wanted tensors for some rows."""
-        known = dict(zip(self._inputs, given, strict=True))
+        known = {
+            name: self._passed(name, each) for name, each in zip(self._inputs, given, strict=True)
+        }
         for step in self._steps:
-            known[step.writes] = step.call(*(known[name] for name in step.reads))
+            made = step.call(*(known[name] for name in step.reads))
+            known[step.writes] = self._passed(step.writes, made)
         return tuple(known[name] for name in self._wanted)
+
+    def between(self, modules: Mapping[str, nn.Module]) -> None:
+        """Tensors that go through a module before anything reads them; it learns as well."""
+        self._between = dict(modules)
+        self._betweens_ = nn.ModuleList(dict.fromkeys(modules.values()))
+
+    def _passed(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        module = self._between.get(name)
+        made: torch.Tensor = tensor if module is None else module(tensor)
+        return made
 
     def store(self) -> None:
         """Put all weights back into the graph, of whatever size they have become."""
@@ -112,11 +130,10 @@ class Net(nn.Module):
 
     def _build(self) -> None:
         needed = self._ancestors()
-        wanted = frozenset(self._wanted) | frozenset(self._graph.outputs)
         for node in self._graph.nodes:
             if node.output[0] not in needed or node.output[0] in self._taken:
                 continue
-            found = layer(node, self._graph, wanted)
+            found = layer(node, self._graph, self._apart)
             if found is not None:
                 self.layers.append(found)
                 self._steps.append(_Step(found.module, (found.reads,), found.writes))

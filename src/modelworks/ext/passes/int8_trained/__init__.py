@@ -1,0 +1,62 @@
+"""Static int8 whose weights and ranges are taught: for networks that lose too much without."""
+
+from typing import ClassVar, Final
+
+from modelworks.core.optimizing.passes import Applied, Need, PassFacts, PassJob, Setting
+from modelworks.ext.formats.onnx_model import read_graph
+from modelworks.ext.passes.onnx_parts import told
+from modelworks.ext.passes.onnx_qdq import little
+from modelworks.ext.passes.onnx_shapes import attention, fused
+
+_STEP_S: Final = 0.012  # of an update, apart from its arithmetic
+_MULTIPLIED: Final = 5e9  # a second, of one thread
+
+
+class Int8Trained:
+    """The form of `int8_static`; the net learns what it answered before it was rounded."""
+
+    facts: ClassVar[PassFacts] = PassFacts(
+        name="int8_trained",
+        version=1,
+        title="int8, trained",
+        consumes=("onnx",),
+        produces="onnx",
+        engine="onnxruntime",
+        needs=frozenset({Need.ROWS}),
+        settings=(
+            Setting("steps", 600, "updates at most", least=1, most=1_000_000),
+            Setting("rate", 1e-3, "of learning", least=1e-6, most=0.1),
+            Setting("ranges", "learned", "of activations", ("learned", "seen")),
+            Setting("temperature", 4.0, "of the answers before", least=1.0, most=100.0),
+            Setting("alpha", 0.7, "weight of them beside labels", least=0.0, most=1.0),
+            Setting("first", 0, "convolutions with few channels that stay in float", (0, 1, 2, 4)),
+            Setting("per_channel", default=True, help="a scale for each output channel"),
+        ),
+        libraries=("onnx", "onnxruntime", "torch"),
+        extra="optimize-torch",
+        mends="int8_static",
+    )
+
+    def fits(self, job: PassJob) -> str:
+        """No weights to speak of, or attention, of which nothing is taught here."""
+        model = read_graph(job.source)
+        if attention(model) or fused(model):
+            return (
+                "attention cannot be taught in eight bits here: nncf_int8 and int8_dynamic are for "
+                "such networks"
+            )
+        return little(model)
+
+    def seconds(self, job: PassJob) -> float:
+        """See `core.seams.optimizing.Seconds`; of images a weight is used many times."""
+        weights = sum(each.stat().st_size for each in job.source.rglob("*")) / 4
+        images = any(len(spec.shape) > 2 for spec in job.signature.inputs)
+        multiplied = 3 * 64 * weights * (16 if images else 1)
+        return 8.0 + float(job.settings["steps"]) * (_STEP_S + multiplied / _MULTIPLIED)
+
+    def apply(self, job: PassJob) -> Applied:
+        """Teach and round; see `core.seams.Pass.apply`."""
+        from modelworks.ext.passes.int8_trained.learning import teach  # noqa: PLC0415 - PyTorch
+
+        with told(self.facts):
+            return teach(self.facts, job)
