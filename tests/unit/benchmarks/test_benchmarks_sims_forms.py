@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[3]
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
-from benchmarks.sims import forms  # noqa: E402
+from benchmarks.sims import choice, forms  # noqa: E402
 
 pytestmark = pytest.mark.unit
 
@@ -45,7 +45,25 @@ def test_a_test_that_looks_at_the_difference_alone_would_break_its_word(monkeypa
     assert not found["settings"][0]["kept"]
 
 
-def test_what_is_saved_is_in_the_page(document, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def many():
+    """The whole decision: as many forms as a search has, all exactly at the limit."""
+    chosen = [choice.World(6, alike, 200, 700) for alike in (0.0, 1.0)]
+    return choice.simulated(80, 2, chosen, sizes=((200, 700),))
+
+
+def test_of_many_forms_at_the_limit_any_is_kept_in_no_more_cases_than_declared(many):
+    assert [row["forms"] for row in many["worlds"] if not row["kept"]] == []
+    independent = many["worlds"][0]
+    assert independent["alone"] > 0.1  # the simulation can fail: held at 95 % each they would
+
+
+def test_that_costs_less_than_the_number_of_forms_would(many):
+    (mine, _), (alone, _), (bonferroni, _) = many["power"][0]["rules"]
+    assert alone >= mine > bonferroni + 0.2
+
+
+def test_what_is_saved_is_in_the_page(document, many, tmp_path, monkeypatch):
     monkeypatch.setattr(forms, "RESULTS", tmp_path / "forms.json")
     monkeypatch.setattr(forms, "PAGE", tmp_path / "page.md")
     forms.PAGE.write_text(f"before\n{forms.BEGIN}\nold\n{forms.END}\nafter\n")
@@ -53,5 +71,8 @@ def test_what_is_saved_is_in_the_page(document, tmp_path, monkeypatch):
     text = forms.PAGE.read_text()
     assert "old" not in text
     assert document["settings"][0]["setting"] in text
+    whole = forms.table(document | {"choice": many})
+    assert "6, the same answers" in whole
+    assert "200 + 700" in whole
     broken = [document["settings"][0] | {"kept": False}]
     assert "**exceeded**" in forms.table({"settings": broken})

@@ -1,6 +1,7 @@
 """Rows for passes and rows that decide: from files or made up, and never the same ones."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,17 @@ def test_a_truth_of_lists_is_refused(tmp_path, table):
         prepared(MATRIX, Asked(evaluation=file, label="y"), tmp_path, tmp_path)
 
 
+def test_a_truth_that_the_model_never_says_is_told(tmp_path, table):
+    known = replace(MATRIX, classes=(0, 1))
+    file = csv(tmp_path / "rows.csv", table, "a,b,c,y", lambda row: f",{row % 2 if row % 4 else 7}")
+    found = prepared(known, Asked(evaluation=file, label="y"), tmp_path, tmp_path)
+    [note] = [note for note in found.facts.notes if "no class of the model" in note]
+    assert "(7)" in note
+    file = csv(tmp_path / "good.csv", table, "a,b,c,y", lambda row: f",{row % 2}")
+    found = prepared(known, Asked(evaluation=file, label="y"), tmp_path, tmp_path)
+    assert not any("no class" in note for note in found.facts.notes)
+
+
 def test_one_long_text_among_many_does_not_take_all_memory(tmp_path):
     texts = np.array(["a"] * 9_999 + ["z" * 100_000], object)
     with pytest.raises(InvalidError, match="take more than"):
@@ -123,6 +135,46 @@ def test_truth_and_slices_belong_to_the_rows_that_are_left(tmp_path, table):
     assert all(places[rows[r].tobytes()] % 2 for r in parts["region=eu"])
     assert found.facts.slices == {name: len(part) for name, part in parts.items()}
     assert found.calibration.count + found.evaluation.count == 342
+
+
+def many(path, count, seed=1):
+    """A file of so many different rows."""
+    return csv(path, np.round(np.random.default_rng(seed).standard_normal((count, 3)), 6))
+
+
+def test_where_there_are_many_rows_some_guide_and_do_not_decide(tmp_path):
+    files = many(tmp_path / "eval.csv", 2500), many(tmp_path / "cal.csv", 100, 2)
+    found = prepared(MATRIX, Asked(files[1], files[0]), tmp_path, tmp_path)
+    guiding, deciding = rows_of(found.guide), rows_of(found.evaluation)
+    assert 400 < len(guiding) < 600  # half of what is over 1,500
+    assert len(guiding) + len(deciding) == 2500
+    assert not as_set(guiding) & as_set(deciding)
+    assert found.facts.guide == len(guiding)
+
+
+def test_where_they_are_few_those_for_passes_guide(tmp_path, table):
+    file = csv(tmp_path / "rows.csv", table)
+    found = prepared(MATRIX, Asked(evaluation=file), tmp_path, tmp_path)
+    assert found.guide is found.calibration
+    assert found.facts.guide == found.calibration.count
+
+
+def test_without_rows_for_passes_a_fifth_guides(tmp_path, table):
+    file = csv(tmp_path / "rows.csv", table[:100])
+    found = prepared(MATRIX, Asked(evaluation=file), tmp_path, tmp_path)
+    assert found.calibration is None
+    assert 5 < found.guide.count < 30
+    assert not as_set(rows_of(found.guide)) & as_set(rows_of(found.evaluation))
+
+
+def test_slices_are_told_of_rows_that_guide_too(tmp_path):
+    rows = np.round(np.random.default_rng(1).standard_normal((2800, 3)), 6)
+    regions = ("us", "eu")
+    file = csv(tmp_path / "rows.csv", rows, "a,b,c,region", lambda row: f",{regions[row % 2]}")
+    found = prepared(MATRIX, Asked(evaluation=file, slices=("region",)), tmp_path, tmp_path)
+    assert found.guide is not found.calibration
+    parts = read_slices(found.guide)
+    assert sum(map(len, parts.values())) == found.guide.count
 
 
 def test_at_most_so_many_rows_decide(tmp_path, table):
