@@ -228,6 +228,22 @@ def test_a_scale_before_the_trees(tmp_path):
     same(changed(folder, scale), signature, tmp_path)
 
 
+def _columns(graph, *, order=None):
+    """As a pipeline of named columns begins: each for itself, and side by side again."""
+    names = [f"column{place}" for place in range(WIDTH)]
+    widths = numpy_helper.from_array(np.ones(WIDTH, np.int64), "widths")
+    graph.initializer.append(widths)
+    joined = [names[place] for place in order or range(WIDTH)]
+    trees_of(graph).input[0] = "joined"
+    graph.node.insert(0, helper.make_node("Concat", joined, ["joined"], axis=1))
+    graph.node.insert(0, helper.make_node("Split", ["X", "widths"], names, axis=1))
+
+
+def test_columns_that_are_taken_apart_and_joined_again(tmp_path):
+    folder, signature = onnx_folder(tmp_path / "onnx", SOFTMAX)
+    same(changed(folder, _columns), signature, tmp_path)
+
+
 def _mixed(graph, mode):
     modes = list(next(o for o in trees_of(graph).attribute if o.name == "nodes_modes").strings)
     modes[modes.index(b"BRANCH_LEQ")] = mode.encode()
@@ -265,6 +281,7 @@ def _twice(graph):
         ("PROBIT", lambda graph: reset(graph, "post_transform", "PROBIT")),
         ("ArgMax", lambda graph: _after(graph, "ArgMax")),
         ("Neg", lambda graph: _before(graph, "Neg")),
+        ("Split", lambda graph: _columns(graph, order=[1, 0, *range(2, WIDTH)])),
         ("not one", _twice),
         ("another precision", _double),
     ],

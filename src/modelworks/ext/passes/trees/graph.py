@@ -98,10 +98,23 @@ class _Reader:
             if node.op_type == "Concat":
                 if _attribute(node, "axis") not in {1, -1}:
                     raise UnsupportedError("inputs that are put below each other")
+                if whole := self._split(node):
+                    name = whole
+                    continue
                 return tuple(map(self._column, node.input)), tuple(reversed(changes))
             name = self._earlier(node, changes)
         self._number(name)
         return (name,), tuple(reversed(changes))
+
+    def _split(self, joined: onnx.NodeProto) -> str:
+        """The rows that were taken apart and are joined as they were; empty = they were not."""
+        node = self._makers.get(joined.input[0])
+        if node is None or node.op_type != "Split" or node.output != joined.input:
+            return ""
+        if _attribute(node, "axis") not in {1, -1}:
+            return ""
+        self._used.add(id(node))
+        return str(node.input[0])
 
     def _earlier(self, node: onnx.NodeProto, changes: list[Change]) -> str:
         """Where the rows of a node come from; what it does to them is noted."""
