@@ -29,7 +29,7 @@ class Finals:
         tried: what is known.
         pace: how long things may take.
         say: told how it goes.
-        join: forms may be put together by rows; else there is one form only.
+        join: forms may be put together by rows.
         rows: that decide.
     """
 
@@ -45,7 +45,7 @@ class Finals:
         rows: int = 0,
     ) -> None:
         self._join = join
-        self.prover = Prover(bench, goal, tried, rows, say, alone=not join)
+        self.prover = Prover(bench, goal, tried, rows, say)
         self.notes: list[str] = []
         self._bench, self._goal, self._tried, self._pace, self._say = bench, goal, tried, pace, say
 

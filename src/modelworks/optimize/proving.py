@@ -3,12 +3,13 @@
 Of twenty forms that are each exactly as bad as allowed, a test at 5 % lets through one on average.
 So the rows that decide see a form only when it is its turn, and turns follow from other rows and
 from clocks (`order`): nothing that the rows that decide say can choose what they are asked. Each
-turn bets the same share of the chance of an error that is left. A form that passes gives its bet
-back, one that fails does not. Of the forms that are worse than allowed the first in the order is
-then tested at no more than share * error, the second at no more than share * (1 - share) * error,
-and so on, whatever becomes of the others: altogether, any of them passes with a chance of `error`
-at most, however many there are and however alike their answers (Bonferroni; Wiens, Pharmaceutical
-Statistics 2, 2003, 211, is the same with bets that go to the next form alone).
+turn bets the same share of the chance of an error that is left, the last one all of it. A form that
+passes gives its bet back, one that fails does not. Of the forms that are worse than allowed the
+first in the order is then tested at no more than share * error, the second at no more than
+share * (1 - share) * error, and so on, whatever becomes of the others: altogether, any of them
+passes with a chance of `error` at most, however many there are and however alike their answers
+(Bonferroni; Wiens, Pharmaceutical Statistics 2, 2003, 211, is the same with bets that go to the
+next form alone).
 """
 
 import math
@@ -25,12 +26,12 @@ from modelworks.optimize.agreeing import percent
 from modelworks.optimize.applying import NOT_NOW, Failure, Say
 from modelworks.optimize.bench import Bench
 from modelworks.optimize.glancing import LIKELY
-from modelworks.optimize.trying import LATE, Tried
+from modelworks.optimize.trying import LATE, Tried, unfinished
 
 PROOF: Final = "proof"
 """Name of the gate that a form has which the rows that decide were asked about."""
 MOST: Final = 8
-"""Forms that one search bets on: where all fail, the last is tested at a 256th of the error."""
+"""Forms that one search bets on: where all fail, the last is tested at a 128th of the error."""
 _HALF: Final = 0.5
 _FEW: Final = 4.0
 """With rows of which a form at the limit loses no more than so many, half a bet proves next to
@@ -122,14 +123,11 @@ class Prover:
         tried: what is known; proofs of an earlier run count.
         rows: that decide.
         say: told how it goes.
-        alone: there is one form only, and it may bet everything.
     """
 
-    def __init__(
-        self, bench: Bench, goal: Goal, tried: Tried, rows: int, say: Say, *, alone: bool = False
-    ) -> None:
+    def __init__(self, bench: Bench, goal: Goal, tried: Tried, rows: int, say: Say) -> None:
         self._bench, self._goal, self._tried = bench, goal, tried
-        self._rows, self._say, self._alone = rows, say, alone
+        self._rows, self._say = rows, say
         self._error = 1 - goal.confidence
 
     def run(self, source: Measurement, until: float, end: float) -> None:
@@ -141,8 +139,11 @@ class Prover:
             end: monotonic seconds at which all is over.
         """
         waiting = [one for one in self._tried.of(Ending.KEPT) if not proved(one)]
+        turns = order(waiting, self._goal, source)
+        betting = [one for one in turns if not _rounds(one.gates)][:MOST]
+        over = not any(map(unfinished, self._tried.all))  # else a next run wants to bet too
         bets = 0
-        for one in order(waiting, self._goal, source):
+        for one in turns:
             free = _rounds(one.gates)
             if bets and time.monotonic() >= until:
                 late = f"{LATE} before it was proved"
@@ -152,7 +153,7 @@ class Prover:
                 self._tried.note(replace(one, ending=Ending.SLOWER, why=why))
             else:
                 bets += not free
-                self.one(one, end)
+                self.one(one, end, whole=over and one in betting[-1:])
 
     def first(self, found: Sequence[Finding], source: Measurement, most: int = 3) -> Finding | None:
         """The first of some forms that is proved, for who ends the search early.
@@ -171,10 +172,16 @@ class Prover:
                 return told
         return None
 
-    def one(self, found: Finding, until: float) -> Finding:
-        """Give a form its turn, and keep what became of it."""
+    def one(self, found: Finding, until: float, *, whole: bool = False) -> Finding:
+        """Give a form its turn, and keep what became of it.
+
+        Args:
+            found: its finding.
+            until: monotonic seconds.
+            whole: it bets all that is left, for no other one comes after it.
+        """
         self._say(f"holding it against the rows that decide: {found.recipe.title}")
-        level = self._level()
+        level = self._level(whole=whole)
         if level <= 0 and not _rounds(found.gates):
             why = (
                 f"a form failed before it that promised better, and {self._rows} rows that decide "
@@ -206,10 +213,10 @@ class Prover:
             replace(found, ending=ending, why=why, gates=gates, worst=told.worst)
         )
 
-    def _level(self) -> float:
+    def _level(self, *, whole: bool) -> float:
         remaining = left(self._tried.all, self._error)
         gates = (gate for one in self._tried.all for gate in one.gates)
-        return remaining * (1.0 if self._alone else share(self._rows, self._goal, gates))
+        return remaining * (1.0 if whole else share(self._rows, self._goal, gates))
 
     def _gate(self, gates: Sequence[Gate], level: float, *, fine: bool) -> Gate:
         place = 1 + sum(proved(one) for one in self._tried.all)

@@ -71,12 +71,12 @@ def forms_of(count):
     return names, forms
 
 
-def proving(p_values, rows=10_000, **more):
+def proving(p_values, rows=10_000):
     """The search's last step over forms with these p-values, the fastest first."""
     names, forms = forms_of(len(p_values))
     bench, memory = Chances({}), Memory(forms)
     bench.p_values = dict(zip(names, p_values, strict=True))
-    prover = Prover(bench, Goal(), memory, rows, lambda _: None, **more)
+    prover = Prover(bench, Goal(), memory, rows, lambda _: None)
     prover.run(SOURCE, NEVER, NEVER)
     return bench, memory, prover
 
@@ -87,14 +87,14 @@ def kept(memory):
 
 def test_a_form_that_fails_loses_its_bet_and_one_that_passes_gets_it_back():
     bench, memory, prover = proving([0.5, 0.001, 0.001, 0.5, 0.001])
-    assert bench.levels == pytest.approx([0.025, 0.0125, 0.0125, 0.0125, 0.00625])
+    assert bench.levels == pytest.approx([0.025, 0.0125, 0.0125, 0.0125, 0.0125])
     assert kept(memory) == ["f01", "f02", "f04"]
     gate = memory.of(Ending.KEPT)[0].gates[-1]
     assert (gate.name, gate.value) == (PROOF, 2)
     assert "tested at 1.25%" in gate.summary
     assert "number 2 of the forms that the 10000 rows that decide were asked about" in gate.summary
     assert "5 of 5 forms that were measured" in prover.told()
-    assert "2.5%, 1.25%, 1.25%, 1.25%, 0.625%" in prover.told()
+    assert "2.5%, 1.25%, 1.25%, 1.25%, 1.25%" in prover.told()
 
 
 def test_few_rows_are_bet_whole_and_prove_no_more_where_the_first_fails():
@@ -107,9 +107,18 @@ def test_few_rows_are_bet_whole_and_prove_no_more_where_the_first_fails():
 
 
 def test_one_form_alone_is_held_at_the_goals_confidence():
-    bench, memory, _ = proving([0.04], alone=True)
+    bench, memory, _ = proving([0.04])
     assert bench.levels == pytest.approx([0.05])
     assert kept(memory) == ["f00"]
+
+
+def test_where_more_will_be_tried_the_last_leaves_something_for_it():
+    late = Finding(recipe("late"), Ending.PRUNED, f"{LATE} before it was tried")
+    bench, memory = FakeBench({"f00": Table(unlucky=True)}), Memory([forms_of(1)[1][0], late])
+    prover = Prover(bench, Goal(), memory, 10_000, lambda _: None)
+    prover.run(SOURCE, NEVER, NEVER)
+    assert bench.levels == pytest.approx([0.025])
+    assert left(memory.all, 0.05) == pytest.approx(0.025)
 
 
 def test_a_search_bets_on_so_many_forms_and_not_more():
@@ -150,7 +159,7 @@ def test_of_many_forms_at_the_limit_any_is_kept_as_rarely_as_declared(alike, row
 
 def test_held_by_itself_each_would_break_its_word(monkeypatch):
     """The simulation can fail: at 5 % each, a third of the experiments keep one of eight."""
-    monkeypatch.setattr(Prover, "_level", lambda _: 0.05)
+    monkeypatch.setattr(Prover, "_level", lambda _, whole: 0.05)
     p_values = np.random.default_rng(3).random((100, 8)).tolist()
     assert at_least(any_of(p_values, 10_000), 100, 0.01) > 0.05
 
@@ -199,11 +208,11 @@ def test_a_form_that_the_rows_that_decide_refuse_is_refused_and_the_next_has_its
     told = endings(run)
     assert told["fast"] is told["lost"] is Ending.REFUSED
     assert told["safe"] is Ending.KEPT
-    assert bench.levels == pytest.approx([0.025, 0.0125])
+    assert bench.levels == pytest.approx([0.025, 0.025])
     by = {one.recipe.steps[0].name: one for one in run.findings if len(one.recipe.steps) == 1}
     assert not proved(by["lost"])  # the glance gave it up: no bet was made
     assert by["fast"].gates[-1].verdict is Verdict.FAILED
-    assert any("at levels of 2.5%, 1.25%" in note for note in run.notes)
+    assert any("at levels of 2.5%, 2.5%" in note for note in run.notes)
 
 
 class Killed(FakeBench):
@@ -227,7 +236,7 @@ def test_after_a_kill_nothing_is_asked_twice_and_bets_stay_lost(tmp_path: Path, 
         searched(first, plan, path).run()
     second = FakeBench(forms)
     run = searched(second, plan, path).run()
-    assert first.levels + second.levels == pytest.approx([0.025, 0.0125, 0.00625])
+    assert first.levels + second.levels == pytest.approx([0.025, 0.0125, 0.0125])
     assert endings(run)["c"] is Ending.KEPT
     assert sum(proved(one) for one in read_run(path).findings) == 3
 
