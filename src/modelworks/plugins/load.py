@@ -11,6 +11,7 @@ GROUPS = (
     "engines",
     "loaders",
     "passes",
+    "viewers",
     "steps",
     "targets",
     "explainers",

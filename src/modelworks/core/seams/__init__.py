@@ -2,12 +2,12 @@
 
 Entry-point groups: `modelworks.importers`, `modelworks.engines`, `modelworks.loaders`,
 `modelworks.steps`, `modelworks.targets`, `modelworks.records`, `modelworks.sinks`,
-`modelworks.notifiers`, `modelworks.explainers`, `modelworks.passes`. The suites are in
-`modelworks.testing`.
+`modelworks.notifiers`, `modelworks.explainers`, `modelworks.passes`, `modelworks.viewers`. The
+suites are in `modelworks.testing`.
 """
 
 from modelworks.core.seams.importing import Importer, NeedsEnvironment, Sniffed
-from modelworks.core.seams.optimizing import Pass, Seconds
+from modelworks.core.seams.optimizing import Pass, Seconds, View, Viewer
 from modelworks.core.seams.running import (
     Elsewhere,
     Engine,
@@ -55,5 +55,7 @@ __all__ = [
     "StepRunner",
     "TakesImages",
     "Target",
+    "View",
+    "Viewer",
     "Watchable",
 ]

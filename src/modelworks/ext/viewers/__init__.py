@@ -1,0 +1,1 @@
+"""Look inside of forms: one module a format."""

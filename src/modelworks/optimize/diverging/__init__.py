@@ -1,0 +1,1 @@
+"""Follows two forms of a version value by value, to the first place where they part."""
