@@ -157,6 +157,32 @@ def _guiding(table: Table, seed: int, *, few: bool) -> tuple[Table, Table]:
 
 def _tables(signature: Signature, asked: Asked) -> tuple[tuple[Table, Table], list[str]]:
     """Rows that decide, rows for passes, and what was done with them."""
+def plain(
+    signature: Signature, file: Path | None, source: Path, into: Path, most: int, seed: int = 0
+) -> Rows:
+    """Rows to look at two forms with: nothing is judged by them, so all may be seen by all.
+
+    Args:
+        signature: of the version: what callers send.
+        file: of rows; None = they are made up.
+        source: folder of the version's artifact: its steps lie there.
+        into: an existing folder for the file.
+        most: rows, drawn by `seed` where there are more.
+        seed: of everything drawn.
+
+    Raises:
+        InvalidError: a file that does not fit.
+        MissingExtraError: parquet, or a step, without its library.
+    """
+    if file is None:
+        return _made_up(signature, Asked(seed=seed), source, into).evaluation
+    table = _read(file, signature, Asked(), "rows", others=False).some(most, seed)
+    table = table.whole(max(1, fixed_rows(signature) or 1))
+    if not len(table):
+        raise InvalidError("there are no rows to compare by: give --rows a larger file")
+    return _written("looked", table, signature, source, into)
+
+
     first = asked.evaluation or asked.calibration
     assert first is not None  # noqa: S101 - asked before
     deciding = _read(first, signature, asked, "eval")

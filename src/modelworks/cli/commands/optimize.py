@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelworks.cli.context import here, json_option, platform
+from modelworks.cli.diverging import diverge
 from modelworks.cli.exits import Exit, Terminated
 from modelworks.cli.optimizing import AMOUNT, SECONDS, Words
 from modelworks.cli.output import Output
@@ -265,3 +266,6 @@ def recipe(ref: str, as_json: bool) -> None:
         Output(as_json=True).document(found.recipe)
     else:
         click.echo(write_recipe(found.recipe), nl=False)
+
+
+optimize.add_command(diverge)

@@ -122,6 +122,12 @@ class Place:
         self._note(stored)
         return stored
 
+    def shop(self, stack: ExitStack, folder: Path, rows: data.Prepared) -> Workshop:
+        """Where forms are made by the recipe that was asked for; raises as `run`."""
+        known = self._known()
+        self._upgraded(known)
+        return self._workshop(stack, known, folder, rows)
+
     def _known(self) -> Known:
         """The passes that may be used.
 

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from modelworks.control.optimizing.asked import Asked, check
-from modelworks.control.optimizing.place import KIND, Place, Real, Say
+from modelworks.control.optimizing.diverging import Shown, Wanted, diverge
+from modelworks.control.optimizing.making import MadeForm
+from modelworks.control.optimizing.place import KIND, Place, Say
 from modelworks.control.optimizing.storing import Shelf
 from modelworks.control.scratch import scratch
 from modelworks.core import codec
@@ -18,6 +20,7 @@ from modelworks.core.optimizing.variants import Variant
 from modelworks.core.reference import parse_ref
 from modelworks.optimize.facts import known_passes
 from modelworks.optimize.memory import full
+from modelworks.evaluation.diverging.found import Parting
 from modelworks.optimize.run import Run
 from modelworks.plugins.load import available
 from modelworks.optimize.standing import Watch, unwatched
@@ -31,7 +34,7 @@ class Optimizing:
         shelf: where its variants are kept.
     """
 
-    def __init__(self, real: Real, shelf: Shelf) -> None:
+    def __init__(self, real: Shown, shelf: Shelf) -> None:
         self._real, self._shelf = real, shelf
 
     def optimize(self, ref: str, asked: Asked, say: Say, watch: Watch = unwatched) -> Run:
@@ -125,5 +128,26 @@ def _alone(home: Home, version: ModelVersion) -> Iterator[None]:
                 f"{version.ref} is being optimized by another process: wait for it, or end it"
             ) from error
         except OSError as error:
+    def diverge(self, ref: str, wanted: Wanted, say: Say) -> Parting:
+        """Where another form parts from the imported one; see `diverging.diverge`.
+
+        Args:
+            ref: of the version, with `#NAME` of a variant.
+            wanted: rows, recipe, tolerance.
+            say: told how it goes.
+
+        Raises:
+            NotFoundError: no such version, variant or file.
+            InvalidError: both a variant and a recipe; rows that do not fit.
+            UnsupportedError: a format that nobody can look into.
+        """
+        found = parse_ref(ref, variants=True)
+        if found.variant and wanted.recipe is not None:
+            raise InvalidError("a variant and a recipe: which is the other form?", field="recipe")
+        real = self._real
+        version = real.show(str(found.of_version))
+        with scratch(real.home.run, "optimize") as work:
+            return diverge(real, self._shelf, version, found.variant, wanted, work, say)
+
             raise full(home.optimize, error) from error
         yield
