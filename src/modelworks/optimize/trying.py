@@ -78,6 +78,7 @@ class Tried:
             UnavailableError: the disk is full.
         """
         if unfinished(finding):
+            self._found.pop(finding.recipe.id, None)  # what was known of it is not enough
             self._late[finding.recipe.id] = finding
         else:
             self._late.pop(finding.recipe.id, None)

@@ -1,5 +1,6 @@
 """The choice among many forms: who is proved, in which turn, at which level; and its error."""
 
+import time
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -298,6 +299,31 @@ def test_forms_by_rows_are_as_good_as_their_parts(tmp_path: Path):
     joined = next(one for one in run.kept if one.recipe.parts)
     assert joined.recipe.id not in bench.judged_
     assert next(gate for gate in joined.gates if gate.name == PROOF).limit == 0.0
+
+
+class Slow(FakeBench):
+    """The time is over when the first form was held against the rows that decide."""
+
+    def judged(self, form, until, level=0.0):
+        found = super().judged(form, until, level)
+        self.clock.append(1.0)
+        return found
+
+
+def test_what_there_was_no_time_to_prove_is_not_kept_and_waits(tmp_path: Path, monkeypatch):
+    forms = {"a": Table(4.0), "b": Table({1: 1.2, 16: 6.0})}
+    bench = Slow(forms)
+    bench.clock = []
+    plan, path = ground(*(facts(name) for name in forms)), tmp_path / "run"
+    pace = Pace(500.0, 1000.0, 1.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 900.0 if bench.clock else 100.0)
+    run = searched(bench, plan, path, pace).run()
+    assert [one.recipe.steps[0].name for one in run.kept] == ["a"]
+    late = next(one for one in run.findings if one.recipe == recipe("b"))
+    assert late.why == f"{LATE} before it was proved"
+    again = FakeBench(forms)
+    searched(again, plan, path).run()
+    assert again.judged_ == [recipe("b").id]
 
 
 def test_nothing_is_proved_without_time_to_try(tmp_path: Path):
