@@ -81,6 +81,8 @@ class FakeBench:
     looked_: list[str] = field(default_factory=list)
     judged_: list[str] = field(default_factory=list)
     levels: list[float] = field(default_factory=list)  # of proofs
+    left: list[str] = field(default_factory=list)  # titles of recipes that were let go
+    followed: list[str] = field(default_factory=list)
     differed: int = 0
 
     def table(self, one: Recipe) -> Table:
@@ -99,6 +101,9 @@ class FakeBench:
 
     def applied(self, one: Recipe) -> Applied | None:
         return Applied("onnx", self.table(one).operators)
+
+    def let_go(self, one: Recipe) -> None:
+        self.left.append(one.title)
 
     def timed(self, forms: Sequence[Form], seconds: float) -> Timed:
         found: list[Measurement | str] = []
@@ -131,9 +136,10 @@ class FakeBench:
         kept = set(one.steps[-1].keep) if one.steps else set()
         return table.lost and not (table.to_blame and table.to_blame <= kept)
 
-    def difference(self, form: Form, until: float) -> float:
-        self.differed += 1
-        table, kept = self.table(form.recipe), set(form.recipe.steps[-1].keep)
+    def parts(self, form: Form, seconds: float) -> str:
+        self.followed.append(form.recipe.id)
+        return "parts first at /layer2/Conv"
+
         return float(len(table.to_blame - kept)) + 0.001 * (len(table.operators) - len(kept))
 
 

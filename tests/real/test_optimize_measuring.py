@@ -7,7 +7,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from modelworks.core.errors import InvalidError, RefusedError
-from modelworks.core.optimizing.recipes import Execution, Recipe
+from modelworks.core.optimizing.recipes import Execution, Recipe, RecipeStep
 from modelworks.core.optimizing.variants import Goal, Measurement
 from modelworks.core.stepped import Stepped, write_stepped
 from modelworks.core.steps import InputSteps, Tokenize
@@ -50,6 +50,13 @@ def test_a_form_is_asked_for_every_row_in_its_place(tmp_path, source, rows):
     x = arrays.load(rows.inputs)["x"]
     np.testing.assert_array_equal(arrays.load(file)["y"], 2 * x)
     assert not list(tmp_path.glob(".child-*"))
+
+
+def test_a_form_with_very_many_operators_in_float_is_asked_too(tmp_path, source, rows):
+    keep = tuple(f"/encoder/layer.{n}/attention/MatMul_output_0" for n in range(10_000))
+    recipe = Recipe((RecipeStep("int8_static", {}, keep),))
+    long = Form(recipe, source.folder, source.format, source.signature)
+    assert answers(long, rows, tmp_path).stat().st_size > 0
 
 
 def test_who_takes_too_long_or_does_not_load_is_told_by_a_sentence(tmp_path, source, rows):

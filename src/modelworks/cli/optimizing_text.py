@@ -24,6 +24,8 @@ def show(out: Output, run: Run) -> None:
     for one in run.findings:
         if one.ending in {Ending.REFUSED, Ending.SLOWER, Ending.FAILED}:
             out.note(f"- {one.ending.value}: {one.recipe.title}: {_short(one.why)}")
+            if one.parts:
+                out.note(f"  {_short(one.parts)}")
     pruned = [one for one in run.findings if one.ending is Ending.PRUNED]
     for one in pruned[:_MOST_PRUNED]:
         out.note(f"- not tried: {one.recipe.title}: {_short(one.why)}")

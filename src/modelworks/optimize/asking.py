@@ -1,6 +1,7 @@
 """What a form answers to rows: asked in a process of its own, which may crash."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from modelworks.core import codec
 from modelworks.core.errors import InvalidError
+from modelworks.core.optimizing.recipes import Recipe
 from modelworks.core.seams import Engine, EngineOptions, Session
 from modelworks.core.tensor import Signature
 from modelworks.optimize import arrays, running
@@ -17,6 +19,8 @@ from modelworks.optimize.hardware import accelerators
 from modelworks.plugins.load import load
 
 ANSWERS: Final = "answers.npz"
+MOST_BYTES: Final = 1 << 30
+"""Of the answers to all rows: gates hold several times as much."""
 
 
 def answers(
@@ -63,8 +67,11 @@ def answers(
 
 
 def told(form: Form) -> dict[str, Any]:
-    """A form as JSON values, for a child."""
-    value: dict[str, Any] = codec.encode(form)
+    """A form as JSON values, for a child: how it is run, and not how it came to be.
+
+    The names of the operators that stay in float alone may be longer than what a child is told.
+    """
+    value: dict[str, Any] = codec.encode(replace(form, recipe=Recipe(run=form.recipe.run)))
     value["folder"] = str(form.folder.resolve())
     return value
 
@@ -99,15 +106,20 @@ def run(arguments: dict[str, Any], progress: Callable[[str], None]) -> dict[str,
 
 
 def asked(
-    session: Session, signature: Signature, inputs: dict[str, Any], parts: Sequence[slice]
+    session: Session,
+    signature: Signature,
+    inputs: dict[str, Any],
+    parts: Sequence[slice],
+    most: int = MOST_BYTES,
 ) -> dict[str, Any]:
-    """The answers to those parts of the rows, in their order.
+    """The answers to those parts of the rows, in their order; of at most so many bytes.
 
     Raises:
-        InvalidError: an output has not one row a row of inputs.
+        InvalidError: an output has not one row a row of inputs, or all take too much memory.
     """
     names = [spec.name for spec in signature.outputs]
     found: dict[str, list[Any]] = {name: [] for name in names}
+    size = 0
     for part in parts:
         given = {name: array[part] for name, array in inputs.items()}
         for name, array in zip(names, session.infer(given), strict=True):
@@ -119,6 +131,12 @@ def asked(
                     field=name,
                 )
             found[name].append(np.array(array))  # an engine may use the memory again
+            size += found[name][-1].nbytes
+        if size > most:
+            raise InvalidError(
+                f"the answers to {part.stop} rows take more than {most >> 20} MiB: give fewer rows",
+                field="eval",
+            )
     return {name: joined(parts_) for name, parts_ in found.items()}
 
 

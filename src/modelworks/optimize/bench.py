@@ -89,6 +89,17 @@ class Bench(Protocol):
         """
         ...
 
+    def parts(self, form: Form, seconds: float) -> str:
+        """Where the values of a refused form part from the source form's; "" = it cannot be told.
+
+        It never raises: what explains a refusal must not become another one.
+
+        Args:
+            form: that was refused.
+            seconds: that may be spent on it.
+        """
+        ...
+
     def difference(self, form: Form, until: float) -> float:
         """How far a form's answers to a few rows are from the source form's; 0 = not at all.
 

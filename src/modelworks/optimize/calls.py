@@ -112,7 +112,7 @@ def in_child(  # noqa: PLR0913 - a job has as many sides
                 ) from error
             raise
         for file in work.iterdir():
-            if file.is_file():
+            if file.is_file() and not file.is_symlink():
                 file.replace(into / file.name)
         return value
     finally:

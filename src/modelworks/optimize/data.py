@@ -16,6 +16,7 @@ from modelworks.core.errors import InvalidError
 from modelworks.core.imports import Ranges
 from modelworks.core.stepped import read_stepped
 from modelworks.core.tensor import Signature
+from modelworks.evaluation.parity import as_text
 from modelworks.evaluation.slices import cut
 from modelworks.optimize import arrays
 from modelworks.optimize.calls import fixed_rows
@@ -120,6 +121,7 @@ def prepared(signature: Signature, asked: Asked, source: Path, into: Path) -> Pr
             "the truth is not known (--label): only agreement with the source form is judged, "
             "which cannot show whether rows that changed became better or worse"
         )
+    notes += _strange(signature, deciding.labels)
     parts = {one.name: one.rows for one in cut(deciding.columns, asked.slices)}
     evaluation = _written("evaluation", deciding, signature, source, into, parts)
     guide = calibration
@@ -214,6 +216,22 @@ def _fixed(signature: Signature) -> list[str]:
     return [f"every call of this model has {size} rows: --batches does not matter"]
 
 
+def _strange(signature: Signature, labels: Any) -> list[str]:
+    """What is said of rows whose truth the model never says."""
+    if labels is None or not signature.classes:
+        return []
+    told = as_text(labels)
+    other = ~np.isin(told, [as_text(np.array([one]))[0] for one in signature.classes])
+    if not other.any():
+        return []
+    names = ", ".join(sorted(set(told[other].tolist()))[:3])[:80]
+    note = (
+        f"{int(other.sum())} of the {len(told)} rows that decide have a truth that is no class of "
+        f"the model ({names}): no form is right there, and what is lost elsewhere weighs less"
+    )
+    return [note]
+
+
 def _same(first: Path, second: Path) -> bool:
     try:
         return first.samefile(second) or shared(first, second)
@@ -232,7 +250,8 @@ def _read(
         names = [part.strip() for one in asked.slices for part in one.split("*")]
         tensors = file.tensors(signature, asked.label, names)
     except InvalidError as error:
-        raise InvalidError(f"{path.name}: {error.message}", field=field_) from error
+        words = error.message.removeprefix(f"{path.name}: ")
+        raise InvalidError(f"{path.name}: {words}", field=field_) from error
     labels = file.columns.get(asked.label) if asked.label else None
     found = Table(tensors, labels, dict(file.columns)).known()
     if labels is not None and not len(found):
@@ -263,7 +282,9 @@ def _made_up(signature: Signature, asked: Asked, source: Path, into: Path) -> Pr
         "a truth. Agreement on them cannot show what becomes of the model's quality, or of its "
         "answers to rows as callers send them: give --eval (and --label)"
     )
-    facts = DataFacts(evaluation.count, calibration.count, made_up=True, notes=(note,), guide=calibration.count)
+    notes = (note, *_fixed(signature))
+    count = calibration.count
+    facts = DataFacts(evaluation.count, count, made_up=True, notes=notes, guide=count)
     return Prepared(calibration, evaluation, facts, calibration)
 
 

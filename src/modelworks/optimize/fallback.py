@@ -109,6 +109,7 @@ class Fallback:
             )
         except ModelworksError:
             far = math.inf
+        self._bench.let_go(self._with(kept))
         self._seen[kept] = far if far == far else math.inf  # noqa: PLR0124 - NaN is as far as can be
         return self._seen[kept]
 

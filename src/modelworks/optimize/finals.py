@@ -70,6 +70,7 @@ class Finals:
                 words = "others were better in a longer measurement"
                 self._tried.note(replace(beaten, ending=Ending.SLOWER, why=words))
                 forms.pop(beaten.recipe.id)
+                self._bench.let_go(beaten.recipe)
             forms = {
                 one: form for one, form in forms.items() if one in {f.recipe.id for f in order}
             }
@@ -154,7 +155,8 @@ class Finals:
         for one in found:
             assert one.measured is not None  # noqa: S101 - it was just measured
             gate = scoring.better(self._goal, one.measured, source)
-            told = replace(one, gates=(*one.gates, gate), why=gate.summary)
+            earlier = (each for each in one.gates if each.name != gate.name)  # of a run before
+            told = replace(one, gates=(*earlier, gate), why=gate.summary)
             if gate.verdict is Verdict.PASSED:
                 worth[one.recipe.id] = told
             else:

@@ -89,7 +89,8 @@ def _fallen(metric: str, pair: Pair, name: str, rows: Sequence[int], limit: floa
         f"{100 * found.value:.2f} {'points' if points else '%'} ({100 * limit:.3g} are allowed): "
         f"{found.told}, {found.rows} {_ROWS}"
     )
-    gate = Gate(metric, agreeing.verdict(not visible), text, name, found.value, limit=limit)
+    value = found.value if np.isfinite(found.value) else None
+    gate = Gate(metric, agreeing.verdict(not visible), text, name, value, limit=limit)
     return Glance(gate, found.value, found.high, limit)
 
 

@@ -164,14 +164,16 @@ def _gate(
         f"confidence by at most {high} ({100 * limit:.3g} are allowed): {found.told}, "
         f"{found.rows} rows"
     )
-    if not fine and found.needed is not None and found.needed > found.rows:
+    if not np.isfinite(found.value):
+        text = f"{metric}{where} cannot be told: {found.told}, {found.rows} rows"
+    elif not fine and found.needed is not None and found.needed > found.rows:
         text += f"; too few to tell, about {found.needed} would do if the shares stay so"
     elif not fine and found.value >= limit:
         text += "; no number of rows would do"
     # The verdict is the test's; its interval is rounded, and may not seem to say otherwise.
     bound = min(found.high, limit) if fine else max(found.high, limit)
     verdict = Verdict.PASSED if fine else Verdict.FAILED
-    return Gate(metric, verdict, text, name, found.value, None, _finite(bound), limit)
+    return Gate(metric, verdict, text, name, _finite(found.value), None, _finite(bound), limit)
 
 
 def _finite(value: float) -> float | None:

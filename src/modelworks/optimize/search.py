@@ -79,6 +79,8 @@ class Search:
             ModelworksError: the source form cannot be run; the run's file cannot be written.
         """
         tried, trying = self._tried, self._trying
+        if self._journal.run.conclusion:  # until the next end it is none: a kill may come before
+            tried.write(self._journal.file.again)
         if tried.known:
             self._say(f"{tried.known} candidates are finished from an earlier run")
         source = self._source()
@@ -233,6 +235,8 @@ def conclusion(found: tuple[Finding, ...], budget_s: float) -> str:
     else:
         words = "leave it as it is: nothing that was tried is better and still good enough"
         words += f" ({told})" if told else " (nothing here fits this model)"
+        if not told and any(map(unfinished, found)):
+            words = "nothing was tried, so it is left as it is"
     if late:
         words += f"; for {len(late)} there was no time within {budget_s:.0f} s"
     if any(one.why.startswith(NOT_NOW) for one in found):

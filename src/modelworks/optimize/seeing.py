@@ -53,19 +53,19 @@ def seen_of(
     gates = agreeing.sound(before, after, signature)
     if any(gate.verdict is Verdict.FAILED for gate in gates):
         return gates, None
+    kept = _comparable(before)
     if exact:
         same = agreeing.same(before, after, signature)
         gates.append(same)
         if same.verdict is Verdict.PASSED:
             return gates, None
-    truth = None if rows.labels is None else np.load(rows.labels, allow_pickle=False)
-    plan = planned(signature, before, truth)
-    kept = _comparable(before)
     before, after = ({n: a[kept] for n, a in one.items()} for one in (before, after))
+    truth = None if rows.labels is None else np.load(rows.labels, allow_pickle=False)[kept]
+    plan = planned(signature, before, truth)
     old, new = said(plan, before), said(plan, after)
     if truth is None:
         return gates, Seen(Pair(plan, old, new, None), {}, kept)
-    told = truth[kept] if plan.kind is Kind.NUMBERS else as_text(truth[kept])
+    told = truth if plan.kind is Kind.NUMBERS else as_text(truth)
     _known(told, old.labels)
     places = {row: place for place, row in enumerate(kept.tolist())}
     slices = {

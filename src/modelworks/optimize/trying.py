@@ -22,6 +22,10 @@ from modelworks.optimize.standing import Standing, Watch, front_of, unwatched
 LATE: Final = "the time was over"
 """How `Finding.why` begins where more time would have it tried: it is tried in the next run."""
 
+_MOST_FOLLOWED: Final = 6
+_FOLLOWING: Final = 0.03  # of the time that is left, for one refused form
+_FOLLOWING_S: Final = 20.0
+
 
 def unfinished(finding: Finding) -> bool:
     """Whether a candidate is to be tried in the next run: nothing is known of it yet."""
@@ -78,7 +82,6 @@ class Tried:
             UnavailableError: the disk is full.
         """
         if unfinished(finding):
-            self._found.pop(finding.recipe.id, None)  # what was known of it is not enough
             self._late[finding.recipe.id] = finding
         else:
             self._late.pop(finding.recipe.id, None)
@@ -139,6 +142,7 @@ class Trying:
         self.source: Measurement | None = None
         self._watch = watch
         self._bench, self._goal, self._tried, self._pace, self._say = bench, goal, tried, pace, say
+        self._followed = 0
 
     def all(self, candidates: Sequence[Candidate], round_: str) -> None:
         """Try them in their order, as long as there is time; the others are noted as late."""
@@ -166,6 +170,8 @@ class Trying:
             finding = Finding(recipe, Ending.FAILED, error.message)
             if time.monotonic() >= self._pace.end:
                 finding = Finding(recipe, Ending.PRUNED, f"{LATE}: {error.message}")
+        if finding.ending is not Ending.KEPT:
+            self._bench.let_go(recipe)
         noted = self._tried.note(replace(finding, seconds=time.monotonic() - began))
         self._watch(self.standing())
         return noted
@@ -222,10 +228,21 @@ class Trying:
         failed = [gate for gate in judged.gates if gate.verdict is Verdict.FAILED]
         if failed:
             why = "; ".join(gate.summary for gate in failed[:3])
-            return Finding(recipe, Ending.REFUSED, why, judged.gates, found, worst=judged.worst)
+            parts = self._parts(form)
+            return Finding(
+                recipe, Ending.REFUSED, why, judged.gates, found, worst=judged.worst, parts=parts
+            )
         why = "nothing speaks against it yet"
         return Finding(recipe, Ending.KEPT, why, judged.gates, found, worst=judged.worst)
 
+
+    def _parts(self, form: Form) -> str:
+        """Where a refused form parts from the source form, of the first few: it takes seconds."""
+        seconds = min(_FOLLOWING_S, _FOLLOWING * (self._pace.making - time.monotonic()))
+        if self._followed >= _MOST_FOLLOWED or seconds < 1 or _kept(form.recipe):
+            return ""
+        self._followed += 1
+        return self._bench.parts(form, seconds)
 
 def ranked(found: Iterable[Finding], goal: Goal, source: Measurement | None) -> list[Finding]:
     """Findings that were measured, the best at what is wanted first."""
@@ -252,5 +269,10 @@ def _at(found: Finding, rows: int) -> float:
 
 
 def _measured(found: Finding) -> Measurement:
+def _kept(recipe: Recipe) -> bool:
+    """Whether operators were put back to float: its first form was followed already."""
+    return any(step.keep for step in recipe.steps)
+
+
     assert found.measured is not None  # noqa: S101 - callers ask for those that are
     return found.measured

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from modelworks.core.by_rows import BY_ROWS
-from modelworks.core.errors import InvalidError
+from modelworks.core.errors import InvalidError, ModelworksError
 from modelworks.core.optimizing.passes import Applied
 from modelworks.core.optimizing.recipes import Recipe
 from modelworks.core.optimizing.variants import Ending, Goal
@@ -21,9 +21,11 @@ from modelworks.optimize.applying import Failure, Say, Workshop
 from modelworks.optimize.bench import Judgement, Timed
 from modelworks.optimize.calls import fixed_rows
 from modelworks.optimize.data import Prepared
+from modelworks.optimize.diverging.following import parting
 from modelworks.optimize.forms import Form, Rows
 from modelworks.optimize.glancing import Ahead
 from modelworks.optimize.glancing import Ahead
+from modelworks.plugins.load import available
 from modelworks.optimize.judging import judge, look
 
 _FEW: Final = 64  # rows that show how far a form is from the source form
@@ -125,13 +127,29 @@ class Workbench:
         got = self._answers(form, rows, f"{name}-{form.recipe.id}", until)
         try:
             yield own, got
+    def parts(self, form: Form, seconds: float) -> str:
+        """See `bench.Bench.parts`."""
+        source, known = self.workshop.source, available("viewers")
+        if form.format not in known or source.format not in known:
+            return ""
+        few = self._few_rows()
+        threads = self.goal.threads
+        into = self.work / f"parts-{form.recipe.id}"
+        into.mkdir()
+        try:
+            found = parting(source, form, few, into, blame=True, seconds=seconds, threads=threads)
+        except ModelworksError:
+            return ""
+        finally:
+            shutil.rmtree(into, ignore_errors=True)
+        return found.summary if found.first is not None else ""
+
         finally:
             shutil.rmtree(got.parent, ignore_errors=True)
 
     def difference(self, form: Form, until: float) -> float:
         """See `bench.Bench.difference`: mean distance of numbers, in the source's own spread."""
-        rows = self.rows.calibration or self.rows.guide or self.rows.evaluation
-        few = self._few = self._few or self._first(rows)
+        few = self._few_rows()
         own = arrays.load(self._answers_of_source("few", few, until))
         path = self._answers(form, few, f"few-{form.recipe.id}", until)
         got = arrays.load(path)
@@ -148,6 +166,11 @@ class Workbench:
         into = self.work / name
         into.mkdir(exist_ok=True)
         seconds = min(_LONGEST_S, max(1.0, until - time.monotonic()))
+    def _few_rows(self) -> Rows:
+        rows = self.rows.calibration or self.rows.guide or self.rows.evaluation
+        self._few = self._few or self._first(rows)
+        return self._few
+
         batches, threads = self.goal.batches, self.goal.threads
         return asking.answers(form, rows, into, threads, batches=batches, seconds=seconds)
 

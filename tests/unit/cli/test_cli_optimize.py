@@ -21,6 +21,7 @@ from modelworks.optimize.forms import Form
 from modelworks.optimize.run import Run
 from optimize_fakes import HARDWARE, measurement, recipe
 
+PARTS = "parts first at /layer2/Conv: 0.3 apart"
 GATE = Gate("accuracy", Verdict.PASSED, "it falls by 0.1 points at most")
 
 
@@ -43,7 +44,7 @@ def optimized(filled, tmp_path: Path) -> Run:
         assert store(*given).name == "int8-static-2"
         findings = (
             replace(kept, variant=variant.name),
-            Finding(recipe("int8_dynamic"), Ending.REFUSED, "lost 3 points", (), found),
+            Finding(recipe("int8_dynamic"), Ending.REFUSED, "lost 3 points", (), found, parts=PARTS),
             Finding(recipe("low_rank"), Ending.FAILED, "low_rank: no such thing"),
             *(Finding(recipe(f"p{n}"), Ending.PRUNED, "needs numba") for n in range(14)),
         )
@@ -62,7 +63,7 @@ def test_the_report_tells_every_form(type_, optimized):
     assert "fraud:1.1.0: int8_static: 2.50 x at 1 row; kept" in done.out
     row = next(line for line in done.out.splitlines() if line.startswith("int8-static"))
     assert row.split()[-6:] == ["2.50", "2.00", "200", "B", "8.4", "MB"]
-    assert "- refused: int8_dynamic @ onnxruntime: lost 3 points" in done.err
+    assert f"- refused: int8_dynamic @ onnxruntime: lost 3 points\n  {PARTS}" in done.err
     assert "- failed: low_rank @ onnxruntime: low_rank: no such thing" in done.err
     assert "- 2 more were not tried" in done.err
     told = type_("optimize", "report", "fraud:1.1.0", "--json").json
@@ -98,6 +99,10 @@ def test_what_was_not_optimized_says_how(type_, filled):
         (("churn", "--confidence", "0.2"), Exit.INVALID, "confidence"),
         (("churn", "--batches", "0"), Exit.INVALID, "batches"),
         (("churn", "--batches", "one"), Exit.USAGE, "numbers"),
+        (("churn", "--batches", ","), Exit.INVALID, "batches"),
+        (("churn", "--threads", "999"), Exit.INVALID, "cores"),
+        (("churn", "--seed", str(2**31)), Exit.USAGE, "seed"),
+        (("churn", "--budget", "0"), Exit.INVALID, "budget"),
         (("churn", "--budget", "soon"), Exit.USAGE, "no length of time"),
         (("--budget", "1s", "churn", "--max-drop", "x"), Exit.USAGE, "0.5pp"),
         (("churn", "--passes", "nonsense"), Exit.NOT_FOUND, "no pass 'nonsense'"),

@@ -45,6 +45,14 @@ def test_a_number_of_very_many_digits_is_a_float(tmp_path):
     assert columns["n"].tolist() == [1.0, np.inf]
 
 
+def test_a_column_without_any_value_is_missing_everywhere(tmp_path):
+    found = samples.read(write(tmp_path, "s.csv", "age,income\n,1\nnan,2\n"))
+    assert np.isnan(samples.tensors(found, MATRIX)["input"][:, 0]).all()
+    whole = Signature((TensorSpec("age", Datatype.INT64, (None, 1)),), (), Layout.COLUMNS)
+    with pytest.raises(InvalidError, match="'age' of the sample has missing values"):
+        samples.tensors(found, whole)
+
+
 def test_an_archive_that_unpacks_to_much_more_is_refused(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "s.npz", a=np.zeros(100_000))
     assert samples.read(tmp_path / "s.npz").rows == 100_000

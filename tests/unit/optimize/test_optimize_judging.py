@@ -269,3 +269,34 @@ def test_a_truth_that_fits_no_output_is_an_error(tmp_path):
     case = Case(tmp_path, VECTORS, {"out": out}, np.array(["a"] * 50))
     with pytest.raises(InvalidError, match="fits no output"):
         case.judged({"out": out})
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_answers_of_which_none_is_a_number_prove_nothing(tmp_path, truth, exact):
+    nothing = answered(truth) | {"p": np.full((1500, 3), np.nan, np.float32)}
+    with pytest.raises(InvalidError, match="answers no row with finite numbers"):
+        Case(tmp_path, CLASSIFIER, nothing, truth).judged(nothing, exact=exact)
+
+
+def test_a_row_without_an_answer_does_not_change_what_the_others_mean(tmp_path):
+    score = TensorSpec("p", Datatype.FP32, (None, 1), Role.PROBABILITIES)
+    signature = Signature((X,), (score,), classes=(0, 1))
+    before = np.random.default_rng(0).uniform(0.05, 0.95, (1500, 1)).astype(np.float32)
+    before[7] = np.nan  # the model does not know it
+    after = np.where(np.isnan(before), before, 1 - before)  # each class for the other
+    case = Case(tmp_path, signature, {"p": before}, (before[:, 0] > 0.5).astype(np.int64))
+    found = case.judged({"p": after})
+    assert not found.passed
+    assert one(found, "agreement").value < 0.01
+    assert one(found, "calibration").verdict is Verdict.FAILED
+
+
+def test_what_cannot_be_told_is_no_number(tmp_path):
+    labels = np.ones(500, np.int64)
+    found = Case(tmp_path, CLASSIFIER, answered(labels), labels).judged(
+        answered(labels, sure=0.8), Goal(metric="auc")
+    )
+    gate = one(found, "auc")
+    assert (gate.verdict, gate.value, gate.high) == (Verdict.FAILED, None, None)
+    assert "auc cannot be told" in gate.summary
+    assert "one class alone" in gate.summary

@@ -101,7 +101,9 @@ def test_what_there_was_no_time_for_is_said_and_tried_the_next_time(tmp_path: Pa
     bench = FakeBench({"a": Table(2.0)})
     run = searched(bench, plan, tmp_path / "run", over).run()
     assert {one.why.startswith(LATE) for one in run.findings} == {True}
-    assert "for 2 there was no time within 60 s" in run.conclusion
+    assert run.conclusion == (
+        "nothing was tried, so it is left as it is; for 2 there was no time within 60 s"
+    )
     assert bench.begun == []
     again = searched(FakeBench({"a": Table(2.0)}), plan, tmp_path / "run").run()
     assert endings(again)["a"] is Ending.KEPT
@@ -114,6 +116,36 @@ def test_a_pass_that_ran_out_of_time_is_tried_the_next_time(tmp_path: Path):
     assert run.findings[0].why == f"{LATE}: a takes about 40 s, and 3 were left"
     again = searched(FakeBench({"a": Table(2.0)}), plan, tmp_path / "run").run()
     assert endings(again) == {"a": Ending.KEPT}
+
+
+def test_who_goes_on_has_no_conclusion_until_it_ends_again(tmp_path: Path):
+    plan, path, now = ground(facts("a")), tmp_path / "run", time.monotonic()
+    searched(FakeBench({"a": Table(2.0)}), plan, path, Pace(now - 1, now + 60, 1.0)).run()
+    assert read_run(path).conclusion
+    again = FakeBench({"a": Table(2.0)}, stop_at=2)  # it ends after "a", before it is measured well
+    with pytest.raises(KeyboardInterrupt):
+        searched(again, plan, path).run()
+    killed = read_run(path)
+    assert killed.conclusion == ""
+    assert endings(killed) == {"a": Ending.KEPT}
+    done = searched(FakeBench({"a": Table(2.0)}), plan, path).run()
+    assert read_run(path).conclusion == done.conclusion
+    once_more = searched(FakeBench({"a": Table(2.0)}), plan, path).run()
+    names = [gate.name for gate in once_more.findings[0].gates]
+    assert len(set(names)) == len(names)  # a later measurement takes the place of an earlier
+
+
+def test_forms_that_are_out_may_go(tmp_path: Path):
+    passes = [facts("good"), facts("slow"), facts("int8", keeps=True)]
+    operators = tuple(f"op{n}" for n in range(4))
+    spoilt = Table(3.0, lost=True, operators=operators, to_blame=frozenset({"op3"}))
+    bench = FakeBench({"good": Table(2.0), "slow": Table(0.5), "int8": spoilt})
+    run = searched(bench, ground(*passes), tmp_path / "run").run()
+    assert {"slow @ onnxruntime", "int8 @ onnxruntime"} <= set(bench.left)
+    assert "good @ onnxruntime" not in bench.left
+    trials = [title for title in bench.left if "in float" in title]
+    assert len(trials) >= bench.differed > 0
+    assert run.kept
 
 
 def test_a_full_disk_is_told_and_tried_again_when_there_is_room(tmp_path: Path):

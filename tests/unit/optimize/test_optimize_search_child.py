@@ -8,7 +8,8 @@ import pytest
 from modelworks.core import codec
 from modelworks.core.errors import InvalidError, MissingExtraError
 from modelworks.core.optimizing.passes import Applied, PassJob, Setting
-from modelworks.optimize import child
+from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.optimize import asking, child
 from modelworks.optimize.workbench import _far
 from optimize_fakes import SIGNATURE, facts
 
@@ -102,3 +103,22 @@ def test_how_far_answers_are_apart(own, got, wanted):
 def test_answers_of_another_shape_or_without_a_number_are_as_far_as_can_be():
     assert _far(np.zeros(2), np.zeros(3)) == np.inf
     assert not _far(np.array([0.0, 2.0]), np.array([0.0, np.nan])) < 1e9
+
+
+class Doubling:
+    """A session without a model."""
+
+    def infer(self, inputs: dict) -> list:
+        return [2 * inputs["x"]]
+
+
+def test_answers_come_in_order_and_take_only_so_much_memory():
+    wide = TensorSpec("y", Datatype.FP64, (None, 4))
+    signature = Signature((TensorSpec("x", Datatype.FP64, (None, 4)),), (wide,))
+    x = np.arange(40.0).reshape(10, 4)
+    parts = [slice(0, 1), slice(1, 8), slice(8, 10)]
+    found = asking.asked(Doubling(), signature, {"x": x}, parts, most=320)
+    np.testing.assert_array_equal(found["y"], 2 * x)
+    with pytest.raises(InvalidError, match="the answers to 10 rows take more than") as caught:
+        asking.asked(Doubling(), signature, {"x": x}, parts, most=319)
+    assert caught.value.field == "eval"

@@ -80,7 +80,7 @@ def _wanted(function: Any) -> Any:
         click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True),
         click.option("--budget", type=SECONDS, default="10m", show_default=True, help="Of time."),
         click.option("--price", type=float, default=0.0, help="Of an hour of this machine."),
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+        click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
         click.option("--again", is_flag=True, help="Forget what an earlier run found."),
     )
     for option in reversed(options):
@@ -184,7 +184,7 @@ def _goal(given: dict[str, Any]) -> "Goal":
         agreement=given["agreement"],
         cosine=given["cosine"],
         gain=given["gain"],
-        batches=given["batches"],
+        batches=tuple(sorted(set(given["batches"]))),
         threads=given["threads"],
         budget_s=given["budget"],
         price=given["price"],

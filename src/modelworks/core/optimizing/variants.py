@@ -226,6 +226,8 @@ class Finding:
         seconds: that it took.
         worst: rows whose answers differ most: place among the rows of evaluation, both answers.
         variant: its name, where it was kept.
+        parts: where its values part from the source form's, of a form that a gate refused; empty =
+            nobody looked, or it cannot be told.
     """
 
     recipe: Recipe
@@ -236,6 +238,7 @@ class Finding:
     seconds: float = 0.0
     worst: tuple[dict[str, Any], ...] = ()
     variant: str = ""
+    parts: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,10 @@ def _cast(column: Any, spec: TensorSpec, name: str) -> Any:
         flat[:] = [_text(value).encode() for value in column.ravel().tolist()]
         return flat.reshape(column.shape)
     if column.dtype == object:
-        bad = next((value for value in column.ravel().tolist() if value is not None), None)
+        told = (value for value in column.ravel().tolist() if value is not None)
+        bad = next((value for value in told if value.strip().lower() not in _MISSING), None)
+        if bad is None:  # nothing is known: of what type it would be neither
+            return _cast(np.full(column.shape, math.nan), spec, name)
         raise InvalidError(
             f"column '{name}' of the sample holds text ('{bad}') where the model takes numbers",
             field="sample",
