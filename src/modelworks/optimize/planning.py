@@ -100,7 +100,7 @@ def singles(ground: Ground) -> list[Candidate]:
 
 
 def composed(ground: Ground, good: Sequence[Recipe], tried: Iterable[str]) -> list[Candidate]:
-    """The second round: what helped by itself, put together.
+    """The second round: what helped by itself, put together; smaller networks in other engines.
 
     Args:
         ground: as before.
@@ -115,14 +115,17 @@ def composed(ground: Ground, good: Sequence[Recipe], tried: Iterable[str]) -> li
     ]
     fronts = [way for way in helped if len(way) == 1 and shrinks(way[0])][:_BEST]
     tidy = [(one,) for one in usable.values() if tidies(one, ground.format)]
+    # Of a smaller network the engine's own time is the larger part: another one may be better now.
+    elsewhere = [way for way in ways(ground.format, usable).values() if _moves(way, ground.format)]
     found = []
     for front in (*fronts, *tidy):
         behind = [way for way in helped if way[0].name != front[0].name][: 2 * _BEST]
-        for way in behind[:_BEST] if front in tidy else behind:
+        for way in behind[:_BEST] if front in tidy else (*behind, *elsewhere):
             steps = (*front, *way)
             if not against_order(steps):
                 found.append(candidate(ground, steps))
-    return _ordered(one for one in found if one.recipe.id not in known)
+    unique = {one.recipe.id: one for one in found if one.recipe.id not in known}
+    return _ordered(unique.values())
 
 
 def varied(ground: Ground, good: Sequence[Recipe], tried: Iterable[str]) -> list[Candidate]:
@@ -162,6 +165,11 @@ def ways(start: str, usable: Mapping[str, PassFacts]) -> dict[str, tuple[PassFac
             break
         reached |= ends
     return found
+
+
+def _moves(way: Sequence[PassFacts], format_: str) -> bool:
+    """Whether passes leave the answers as they are, for another engine to give."""
+    return way[-1].produces != format_ and all(one.exact for one in way)
 
 
 def tidies(facts: PassFacts, format_: str) -> bool:

@@ -62,6 +62,16 @@ def test_settings_of_a_pair_are_tried_like_those_of_others(tmp_path: Path):
     assert "fuse > int8_dynamic(bits=4)" in endings(run)
 
 
+def test_a_smaller_network_is_tried_in_other_engines_though_they_lost_with_the_large_one(
+    tmp_path: Path,
+):
+    litert = facts("litert", produces="tflite", engine="litert", exact=True)
+    forms = {"shrink": Table(9.0), "litert": Table(0.7), "shrink litert": Table(14.0)}
+    run = searched(FakeBench(forms), ground(SHRINK, litert), tmp_path / "run").run()
+    assert endings(run)["litert"] is Ending.SLOWER
+    assert run.conclusion.startswith("shrink > litert @ litert")
+
+
 def test_few_pairs_are_tried_the_most_promising_first_and_not_all_of_one_front():
     fronts = [facts(f"front{n}", exact=True) for n in range(4)]
     plan = ground(*fronts, *(facts(f"int8_{n}") for n in range(4)))

@@ -19,7 +19,7 @@ class Int8Static:
 
     facts: ClassVar[PassFacts] = PassFacts(
         name="int8_static",
-        version=1,
+        version=2,
         title="int8, static",
         consumes=("onnx",),
         produces="onnx",

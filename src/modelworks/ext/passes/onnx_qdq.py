@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -18,7 +18,7 @@ from onnxruntime.quantization.quant_utils import save_and_reload_model_with_shap
 from onnxruntime.quantization.quantize import update_opset_version
 
 from modelworks.ext.formats.onnx_model import name_nodes
-from modelworks.ext.passes.onnx_prepare import apart_outputs, with_opset
+from modelworks.ext.passes.onnx_prepare import apart_outputs, means_as_pools, with_opset
 from modelworks.ext.passes.onnx_session import optimized
 from modelworks.ext.passes.onnx_shapes import CONVOLUTIONS, DENSE, already, makeup
 
@@ -30,6 +30,7 @@ MOVING: Final = (
     "Transpose", "Unsqueeze",
 )  # fmt: skip
 _OPSET: Final = 13  # the first whose operators know a scale for each channel
+_ROUNDED_IN_LOADING: Final = (*CONVOLUTIONS, "Gemm")
 _SMALL: Final = 2048  # bytes of weights below which nothing is won
 _STEPS: Final = 255  # of eight bits without a sign
 
@@ -91,6 +92,7 @@ def prepared(model: onnx.ModelProto, threads: int) -> onnx.ModelProto:
     name_nodes(model)
     found = with_opset(optimized(model, "basic", threads), _OPSET)
     name_nodes(found)
+    means_as_pools(found)
     apart_outputs(found)
     return found
 
@@ -147,7 +149,24 @@ def in_eight_bits(model: onnx.ModelProto, ranges: Ranges, manner: Manner) -> onn
     )
     quantizer.quantize_model()
     found: onnx.ModelProto = quantizer.model.model
+    _hold(found, manner.kept)
     return found
+
+
+def _hold(model: onnx.ModelProto, kept: tuple[str, ...]) -> None:
+    """Operators that stay in float do so when the graph is loaded, too.
+
+    ONNX Runtime rounds the weights of a `Gemm` or convolution by itself, a whole matrix by one
+    scale, where it stands between rounded values (`WeightBiasQuantization`, at any level of
+    optimization). A sum of one term in front of it, which nothing takes out, is no rounded value.
+    """
+    wide = {name for n in model.graph.node if n.op_type == "DequantizeLinear" for name in n.output}
+    for place, node in reversed(list(enumerate(model.graph.node))):
+        if node.name in kept and node.op_type in _ROUNDED_IN_LOADING and node.input[0] in wide:
+            held = f"{node.name}_held"
+            before = helper.make_node("Sum", [node.input[0]], [held], f"{node.name}_hold")
+            node.input[0] = held
+            model.graph.node.insert(place, before)
 
 
 def changed(model: onnx.ModelProto, known: Mapping[str, str]) -> list[str]:
