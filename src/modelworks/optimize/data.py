@@ -157,8 +157,6 @@ def _guiding(table: Table, seed: int, *, few: bool) -> tuple[Table, Table]:
     return sides(table, seed + 2, count)
 
 
-def _tables(signature: Signature, asked: Asked) -> tuple[tuple[Table, Table], list[str]]:
-    """Rows that decide, rows for passes, and what was done with them."""
 def plain(
     signature: Signature, file: Path | None, source: Path, into: Path, most: int, seed: int = 0
 ) -> Rows:
@@ -185,6 +183,8 @@ def plain(
     return _written("looked", table, signature, source, into)
 
 
+def _tables(signature: Signature, asked: Asked) -> tuple[tuple[Table, Table], list[str]]:
+    """Rows that decide, rows for passes, and what was done with them."""
     first = asked.evaluation or asked.calibration
     assert first is not None  # noqa: S101 - asked before
     deciding = _read(first, signature, asked, "eval")

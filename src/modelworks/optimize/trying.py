@@ -82,6 +82,7 @@ class Tried:
             UnavailableError: the disk is full.
         """
         if unfinished(finding):
+            self._found.pop(finding.recipe.id, None)  # what was known of it is not enough
             self._late[finding.recipe.id] = finding
         else:
             self._late.pop(finding.recipe.id, None)
@@ -141,8 +142,8 @@ class Trying:
     ) -> None:
         self.source: Measurement | None = None
         self._watch = watch
-        self._bench, self._goal, self._tried, self._pace, self._say = bench, goal, tried, pace, say
         self._followed = 0
+        self._bench, self._goal, self._tried, self._pace, self._say = bench, goal, tried, pace, say
 
     def all(self, candidates: Sequence[Candidate], round_: str) -> None:
         """Try them in their order, as long as there is time; the others are noted as late."""
@@ -235,7 +236,6 @@ class Trying:
         why = "nothing speaks against it yet"
         return Finding(recipe, Ending.KEPT, why, judged.gates, found, worst=judged.worst)
 
-
     def _parts(self, form: Form) -> str:
         """Where a refused form parts from the source form, of the first few: it takes seconds."""
         seconds = min(_FOLLOWING_S, _FOLLOWING * (self._pace.making - time.monotonic()))
@@ -243,6 +243,7 @@ class Trying:
             return ""
         self._followed += 1
         return self._bench.parts(form, seconds)
+
 
 def ranked(found: Iterable[Finding], goal: Goal, source: Measurement | None) -> list[Finding]:
     """Findings that were measured, the best at what is wanted first."""
@@ -268,11 +269,11 @@ def _at(found: Finding, rows: int) -> float:
     return next((one.ratio for one in _measured(found).times if one.rows == rows), 0.0)
 
 
-def _measured(found: Finding) -> Measurement:
 def _kept(recipe: Recipe) -> bool:
     """Whether operators were put back to float: its first form was followed already."""
     return any(step.keep for step in recipe.steps)
 
 
+def _measured(found: Finding) -> Measurement:
     assert found.measured is not None  # noqa: S101 - callers ask for those that are
     return found.measured

@@ -24,9 +24,8 @@ from modelworks.optimize.data import Prepared
 from modelworks.optimize.diverging.following import parting
 from modelworks.optimize.forms import Form, Rows
 from modelworks.optimize.glancing import Ahead
-from modelworks.optimize.glancing import Ahead
-from modelworks.plugins.load import available
 from modelworks.optimize.judging import judge, look
+from modelworks.plugins.load import available
 
 _FEW: Final = 64  # rows that show how far a form is from the source form
 _LONGEST_S: Final = 300.0
@@ -119,14 +118,15 @@ class Workbench:
         return Judgement(found.gates, found.worst)
 
     @contextmanager
-    def _both(
-        self, form: Form, rows: Rows, name: str, until: float
-    ) -> Iterator[tuple[Path, Path]]:
+    def _both(self, form: Form, rows: Rows, name: str, until: float) -> Iterator[tuple[Path, Path]]:
         """Files with the source form's answers and the form's; the latter goes."""
         own = self._answers_of_source(name, rows, until)
         got = self._answers(form, rows, f"{name}-{form.recipe.id}", until)
         try:
             yield own, got
+        finally:
+            shutil.rmtree(got.parent, ignore_errors=True)
+
     def parts(self, form: Form, seconds: float) -> str:
         """See `bench.Bench.parts`."""
         source, known = self.workshop.source, available("viewers")
@@ -143,9 +143,6 @@ class Workbench:
         finally:
             shutil.rmtree(into, ignore_errors=True)
         return found.summary if found.first is not None else ""
-
-        finally:
-            shutil.rmtree(got.parent, ignore_errors=True)
 
     def difference(self, form: Form, until: float) -> float:
         """See `bench.Bench.difference`: mean distance of numbers, in the source's own spread."""
@@ -166,13 +163,13 @@ class Workbench:
         into = self.work / name
         into.mkdir(exist_ok=True)
         seconds = min(_LONGEST_S, max(1.0, until - time.monotonic()))
+        batches, threads = self.goal.batches, self.goal.threads
+        return asking.answers(form, rows, into, threads, batches=batches, seconds=seconds)
+
     def _few_rows(self) -> Rows:
         rows = self.rows.calibration or self.rows.guide or self.rows.evaluation
         self._few = self._few or self._first(rows)
         return self._few
-
-        batches, threads = self.goal.batches, self.goal.threads
-        return asking.answers(form, rows, into, threads, batches=batches, seconds=seconds)
 
     def _first(self, rows: Rows) -> Rows:
         """The first few rows, in a file of their own."""

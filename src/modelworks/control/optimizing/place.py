@@ -241,11 +241,11 @@ class Place:
         return named
 
     def _leave_best(self, search: Search, journal: Journal, bench: Workbench) -> None:
-        """Who ends it early keeps the best form so far."""
-        best = search.best()
-        if best is None:
-            return
-        with suppress(ModelworksError):
+        """Who ends it early keeps the best form so far that is proved now, or was."""
+        with suppress(ModelworksError, OSError):
+            best = search.best()
+            if best is None:
+                return
             found = self._variant(journal, bench, search.so_far(), best)
             self.say(f"{self.version.ref}#{found.variant} is the best form so far, and kept")
 
