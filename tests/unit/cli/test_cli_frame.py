@@ -100,7 +100,11 @@ def _commands() -> list[tuple[str, ...]]:
         ("ci", "init"),
         ("observability", "init"),
         ("experiment", "power"),
-        *(("optimize", name) for name in ("run", "apply", "report", "explain", "recipe", "diverge")),
+        *(
+            ("optimize", name)
+            for name in ("run", "apply", "report", "explain", "recipe", "diverge")
+        ),
+        ("optimize", "make"),
         ("proxies", "list"),
         *(("rollout", name) for name in ("plan", "start", "status", "watch", "pause", "resume")),
         *(("rollout", name) for name in ("promote", "abort", "history", "report")),

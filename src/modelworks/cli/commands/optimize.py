@@ -10,6 +10,7 @@ from modelworks.cli.context import here, json_option, platform
 from modelworks.cli.diverging import diverge
 from modelworks.cli.exits import Exit, Terminated
 from modelworks.cli.optimizing import AMOUNT, SECONDS, Words
+from modelworks.cli.optimizing_make import make
 from modelworks.cli.output import Output
 from modelworks.core.errors import InvalidError
 
@@ -269,3 +270,4 @@ def recipe(ref: str, as_json: bool) -> None:
 
 
 optimize.add_command(diverge)
+optimize.add_command(make)

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
+from modelworks.control.optimizing import making
 from modelworks.control.optimizing.asked import Asked, check
 from modelworks.control.optimizing.diverging import Shown, Wanted, diverge
 from modelworks.control.optimizing.making import MadeForm
@@ -18,12 +20,12 @@ from modelworks.core.optimizing.passes import PassFacts
 from modelworks.core.optimizing.upgrades import aged, every_step
 from modelworks.core.optimizing.variants import Variant
 from modelworks.core.reference import parse_ref
+from modelworks.evaluation.diverging.found import Parting
 from modelworks.optimize.facts import known_passes
 from modelworks.optimize.memory import full
-from modelworks.evaluation.diverging.found import Parting
 from modelworks.optimize.run import Run
-from modelworks.plugins.load import available
 from modelworks.optimize.standing import Watch, unwatched
+from modelworks.plugins.load import available
 
 
 class Optimizing:
@@ -59,12 +61,42 @@ class Optimizing:
         real = self._real
         version = real.show(ref)
         check(asked, version)
-        with (
-            _alone(real.home, version),
-            scratch(real.home.run, "optimize") as work,
-            ExitStack() as stack,
-        ):
-            return Place(real, self._shelf, version, asked, work, say, watch).run(stack)
+        try:
+            with (
+                _alone(real.home, version),
+                scratch(real.home.run, "optimize") as work,
+                ExitStack() as stack,
+            ):
+                return Place(real, self._shelf, version, asked, work, say, watch).run(stack)
+        except OSError as error:
+            raise full(Path(error.filename or real.home.root), error) from error
+
+    def make(self, ref: str, asked: Asked, into: Path, say: Say) -> MadeForm:
+        """Write the files of a recipe's form; nothing is measured or kept.
+
+        Args:
+            ref: of the version.
+            asked: the recipe, rows for its passes, time.
+            into: a folder that is empty or not there.
+            say: told how it goes.
+
+        Raises:
+            NotFoundError: no such version, pass or file of rows.
+            InvalidError: no recipe, or one of another version of its passes.
+            UnsupportedError: what a pass cannot read; a library that is missing.
+            ConflictError: `into` is not empty.
+            CrashedError: a pass failed.
+            UnavailableError: the disk is full.
+        """
+        real = self._real
+        version = real.show(ref)
+        making.check(asked, into)
+        check(asked, version)
+        try:
+            with scratch(real.home.run, "optimize") as work:
+                return making.make(Place(real, self._shelf, version, asked, work, say), into)
+        except OSError as error:
+            raise full(Path(error.filename or real.home.root), error) from error
 
     def report(self, ref: str) -> Run:
         """The newest run of a version; raises as `last_run`."""
@@ -82,7 +114,6 @@ class Optimizing:
             raise InvalidError(f"'{ref}' names no variant: {ref}#NAME is wanted", field="ref")
         return self._shelf.variant(str(found.of_version), found.variant)
 
-
     def aged(self, variant: Variant) -> list[str]:
         """What has changed here since a variant was made, a sentence a pass; see `upgrades`.
 
@@ -96,6 +127,27 @@ class Optimizing:
             with scratch(home.run, "optimize") as work:
                 facts = known_passes(sorted(wanted), home.optimize / "facts.json", work).facts
         return aged(variant.recipe, facts)
+
+    def diverge(self, ref: str, wanted: Wanted, say: Say) -> Parting:
+        """Where another form parts from the imported one; see `diverging.diverge`.
+
+        Args:
+            ref: of the version, with `#NAME` of a variant.
+            wanted: rows, recipe, tolerance.
+            say: told how it goes.
+
+        Raises:
+            NotFoundError: no such version, variant or file.
+            InvalidError: both a variant and a recipe; rows that do not fit.
+            UnsupportedError: a format that nobody can look into.
+        """
+        found = parse_ref(ref, variants=True)
+        if found.variant and wanted.recipe is not None:
+            raise InvalidError("a variant and a recipe: which is the other form?", field="recipe")
+        real = self._real
+        version = real.show(str(found.of_version))
+        with scratch(real.home.run, "optimize") as work:
+            return diverge(real, self._shelf, version, found.variant, wanted, work, say)
 
 
 def last_run(version: ModelVersion) -> Run:
@@ -128,26 +180,5 @@ def _alone(home: Home, version: ModelVersion) -> Iterator[None]:
                 f"{version.ref} is being optimized by another process: wait for it, or end it"
             ) from error
         except OSError as error:
-    def diverge(self, ref: str, wanted: Wanted, say: Say) -> Parting:
-        """Where another form parts from the imported one; see `diverging.diverge`.
-
-        Args:
-            ref: of the version, with `#NAME` of a variant.
-            wanted: rows, recipe, tolerance.
-            say: told how it goes.
-
-        Raises:
-            NotFoundError: no such version, variant or file.
-            InvalidError: both a variant and a recipe; rows that do not fit.
-            UnsupportedError: a format that nobody can look into.
-        """
-        found = parse_ref(ref, variants=True)
-        if found.variant and wanted.recipe is not None:
-            raise InvalidError("a variant and a recipe: which is the other form?", field="recipe")
-        real = self._real
-        version = real.show(str(found.of_version))
-        with scratch(real.home.run, "optimize") as work:
-            return diverge(real, self._shelf, version, found.variant, wanted, work, say)
-
             raise full(home.optimize, error) from error
         yield
