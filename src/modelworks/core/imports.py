@@ -20,6 +20,15 @@ class Runtime(StrEnum):
     NATIVE = "native"  # its own framework, as it is, in a process of its own; needs `trust`
 
 
+class Exporter(StrEnum):
+    """Which of PyTorch's two exporters writes the ONNX file."""
+
+    AUTO = "auto"  # dynamo, and torchscript where that one fails or is wrong
+    DYNAMO = "dynamo"  # the newer one: captures the program with its free axes
+    TORCHSCRIPT = "torchscript"  # the older one: follows one call, or reads a script
+    BOTH = "both"  # as auto, and the other one is tried all the same, for the evidence
+
+
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
     """What the user may tell an importer.
@@ -37,6 +46,7 @@ class ImportOptions:
         ragged: the axis along which requests may differ in length; None = as the file says.
         accept_difference: a failed parity check is recorded instead of refusing.
         seed: of generated rows.
+        exporter: of PyTorch, for a network that is converted.
     """
 
     importer: str = ""
@@ -50,6 +60,7 @@ class ImportOptions:
     runtime: Runtime = Runtime.CONVERT
     steps: Path | None = None
     ragged: Ragged | None = None
+    exporter: Exporter = Exporter.AUTO
 
 
 def refuse_unread(
@@ -71,14 +82,22 @@ def refuse_unread(
         ("layout", options.layout is not None),
         ("factory", bool(options.factory)),
         ("runtime", options.runtime is Runtime.NATIVE),
+        ("exporter", options.exporter is not Exporter.AUTO),
     ):
         if given and name not in honours:
             option, why = f"--{name.removesuffix('s')}", "takes what the file says"
             if name == "runtime":
                 option, why = "--runtime native", "knows no native form of it"
+            elif name == "exporter":
+                why = "has none of PyTorch's to choose from"
             raise InvalidError(
                 f"{option} means nothing for {what}: {reader} {why}; leave it out", field=name
             )
+    if options.runtime is Runtime.NATIVE and options.exporter is not Exporter.AUTO:
+        raise InvalidError(
+            "--exporter means nothing with --runtime native: nothing is converted; leave it out",
+            field="exporter",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +145,49 @@ class Ranges:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One way to convert a model, and how its result answered beside the source.
+
+    Attributes:
+        by: the converter.
+        why: what is wrong with it: it does not convert, or the result answers otherwise; "" = the
+            result is right.
+        doubt: why a right result is not to be relied upon; "" = nothing speaks against it.
+        shapes: of inputs that were tried, each as `x[2,3,32,32]`.
+        largest: difference between two numbers.
+        missing: rows with missing values are answered as by the source.
+        nodes: operators in the graph.
+        size: bytes of the file.
+        cpu_seconds: that converting took.
+    """
+
+    by: str
+    why: str = ""
+    doubt: str = ""
+    shapes: tuple[str, ...] = ()
+    largest: float = 0.0
+    missing: bool = False
+    nodes: int = 0
+    size: int = 0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How a model was converted where there is more than one way.
+
+    Attributes:
+        by: the converter whose result is kept.
+        attempts: every way that was tried, in order.
+        untried: ways that were not, because one was right before them.
+    """
+
+    by: str
+    attempts: tuple[Attempt, ...]
+    untried: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Imported:
     """What `Importer.read` hands back; the converted model lies in the folder it was given.
 
@@ -150,6 +212,10 @@ class Imported:
         scan: what the scanners say of a file that could run code.
         origin: what the source says of where it comes from (`run`, `mlflow_version`...): kept as
             evidence; `run` is the lineage's where the user named none.
+        conversion: by which of several ways it was converted; None = there is but one.
+        lengths: two lengths of the free axes beside the batch; generated rows have them.
+        parting: rows on which source and result differ -> where they part first, one clause, "" =
+            it cannot be told; never raises. None = nobody can tell.
     """
 
     format: str
@@ -167,3 +233,6 @@ class Imported:
     scan: Scan | None = None
     steps: tuple[InputSteps, ...] = ()
     origin: dict[str, str] = field(default_factory=dict)
+    conversion: Conversion | None = None
+    lengths: tuple[int, int] = (3, 5)
+    parting: Callable[[Tensors], str] | None = None

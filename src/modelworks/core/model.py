@@ -69,7 +69,7 @@ class Evidence:
 
     Attributes:
         kind: `parity`, `sandbox`, `scan`, `trust`, `sample`, `environment`, `signature`, `origin`,
-            `replay`, `drill`, `optimized`.
+            `conversion`, `replay`, `drill`, `optimized`.
         verdict: how it ended.
         summary: one line for people.
         detail: the whole report, JSON values.

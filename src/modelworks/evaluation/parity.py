@@ -404,7 +404,7 @@ def _worst_row(group: Group, output: str, row: int, badness: float) -> WorstRow:
         group=group.name,
         row=row,
         output=output,
-        inputs=_show({k: v[row] for k, v in group.inputs.items() if np.ndim(v)}),
+        inputs=_show({k: v[row] for k, v in group.inputs.items() if np.ndim(v) and row < len(v)}),
         source=_show(group.source[output][row]),
         converted=_show(group.converted[output][row]),
         badness=min(badness, 1e300),

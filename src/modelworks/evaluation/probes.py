@@ -37,7 +37,11 @@ class Probe:
 
 
 def generate(
-    signature: Signature, ranges: Mapping[str, Ranges], seed: int = 0, rows: int = 256
+    signature: Signature,
+    ranges: Mapping[str, Ranges],
+    seed: int = 0,
+    rows: int = 256,
+    lengths: tuple[int, int] = (3, 5),
 ) -> list[Probe]:
     """Rows of every sort that the signature allows.
 
@@ -47,12 +51,13 @@ def generate(
             name otherwise.
         seed: the same seed gives the same rows.
         rows: of the main sort; the others have a quarter.
+        lengths: of dynamic axes other than the batch: of most rows, and of the sort `axes`.
     """
-    maker = _Maker(signature, ranges, np.random.default_rng(seed))
+    maker = _Maker(signature, ranges, np.random.default_rng(seed), lengths[0])
     few = max(rows // 4, 16)
     probes = [Probe("range", maker.rows(rows), optional=False)]
     if maker.wide_axes:
-        probes.append(Probe("axes", maker.rows(few, axis=5)))
+        probes.append(Probe("axes", maker.rows(few, axis=lengths[1])))
     # Scalars, and a batch axis fixed at none, have no rows whose values could differ.
     if maker.floats and all(spec.shape and spec.shape[0] != 0 for spec in signature.inputs):
         base = maker.rows(few)
@@ -143,18 +148,24 @@ def take(tensors: Tensors, part: slice) -> dict[str, Any]:
 
 class _Maker:
     def __init__(
-        self, signature: Signature, ranges: Mapping[str, Ranges], random: np.random.Generator
+        self,
+        signature: Signature,
+        ranges: Mapping[str, Ranges],
+        random: np.random.Generator,
+        length: int,
     ) -> None:
         self._signature, self._ranges, self._random = signature, ranges, random
+        self._length = length
         inputs = signature.inputs
         self.floats = [s for s in inputs if s.datatype in FLOATS - {Datatype.BF16}]
         self.texts = [s for s in inputs if s.datatype is Datatype.BYTES]
         self.nan_allowed = any(spec.allow_nan for spec in self.floats)
         self.wide_axes = any(None in spec.shape[1:] for spec in inputs)
 
-    def rows(self, count: int, axis: int = 3) -> dict[str, Any]:
-        """In-range rows; dynamic axes other than the batch have length `axis`."""
-        return {spec.name: self._tensor(spec, count, axis) for spec in self._signature.inputs}
+    def rows(self, count: int, axis: int | None = None) -> dict[str, Any]:
+        """In-range rows; dynamic axes other than the batch have length `axis`, else the usual."""
+        length = self._length if axis is None else axis
+        return {spec.name: self._tensor(spec, count, length) for spec in self._signature.inputs}
 
     def missing(self, base: dict[str, Any]) -> dict[str, Any]:
         """A third of the values that may be missing are, and never a whole row."""

@@ -63,6 +63,25 @@ def sample(imported: Imported, options: ImportOptions, compared: int) -> list[Ev
     return [Evidence("sample", Verdict.PASSED, summary, {"rows": rows})]
 
 
+def conversion(imported: Imported) -> list[Evidence]:
+    """By which of several converters, what became of the others, and what was compared."""
+    made = imported.conversion
+    if made is None:
+        return []
+    kept = next(attempt for attempt in made.attempts if attempt.by == made.by)
+    verdict = Verdict.ACCEPTED if kept.doubt else Verdict.PASSED
+    summary = f"by {kept.by}, as the source in {len(kept.shapes)} shapes of inputs"
+    if kept.doubt:
+        summary += f"; taken by the owner's word although {kept.doubt}"
+    for attempt in made.attempts:
+        if attempt is not kept:
+            wrong = attempt.why or attempt.doubt
+            summary += f"; {attempt.by}: {wrong[:200] if wrong else 'right as well'}"
+    if made.untried:
+        summary += f"; {', '.join(made.untried)}: not tried"
+    return [Evidence("conversion", verdict, summary, codec.encode(made))]
+
+
 def signature(importer: Importer, imported: Imported) -> Evidence:
     """The choices that the importer made."""
     notes = list(imported.notes)

@@ -127,6 +127,7 @@ def run(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         evidence = [
             parity,
             *findings.scan(imported, sniffed),
+            *findings.conversion(imported),
             *findings.sample(imported, _for_importer(order.options), _SAMPLE_ROWS),
             findings.signature(importer, imported),
             *findings.origin(imported),
@@ -282,14 +283,13 @@ def _load(engine: str, into: Path, signature: Signature) -> Session:
 def _probes(imported: Imported, options: ImportOptions) -> list[Probe]:
     """Rows to compare on: the sample first, then generated ones."""
     trees = imported.kind == "trees"
-    probes = generate(
-        imported.signature, imported.ranges, options.seed, _TREE_ROWS if trees else _ROWS
-    )
+    rows = _TREE_ROWS if trees else _ROWS
+    probes = generate(imported.signature, imported.ranges, options.seed, rows, imported.lengths)
     if imported.sample is not None:
-        rows = {name: array[:_SAMPLE_ROWS] for name, array in imported.sample.items()}
+        given = {name: array[:_SAMPLE_ROWS] for name, array in imported.sample.items()}
         # What rows look like is known now: generated ones may be refused.
         others = [Probe(probe.name, probe.inputs) for probe in probes[1:]]
-        probes = [Probe("sample", rows, optional=False), Probe(probes[0].name, probes[0].inputs)]
+        probes = [Probe("sample", given, optional=False), Probe(probes[0].name, probes[0].inputs)]
         probes += others
     return probes
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from modelworks.core.errors import InvalidError
-from modelworks.core.imports import ImportOptions
+from modelworks.core.imports import Exporter, ImportOptions
 from modelworks.core.tensor import Datatype, Layout, TensorSpec
 from modelworks.intake.job import Order, run
 from modelworks.plugins.load import available, load
@@ -16,12 +16,15 @@ pytestmark = pytest.mark.unit
 GIVEN = {
     "inputs": ImportOptions(inputs=(TensorSpec("x", Datatype.FP32, (None, 3)),)),
     "factory": ImportOptions(factory="net.py:make"),
+    "exporter": ImportOptions(exporter=Exporter.DYNAMO),
 }
 
 
 @pytest.mark.parametrize("name", sorted(available("importers")))
 def test_an_importer_says_which_options_it_reads(name):
-    assert load("importers", name).honours <= {"inputs", "layout", "factory", "runtime"}
+    assert load("importers", name).honours <= {
+        "inputs", "layout", "factory", "runtime", "exporter",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("option", GIVEN)

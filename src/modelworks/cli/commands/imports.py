@@ -10,7 +10,7 @@ from modelworks.cli.commands.listing import document
 from modelworks.cli.context import control, json_option
 from modelworks.cli.output import Output
 from modelworks.core.errors import InvalidError, NotFoundError
-from modelworks.core.imports import ImportOptions, ImportRequest, Runtime
+from modelworks.core.imports import Exporter, ImportOptions, ImportRequest, Runtime
 from modelworks.core.model import ModelVersion
 from modelworks.core.ragged import parse_ragged
 from modelworks.core.reference import alias_name, model_name
@@ -40,6 +40,13 @@ _INPUT = re.compile(r"(?P<name>[^:\[\]]+):(?P<type>[A-Za-z0-9]+)\[(?P<shape>[-\d
 )
 @click.option(
     "--factory", default="", metavar="FILE.py:FUNCTION", help="Builds a bare state dict's module."
+)
+@click.option(
+    "--exporter",
+    type=click.Choice([v.value for v in Exporter]),
+    default=Exporter.AUTO.value,
+    show_default=True,
+    help="Of PyTorch, where a network is converted; auto takes the first that is right.",
 )
 @click.option("--importer", default="", help="Plug-in; without it, the one that knows the file.")
 @click.option(
@@ -82,6 +89,7 @@ def import_model(  # noqa: PLR0913, PLR0917 - one parameter an option
     inputs: tuple[str, ...],
     layout: str | None,
     factory: str,
+    exporter: str,
     importer: str,
     trust: bool,
     runtime: str,
@@ -122,6 +130,7 @@ def import_model(  # noqa: PLR0913, PLR0917 - one parameter an option
         steps=steps,
         ragged=parse_ragged(ragged),
         accept_difference=accept_difference,
+        exporter=Exporter(exporter),
     )
     request = ImportRequest(
         file=file,

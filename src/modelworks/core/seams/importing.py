@@ -33,7 +33,7 @@ class Importer(Protocol):
     formats: ClassVar[tuple[str, ...]]
     extra: ClassVar[str]  # the pip extra that brings its libraries; "" = none beyond `platform`
     experimental: ClassVar[bool]  # not every proof that a finished plug-in needs is there
-    honours: ClassVar[frozenset[str]]  # inputs, layout, factory, runtime; others are refused
+    honours: ClassVar[frozenset[str]]  # of the options, see `core.imports.refuse_unread`
 
     def sniff(self, path: Path) -> Sniffed | None:
         """Whether this file is one of ours: magic bytes first, name last. Never raises."""

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
-from modelworks.core.errors import MissingExtraError, ModelworksError
-from modelworks.core.imports import Imported, ImportOptions
+from modelworks.core.errors import InvalidError, MissingExtraError, ModelworksError
+from modelworks.core.imports import Exporter, Imported, ImportOptions
 from modelworks.core.seams import Sniffed
 from modelworks.ext.importers.huggingface import snapshot
 
@@ -16,7 +16,7 @@ class HuggingFaceImporter:
     formats: ClassVar[tuple[str, ...]] = tuple(snapshot.Weights)
     extra: ClassVar[str] = "huggingface"
     experimental: ClassVar[bool] = False
-    honours: ClassVar[frozenset[str]] = frozenset()
+    honours: ClassVar[frozenset[str]] = frozenset({"exporter"})
 
     def sniff(self, path: Path) -> Sniffed | None:
         """By the configuration and the weights beside it."""
@@ -33,6 +33,12 @@ class HuggingFaceImporter:
         """Convert to `into/model.onnx`, tokenizer and image processor as steps."""
         found = snapshot.open_snapshot(path)
         if found.weights is snapshot.Weights.ONNX:
+            if options.exporter is not Exporter.AUTO:
+                raise InvalidError(
+                    "--exporter means nothing for a folder that brings its ONNX model; leave it "
+                    "out",
+                    field="exporter",
+                )
             from modelworks.ext.importers.huggingface import ready  # noqa: PLC0415 - imports onnx
 
             return ready.read(found, into, options)

@@ -20,13 +20,13 @@ from modelworks.ext.importers.huggingface.snapshot import Snapshot
 from modelworks.ext.importers.huggingface.weights import open_weights
 from modelworks.ext.importers.huggingface.wrap import Head, Wrapped, head_of, wrapped
 from modelworks.ext.importers.reasons import reason
-from modelworks.ext.importers.torch import call, export
+from modelworks.ext.importers.torch import call, exporters, trial
+from modelworks.ext.importers.torch.shapes import Lengths, Maker, Shapes, sizes
 from modelworks.ext.importers.torch.source import DATATYPES, Source
 from modelworks.plugins.load import load
 
 _TEXT = ("input_ids", "attention_mask", "token_type_ids")
-_SIZES = ((2, 5), (3, 7))
-_TOLERANCE = (1e-4, 1e-3)
+_LENGTHS = ((5,), (7,))  # of texts
 _TEXTS = (
     b"",
     b"a short text",
@@ -48,15 +48,25 @@ def read(snapshot: Snapshot, into: Path, options: ImportOptions) -> Imported:
     names = tuple(spec.name for spec in inputs)
     module = wrapped(opened.model, names, head)
     source = Source(snapshot.weights.value, module, inputs, names, module=module)
-    outputs = _outputs(module, inputs, config, head)
-    export.export(source, inputs, [spec.name for spec in outputs], into / "model.onnx")
-    export.tidy(into / "model.onnx", outputs, inputs)
+    shapes = Shapes(inputs, _LENGTHS, _maker(inputs, config))
+    outputs = _outputs(module, shapes, head)
+    try:
+        conversion, _ = exporters.convert(source, shapes, outputs, into, options.exporter)
+    except exporters.UnlikeError as error:
+        raise UnsupportedError(error.message, field=error.field) from error
     ragged = processors.ragged(snapshot, inputs)
     signature = Signature(inputs, outputs, Layout.TENSORS, (), head.classes, ragged=ragged)
     made = tokens.tokenizer(snapshot, into, names)
     images = processors.image(snapshot, names)
     steps = (*made.steps, *images.steps)
-    notes = (*opened.notes, head.note, *made.notes, *images.notes, "weights are served in float32")
+    notes = (
+        *opened.notes,
+        head.note,
+        *made.notes,
+        *images.notes,
+        "weights are served in float32",
+        exporters.said(conversion),
+    )
     return Imported(
         format="onnx",
         source_format=snapshot.weights.value,
@@ -70,11 +80,12 @@ def read(snapshot: Snapshot, into: Path, options: ImportOptions) -> Imported:
         },
         ranges=_ranges(inputs, config),
         notes=tuple(note for note in notes if note),
-        tolerance=_TOLERANCE,
+        tolerance=trial.TOLERANCE,
         kind="network",
         sample=_sample(made.steps, signature, into),
         scanned=opened.names,
         steps=steps,
+        conversion=conversion,
     )
 
 
@@ -107,26 +118,34 @@ def _pixels(config: Any) -> TensorSpec:
     return TensorSpec("pixel_values", Datatype.FP32, shape, allow_nan=False)
 
 
-def _example(
-    inputs: tuple[TensorSpec, ...], config: Any, sizes: tuple[int, int]
-) -> list[torch.Tensor]:
-    random = torch.Generator().manual_seed(0)
-    made = []
-    for spec in inputs:
-        shape = [sizes[0], *(sizes[1] if n is None else n for n in spec.shape[1:])]
-        if spec.datatype is Datatype.FP32:
-            made.append(torch.randn(shape, generator=random))
-        elif spec.name == "attention_mask":
-            made.append(torch.ones(shape, dtype=torch.int64))
-        else:
-            most = config.vocab_size if spec.name == "input_ids" else 2
-            made.append(torch.randint(0, most, shape, generator=random))
-    return made
+def _maker(inputs: tuple[TensorSpec, ...], config: Any) -> Maker:
+    """Token numbers within the vocabulary, texts of different lengths, images of noise."""
+
+    def make(rows: int, lengths: Lengths) -> list[torch.Tensor]:
+        random = torch.Generator().manual_seed(rows)
+        made = []
+        for spec in inputs:
+            shape = sizes(spec, rows, lengths)
+            if spec.datatype is Datatype.FP32:
+                made.append(torch.randn(shape, generator=random))
+            elif spec.name == "attention_mask":
+                made.append(_mask(shape))
+            else:
+                most = config.vocab_size if spec.name == "input_ids" else 2
+                made.append(torch.randint(0, most, shape, generator=random))
+        return made
+
+    return make
 
 
-def _outputs(
-    module: Wrapped, inputs: tuple[TensorSpec, ...], config: Any, head: Head
-) -> tuple[TensorSpec, ...]:
+def _mask(shape: list[int]) -> torch.Tensor:
+    """The first text is as long as there is room, the others end before."""
+    rows, length = shape
+    ends = torch.tensor([max(1, length - row % length) for row in range(rows)])
+    return (torch.arange(length)[None, :] < ends[:, None]).to(torch.int64)
+
+
+def _outputs(module: Wrapped, shapes: Shapes, head: Head) -> tuple[TensorSpec, ...]:
     """Run on two sizes: an axis that changes is dynamic.
 
     Raises:
@@ -135,9 +154,8 @@ def _outputs(
     """
     try:
         with torch.no_grad():
-            first, last, again = (
-                module(*_example(inputs, config, sizes)) for sizes in (*_SIZES, _SIZES[0])
-            )
+            first, last = (module(*tensors) for tensors in shapes.apart)
+            again = module(*shapes.example)
     except Exception as error:
         raise UnsupportedError(f"the model does not run: {reason(error)}") from error
     if not first:

@@ -38,7 +38,9 @@ class MlflowImporter:
     formats: ClassVar[tuple[str, ...]] = flavors.FORMATS
     extra: ClassVar[str] = ""
     experimental: ClassVar[bool] = False
-    honours: ClassVar[frozenset[str]] = frozenset({"inputs", "layout", "factory", "runtime"})
+    honours: ClassVar[frozenset[str]] = frozenset(
+        {"inputs", "layout", "factory", "runtime", "exporter"}
+    )
     pinned = _Pinned()
 
     def sniff(self, path: Path) -> Sniffed | None:

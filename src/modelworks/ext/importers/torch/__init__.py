@@ -27,7 +27,9 @@ class TorchImporter:
     )
     extra: ClassVar[str] = "torch"
     experimental: ClassVar[bool] = True  # no file of an older PyTorch was tried
-    honours: ClassVar[frozenset[str]] = frozenset({"inputs", "layout", "factory", "runtime"})
+    honours: ClassVar[frozenset[str]] = frozenset(
+        {"inputs", "layout", "factory", "runtime", "exporter"}
+    )
 
     def sniff(self, path: Path) -> Sniffed | None:
         """By magic bytes, and by the names inside an archive."""

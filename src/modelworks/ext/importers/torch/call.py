@@ -12,9 +12,17 @@ from modelworks.ext.importers.torch.source import DATATYPES, DTYPES, Source
 
 
 def run(source: Source, tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The source's outputs by name: a dictionary's own, else `output` or `output_0`, ..."""
+    """The source's outputs by name, see `named`."""
     with torch.no_grad():
-        result = source.call(*tensors)
+        return named(source.call(*tensors))
+
+
+def named(result: Any) -> dict[str, torch.Tensor]:
+    """What a network returned by name: a dictionary's own, else `output` or `output_0`, ...
+
+    Raises:
+        UnsupportedError: it is no tensor and holds none, or of a type that is not served.
+    """
     if isinstance(result, torch.Tensor):
         result = {"output": result}
     elif isinstance(result, tuple | list):
@@ -26,6 +34,11 @@ def run(source: Source, tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tens
             kind = getattr(tensor, "dtype", type(tensor).__name__)
             raise UnsupportedError(f"the model's output {name} is a {kind}, which is not served")
     return {str(name): tensor for name, tensor in result.items()}
+
+
+def is_real(spec: TensorSpec) -> bool:
+    """Whether its numbers can be missing ones; BF16 comes as bit patterns and cannot tell."""
+    return spec.datatype in {Datatype.FP16, Datatype.FP32, Datatype.FP64}
 
 
 def array(tensor: torch.Tensor) -> Any:

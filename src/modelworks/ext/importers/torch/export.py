@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -10,104 +11,133 @@ from typing import Any
 
 import onnx
 import torch
+from torch.jit._trace import TracerWarning
 
 from modelworks.core.errors import InvalidError, UnsupportedError
+from modelworks.core.imports import Exporter
 from modelworks.core.tensor import TensorSpec
-from modelworks.ext.importers.reasons import reason
-from modelworks.ext.importers.torch.source import DTYPES, Source
+from modelworks.ext.importers.reasons import disk_is_full
+from modelworks.ext.importers.torch import call
+from modelworks.ext.importers.torch.shapes import Shapes
+from modelworks.ext.importers.torch.source import Source
 
 BATCH = "batch"
 _ONE_FILE = 1_800_000_000  # bytes of weights; protobuf ends at 2 GiB
-_SIZES = ((2, 5), (3, 7))  # batch and other dynamic axes of the two examples
+_PASSED_OVER = ("Python boolean", "Python integer", "Python float", "Python number", "Python list")
+"""What TorchScript's warnings say that a tensor becomes, and stays from then on."""
+_NOISE = re.compile(r"\x1b\[[0-9;]*m| *For more information, run with TORCH_LOGS=\S+")
+"""Colours, and how to debug PyTorch."""
+_PAGES, _SHOWN = 4000, 240
 
 
-def examples(inputs: Sequence[TensorSpec], largest: int = 10) -> list[list[torch.Tensor]]:
-    """Two sets of inputs that differ in every dynamic axis; one set where there is none.
+class _Ordered(torch.nn.Module):
+    """A source whose outputs come in order: TorchScript's exporter numbers them.
 
     Args:
-        inputs: what the model takes.
-        largest: integers are below it: they may be indices of an embedding.
+        source: the network.
+        outputs: their names.
     """
-    generator = torch.Generator().manual_seed(0)
-    dynamic = any(None in spec.shape for spec in inputs)
-    return [
-        [_example(spec, first, other, largest, generator) for spec in inputs]
-        for first, other in (_SIZES if dynamic else _SIZES[:1])
-    ]
+
+    def __init__(self, source: Source, outputs: Sequence[str]) -> None:
+        super().__init__()
+        self.inner = source.module
+        self._source = source
+        self._outputs = tuple(outputs)
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The outputs."""
+        found = call.named(self._source.call(*tensors))
+        return tuple(found[name] for name in self._outputs)
 
 
-def _example(
-    spec: TensorSpec, first: int, other: int, largest: int, generator: torch.Generator
-) -> torch.Tensor:
-    shape = [
-        (first if axis == 0 else other) if extent is None else extent
-        for axis, extent in enumerate(spec.shape)
-    ]
-    dtype = DTYPES[spec.datatype]
-    if dtype.is_floating_point:
-        return torch.randn(shape, generator=generator).to(dtype)
-    return torch.randint(0, 2 if dtype is torch.bool else largest, shape, generator=generator).to(
-        dtype
-    )
-
-
-def export(
-    source: Source, inputs: Sequence[TensorSpec], outputs: Sequence[str], path: Path
-) -> None:
+def export(source: Source, shapes: Shapes, outputs: Sequence[str], path: Path, by: Exporter) -> str:
     """Write `path`; weights above 1.8 GB go into a file beside it.
 
+    Args:
+        source: the network.
+        shapes: its inputs; the example is what the exporter sees.
+        outputs: names, in order.
+        path: the file to write.
+        by: TORCHSCRIPT or DYNAMO.
+
+    Returns:
+        What speaks against relying on the result, or "".
+
     Raises:
-        InvalidError: the model does not take such inputs, or not in every batch size.
+        InvalidError: the model cannot be captured with its free axes.
         UnsupportedError: it holds something that ONNX has no operator for.
     """
-    names = [spec.name for spec in inputs]
     try:
-        with _quiet():
-            if source.format == "torch-script":
-                _by_script(source, inputs, outputs, path)
+        with _quiet() as told:
+            if by is Exporter.TORCHSCRIPT:
+                _by_torchscript(source, shapes, outputs, path)
             else:
-                program = source.program or _capture(source, inputs)
-                done: Any = torch.onnx.export(
-                    program, dynamo=True, input_names=names, output_names=list(outputs),
-                    external_data=False, verbose=False,
-                )  # fmt: skip
-                size = sum(t.numel() * t.element_size() for t in program.state_dict.values())
-                done.save(str(path), external_data=size > _ONE_FILE)
-    except InvalidError:
+                _by_dynamo(source, shapes, outputs, path)
+    except (InvalidError, UnsupportedError, MemoryError):
         raise
     except Exception as error:
+        if disk_is_full(error):
+            raise
         raise UnsupportedError(
             f"PyTorch {torch.__version__} cannot express this model in ONNX ({_cause(error)})"
         ) from error
+    return _passed_over(told)
 
 
-def _by_script(
-    source: Source, inputs: Sequence[TensorSpec], outputs: Sequence[str], path: Path
-) -> None:
-    """Scripts are known to the older exporter only."""
+def _by_dynamo(source: Source, shapes: Shapes, outputs: Sequence[str], path: Path) -> None:
+    program = source.program or _capture(source, shapes)
+    done: Any = torch.onnx.export(
+        program, dynamo=True, input_names=[spec.name for spec in shapes.inputs],
+        output_names=list(outputs), external_data=False, verbose=False,
+    )  # fmt: skip
+    done.save(str(path), external_data=_bytes(program.state_dict) > _ONE_FILE)
+
+
+def _by_torchscript(source: Source, shapes: Shapes, outputs: Sequence[str], path: Path) -> None:
+    if _bytes(source.module.state_dict()) > _ONE_FILE:
+        raise UnsupportedError(
+            "its weights are beyond 1.8 GB, which the exporter torchscript scatters over files"
+        )
+    scripted = source.format == "torch-script"
     axes = {
         spec.name: {axis: _axis(spec, axis) for axis, n in enumerate(spec.shape) if n is None}
-        for spec in inputs
+        for spec in shapes.inputs
     }
-    if any(spec.shape[:1] == (None,) for spec in inputs):
+    if any(spec.shape[:1] == (None,) for spec in shapes.inputs):
         axes |= {name: {0: BATCH} for name in outputs}
-    torch.onnx.export(
-        source.module,
-        tuple(examples(inputs)[0]),
-        str(path),
-        dynamo=False,
-        input_names=[spec.name for spec in inputs],
-        output_names=list(outputs),
-        dynamic_axes=axes,
-    )
+    with torch.no_grad(), _plain_attention():
+        torch.onnx.export(
+            source.module if scripted else _Ordered(source, outputs),
+            tuple(shapes.example),
+            str(path),
+            dynamo=False,
+            input_names=[spec.name for spec in shapes.inputs],
+            output_names=list(outputs),
+            dynamic_axes=axes,
+        )
 
 
-def _capture(source: Source, inputs: Sequence[TensorSpec]) -> Any:
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention as its single operators: the fused one is for running and has no ONNX form."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _bytes(state: dict[str, Any]) -> int:
+    return sum(t.numel() * t.element_size() for t in state.values() if torch.is_tensor(t))
+
+
+def _capture(source: Source, shapes: Shapes) -> Any:
     dynamic = tuple(
         {axis: torch.export.Dim.DYNAMIC for axis, extent in enumerate(spec.shape) if extent is None}
-        for spec in inputs
+        for spec in shapes.inputs
     )
-    arguments = tuple(examples(inputs)[0])
+    arguments = tuple(shapes.example)
     try:
         return torch.export.export(source.module, arguments, dynamic_shapes=dynamic, strict=False)
     except Exception as error:
@@ -120,36 +150,55 @@ def _capture(source: Source, inputs: Sequence[TensorSpec]) -> Any:
         ) from error
 
 
+def _passed_over(told: list[warnings.WarningMessage]) -> str:
+    """What TorchScript says that it takes for a constant, with the line of code it stands in."""
+    for warning in told:
+        text = str(warning.message)
+        if issubclass(warning.category, TracerWarning) and any(
+            kind in text for kind in _PASSED_OVER
+        ):
+            kind = next(kind for kind in _PASSED_OVER if kind in text)
+            place = f"{Path(warning.filename).name}, line {warning.lineno}"
+            return f"a tensor becomes a {kind} in {place}, which it takes for a constant"
+    return ""
+
+
 def _axis(spec: TensorSpec, axis: int) -> str:
     return BATCH if axis == 0 else f"{spec.name}_{axis}"
 
 
 def _cause(error: BaseException) -> str:
-    """PyTorch wraps the cause in pages; the first lines of the innermost error tell it."""
+    """PyTorch wraps the cause in pages; the beginning of the innermost error tells it."""
     inner = error
     while inner.__cause__ is not None:
         inner = inner.__cause__
-    lines = [line for line in str(inner).splitlines() if line.strip()]
-    return reason(type(inner)(" ".join(lines[:3])) if _plain(inner) else error, 240)
+    told = inner if _plain(inner) else error
+    text = " ".join(_NOISE.sub("", str(told)[:_PAGES]).split())
+    said = f"{type(told).__name__}: {text or 'no reason given'}"
+    return said if len(said) <= _SHOWN else said[: _SHOWN - 3] + "..."
 
 
 def _plain(error: BaseException) -> bool:
-    return type(error) in {RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError}
+    """Whether it says what is wrong: one of Python's own, or of the exporters'."""
+    return type(error).__module__ == "builtins" or type(error).__module__.startswith("torch.onnx")
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Exporters print, log and warn; errors still come as exceptions."""
+def _quiet() -> Iterator[list[warnings.WarningMessage]]:
+    """Exporters print, log and warn; errors still come as exceptions, warnings as a list."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         with (
-            warnings.catch_warnings(),
+            warnings.catch_warnings(record=True) as told,
             redirect_stdout(io.StringIO()),
             redirect_stderr(io.StringIO()),
         ):
-            warnings.simplefilter("ignore")
-            yield
+            warnings.simplefilter("always")
+            # Torch's own checks of shapes warn too; its filter takes torch_mine.py for its own.
+            own = r"torch\.(?!jit)"
+            warnings.filterwarnings("ignore", category=TracerWarning, module=own)
+            yield told
     finally:
         logging.disable(before)
 
@@ -171,6 +220,9 @@ def tidy(path: Path, outputs: Sequence[TensorSpec], inputs: Sequence[TensorSpec]
     for holder in (model, model.graph):
         holder.ClearField("metadata_props")
         holder.ClearField("doc_string")
+    if len(model.graph.input) != len(inputs):
+        kept = ", ".join(value.name for value in model.graph.input)
+        raise UnsupportedError(f"the exporter left out inputs; its graph takes {kept or 'none'}")
     for value, spec in (
         *zip(model.graph.input, inputs, strict=True),
         *zip(model.graph.output, outputs, strict=True),

@@ -10,17 +10,17 @@ import onnxscript
 import torch
 
 from modelworks.core.errors import InvalidError, RefusedError, UnsupportedError
-from modelworks.core.imports import Imported, ImportOptions, Runtime
-from modelworks.core.seams import Engine, EngineOptions
+from modelworks.core.imports import Conversion, Imported, ImportOptions, Runtime
 from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
 from modelworks.ext.importers import layouts, samples
 from modelworks.ext.importers.reasons import reason
-from modelworks.ext.importers.torch import call, export, native
+from modelworks.ext.importers.torch import call, exporters, native, trial
+from modelworks.ext.importers.torch.exporters import UnlikeError
+from modelworks.ext.importers.torch.shapes import Shapes, accepted, random
 from modelworks.ext.importers.torch.source import DATATYPES, DTYPES, Source, load
-from modelworks.plugins import load as plugins
+from modelworks.ext.importers.torch.trial import Asked
 
 _WITH_CODE = {"torch-export", "torch-script"}
-_TOLERANCE = (1e-4, 1e-3)  # absolute, relative: sums of thousands of float32 in another order
 
 
 def read(path: Path, into: Path, options: ImportOptions) -> Imported:
@@ -29,38 +29,34 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     _refuse_unread(path, source, options)
     sample = samples.read(options.sample) if options.sample else None
     inputs = source.inputs or _inputs(path, source, options.inputs, sample)
-    if not source.inputs and not options.inputs:
-        inputs = _settled(source, inputs)
+    shapes = _shapes(source, inputs, settle=not source.inputs and not options.inputs)
+    outputs = _outputs(source, shapes)
     if options.runtime is Runtime.NATIVE:
-        signature = _signature(inputs, _outputs(source, inputs), options.layout, sample)
+        taken = tuple(replace(spec, allow_nan=False) for spec in shapes.inputs)
+        signature = _signature(taken, outputs, options.layout, sample)
         return native.keep(path, into, options, source, signature, sample)
-    notes = list(source.notes)
-    outputs, trouble = _converted(source, inputs, into)
-    if trouble and any(spec.shape[:1] == (None,) for spec in inputs) and source.program is None:
-        notes.append(f"The batch size is fixed at 1: {trouble}.")
-        inputs = tuple(replace(spec, shape=(1, *spec.shape[1:])) for spec in inputs)
-        outputs, trouble = _converted(source, inputs, into)
-    if trouble:
-        raise UnsupportedError(f"the converted model does not hold: {trouble}")
-    signature = _signature(inputs, outputs, options.layout, sample)
-    notes += _notes(source, signature)
+    shapes, conversion, asked, notes = _converted(source, shapes, outputs, into, options)
+    taken = _with_missing(shapes.inputs, conversion, asked)
+    signature = _signature(taken, asked.outputs, options.layout, sample)
     return Imported(
         format="onnx",
         source_format=source.format,
         signature=signature,
-        predict=call.predictor(source, inputs),
+        predict=call.predictor(source, shapes.inputs),
         environment={
             "torch": torch.__version__,
             "onnx": onnx.__version__,
             "onnxscript": onnxscript.__version__,
             "numpy": np.__version__,
         },
-        notes=tuple(notes),
-        tolerance=_TOLERANCE,
+        notes=(*source.notes, *notes, *_notes(source, signature, conversion, asked)),
+        tolerance=trial.TOLERANCE,
         kind="network",
         scanned=source.names,
         scan=source.scan,
         sample=samples.tensors(sample, signature) if sample else None,
+        conversion=conversion,
+        lengths=(shapes.lengths[0][0], shapes.lengths[1][0]),
     )
 
 
@@ -78,25 +74,63 @@ def _refuse_unread(path: Path, source: Source, options: ImportOptions) -> None:
         )
 
 
+def _shapes(source: Source, inputs: tuple[TensorSpec, ...], *, settle: bool) -> Shapes:
+    """Sizes that the source takes.
+
+    Args:
+        source: the network.
+        inputs: as the file, the user or a sample says.
+        settle: whole numbers in a sample may be meant as real ones: the model decides.
+
+    Raises:
+        InvalidError: it does not take such inputs in any size.
+    """
+    shapes, refusal = _tried(source, inputs)
+    if refusal and settle and any(spec.datatype is Datatype.INT64 for spec in inputs):
+        real = tuple(replace(spec, datatype=Datatype.FP32, allow_nan=True) for spec in inputs)
+        again, still = _tried(source, real)
+        if still is None:
+            return again
+    if refusal is not None:
+        shown = ", ".join(f"{spec.name}:{spec.datatype}{_brackets(spec)}" for spec in inputs)
+        raise InvalidError(
+            f"the model does not take {shown} ({reason(refusal)})", field="inputs"
+        ) from refusal
+    return shapes
+
+
+def _tried(source: Source, inputs: tuple[TensorSpec, ...]) -> tuple[Shapes, Exception | None]:
+    def once(*tensors: torch.Tensor) -> object:
+        return call.run(source, tensors)
+
+    return accepted(inputs, random(inputs), once)
+
+
 def _converted(
-    source: Source, inputs: tuple[TensorSpec, ...], into: Path
-) -> tuple[tuple[TensorSpec, ...], str]:
-    """Write `model.onnx` and try it; its outputs, and what is wrong with it, or ""."""
-    outputs = _outputs(source, inputs)
-    export.export(source, inputs, [spec.name for spec in outputs], into / "model.onnx")
-    export.tidy(into / "model.onnx", outputs, inputs)
-    return outputs, _trouble(source, inputs, outputs, into)
+    source: Source,
+    shapes: Shapes,
+    outputs: tuple[TensorSpec, ...],
+    into: Path,
+    options: ImportOptions,
+) -> tuple[Shapes, Conversion, Asked, list[str]]:
+    """Write `model.onnx`, for one row at a time where no form is right for more of them.
 
-
-def _settled(source: Source, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    """Whole numbers in a sample may be meant as real ones: the model decides."""
+    Raises:
+        UnsupportedError: no form is right for one row either.
+    """
     try:
-        _outputs(source, inputs)
-    except InvalidError:
-        if all(spec.datatype is not Datatype.INT64 for spec in inputs):
-            raise
-        return tuple(replace(spec, datatype=Datatype.FP32) for spec in inputs)
-    return inputs
+        return shapes, *exporters.convert(source, shapes, outputs, into, options.exporter), []
+    except UnlikeError as error:
+        if source.program is not None or all(s.shape[:1] != (None,) for s in shapes.inputs):
+            raise UnsupportedError(error.message, field=error.field) from error
+        note = f"The batch size is fixed at 1: {error.message}."
+    single = tuple(replace(spec, shape=(1, *spec.shape[1:])) for spec in shapes.inputs)
+    shapes = replace(shapes, inputs=single, make=random(single))
+    outputs = _outputs(source, shapes)
+    try:
+        return shapes, *exporters.convert(source, shapes, outputs, into, options.exporter), [note]
+    except UnlikeError as error:
+        raise UnsupportedError(error.message, field=error.field) from error
 
 
 def _inputs(
@@ -111,7 +145,7 @@ def _inputs(
         for spec in given:
             if spec.datatype not in DTYPES:
                 raise InvalidError(f"a network takes no {spec.datatype}", field="inputs")
-        return tuple(replace(spec, allow_nan=False) for spec in given)
+        return given
     if sample is not None:
         return _sampled(source, sample)
     first = source.arguments[0] if source.arguments else "x"
@@ -144,26 +178,18 @@ def _like(name: str, array: Any) -> TensorSpec:
     kinds = {"f": Datatype.FP32, "i": Datatype.INT64, "u": Datatype.INT64, "b": Datatype.BOOL}
     if array.dtype.kind not in kinds:
         raise InvalidError(f"column '{name}' of the sample holds no numbers", field="sample")
-    return TensorSpec(name, kinds[array.dtype.kind], (None, *array.shape[1:]), allow_nan=False)
+    return TensorSpec(name, kinds[array.dtype.kind], (None, *array.shape[1:]))
 
 
-def _outputs(source: Source, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+def _outputs(source: Source, shapes: Shapes) -> tuple[TensorSpec, ...]:
     """Run the source on two sizes: an axis that changes is dynamic.
 
     Raises:
-        InvalidError: it does not take such inputs.
         RefusedError: it does not give the same twice.
+        UnsupportedError: the rank of an output depends on the size.
     """
-    try:
-        runs = [call.run(source, tensors) for tensors in export.examples(inputs)]
-        again = call.run(source, export.examples(inputs)[0])
-    except (UnsupportedError, MemoryError):
-        raise
-    except Exception as error:
-        shown = ", ".join(f"{spec.name}:{spec.datatype}{_brackets(spec)}" for spec in inputs)
-        raise InvalidError(
-            f"the model does not take {shown} ({reason(error)})", field="inputs"
-        ) from error
+    runs = [call.run(source, tensors) for tensors in shapes.apart]
+    again = call.run(source, shapes.example)
     first, last = runs[0], runs[-1]
     if any(not torch.equal(first[n].nan_to_num(), again[n].nan_to_num()) for n in first):
         raise RefusedError(
@@ -186,26 +212,13 @@ def _brackets(spec: TensorSpec) -> str:
     return f"[{','.join('-1' if extent is None else str(extent) for extent in spec.shape)}]"
 
 
-def _trouble(
-    source: Source, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], into: Path
-) -> str:
-    """Run the converted model on both sizes; what is wrong with it, or ""."""
-    engine: Engine = plugins.load("engines", "onnxruntime")()
-    session = engine.load(into, EngineOptions())
-    try:
-        for tensors in export.examples(inputs):
-            rows = len(tensors[0]) if tensors and tensors[0].ndim else 1
-            given = {s.name: call.array(t) for s, t in zip(inputs, tensors, strict=True)}
-            got = session.infer(given)
-            wanted = call.run(source, tensors)
-            for spec, array in zip(outputs, got, strict=True):
-                if tuple(array.shape) != tuple(wanted[spec.name].shape):
-                    return f"for {rows} rows its output {spec.name} has shape {array.shape}"
-    except InvalidError as error:
-        return reason(error)
-    finally:
-        session.close()
-    return ""
+def _with_missing(
+    inputs: tuple[TensorSpec, ...], conversion: Conversion, asked: Asked
+) -> tuple[TensorSpec, ...]:
+    """Missing values are legal where the network fills them in itself, and its form too."""
+    kept = next(attempt for attempt in conversion.attempts if attempt.by == conversion.by)
+    legal = asked.missing is not None and kept.missing
+    return tuple(replace(spec, allow_nan=legal and call.is_real(spec)) for spec in inputs)
 
 
 def _signature(
@@ -214,18 +227,26 @@ def _signature(
     layout: Layout | None,
     sample: samples.Sample | None,
 ) -> Signature:
-    inputs = tuple(replace(spec, allow_nan=False) for spec in inputs)
     return layouts.of_network(inputs, outputs, layout, sample)
 
 
-def _notes(source: Source, signature: Signature) -> list[str]:
-    notes = []
+def _notes(source: Source, signature: Signature, conversion: Conversion, asked: Asked) -> list[str]:
+    notes = [exporters.said(conversion)]
     if signature.batch_axis:
-        notes.append("The first axis is the batch; it was checked at two sizes.")
+        notes.insert(0, "The first axis is the batch; it was checked at 1, 2, 7 and 16 rows.")
     elif source.program is not None:
         notes.append(
             "The batch size is fixed, as in the exported program; export it with dynamic_shapes="
             "{'x': {0: torch.export.Dim('batch')}} to serve rows in batches."
+        )
+    if asked.refused:
+        notes.append(f"The network itself does not take {asked.refused[0]}.")
+    if asked.missing is not None:
+        legal = any(spec.allow_nan for spec in signature.inputs)
+        notes.append(
+            "Missing values are legal: the network answers them with numbers."
+            if legal
+            else "Missing values are refused: the converted form answers them otherwise."
         )
     notes.append("Outputs are as the network gives them: no softmax is assumed.")
     return notes

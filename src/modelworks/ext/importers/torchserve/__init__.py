@@ -15,7 +15,7 @@ class TorchserveImporter:
     formats: ClassVar[tuple[str, ...]] = archive.FORMATS
     extra: ClassVar[str] = "torch"
     experimental: ClassVar[bool] = False
-    honours: ClassVar[frozenset[str]] = frozenset({"inputs", "layout", "runtime"})
+    honours: ClassVar[frozenset[str]] = frozenset({"inputs", "layout", "runtime", "exporter"})
 
     def sniff(self, path: Path) -> Sniffed | None:
         """By `MAR-INF/MANIFEST.json` in a zip archive, a compressed tar archive or a folder."""

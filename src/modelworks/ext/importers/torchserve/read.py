@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelworks.core.errors import InvalidError, RefusedError
-from modelworks.core.imports import Imported, ImportOptions, Runtime
+from modelworks.core.imports import Exporter, Imported, ImportOptions, Runtime
 from modelworks.core.seams import Importer
 from modelworks.core.steps import Centre, DecodeImage, InputSteps, Resize
 from modelworks.core.tensor import Datatype, TensorSpec
@@ -103,6 +103,10 @@ def _asked(
     inner: Importer = plugins.load("importers", "onnx" if onnx else "torch")()
     if onnx and options.inputs:
         raise InvalidError("--input means nothing for an ONNX model; leave it out", field="inputs")
+    if onnx and options.exporter is not Exporter.AUTO:
+        raise InvalidError(
+            "--exporter means nothing for an ONNX model; leave it out", field="exporter"
+        )
     found = inner.sniff(manifest.serialized)
     told = options.inputs or options.sample or (found and found.format == "torch-export")
     if manifest.handler in _IMAGES and not onnx and not told:
