@@ -110,13 +110,13 @@ def test_what_was_not_optimized_says_how(type_, filled):
         (("churn", "--eval", "none.csv"), Exit.NOT_FOUND, "none.csv"),
         (("churn", "--slices", "age"), Exit.INVALID, "--slices"),
         (("apply", "none.json", "churn"), Exit.NOT_FOUND, "none.json"),
+        (("diverge", "churn#none"), Exit.NOT_FOUND, "none"),
+        (("diverge", "churn", "--rows", "none.csv"), Exit.NOT_FOUND, "none.csv"),
+        (("diverge", "churn", "--recipe", "none.json"), Exit.NOT_FOUND, "none.json"),
     ],
 )
 def test_what_cannot_be_is_refused(type_, filled, words, code, says):
     done = type_("optimize", *words)
-        (("diverge", "churn#none"), Exit.NOT_FOUND, "none"),
-        (("diverge", "churn", "--rows", "none.csv"), Exit.NOT_FOUND, "none.csv"),
-        (("diverge", "churn", "--recipe", "none.json"), Exit.NOT_FOUND, "none.json"),
     assert (done.code, says in done.err) == (code, True), done.err
 
 
