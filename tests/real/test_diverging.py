@@ -72,7 +72,7 @@ def test_a_recipe_whose_form_agrees_and_is_held_to_more(desk: Desk):
     words = ("optimize", "diverge", "net", "--recipe", "bits.json", "--rows", "rows.npy")
     assert "they agree" in desk.mw(*words).out
     strict = desk.mw(*words, "--tolerance", "0.0001", code=9)
-    assert "net: parts first at 'x' where" in strict.out
+    assert "net: parts first at x_QuantizeLinear, where 'x' is rounded" in strict.out
 
 
 def test_without_another_form_the_engines_own_optimizations_are_looked_at(desk: Desk):

@@ -65,7 +65,7 @@ class Origin:
         if self.stage is Stage.STORED:
             return f"{place}, in its weights '{self.value}'"
         if self.stage is Stage.ROUNDED:
-            return f"'{self.value}' where {self.other} rounds it"
+            return f"{place}, where '{self.value}' is rounded"
         return place
 
 
