@@ -21,7 +21,7 @@ from modelworks.optimize.forms import Form
 LONGEST = 3  # passes of a sequence
 EACH_S = 120.0  # that one form may take
 GROUP = 12  # forms of one race
-RACE_S = 0.4  # of a form in it
+RACE_S, LEAST_S = 0.4, 3.0  # of a form in it, and of any
 VARIED = 16  # sequences whose settings and options are gone through, the fastest first
 NEAR = 0.85  # of the search's form: what is slower in the first race is not judged
 ONNXRUNTIME = (
@@ -167,9 +167,16 @@ class Everything:
         scales = timing.Scales()
         for one in (bench.workshop.source, *forms):  # what they weigh is not asked
             scales.weights[one.recipe.id, str(one.folder)] = timing.Weight(0.0, 0)
-        rows, goal, seconds = bench.rows.evaluation, bench.goal, RACE_S * len(forms)
-        source = bench.workshop.source
-        found = timing.timed(source, forms, rows, goal, bench.work, seconds=seconds, scales=scales)
+        rows, goal, source = bench.rows.evaluation, bench.goal, bench.workshop.source
+        seconds = max(LEAST_S, RACE_S * len(forms))
+        try:
+            found = timing.timed(
+                source, forms, rows, goal, bench.work, seconds=seconds, scales=scales
+            )
+        except ModelworksError as error:
+            self.say(f"{len(forms)} forms could not be raced: {error.message}")
+            self.counts["could not be raced"] += len(forms)
+            return
         for form, measured in zip(forms, found.forms, strict=True):
             if isinstance(measured, str):
                 self.counts["does not run"] += 1
