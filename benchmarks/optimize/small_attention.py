@@ -26,7 +26,7 @@ NAMES = ["input_ids", "attention_mask"]
 
 def network(layers, width, heads):
     import torch
-    from transformers import BertConfig, BertModel
+    from transformers import AutoModel, BertConfig
 
     class Embed(torch.nn.Module):
         """Mean of the last layer over the tokens that are there."""
@@ -40,9 +40,8 @@ def network(layers, width, heads):
                 num_attention_heads=heads,
                 intermediate_size=4 * width,
                 max_position_embeddings=128,
-                attn_implementation="eager",
             )
-            self.inner = BertModel(config, add_pooling_layer=False)
+            self.inner = AutoModel.from_config(config, attn_implementation="eager")
 
         def forward(self, input_ids, attention_mask):
             found = self.inner(input_ids=input_ids, attention_mask=attention_mask)

@@ -5,6 +5,7 @@ import onnx
 import pytest
 
 from modelworks.core.errors import UnsupportedError
+from modelworks.ext.passes.onnx_shapes import heads
 from modelworks.testing import pass_models, planted
 from modelworks.testing.passes import PassCase, PassContract
 
@@ -93,3 +94,15 @@ class TestTransformerFusions(PassContract):
         kinds = [node.op_type for node in graph.node]
         assert kinds.count("Attention") == 1
         assert "Softmax" not in kinds
+
+    def test_equal_weights_that_an_exporter_keeps_once_hide_no_head(self, tmp_path):
+        """As networks have them whose biases were never taught: one constant, read by `Identity`."""
+        source = pass_models.bert(tmp_path / "bert")
+        model = onnx.load(source.folder / "model.onnx")
+        for node in [n for n in model.graph.node if n.op_type == "Add"]:
+            name = node.input[0]
+            if name.startswith("b_"):
+                node.input[0] = f"again_{name}"
+                same = onnx.helper.make_node("Identity", [name], [f"again_{name}"])
+                model.graph.node.insert(0, same)
+        assert heads(model) == (2, 16)

@@ -52,7 +52,7 @@ def _facts(name: str, title: str, settings: tuple[Setting, ...]) -> PassFacts:
         keeps=True,
         libraries=("onnx", "onnxruntime"),
         extra="optimize",
-        experimental=True,
+        experimental=False,
     )
 
 

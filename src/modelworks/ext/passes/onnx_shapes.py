@@ -126,6 +126,9 @@ def heads(model: onnx.ModelProto) -> tuple[int, int]:
     """
     constants = weights_of(model)
     made = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:  # so are equal weights written that an exporter keeps once
+        if node.op_type == "Identity" and node.input[0] in constants:
+            constants[node.output[0]] = constants[node.input[0]]
     for node in model.graph.node:
         if node.op_type != "Reshape" or node.input[0] not in made:
             continue

@@ -29,7 +29,7 @@ class TransformerFusions:
         ),
         libraries=("onnx", "onnxruntime"),
         extra="optimize",
-        experimental=True,
+        experimental=False,
     )
 
     def fits(self, job: PassJob) -> str:
