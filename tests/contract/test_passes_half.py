@@ -96,7 +96,7 @@ class TestTransformerFusions(PassContract):
         assert "Softmax" not in kinds
 
     def test_equal_weights_that_an_exporter_keeps_once_hide_no_head(self, tmp_path):
-        """As networks have them whose biases were never taught: one constant, read by `Identity`."""
+        """As in networks whose biases were never taught: one constant, read by `Identity`."""
         source = pass_models.bert(tmp_path / "bert")
         model = onnx.load(source.folder / "model.onnx")
         for node in [n for n in model.graph.node if n.op_type == "Add"]:
