@@ -1,8 +1,9 @@
 """Which forms are tried, and in which order. Pure: decides by facts, names and what was found.
 
-Three rounds: every pass by its shortest way from the source form; then settings and options of the
-best; then what helped, put together. A round is planned when the one before is over, so that the
-number of forms grows with what helps and not with what is installed.
+Three rounds: every pass by its shortest way from the source form; then what helped, put together;
+then settings and options of the best; and so once more with passes that train. A round is planned
+when the one before is over, so that the number of forms grows with what helps and not with what is
+installed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

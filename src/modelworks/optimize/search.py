@@ -106,15 +106,21 @@ class Search:
                 tried.note(finding)
         first = planning.singles(ground)
         trying.all([one for one in first if not one.dear], "pass")
+        self._together()  # few forms, and what they gain together settings do not
         self._settings()  # a setting is a second's work where the operators to blame are minutes
         self._blame()
         trying.all([one for one in first if one.dear], "pass that trains")
         self._mend()
-        trying.all(planning.composed(ground, self._good(), tried.ids), "together")
+        self._together()
         if trying.source is not None:
             pairs = enabling.enabled(ground, tried.all, trying.source, tried.ids)
             trying.all(pairs, "pair")
         self._settings()
+
+    def _together(self) -> None:
+        """What helped so far, put together."""
+        found = planning.composed(self._ground, self._good(), self._tried.ids)
+        self._trying.all(found, "together")
 
     def _settings(self) -> None:
         """Other settings of the best so far, and of what is faster and lost too much."""
