@@ -70,7 +70,7 @@ bench-optimize: setup
 	$(BIN)/python benchmarks/optimize/exhaustive.py --save
 	$(BIN)/python benchmarks/optimize/trees.py --save
 	$(BIN)/python benchmarks/optimize/trained.py --save
-	$(BIN)/python benchmarks/optimize/served.py --save
+	$(COMPILED) $(BIN)/python benchmarks/optimize/served.py --save
 
 # What the statistics declare, in full: 10,000 experiments a method, minutes.
 sims: setup

@@ -12,6 +12,7 @@ from typing import Any
 
 from modelworks.cli import human
 from modelworks.cli.demo.deploying import deploy
+from modelworks.cli.demo.optimizing import optimize
 from modelworks.cli.demo.rolling import roll_out
 from modelworks.cli.demo.shell import Background, Shell
 from modelworks.cli.demo.watching import watch
@@ -90,12 +91,17 @@ def play(out: Output, *, keep: bool, port: int) -> dict[str, Any]:
         drifted = watch(shell, _cancers(imported)[1], _rows(folder, "cancer.csv"), port)
         shell.title(11, "Roll out: traffic moves only on evidence; a broken one is rolled back")
         roll_out(shell, folder, _cancers(imported), _rows(folder, "cancer.csv")[0], port)
+        shell.title(12, "Optimize: the fastest form that is still as good, found within seconds")
+        large = next(item for item in imported if item.ref == _cancers(imported)[1])
+        rows = _rows(folder, "cancer.csv")
+        fastest = optimize(shell, large.ref, rows, large.trained["answers"], port)
         _table(shell, lines, time.monotonic() - begin)
         result = {
             "seconds": round(time.monotonic() - begin, 1),
             "models": [_json(line) for line in lines],
             "refused": refused,
             "drifted": drifted,
+            "fastest": fastest,
         }
         if keep:
             _keep(out, shell, port, result)
@@ -245,7 +251,7 @@ def _until_refused(url: str, body: bytes, seen: dict[str, int]) -> None:
 
 
 def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
-    shell.title(12, "The result")
+    shell.title(13, "The result")
     head = ["model", "from", "accuracy", "as original", "p50", "p99", "requests/s"]
     rows = [
         [
@@ -269,7 +275,7 @@ def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
 
 def _keep(out: Output, shell: Shell, port: int, result: dict[str, Any]) -> None:
     """The whole factory on the demo's registry, until Ctrl-C."""
-    shell.title(13, "Keep: console and server go on until Ctrl-C")
+    shell.title(14, "Keep: console and server go on until Ctrl-C")
     running = shell.serve("up", "--port", str(port), "--control-port", "0")
     try:
         shell.say(f"  console  {running.said['control']}")
