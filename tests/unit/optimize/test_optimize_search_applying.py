@@ -264,3 +264,18 @@ def test_a_plug_in_whose_package_is_gone_is_one_absent_pass(tmp_path: Path, monk
     monkeypatch.setattr("modelworks.optimize.facts.available", lambda _: {"gone": gone})
     known = known_passes((), tmp_path / "facts.json", tmp_path, FactsRunner(dies_at="gone"))
     assert (dict(known.facts), set(known.absent)) == ({}, {"gone"})
+
+
+def test_a_form_that_learned_from_rows_is_known_also_as_a_part(cache: Cache, source: Form):
+    """What a glance at those very rows shows of it is believed less."""
+    told = {
+        "int8_static": facts("int8_static", keeps=True, needs=frozenset({Need.ROWS})),
+        "tidy": facts("tidy", exact=True),
+        "distil": facts("distil", needs=frozenset({Need.ROWS})),
+        "nncf_accuracy": facts("nncf_accuracy", keeps=True, needs=frozenset({Need.LABELS})),
+    }
+    workshop = Workshop(cache, told, source, Stock(SIGNATURE, "sha256:0", HARDWARE), Runner())
+    learned = {name for name in told if workshop.learns(recipe("tidy", name))}
+    assert learned == {"distil", "nncf_accuracy"}
+    joined = Recipe(run=Execution("by_rows"), parts=(recipe("tidy"), recipe("distil")), rows=(4, 0))
+    assert workshop.learns(joined)
