@@ -77,6 +77,9 @@ def left(found: Iterable[Finding], error: float) -> float:
 def order(found: Sequence[Finding], goal: Goal, source: Measurement) -> list[Finding]:
     """Whose turn it is: by gain times the chance of a proof, copies of what had its turn last.
 
+    The one that promises most at each number of rows has its turn right after the first: it may be
+    a part of a form by rows.
+
     Args:
         found: measured, and glanced at by rows that do not decide.
         goal: what is wanted.
@@ -89,18 +92,39 @@ def order(found: Sequence[Finding], goal: Goal, source: Measurement) -> list[Fin
         for one in rest:
             if not any(_beats(before, one, source) for before in layer):
                 layer.append(one)
-        told += layer
+        told += _at_each(layer)
         taken = {one.recipe.id for one in layer}
         rest = [one for one in rest if one.recipe.id not in taken]
     return told
 
 
+def _at_each(layer: Sequence[Finding]) -> list[Finding]:
+    """The first, then the most promising at each number of rows, then the others."""
+    sizes = sorted({time.rows for one in layer if one.measured for time in one.measured.times})
+    best = [max(layer, key=lambda one: _promise_at(one, size)) for size in sizes]
+    return list({one.recipe.id: one for one in (*layer[:1], *best, *layer)}.values())
+
+
 def _promise(one: Finding, goal: Goal, source: Measurement) -> float:
     assert one.measured is not None  # noqa: S101 - what passed a glance was measured
+    return _chance(one) * _worth(scoring.gain(goal.objective, one.measured, source))
+
+
+def _promise_at(one: Finding, rows: int) -> float:
+    times = one.measured.times if one.measured else ()
+    return _chance(one) * max((_worth(at.ratio) for at in times if at.rows == rows), default=0.0)
+
+
+def _worth(gain: float) -> float:
+    return math.log(max(1.0, gain))
+
+
+def _chance(one: Finding) -> float:
+    """Of a proof."""
     chance = next((g.value for g in one.gates if g.name == LIKELY and g.value is not None), None)
     if chance is None:
-        chance = 1.0 if _rounds(one.gates) else _EVEN
-    return chance * math.log(max(1.0, scoring.gain(goal.objective, one.measured, source)))
+        return 1.0 if _rounds(one.gates) else _EVEN
+    return chance
 
 
 def _beats(one: Finding, other: Finding, source: Measurement) -> bool:

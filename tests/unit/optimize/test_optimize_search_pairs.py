@@ -149,3 +149,10 @@ def test_of_many_forms_the_fastest_at_many_rows_is_kept_too(tmp_path: Path):
     assert len(titles) == MOST
     assert titles[0] == "int8_0 @ onnxruntime"
     assert last in titles
+
+
+def test_the_fastest_at_many_rows_is_proved_though_many_promise_more_at_one(tmp_path: Path):
+    forms = {f"int8_{n:02}": Table({1: 4.0 - 0.1 * n, 16: 1.0 + 0.2 * n}) for n in range(20)}
+    run = searched(FakeBench(forms), ground(*map(facts, forms)), tmp_path / "run").run()
+    [joined] = [one for one in run.kept if one.recipe.parts]
+    assert [part.steps[0].name for part in joined.recipe.parts] == ["int8_00", "int8_19"]
