@@ -225,6 +225,12 @@ def _strange(signature: Signature, labels: Any) -> list[str]:
     if not other.any():
         return []
     names = ", ".join(sorted(set(told[other].tolist()))[:3])[:80]
+    if other.all():
+        raise InvalidError(
+            f"no value of the truth ({names}) is a class of the model "
+            f"({', '.join(map(str, signature.classes[:5]))}): is --label the right column?",
+            field="label",
+        )
     note = (
         f"{int(other.sum())} of the {len(told)} rows that decide have a truth that is no class of "
         f"the model ({names}): no form is right there, and what is lost elsewhere weighs less"

@@ -22,6 +22,9 @@ from modelworks.measure.compare import FEWEST_ROUNDS, Ratio, ratio_of
 SLOT_S: Final = 0.004
 """A form's turn lasts about so long, or one call."""
 MOST_ROUNDS: Final = 200
+LEAST_ROUNDS: Final = 3
+"""Of which there is a middle, and something on both sides of it."""
+_PATIENCE_S: Final = 10.0
 _MOST_CALLS: Final = 1000
 _DIFFERENT: Final = 16
 
@@ -97,7 +100,8 @@ def race(
         A runner a session, or why it is not in the race; and the number of rounds.
 
     Raises:
-        InvalidError: the source form refuses the rows.
+        InvalidError: the source form refuses the rows, or calls take so long that there are not
+            even the rounds of which a middle can be told.
     """
     end = time.perf_counter() + seconds
     found: list[Runner | str] = []
@@ -122,13 +126,20 @@ def race(
         began = time.perf_counter()
         if rounds >= FEWEST_ROUNDS and began + longest > end:
             break
-        if began > end + seconds:  # even the fewest take twice as long as there is time
+        late = began - end - seconds  # even the fewest take twice as long as there is time
+        if late > 0 and (rounds >= LEAST_ROUNDS or late > _PATIENCE_S):
             break
         order.shuffle(turns)
         for runner in turns:
             runner.turn(given)
         rounds += 1
         longest = max(longest, time.perf_counter() - began)
+    if rounds < LEAST_ROUNDS:
+        raise InvalidError(
+            f"the time was over after {rounds} rounds of calls, and {LEAST_ROUNDS} at least tell "
+            "anything: give more with --budget, or fewer rows with --batches",
+            field="budget",
+        )
     return found, rounds
 
 

@@ -25,6 +25,16 @@ PARTS = "parts first at /layer2/Conv: 0.3 apart"
 GATE = Gate("accuracy", Verdict.PASSED, "it falls by 0.1 points at most")
 
 
+class Shop:
+    """What a workshop says of a form."""
+
+    def environment(self, recipe):
+        return {"onnx": "1.23"}
+
+    def stamped(self, recipe):
+        return recipe
+
+
 @pytest.fixture
 def optimized(filled, tmp_path: Path) -> Run:
     """fraud 1.1.0 with a run of four findings, one of them a variant."""
@@ -37,7 +47,7 @@ def optimized(filled, tmp_path: Path) -> Run:
         version = factory.show("fraud:1.1.0")
         form = Form(kept.recipe, folder, "onnx", version.signature)
         shelf = factory.optimizing._shelf
-        given = (shelf, version, kept, form, measurement(), Goal(), lambda _: {"onnx": "1.23"})
+        given = (shelf, version, kept, form, measurement(), Goal(), Shop())
         variant = store(*given)
         assert store(*given).name == variant.name
         (folder / "model.onnx").write_bytes(b"faster still")
@@ -147,7 +157,7 @@ def test_names_run_out(filled, tmp_path):
         version = factory.show("churn")
     form = Form(kept.recipe, tmp_path, "onnx", version.signature)
     with pytest.raises(UnavailableError, match="no name is free"):
-        store(Full(), version, kept, form, measurement(), Goal(), lambda _: {})
+        store(Full(), version, kept, form, measurement(), Goal(), Shop())
 
 
 @pytest.mark.parametrize(

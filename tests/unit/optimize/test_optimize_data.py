@@ -99,6 +99,9 @@ def test_a_truth_that_the_model_never_says_is_told(tmp_path, table):
     found = prepared(known, Asked(evaluation=file, label="y"), tmp_path, tmp_path)
     [note] = [note for note in found.facts.notes if "no class of the model" in note]
     assert "(7)" in note
+    file = csv(tmp_path / "other.csv", table, "a,b,c,y", lambda row: f",{row % 2 + 7}")
+    with pytest.raises(InvalidError, match=r"no value of the truth \(7, 8\) is a class"):
+        prepared(known, Asked(evaluation=file, label="y"), tmp_path, tmp_path)
     file = csv(tmp_path / "good.csv", table, "a,b,c,y", lambda row: f",{row % 2}")
     found = prepared(known, Asked(evaluation=file, label="y"), tmp_path, tmp_path)
     assert not any("no class" in note for note in found.facts.notes)

@@ -12,6 +12,7 @@ from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.optimize import arrays, cores, racing, timing
 from modelworks.optimize.forms import Form, Rows
 from modelworks.optimize.hardware import this_machine
+from modelworks.optimize.trying import LATE
 
 pytestmark = pytest.mark.unit
 ROWS = {"x": np.arange(10, dtype=np.float32)[:, None]}
@@ -74,7 +75,20 @@ def test_the_time_ends_it_even_before_the_fewest_rounds():
             return []
 
     _, rounds = racing.race([Slow(1), Slow(1)], [ROWS], 0.01, 0)
-    assert rounds < 5
+    assert rounds == racing.LEAST_ROUNDS
+
+
+def test_calls_that_take_too_long_tell_nothing(monkeypatch):
+    monkeypatch.setattr(racing, "_PATIENCE_S", 0.0)
+
+    class Slow(Spinning):
+        def infer(self, inputs):
+            time.sleep(0.01)
+            return []
+
+    with pytest.raises(InvalidError, match="the time was over after 0 rounds") as caught:
+        racing.race([Slow(1)], [ROWS], 0.001, 0)
+    assert caught.value.message.startswith(LATE)  # more time tries it again
 
 
 def test_rows_come_again_where_a_call_has_more_than_there_are():

@@ -55,6 +55,8 @@ def check(asked: Asked, version: ModelVersion) -> None:
     for name, path in (("eval", asked.rows.evaluation), ("calibration", asked.rows.calibration)):
         if path is not None and not path.exists():
             raise NotFoundError(f"no file {path}", field=name)
+        if path is not None and path.is_dir():
+            raise InvalidError(f"{path} is a folder: a file of rows is wanted", field=name)
     goal = asked.goal
     goal.check()
     cores = this_machine().cores
