@@ -61,6 +61,8 @@ def better(goal: Goal, found: Measurement, source: Measurement) -> Gate:
     known = gain(goal.objective, found, source)
     low, _ = bounds(goal.objective, found, source)
     name = goal.objective.value
+    if goal.objective is Objective.ENERGY and not known:
+        return Gate(name, Verdict.FAILED, "no energy was counted for it or for the source form")
     if goal.objective in _WORDS:
         words = f"{known:.2f} {_WORDS[goal.objective]}"
     else:

@@ -1,13 +1,17 @@
 """Energy by the processor's counters, over a made folder like /sys/class/powercap."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from modelworks.core.errors import InvalidError
+from modelworks.core.optimizing.variants import Goal, Objective
 from modelworks.optimize import energy
 from modelworks.optimize.energy import Counter, energy_counters, joules, joules_a_row
+from modelworks.optimize.scoring import better
+from optimize_fakes import measurement
 
 pytestmark = pytest.mark.unit
 ROWS = [{"x": np.zeros((4, 1), np.float32)}]
@@ -110,3 +114,13 @@ def test_where_nothing_is_counted_nothing_is_told(counter, tmp_path):
     assert joules_a_row([idle], ROWS, 4, [counter]) == [None]
     gone = Counter(tmp_path / "gone", 5)
     assert joules_a_row([Burning(counter, 1)], ROWS, 4, [gone]) == [None]
+
+
+def test_energy_that_nobody_counted_is_said():
+    own, source = measurement(), measurement()
+    goal = Goal(objective=Objective.ENERGY)
+    assert (
+        better(goal, own, source).summary == "no energy was counted for it or for the source form"
+    )
+    own, source = replace(own, energy_j=0.5), replace(source, energy_j=1.0)
+    assert better(goal, own, source).summary == "2.00 times less energy"
