@@ -8,6 +8,7 @@ from modelworks.core.errors import InvalidError
 from modelworks.core.optimizing.variants import Ending, Finding, Measurement, Variant
 from modelworks.optimize.run import Run
 from modelworks.optimize.scoring import ratios
+from modelworks.optimize.together import MIXED
 
 _LONGEST = 90
 _MOST_PRUNED = 12
@@ -32,7 +33,9 @@ def show(out: Output, run: Run) -> None:
     if len(pruned) > _MOST_PRUNED:
         more = len(pruned) - _MOST_PRUNED
         out.note(f"- {more} more were not tried: modelworks optimize report {run.model} --json")
-    for note in (*run.data.notes, *run.notes):
+    alone = [one for one in kept if one.measured and MIXED in one.measured.notes]
+    own = () if MIXED in run.notes else (f"{one.variant}: {MIXED}" for one in alone)
+    for note in (*own, *run.data.notes, *run.notes):
         out.note(f"- {note}")
     out.line(f"{run.model}: {run.conclusion}")
 
@@ -69,6 +72,7 @@ def explained(variant: Variant) -> list[str]:
         f"{human.size(found.memory_bytes)} of memory in place of {human.size(source.memory_bytes)}"
     )
     lines += [f"- {gate.name} {gate.verdict.value}: {gate.summary}" for gate in variant.gates]
+    lines += [f"- {note}" for note in found.notes]
     hardware = found.hardware
     threads = human.count(found.threads, "thread")
     lines.append(f"- measured on {hardware.processor} ({hardware.kind}), {threads} a call")
