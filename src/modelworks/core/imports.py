@@ -159,6 +159,7 @@ class Attempt:
         nodes: operators in the graph.
         size: bytes of the file.
         cpu_seconds: that converting took.
+        where: it parts from the source first, one clause; "" = it does not, or it cannot be told.
     """
 
     by: str
@@ -170,6 +171,7 @@ class Attempt:
     nodes: int = 0
     size: int = 0
     cpu_seconds: float = 0.0
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from modelworks.evaluation.trial import against_itself, against_source
 from modelworks.intake import findings, steps
 from modelworks.intake.environment import Needs, needs
 from modelworks.intake.native import InsideEngine, Recorded, record
+from modelworks.intake.where import where
 from modelworks.plugins.load import available, load
 from modelworks.plugins.opening import open_model
 from modelworks.plugins.sniffing import ask
@@ -308,16 +309,17 @@ def _parity(
         wide_inputs=imported.wide_inputs,
         known_range=imported.sample is not None or known_range(imported.signature, imported.ranges),
     )
-    verdict = report.verdict
+    verdict, summary = report.verdict, report.summary
     if verdict is Verdict.FAILED:
+        summary += where(imported, probes, report)
         if not options.accept_difference:
             raise DiffersError(
-                f"the converted model does not predict what the source predicts: {report.summary}; "
+                f"the converted model does not predict what the source predicts: {summary}; "
                 "--accept-difference imports it all the same and records this",
                 field="file",
             )
         verdict = Verdict.ACCEPTED
-    return Evidence("parity", verdict, report.summary, codec.encode(report))
+    return Evidence("parity", verdict, summary, codec.encode(report))
 
 
 def _repeatability(session: Session, probes: list[Probe]) -> Evidence:

@@ -4,7 +4,8 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from modelworks.ext.importers.torch.shapes import Shapes
 from modelworks.ext.importers.torch.source import Source
 
 BATCH = "batch"
+_SCOPES = "pkg.torch.onnx.name_scopes"
 _ONE_FILE = 1_800_000_000  # bytes of weights; protobuf ends at 2 GiB
 _PASSED_OVER = ("Python boolean", "Python integer", "Python float", "Python number", "Python list")
 """What TorchScript's warnings say that a tensor becomes, and stays from then on."""
@@ -207,6 +209,7 @@ def tidy(path: Path, outputs: Sequence[TensorSpec], inputs: Sequence[TensorSpec]
     """Take out the traces of the machine that exported, and name the axes as the signature does."""
     model = onnx.load(path, load_external_data=False)
     graphs: list[Any] = [model.graph, *model.functions]
+    _name_by_modules(model.graph.node)
     for holder in graphs:
         for node in holder.node:
             node.ClearField("metadata_props")
@@ -230,6 +233,23 @@ def tidy(path: Path, outputs: Sequence[TensorSpec], inputs: Sequence[TensorSpec]
         _dims(value.type.tensor_type.shape, spec)
     model.graph.ClearField("value_info")  # names axes by the old names; engines infer it anew
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _name_by_modules(nodes: Iterable[Any]) -> None:
+    """Name operators after the modules that they belong to, as TorchScript's exporter does.
+
+    Dynamo's says it beside: `['', 'layers', 'layers.0', 'conv2d']` becomes `/layers.0/conv2d`.
+    """
+    seen: Counter[str] = Counter()
+    for node in nodes:
+        told = next((one.value for one in node.metadata_props if one.key == _SCOPES), "")
+        scopes = [part.strip(" '\"") for part in told.strip("[]").split(",")]
+        if len(scopes) > 1:
+            name = "/".join(scopes[-2:] if scopes[-2] else ["", scopes[-1]])
+            node.name = name if name.startswith("/") else f"/{name}"
+            seen[node.name] += 1
+            if seen[node.name] > 1:
+                node.name += f":{seen[node.name]}"
 
 
 def _dims(shape: Any, spec: TensorSpec) -> None:

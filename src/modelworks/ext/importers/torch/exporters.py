@@ -18,7 +18,7 @@ import onnx
 from modelworks.core.errors import InvalidError, ModelworksError, UnsupportedError
 from modelworks.core.imports import Attempt, Conversion, Exporter
 from modelworks.core.tensor import TensorSpec
-from modelworks.ext.importers.torch import export, trial
+from modelworks.ext.importers.torch import export, parting, trial
 from modelworks.ext.importers.torch.shapes import Shapes
 from modelworks.ext.importers.torch.source import Source
 from modelworks.ext.importers.torch.trial import Asked
@@ -117,7 +117,9 @@ def _attempt(
         return Attempt(by, error.message, cpu_seconds=_since(began)), error
     took = _since(began)
     held = trial.hold(asked, folder)
-    unlike = UnlikeError(f"the converted model does not hold: {held.why}") if held.why else None
+    where = "" if held.at is None else parting.told(source, folder, asked.inputs, held.at.inputs)
+    said_so = f"the converted model does not hold: {held.why}{where and '; '}{where}"
+    unlike = UnlikeError(said_so) if held.why else None
     attempt = Attempt(
         by,
         held.why,
@@ -128,6 +130,7 @@ def _attempt(
         len(onnx.load(path, load_external_data=False).graph.node),
         sum(file.stat().st_size for file in folder.iterdir()),
         took,
+        where,
     )
     return attempt, unlike
 
@@ -142,6 +145,8 @@ def _failure(attempts: Sequence[Attempt], errors: Sequence[ModelworksError]) -> 
     if len(attempts) == 1 and errors:
         return errors[0]
     told = "; ".join(f"{a.by}: {_cut(a.why or a.doubt)}" for a in attempts)
+    where = next((a.where for a in attempts[::-1] if a.where), "")
+    told += f"; {where}" if where else ""
     if doubtful is not None:
         told += f"; --exporter {doubtful.by} takes its form all the same"
     message = f"no exporter of PyTorch's converts this network rightly; {told}"

@@ -1,6 +1,7 @@
 """Reads a PyTorch file, converts it, and keeps the source for comparison."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from modelworks.core.imports import Conversion, Imported, ImportOptions, Runtime
 from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
 from modelworks.ext.importers import layouts, samples
 from modelworks.ext.importers.reasons import reason
-from modelworks.ext.importers.torch import call, exporters, native, trial
+from modelworks.ext.importers.torch import call, exporters, native, parting, trial
 from modelworks.ext.importers.torch.exporters import UnlikeError
 from modelworks.ext.importers.torch.shapes import Shapes, accepted, random
 from modelworks.ext.importers.torch.source import DATATYPES, DTYPES, Source, load
@@ -57,6 +58,7 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         sample=samples.tensors(sample, signature) if sample else None,
         conversion=conversion,
         lengths=(shapes.lengths[0][0], shapes.lengths[1][0]),
+        parting=partial(parting.told, source, into, shapes.inputs),
     )
 
 

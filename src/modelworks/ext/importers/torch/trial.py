@@ -91,12 +91,14 @@ class Trial:
         shapes: that were compared.
         largest: difference between two numbers.
         missing: it answers missing values as the source does.
+        at: inputs that it answers otherwise.
     """
 
     why: str
     shapes: tuple[str, ...]
     largest: float
     missing: bool
+    at: Told | None = None
 
 
 def hold(asked: Asked, folder: Path) -> Trial:
@@ -124,7 +126,8 @@ def _held(asked: Asked, session: Session) -> Trial:
         wrong, apart = _apart(asked, session, told)
         if wrong:
             baked = f"it is right for {shapes[0]} only, a size is baked in: " if shapes else ""
-            return Trial(f"{baked}for {told.shape} {wrong}", tuple(shapes), largest, missing=False)
+            why = f"{baked}for {told.shape} {wrong}"
+            return Trial(why, tuple(shapes), largest, missing=False, at=told)
         shapes.append(told.shape)
         largest = max(largest, apart)
     if asked.missing is None:
