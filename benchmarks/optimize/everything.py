@@ -15,7 +15,7 @@ from modelworks.core.optimizing.passes import Need
 from modelworks.core.optimizing.recipes import Execution, Recipe, RecipeStep
 from modelworks.optimize import timing
 from modelworks.optimize.applying import Failure
-from modelworks.optimize.facts import against_order, lowers, shrinks
+from modelworks.optimize.facts import against_order, lowers, trains
 from modelworks.optimize.forms import Form
 
 LONGEST = 3  # passes of a sequence
@@ -51,9 +51,7 @@ def sequences(ground):
 
 def trained(steps):
     """How many passes of a sequence train a network."""
-    return sum(
-        (shrinks(one) and Need.ROWS in one.needs) or Need.LABELS in one.needs for one in steps
-    )
+    return sum(trains(one) or bool(one.mends) or Need.LABELS in one.needs for one in steps)
 
 
 def recipe_of(steps):

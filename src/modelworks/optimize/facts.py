@@ -31,6 +31,7 @@ Runner = Callable[[Job, Callable[[str], None] | None], Outcome]
 
 _LIMITS: Final = Limits(memory_bytes=16 * GIB, cpu_seconds=240, wall_seconds=240.0)
 _LOWERING: Final = ("*int8*", "*int4*", "*fp16*", "*bf16*", "mixed_precision", "nncf_*")
+_FACTORS: Final = ("low_rank",)  # smaller by arithmetic: seconds, and nothing is rounded
 _EXTRA: Final = re.compile(r"^([A-Za-z0-9._-]+).*extra == ['\"]([a-z0-9-]+)['\"]")
 
 # First pass, a later one, why not. Names may have wildcards.
@@ -225,12 +226,17 @@ def versions(facts: PassFacts) -> dict[str, str]:
 def lowers(facts: PassFacts) -> bool:
     """Whether a pass stores or computes numbers with fewer bits."""
     named = any(fnmatchcase(facts.name, one) for one in _LOWERING)
-    return not facts.exact and (facts.keeps or named)
+    return not facts.exact and (facts.keeps or named) and facts.name not in _FACTORS
 
 
 def shrinks(facts: PassFacts) -> bool:
     """Whether a pass makes another, smaller network."""
     return not facts.exact and not lowers(facts) and not facts.size_only
+
+
+def trains(facts: PassFacts) -> bool:
+    """Whether the smaller network has to learn, which takes minutes."""
+    return shrinks(facts) and facts.name not in _FACTORS
 
 
 def against_pass(facts: PassFacts, have: Have) -> str:

@@ -15,7 +15,7 @@ from modelworks.core.optimizing.recipes import Execution, Recipe, RecipeStep
 from modelworks.core.optimizing.variants import Ending, Finding, Goal, Objective
 from modelworks.core.served import ENGINES
 from modelworks.optimize import running
-from modelworks.optimize.facts import Have, Known, against_order, against_pass, shrinks
+from modelworks.optimize.facts import Have, Known, against_order, against_pass, shrinks, trains
 from modelworks.optimize.priors import expected
 from modelworks.optimize.sketch import Sketch
 
@@ -182,7 +182,7 @@ def candidate(ground: Ground, steps: tuple[PassFacts, ...]) -> Candidate:
     """These passes with their defaults, run by the engine of the last one."""
     recipe = Recipe(tuple(_step(ground, one) for one in steps), Execution(steps[-1].engine))
     hope = expected(ground.sketch.kind, ground.goal.objective, steps)
-    dear = any(shrinks(one) or one.mends or Need.LABELS in one.needs for one in steps)
+    dear = any(trains(one) or one.mends or Need.LABELS in one.needs for one in steps)
     return Candidate(recipe, hope, dear)
 
 

@@ -8,7 +8,7 @@ from modelworks.core.optimizing.passes import Need
 from modelworks.core.optimizing.recipes import Execution, Recipe, RecipeStep
 from modelworks.core.optimizing.variants import Objective
 from modelworks.optimize import planning
-from modelworks.optimize.facts import against_order, against_pass, lowers
+from modelworks.optimize.facts import against_order, against_pass, lowers, shrinks, trains
 from modelworks.optimize.scoring import better, front, gain
 from modelworks.optimize.sketch import Kind
 from optimize_fakes import facts, ground, measurement, recipe
@@ -99,6 +99,17 @@ def test_bits_are_lowered_by_who_says_so_or_is_called_so():
     assert lowers(facts("other", keeps=True))
     assert not lowers(facts("litert_int8_shape", exact=True))
     assert not lowers(facts("distil"))
+
+
+def test_factors_are_a_smaller_network_that_takes_no_training():
+    low_rank, int8 = facts("low_rank", keeps=True), facts("int8_dynamic")
+    assert shrinks(low_rank)
+    assert not trains(low_rank)
+    assert not against_order((low_rank, int8))
+    plan = ground(low_rank, int8, LITERT)
+    found = planning.composed(plan, [recipe("low_rank"), recipe("int8_dynamic")], [])
+    assert _titles(found) == ["low_rank > int8_dynamic @ onnxruntime", "low_rank > litert @ litert"]
+    assert not any(one.dear for one in found)
 
 
 def test_options_of_the_engine_are_tried_where_they_matter():
