@@ -100,7 +100,7 @@ def behind(everything, base, size, seconds, until):
     }
 
 
-def compared(key, cache, search_s, everything_s, final_s):
+def compared(key, cache, search_s, everything_s, final_s, passes=()):
     """One network's part of the document."""
     from optimize_stand import search_over, stand
 
@@ -109,7 +109,7 @@ def compared(key, cache, search_s, everything_s, final_s):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         asked = rows_of(made, folder)
-        with stand(made.form, made.signature, asked, goal, folder) as (bench, ground):
+        with stand(made.form, made.signature, asked, goal, folder, passes) as (bench, ground):
             began = time.monotonic()
             run = search_over(bench, ground, folder, search_s, say).run()
             say(run.conclusion)
@@ -154,15 +154,17 @@ def main():
     parser.add_argument("--search", type=float, help="seconds of the search; else 240, 600, 900")
     parser.add_argument("--budget", type=float, help="seconds for everything; else 420, 720, 1200")
     parser.add_argument("--final", type=float, default=15.0, help="seconds of a last measurement")
+    parser.add_argument("--passes", default="", help="only these, by commas; not saved")
     parser.add_argument("--save", action="store_true", help="write results/exhaustive.json")
     given = parser.parse_args()
     found = {}
     for key in given.models:
         seconds = given.search or BUDGET_S[key], given.budget or EVERYTHING_S[key]
-        found[key] = compared(key, given.cache, *seconds, given.final)
+        passes = tuple(name for name in given.passes.split(",") if name)
+        found[key] = compared(key, given.cache, *seconds, given.final, passes)
         say(json.dumps(found[key], indent=1))
     say(table(found))
-    if given.save:
+    if given.save and not given.passes:
         file = RESULTS / "exhaustive.json"
         before = json.loads(file.read_text()) if file.exists() else {}
         file.write_text(json.dumps(before | found, indent=1) + "\n")
