@@ -3,7 +3,7 @@
 import json
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,12 @@ from modelworks.core.optimizing.passes import PassJob, settled
 from modelworks.core.optimizing.variants import Goal, Variant
 from modelworks.core.seams import View
 from modelworks.core.tensor import Tensors
+from modelworks.optimize.data import Asked
 from modelworks.optimize.diverging.child import follow, opened
 from modelworks.optimize.diverging.looking import AT_ONCE, Given, Looking, Side
 from modelworks.plugins.load import load
 from optimize_fakes import measurement
+from optimize_stand import stand
 
 pytestmark = pytest.mark.real
 BITS = {"steps": [{"name": "int8_static"}], "run": {"engine": "onnxruntime"}}
@@ -90,6 +92,19 @@ def test_recipes_that_cannot_be_made_and_rows_that_do_not_fit(desk: Desk):
     assert "method is 'none'" in desk.mw(*words, code=4).err
     both = ("optimize", "diverge", "net#wrong", "--recipe", "bits.json")
     assert "which is the other form?" in desk.mw(*both, code=4).err
+
+
+def test_a_form_that_a_gate_refused_is_followed_in_the_time_that_there_is(tmp_path):
+    source = cnn(tmp_path / "network")
+    wrong = spoilt(source, tmp_path / "wrong", operator("/layer1/Relu", "Softplus"))
+    np.save(tmp_path / "rows.npy", rows(source, 100)["x"])
+    asked = Asked(evaluation=tmp_path / "rows.npy")
+    given = (source.folder, source.signature, asked, Goal(), tmp_path / "stand", ("onnx_clean",))
+    with stand(*given) as (bench, _):
+        assert bench.parts(wrong, 60.0).startswith("parts first at /layer1/Relu: ")
+        assert bench.parts(wrong, 0.01) == ""  # there was no time
+        assert bench.parts(replace(wrong, format="trees"), 60.0) == ""
+        assert bench.parts(replace(wrong, folder=tmp_path), 60.0) == ""  # no form at all
 
 
 def quiet(_):

@@ -135,10 +135,10 @@ class Workbench:
         few = self._few_rows()
         threads = self.goal.threads
         into = self.work / f"parts-{form.recipe.id}"
-        into.mkdir()
         try:
+            into.mkdir(exist_ok=True)
             found = parting(source, form, few, into, blame=True, seconds=seconds, threads=threads)
-        except ModelworksError:
+        except (ModelworksError, OSError):
             return ""
         finally:
             shutil.rmtree(into, ignore_errors=True)
