@@ -198,3 +198,13 @@ def test_what_a_server_was_told_to_serve_is_not_deleted(factory, put, form):
         factory.delete("fraud#int8")
     entry.unlink()
     assert factory.delete("fraud#int8") == ["fraud:1.0.0#int8"]
+
+
+def test_a_file_of_a_variant_is_asked_for_by_its_reference(factory, put, form):
+    form(put())
+    assert factory.artifact_file("fraud:1.0.0#int8", "model.onnx").read_bytes() == b"int8"
+    assert factory.artifact_file("fraud:1.0.0", "model.onnx").read_bytes() == b"model"
+    with pytest.raises(NotFoundError, match=r"fraud:1\.0\.0#int8 has no file 'x'; it has model"):
+        factory.artifact_file("fraud#int8", "x")
+    with pytest.raises(NotFoundError, match="int4"):
+        factory.artifact_file("fraud#int4", "model.onnx")
