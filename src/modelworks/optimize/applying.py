@@ -169,7 +169,7 @@ class Workshop:
         """Whether a pass of it trains by the calibration rows."""
         every = (step.name for one in (recipe, *recipe.parts) for step in one.steps)
         told = [self._facts[name] for name in every if name in self._facts]
-        return any(Need.LABELS in one.needs or known.shrinks(one) for one in told)
+        return any(Need.LABELS in one.needs or one.mends or known.shrinks(one) for one in told)
 
     def environment(self, recipe: Recipe) -> dict[str, str]:
         """Versions of the libraries that its passes work with."""

@@ -40,7 +40,7 @@ def spared(ground: Ground, ended: Collection[str]) -> list[Finding]:
         Finding(
             Recipe((RecipeStep(name),), Execution(facts.engine)),
             Ending.PRUNED,
-            f"{name} teaches what {facts.mends} loses: no fast form of that lost too much",
+            f"{name} teaches what {facts.mends} loses: no fast form of that was seen to lose much",
         )
         for name, facts in sorted(usable.items())
         if facts.mends in usable and facts.mends in ended and name not in ended

@@ -25,7 +25,7 @@ class Int8Trained:
         needs=frozenset({Need.ROWS}),
         settings=(
             Setting("steps", 600, "updates at most", least=1, most=1_000_000),
-            Setting("rate", 1e-3, "of learning", least=1e-6, most=0.1),
+            Setting("rate", 3e-3, "of learning", least=1e-6, most=0.1),
             Setting("ranges", "learned", "of activations", ("learned", "seen")),
             Setting("temperature", 4.0, "of the answers before", least=1.0, most=100.0),
             Setting("alpha", 0.7, "weight of them beside labels", least=0.0, most=1.0),

@@ -157,6 +157,7 @@ def _taught(
         rate=settings["rate"],
         temperature=settings["temperature"],
         alpha=settings["alpha"],
+        patience=1.0,  # it gets worse at first, and better as the rate falls
         seed=job.seed,
     )
     return learn(net, inputs, goals, torch.from_numpy(held), lesson)
