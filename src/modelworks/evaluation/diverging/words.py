@@ -73,6 +73,11 @@ def _by_stage(pair: Pair, meter: Meter) -> str:
     if pair.stage is not Stage.ROUNDED:
         return ""
     (low, kept_low), (high, kept_high) = meter.low, meter.high
+    if kept_low >= kept_high:
+        return (
+            f"too coarse: every value becomes {kept_low:.4g}, and they reach from {low:.4g} to "
+            f"{high:.4g}"
+        )
     step = min(kept_high - kept_low, meter.step)
     past = max(kept_low - low, high - kept_high)
     if past > max(step, _CLIPPED * (kept_high - kept_low)):

@@ -17,8 +17,8 @@ from modelworks.evaluation.diverging.pairing import own
 from modelworks.optimize.diverging.looking import Looking, Numbers, Side
 
 _WHY: Final = (
-    "the engine's own optimization makes it: operator by operator it agrees (the engine's setting "
-    "`optimization` disabled, or basic, leaves it out)"
+    "the engine's own optimization makes it: operator by operator it agrees (ONNX Runtime's "
+    "setting `optimization=disabled` leaves it out)"
 )
 _NOT_LOOKED: Final = "what the engine joins cannot be looked into"
 _UNSEEN: Final = "they part only where nobody looks between the operators"
