@@ -55,12 +55,12 @@ class Filled(nn.Module):
 
 
 class Images(nn.Module):
-    """Images of any size, from 32 pixels on: halved five times."""
+    """Images of any size, from 32 pixels on: halved five times; a layer for training only."""
 
     def __init__(self):
         super().__init__()
         halves = [part for n in range(5) for part in (nn.Conv2d(3, 3, 1), nn.MaxPool2d(2))]
-        self.layers = nn.Sequential(*halves, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.layers = nn.Sequential(*halves, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout())
 
     def forward(self, image):
         return self.layers(image)

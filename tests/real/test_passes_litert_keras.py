@@ -1,4 +1,4 @@
-"""Keras to ONNX to LiteRT: networks that Keras wrote, with what Keras itself says of the rows."""
+"""Keras to ONNX to LiteRT and OpenVINO: networks of Keras, with what it says itself of the rows."""
 
 import sys
 
@@ -8,7 +8,7 @@ import pytest
 import environments
 from litert_graphs import session
 from modelworks.core.imports import ImportOptions
-from modelworks.core.optimizing.passes import PassJob
+from modelworks.core.optimizing.passes import PassJob, settled
 from modelworks.intake.service import bring_in
 from modelworks.plugins.load import load
 
@@ -20,25 +20,35 @@ pytestmark = [
 ]
 
 
-def test_a_network_of_keras_says_in_litert_what_keras_said(tmp_path):
+@pytest.mark.parametrize("form", ["mlp.keras", "mlp_saved"])
+def test_a_network_of_keras_says_in_both_what_keras_said(tmp_path, form):
+    """A file of Keras, and a SavedModel as TensorFlow has it."""
     files = environments.made("TensorFlow 2.21", environments.TENSORFLOW, "keras_files.py")
-    for folder in ("work", "into"):
-        (tmp_path / folder).mkdir()
+    (tmp_path / "work").mkdir()
     found = bring_in(
-        files / "mlp.keras",
+        files / form,
         ImportOptions(),
         tmp_path / "work",
         environments=environments.kept(),
     )
-    job = PassJob(found.folder, "onnx", tmp_path / "into", found.signature)
-    step = load("passes", "litert")()
-    assert step.fits(job) == ""
-    step.apply(job)
     known = np.load(files / "mlp.npz")
-    inputs = {spec.name: known[f"in_{spec.name}"] for spec in found.signature.inputs}
-    loaded = session("litert", job.into, found.signature)
-    for spec, answer in zip(found.signature.outputs, loaded.infer(inputs), strict=True):
-        np.testing.assert_allclose(answer, known[f"out_{spec.name}"], atol=1e-5, rtol=1e-4)
+    inputs = {
+        spec.name: array
+        for spec, array in zip(
+            found.signature.inputs, (known[n] for n in known if n.startswith("in_")), strict=True
+        )
+    }
+    wanted = [known[name] for name in known if name.startswith("out_")]
     one = {key: array[:1] for key, array in inputs.items()}
-    for whole, single in zip(loaded.infer(inputs), loaded.infer(one), strict=True):
-        np.testing.assert_allclose(single, whole[:1], atol=1e-5)
+    for end in ("litert", "openvino"):
+        (tmp_path / end).mkdir()
+        step = load("passes", end)()
+        settings = settled(step.facts, {})
+        job = PassJob(found.folder, "onnx", tmp_path / end, found.signature, settings)
+        assert step.fits(job) == ""
+        step.apply(job)
+        loaded = session(end, job.into, found.signature)
+        for told, answer in zip(wanted, loaded.infer(inputs), strict=True):
+            np.testing.assert_allclose(answer, told, atol=1e-5, rtol=1e-4)
+        for whole, single in zip(loaded.infer(inputs), loaded.infer(one), strict=True):
+            np.testing.assert_allclose(single, whole[:1], atol=1e-5)

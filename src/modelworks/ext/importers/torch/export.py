@@ -42,9 +42,11 @@ class _Ordered(torch.nn.Module):
 
     def __init__(self, source: Source, outputs: Sequence[str]) -> None:
         super().__init__()
-        self.inner = source.module
+        if source.program is None:  # a captured program takes no other mode
+            self.inner = source.module
         self._source = source
         self._outputs = tuple(outputs)
+        self.training = False  # the exporter puts back what it finds, into every module inside
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The outputs."""
