@@ -45,6 +45,11 @@ def proved(found: Finding) -> bool:
     return any(gate.name == PROOF for gate in found.gates)
 
 
+def given_up(found: Finding) -> bool:
+    """Whether it lost too much at a glance: what the rows that decide say starts no new form."""
+    return not proved(found) and any(gate.verdict is Verdict.FAILED for gate in found.gates)
+
+
 def share(rows: int, goal: Goal, gates: Iterable[Gate]) -> float:
     """How much of the chance that is left one form bets: by the number of rows alone.
 

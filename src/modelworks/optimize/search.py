@@ -15,6 +15,7 @@ from modelworks.optimize.bench import Bench
 from modelworks.optimize.fallback import Fallback
 from modelworks.optimize.finals import Finals
 from modelworks.optimize.mending import mending, spared
+from modelworks.optimize.proving import given_up
 from modelworks.optimize.run import Run, RunFile
 from modelworks.optimize.standing import Watch, unwatched
 from modelworks.optimize.trying import LATE, Pace, Tried, Trying, best_at_each, ranked, unfinished
@@ -163,7 +164,8 @@ class Search:
 
     def _refused(self) -> list[Finding]:
         goal, source = self._ground.goal, self._trying.source
-        refused = ranked(self._tried.of(Ending.REFUSED), goal, source)
+        glanced = filter(given_up, self._tried.of(Ending.REFUSED))
+        refused = ranked(glanced, goal, source)
         best = self._trying.best()
         if source is None or best is None or best.measured is None:
             return refused

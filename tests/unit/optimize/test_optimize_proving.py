@@ -11,7 +11,7 @@ import pytest
 from modelworks.core.errors import CrashedError, UnavailableError
 from modelworks.core.model import Verdict
 from modelworks.core.optimizing.variants import Ending, Finding, Gate, Goal
-from modelworks.optimize.applying import NOT_NOW
+from modelworks.optimize.applying import NOT_NOW, Failure
 from modelworks.optimize.bench import Judgement
 from modelworks.optimize.proving import MOST, PROOF, Prover, left, order, proved, share
 from modelworks.optimize.run import read_run
@@ -299,6 +299,20 @@ def test_forms_by_rows_are_as_good_as_their_parts(tmp_path: Path):
     joined = next(one for one in run.kept if one.recipe.parts)
     assert joined.recipe.id not in bench.judged_
     assert next(gate for gate in joined.gates if gate.name == PROOF).limit == 0.0
+
+
+def test_what_the_rows_that_decide_refuse_starts_no_new_form(tmp_path: Path):
+    operators = ("x", "y", "z")
+    forms = {
+        "int8": Table(4.0, unlucky=True, operators=operators, to_blame=frozenset({"x"})),
+        "late": Table(failure=Failure(Ending.PRUNED, "late takes long", late=True)),
+    }
+    plan, path = ground(facts("int8", keeps=True), facts("late")), tmp_path / "run"
+    assert endings(searched(FakeBench(forms), plan, path).run())["int8"] is Ending.REFUSED
+    second = FakeBench(forms | {"late": Table(1.1)})
+    run = searched(second, plan, path).run()
+    assert second.differed == 0
+    assert not any(step.keep for one in run.findings for step in one.recipe.steps)
 
 
 class Slow(FakeBench):
