@@ -228,3 +228,19 @@ def test_it_ends_in_time_and_says_what_to_do(tmp_path):
         parting(source, source, given, tmp_path, seconds=0.05)
     with pytest.raises(InvalidError, match="tolerance: nan"):
         parting(source, source, given, tmp_path, tolerance=float("nan"))
+
+
+def test_weights_in_a_file_of_their_own(tmp_path):
+    source = branches(tmp_path / "a")
+    other = spoilt(source, tmp_path / "b", weight("wr", lambda w: w * 2))
+    for one in (source, other):
+        file = one.folder / "model.onnx"
+        model = onnx.load(file)
+        file.unlink()
+        onnx.save(
+            model, file, save_as_external_data=True, location="model.onnx.data", size_threshold=0
+        )
+        assert (one.folder / "model.onnx.data").stat().st_size > 300
+    found = followed(source, other)
+    assert (found.first.operator, found.first.value) == ("right/MatMul", "wr")
+    assert followed(source, source).agree

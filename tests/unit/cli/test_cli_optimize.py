@@ -54,7 +54,9 @@ def optimized(filled, tmp_path: Path) -> Run:
         assert store(*given).name == "int8-static-2"
         findings = (
             replace(kept, variant=variant.name),
-            Finding(recipe("int8_dynamic"), Ending.REFUSED, "lost 3 points", (), found, parts=PARTS),
+            Finding(
+                recipe("int8_dynamic"), Ending.REFUSED, "lost 3 points", (), found, parts=PARTS
+            ),
             Finding(recipe("low_rank"), Ending.FAILED, "low_rank: no such thing"),
             *(Finding(recipe(f"p{n}"), Ending.PRUNED, "needs numba") for n in range(14)),
         )
