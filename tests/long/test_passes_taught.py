@@ -12,8 +12,8 @@ from modelworks.testing.passes import PassCase
 from uneven_nets import SMALL, uneven
 
 pytestmark = [
-    pytest.mark.real,
-    pytest.mark.timeout(600),
+    pytest.mark.long,
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # the exporter's own
 ]
 METHODS = ("minmax", "percentile", "entropy")

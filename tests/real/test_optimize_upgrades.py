@@ -12,7 +12,7 @@ import pytest
 from desk import Desk, predict
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
-ROWS = ("--eval", "test.csv", "--label", "digit", "--batches", "1", "--budget", "8s")
+ROWS = ("--eval", "test.csv", "--label", "digit", "--batches", "1", "--budget", "40s")
 RECIPE = {"steps": [{"name": "int8_dynamic"}], "run": {"engine": "onnxruntime"}}
 
 
@@ -27,7 +27,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     images, digits = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(images))
     images, digits = images[order].astype(np.float32), digits[order]
-    net = MLPClassifier((512, 512), max_iter=30, random_state=0, tol=99, n_iter_no_change=7)
+    net = MLPClassifier((512, 512), max_iter=12, random_state=0, tol=99, n_iter_no_change=7)
     joblib.dump(net.fit(images[:900], digits[:900]), desk.folder / "net.joblib")
     with (desk.folder / "test.csv").open("w", newline="") as file:
         lines = csv.writer(file)

@@ -9,7 +9,7 @@ from modelworks.ext.passes.onnx_qdq import little
 from modelworks.ext.passes.onnx_shapes import attention, fused
 
 _STEP_S: Final = 0.012  # of an update, apart from its arithmetic
-_MULTIPLIED: Final = 5e9  # a second, of one thread
+_MULTIPLIED: Final = 2e9  # a second, of one thread
 
 
 class Int8Trained:
@@ -34,6 +34,7 @@ class Int8Trained:
         ),
         libraries=("onnx", "onnxruntime", "torch"),
         extra="optimize-torch",
+        experimental=False,
         mends="int8_static",
     )
 
