@@ -195,10 +195,17 @@ def test_the_users_word_is_kept_or_refused(tmp_path):
     row = torch.jit.script(torch.nn.Linear(3, 2))
     row.save(str(tmp_path / "script.pt"))
     for asked in (Exporter.DYNAMO, Exporter.BOTH):
-        with pytest.raises(InvalidError, match=f"--exporter {asked} means nothing for TorchScript"):
+        with pytest.raises(
+            InvalidError, match=f"--exporter {asked} .*only the exporter torchscript"
+        ):
             TorchImporter().read(
                 tmp_path / "script.pt", tmp_path, ImportOptions(inputs=(ROW,), exporter=asked)
             )
+    program = torch.export.export(torch.nn.Linear(3, 2), (torch.zeros(2, 3),))
+    torch.export.save(program, tmp_path / "program.pt2")
+    options = ImportOptions(exporter=Exporter.TORCHSCRIPT)
+    with pytest.raises(InvalidError, match="only the exporter dynamo"):
+        TorchImporter().read(tmp_path / "program.pt2", tmp_path, options)
     saved = network("Filled", tmp_path)
     kept = ImportOptions(
         factory=saved["factory"], inputs=(ROW,), exporter=Exporter.DYNAMO, runtime=Runtime.NATIVE,

@@ -42,8 +42,7 @@ class _Ordered(torch.nn.Module):
 
     def __init__(self, source: Source, outputs: Sequence[str]) -> None:
         super().__init__()
-        if source.program is None:  # a captured program takes no other mode
-            self.inner = source.module
+        self.inner = source.module
         self._source = source
         self._outputs = tuple(outputs)
         self.training = False  # the exporter puts back what it finds, into every module inside

@@ -37,15 +37,18 @@ def ways(source: Source, asked: Exporter) -> tuple[Exporter, ...]:
     Raises:
         InvalidError: the one that was asked for cannot read such a file.
     """
-    if source.format == "torch-script":
-        if asked in {Exporter.DYNAMO, Exporter.BOTH}:
-            raise InvalidError(
-                f"--exporter {asked} means nothing for TorchScript, which only the exporter "
-                "torchscript reads; leave it out",
-                field="exporter",
-            )
-        return (Exporter.TORCHSCRIPT,)
-    return (asked,) if asked in _WAYS else _WAYS
+    only = Exporter.TORCHSCRIPT if source.format == "torch-script" else None
+    if source.program is not None:  # its sizes are symbols, which no call can be followed with
+        only = Exporter.DYNAMO
+    if only is None:
+        return (asked,) if asked in _WAYS else _WAYS
+    if asked not in {Exporter.AUTO, only}:
+        raise InvalidError(
+            f"--exporter {asked} means nothing for this file, which only the exporter {only} "
+            "reads; leave it out",
+            field="exporter",
+        )
+    return (only,)
 
 
 def convert(

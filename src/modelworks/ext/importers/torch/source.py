@@ -55,7 +55,7 @@ class Source:
         inputs: as the file says; empty = it does not.
         arguments: names of the forward method's arguments, as far as known.
         program: the exported program, where there is one.
-        module: the program's own, the module or the script.
+        module: the module or script otherwise.
         notes: choices made.
         names: what the file asked for: classes, or operators.
         scan: of a pickle.
@@ -127,7 +127,7 @@ def _program(path: Path, found: Found) -> Source:
         arguments, keywords = pytree.tree_unflatten(list(tensors), loaded.call_spec.in_spec)
         return module(*arguments, **keywords)
 
-    return Source(found.format, call, specs, program=loaded, module=module, names=names)
+    return Source(found.format, call, specs, program=loaded, names=names)
 
 
 def _placeholders(loaded: Any) -> Sequence[TensorSpec]:
