@@ -24,12 +24,12 @@ def show(out: Output, run: Run) -> None:
         out.table(head, [_row(one, source) for one in kept], "")
     for one in run.findings:
         if one.ending in {Ending.REFUSED, Ending.SLOWER, Ending.FAILED}:
-            out.note(f"- {one.ending.value}: {one.recipe.title}: {_short(one.why)}")
+            out.note(f"- {one.ending.value}: {_short(one.recipe.title)}: {_short(one.why)}")
             if one.parts:
                 out.note(f"  {_short(one.parts)}")
     pruned = [one for one in run.findings if one.ending is Ending.PRUNED]
     for one in pruned[:_MOST_PRUNED]:
-        out.note(f"- not tried: {one.recipe.title}: {_short(one.why)}")
+        out.note(f"- not tried: {_short(one.recipe.title)}: {_short(one.why)}")
     if len(pruned) > _MOST_PRUNED:
         more = len(pruned) - _MOST_PRUNED
         out.note(f"- {more} more were not tried: modelworks optimize report {run.model} --json")
