@@ -45,7 +45,7 @@ def rows_of(made, folder):
     rows = dict(np.load(made.evaluation))
     if made.labels is not None:
         rows["label"] = np.load(made.labels)
-    np.savez(folder / "eval.npz", **rows)
+    np.savez_compressed(folder / "eval.npz", **rows)  # files of rows have a largest size
     label = "label" if made.labels is not None else ""
     return Asked(made.calibration, folder / "eval.npz", label)
 

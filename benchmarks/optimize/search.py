@@ -45,7 +45,7 @@ def searched(key, cache, budget_s, say):
         rows = dict(np.load(made.evaluation))
         if made.labels is not None:
             rows["label"] = np.load(made.labels)
-        np.savez(Path(folder) / "eval.npz", **rows)
+        np.savez_compressed(Path(folder) / "eval.npz", **rows)  # files of rows have a largest size
         factory.publish(Publication(key, made.form, "onnx", made.signature))
         label = "label" if made.labels is not None else ""
         asked = data.Asked(made.calibration, Path(folder) / "eval.npz", label)
