@@ -192,6 +192,25 @@ def test_float64_is_found_without_a_scaler_too(bring, tmp_path):
     assert near.signature.inputs[0].datatype is Datatype.FP32
 
 
+def test_no_linear_model_far_from_zero_comes_in_wrong(bring):
+    """In float64 where it has one, else refused: float32 near 1e8 has steps of eight."""
+    from sklearn.cross_decomposition import PLSRegression
+    from sklearn.linear_model import Ridge, RidgeClassifier
+
+    x, _, target = zoo.numbers()
+    for model, wanted in (
+        (PLSRegression(2), target),
+        (Ridge(), np.stack([target, -target], axis=1)),
+    ):
+        candidate = bring(model.fit(x + 1e8, wanted))
+        assert candidate.signature.inputs[0].datatype is Datatype.FP64, model
+        assert kinds(candidate)["parity"].detail["max_relative"] < 1e-5
+        near = bring(model.fit(x, wanted))
+        assert near.signature.inputs[0].datatype is Datatype.FP32, model
+    with pytest.raises(RefusedError, match="does not predict"):
+        bring(RidgeClassifier().fit(x + 1e8, target > 0))
+
+
 def forests():
     from sklearn.ensemble import (
         BaggingClassifier,

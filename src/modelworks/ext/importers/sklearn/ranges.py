@@ -157,6 +157,8 @@ def _of_scaler(part: Any) -> Bounds | None:
         return pair[0] - spread, pair[0] + spread
     if pair := _vector(part, "center_", "scale_"):
         return pair[0] - _SIGMAS * np.abs(pair[1]), pair[0] + _SIGMAS * np.abs(pair[1])
+    if pair := _vector(part, "_x_mean", "_x_std"):  # partial least squares
+        return pair[0] - _SIGMAS * pair[1], pair[0] + _SIGMAS * pair[1]
     if single := _vector(part, "max_abs_"):
         return -single[0], single[0]
     return None
@@ -190,13 +192,19 @@ def _of_linear(part: Any) -> Bounds | None:
     """Around the root of a linear model whose intercept dwarfs its coefficients.
 
     Such an intercept takes back a large offset of the training values, or is one of the target's;
-    which of the two, the model does not say, so the harder one is tried.
+    which of the two, the model does not say, so the harder one is tried. Of several rows of
+    coefficients the first counts, or where a label is wanted what sets the first two apart.
     """
-    pair = _vector(part, "coef_")
-    intercept = getattr(part, "intercept_", 0.0)
-    if pair is None or np.size(intercept) != 1:
+    try:
+        rows = np.atleast_2d(np.asarray(getattr(part, "coef_", None), np.float64))
+        offsets = np.ravel(np.asarray(getattr(part, "intercept_", 0.0), np.float64))
+    except (TypeError, ValueError):
         return None
-    coefficients, offset = pair[0], float(np.ravel(intercept)[0])
+    if rows.ndim != 2 or not rows.size or len(offsets) != len(rows):
+        return None
+    coefficients, offset = rows[0], float(offsets[0])
+    if len(rows) > 1 and hasattr(part, "classes_"):
+        coefficients, offset = rows[0] - rows[1], float(offsets[0] - offsets[1])
     size = float(np.square(coefficients).sum())
     if not size or abs(offset) < _DWARFS * float(np.abs(coefficients).max()):
         return None
