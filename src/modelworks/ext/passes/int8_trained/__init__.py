@@ -29,7 +29,9 @@ class Int8Trained:
             Setting("ranges", "learned", "of activations", ("learned", "seen")),
             Setting("temperature", 4.0, "of the answers before", least=1.0, most=100.0),
             Setting("alpha", 0.7, "weight of them beside labels", least=0.0, most=1.0),
-            Setting("first", 0, "convolutions with few channels that stay in float", (0, 1, 2, 4)),
+            Setting(
+                "first", 0, "convolutions with few channels that stay in float", (0, 1, 2, 3, 4)
+            ),
             Setting("per_channel", default=True, help="a scale for each output channel"),
         ),
         libraries=("onnx", "onnxruntime", "torch"),
