@@ -140,6 +140,9 @@ class FakeBench:
         self.followed.append(form.recipe.id)
         return "parts first at /layer2/Conv"
 
+    def difference(self, form: Form, until: float) -> float:
+        self.differed += 1
+        table, kept = self.table(form.recipe), set(form.recipe.steps[-1].keep)
         return float(len(table.to_blame - kept)) + 0.001 * (len(table.operators) - len(kept))
 
 

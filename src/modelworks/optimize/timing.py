@@ -27,7 +27,6 @@ from modelworks.optimize.cores import bound, idlest
 from modelworks.optimize.forms import Form, Rows
 from modelworks.optimize.hardware import accelerators, this_machine
 from modelworks.optimize.together import noted
-from modelworks.optimize.together import noted
 from modelworks.plugins.load import load
 
 NOISE: Final = 0.1
@@ -299,7 +298,6 @@ def _run(arguments: dict[str, Any], progress: Callable[[str], None]) -> dict[str
         clock = arguments["by_clock"][place]
         times = [_figures(found, place, size, by_clock=clock) for size, (found, _) in done.items()]
         said = [*notes, _BESIDE] if clock else notes
-        said = [*said, *noted(sessions[place], given[largest][0])]
         said = [*said, *noted(sessions[place], given[largest][0])]
         answers.append({"times": times, "noise": noise, "energy": joules[place], "notes": said})
     return {"forms": answers, "rounds": {str(size): rounds for size, (_, rounds) in done.items()}}

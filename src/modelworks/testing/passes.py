@@ -118,7 +118,9 @@ class PassContract:
         step = RecipeStep(facts.name, dict(case.settings), version=facts.version)
         raised = replace(facts, version=facts.version + 1)  # the same pass after an upgrade
         assert checked(step, facts) == ""
-        assert f"{facts.name} {facts.version}, and here is {raised.version}" in checked(step, raised)
+        assert f"{facts.name} {facts.version}, and here is {raised.version}" in checked(
+            step, raised
+        )
         gone = replace(step, settings={"no_such_setting": 1})
         with pytest.raises(InvalidError) as caught:
             checked(gone, raised)
