@@ -172,7 +172,7 @@ def test_images_get_labels(plane, vision):
 
 def test_a_full_disk_is_told(entities, tmp_path):
     limits = Limits(file_bytes=2_000)  # room for the job's words, none for the model
-    with pytest.raises(ModelworksError, match=r"disk|space|more than 2000 bytes|too large"):
+    with pytest.raises(ModelworksError, match=r"disk|space|2000 bytes|too large|file size limit"):
         bring_in(entities, ImportOptions(), tmp_path, limits=limits)
 
 

@@ -1,6 +1,5 @@
 """Wheels by uv or pip, into an environment or a folder: bounded in time, a failure in one line."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from modelworks.core.errors import InvalidError, ModelworksError, UnavailableError
@@ -49,9 +49,14 @@ _BETWEEN = re.compile(
 )
 
 
+def _pip() -> ModuleSpec | None:
+    """By the path alone: setuptools' own finder warns of distutils and takes it away."""
+    return PathFinder.find_spec("pip")
+
+
 def pip_is_here() -> bool:
     """Whether this Python, or uv, can fill an environment that has no pip of its own."""
-    return _uv() is not None or importlib.util.find_spec("pip") is not None
+    return _uv() is not None or _pip() is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ def fetch(
         InvalidError: contradictory, or no wheel is to be had.
         UnavailableError: no pip, no network, a full disk, or the time is over.
     """
-    if importlib.util.find_spec("pip") is None:
+    if _pip() is None:
         raise UnavailableError(
             "pip is not here to fetch wheels with: python -m ensurepip, or bring them: --wheels DIR"
         )
@@ -143,7 +148,7 @@ def _commands(python: Path) -> list[list[str]]:
             [uv, "pip", "install", "--python", str(python), "--compile-bytecode", "--no-progress"]
         )
     quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-    if importlib.util.find_spec("pip") is not None:
+    if _pip() is not None:
         pip = [sys.executable, "-s", "-m", "pip", "--python", str(python), "install"]
         found.append([*pip, *quiet, "--no-warn-script-location"])
     elif (python.parent / "pip").exists():
