@@ -114,7 +114,8 @@ def test_all_workers_are_explained_and_a_window_is_watched(heavy):
     assert 0 < window["stages"]["total"]["count"] < clients.answered
     assert sum(row["calls"] for row in window["batches"]) == window["calls"]
     parts = [row for row in window["waterfall"] if row["stage"] != "total"]
-    assert sum(row["share"] for row in parts) == pytest.approx(1, abs=0.05)
+    # calls that were under way at either end of the window have some of their stages in it
+    assert sum(row["share"] for row in parts) == pytest.approx(1, abs=0.15)
     for word in ("queue", "compute", "why they were not larger", "calls run", "what would help"):
         assert word in text
     assert f"{clients.answered} requests answered" in text
