@@ -19,15 +19,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from everything import Everything
 from models import make
-from search import BUDGET_S, RESULTS
+from search import BUDGET_S, RESULTS, rows_of
 
 from modelworks.core import codec
 from modelworks.core.optimizing.variants import Goal
 from modelworks.optimize import timing
-from modelworks.optimize.data import Asked
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
@@ -38,16 +36,6 @@ MOST_BEHIND = 0.05
 
 def say(line):
     print(line, flush=True)
-
-
-def rows_of(made, folder):
-    """The network's rows as a user gives them."""
-    rows = dict(np.load(made.evaluation))
-    if made.labels is not None:
-        rows["label"] = np.load(made.labels)
-    np.savez_compressed(folder / "eval.npz", **rows)  # files of rows have a largest size
-    label = "label" if made.labels is not None else ""
-    return Asked(made.calibration, folder / "eval.npz", label)
 
 
 def ratio_at(finding, size):

@@ -38,17 +38,22 @@ ALONE = {
 }
 
 
+def rows_of(made, folder):
+    """The network's rows as a user gives them."""
+    rows = dict(np.load(made.evaluation))
+    if made.labels is not None:
+        rows["label"] = np.load(made.labels)
+    np.savez_compressed(folder / "eval.npz", **rows)  # files of rows have a largest size
+    label = "label" if made.labels is not None else ""
+    return data.Asked(made.calibration, folder / "eval.npz", label)
+
+
 def searched(key, cache, budget_s, say):
     """One search; its run, and how long it took."""
     made = make(key, cache)
     with tempfile.TemporaryDirectory() as folder, Factory(Home(Path(folder) / "home")) as factory:
-        rows = dict(np.load(made.evaluation))
-        if made.labels is not None:
-            rows["label"] = np.load(made.labels)
-        np.savez_compressed(Path(folder) / "eval.npz", **rows)  # files of rows have a largest size
+        asked = rows_of(made, Path(folder))
         factory.publish(Publication(key, made.form, "onnx", made.signature))
-        label = "label" if made.labels is not None else ""
-        asked = data.Asked(made.calibration, Path(folder) / "eval.npz", label)
         began = time.monotonic()
         goal = Goal(budget_s=budget_s)
         run = factory.optimizing.optimize(key, Asked(goal, asked), say)

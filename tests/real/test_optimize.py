@@ -1,6 +1,5 @@
 """`modelworks optimize` by real processes: found, served, killed in the middle, gone on, shared."""
 
-import csv
 import json
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from desk import Desk, Done, predict, until
+from digits_desk import digits_desk
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -20,25 +20,7 @@ ROWS = ("--eval", "test.csv", "--label", "digit")
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """A network that reads digits, registered; rows that it was not trained on."""
-    import joblib
-    from sklearn.datasets import load_digits
-    from sklearn.neural_network import MLPClassifier
-
-    desk = Desk(tmp_path_factory.mktemp("optimize"))
-    images, digits = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(images))
-    images, digits = images[order].astype(np.float32), digits[order]
-    net = MLPClassifier((512, 512), max_iter=50, random_state=0, tol=99, n_iter_no_change=7)
-    joblib.dump(net.fit(images[:900], digits[:900]), desk.folder / "net.joblib")
-    with (desk.folder / "test.csv").open("w", newline="") as file:
-        lines = csv.writer(file)
-        lines.writerow([*(f"x{n}" for n in range(64)), "digit"])
-        lines.writerows(
-            [*row.tolist(), int(d)] for row, d in zip(images[900:], digits[900:], strict=True)
-        )
-    desk.mw("import", "net.joblib", "--name", "net")
-    desk.notes["rows"] = images[900:932].tolist()
-    return desk
+    return digits_desk(tmp_path_factory.mktemp("optimize"), epochs=50, rows=32)
 
 
 def optimize(desk: Desk, *words: str, code: int = 0) -> Done:

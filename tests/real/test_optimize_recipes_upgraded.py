@@ -3,13 +3,12 @@
 The upgrade is planted where an installation remembers what its passes say of themselves.
 """
 
-import csv
 import json
 
-import numpy as np
 import pytest
 
 from desk import Desk, predict
+from digits_desk import digits_desk
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 ROWS = ("--eval", "test.csv", "--label", "digit", "--batches", "1", "--budget", "40s")
@@ -19,24 +18,7 @@ RECIPE = {"steps": [{"name": "int8_dynamic"}], "run": {"engine": "onnxruntime"}}
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """A network that reads digits with a form in eight bits, and rows that it was not shown."""
-    import joblib
-    from sklearn.datasets import load_digits
-    from sklearn.neural_network import MLPClassifier
-
-    desk = Desk(tmp_path_factory.mktemp("upgrades"))
-    images, digits = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(images))
-    images, digits = images[order].astype(np.float32), digits[order]
-    net = MLPClassifier((512, 512), max_iter=12, random_state=0, tol=99, n_iter_no_change=7)
-    joblib.dump(net.fit(images[:900], digits[:900]), desk.folder / "net.joblib")
-    with (desk.folder / "test.csv").open("w", newline="") as file:
-        lines = csv.writer(file)
-        lines.writerow([*(f"x{n}" for n in range(64)), "digit"])
-        lines.writerows(
-            [*row.tolist(), int(d)] for row, d in zip(images[900:], digits[900:], strict=True)
-        )
-    desk.mw("import", "net.joblib", "--name", "net")
-    desk.notes["rows"] = images[900:916].tolist()
+    desk = digits_desk(tmp_path_factory.mktemp("upgrades"), epochs=12, rows=16)
     write(desk, RECIPE)
     done = desk.mw("optimize", "apply", "recipe.json", "net", *ROWS, "--json").json
     desk.notes["name"] = done["findings"][0]["variant"]

@@ -26,9 +26,7 @@ class Int8Static:
         engine="onnxruntime",
         needs=frozenset({Need.ROWS}),
         settings=(
-            Setting(
-                "first", 0, "convolutions with few channels that stay in float", (0, 1, 2, 3, 4)
-            ),
+            qdq.FIRST,
             Setting("method", "minmax", "how ranges are found", METHODS),
             Setting("percentile", 99.99, "of the values that stay", (), 50.0, 100.0),
             Setting("per_channel", default=True, help="a scale for each output channel"),

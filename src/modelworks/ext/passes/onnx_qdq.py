@@ -17,6 +17,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import save_and_reload_model_with_shape_infer
 from onnxruntime.quantization.quantize import update_opset_version
 
+from modelworks.core.optimizing.passes import Setting
 from modelworks.ext.formats.onnx_model import name_nodes
 from modelworks.ext.passes.onnx_prepare import apart_outputs, means_as_pools, with_opset
 from modelworks.ext.passes.onnx_session import optimized
@@ -29,6 +30,9 @@ MOVING: Final = (
     "Clip", "Flatten", "MaxPool", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze",
     "Transpose", "Unsqueeze",
 )  # fmt: skip
+FIRST: Final = Setting(
+    "first", 0, "convolutions with few channels that stay in float", (0, 1, 2, 3, 4)
+)
 _OPSET: Final = 13  # the first whose operators know a scale for each channel
 _ROUNDED_IN_LOADING: Final = (*CONVOLUTIONS, "Gemm")
 _SMALL: Final = 2048  # bytes of weights below which nothing is won

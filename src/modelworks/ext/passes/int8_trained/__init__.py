@@ -5,8 +5,9 @@ from typing import ClassVar, Final
 from modelworks.core.optimizing.passes import Applied, Need, PassFacts, PassJob, Setting
 from modelworks.ext.formats.onnx_model import read_graph
 from modelworks.ext.passes.onnx_parts import told
-from modelworks.ext.passes.onnx_qdq import little
+from modelworks.ext.passes.onnx_qdq import FIRST, little
 from modelworks.ext.passes.onnx_shapes import attention, fused
+from modelworks.ext.passes.training.cost import seconds
 
 _STEP_S: Final = 0.012  # of an update, apart from its arithmetic
 _MULTIPLIED: Final = 2e9  # a second, of one thread
@@ -29,9 +30,7 @@ class Int8Trained:
             Setting("ranges", "learned", "of activations", ("learned", "seen")),
             Setting("temperature", 4.0, "of the answers before", least=1.0, most=100.0),
             Setting("alpha", 0.7, "weight of them beside labels", least=0.0, most=1.0),
-            Setting(
-                "first", 0, "convolutions with few channels that stay in float", (0, 1, 2, 3, 4)
-            ),
+            FIRST,
             Setting("per_channel", default=True, help="a scale for each output channel"),
         ),
         libraries=("onnx", "onnxruntime", "torch"),
@@ -52,10 +51,7 @@ class Int8Trained:
 
     def seconds(self, job: PassJob) -> float:
         """See `core.seams.optimizing.Seconds`; of images a weight is used many times."""
-        weights = sum(each.stat().st_size for each in job.source.rglob("*")) / 4
-        images = any(len(spec.shape) > 2 for spec in job.signature.inputs)
-        multiplied = 3 * 64 * weights * (16 if images else 1)
-        return 8.0 + float(job.settings["steps"]) * (_STEP_S + multiplied / _MULTIPLIED)
+        return seconds(job, 8.0, _STEP_S, _MULTIPLIED)
 
     def apply(self, job: PassJob) -> Applied:
         """Teach and round; see `core.seams.Pass.apply`."""

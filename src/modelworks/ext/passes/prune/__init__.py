@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 from modelworks.core.optimizing.passes import Applied, Need, PassFacts, PassJob, Setting
 from modelworks.ext.formats.onnx_model import read_graph
 from modelworks.ext.passes.onnx_parts import told
+from modelworks.ext.passes.training.cost import seconds
 
 _STEP_S: Final = 0.004
 _MULTIPLIED: Final = 1e10
@@ -46,10 +47,7 @@ class PruneChannels:
 
     def seconds(self, job: PassJob) -> float:
         """See `core.seams.optimizing.Seconds`; of images a weight is used many times."""
-        weights = sum(each.stat().st_size for each in job.source.rglob("*")) / 4
-        images = any(len(spec.shape) > 2 for spec in job.signature.inputs)
-        multiplied = 3 * 64 * weights * (16 if images else 1)
-        return 6.0 + float(job.settings["steps"]) * (_STEP_S + multiplied / _MULTIPLIED)
+        return seconds(job, 6.0, _STEP_S, _MULTIPLIED)
 
     def apply(self, job: PassJob) -> Applied:
         """Prune and teach; see `core.seams.Pass.apply`."""
