@@ -44,7 +44,8 @@ class Fetcher:
 
     Attributes:
         problem: why the last poll failed; empty = it did not.
-        heard: when the control plane last answered, seconds since 1970; 0 = never.
+        heard: when the control plane last answered and the file said the same, seconds since
+            1970; 0 = never.
 
     Raises:
         InvalidError: no address.
@@ -162,12 +163,13 @@ class Fetcher:
             raise InvalidError(f"{parts.geturl()} answers {answer.status}: {said}")
         snapshot = parse_snapshot(body)
         check(snapshot)
-        self.heard = time.time()
         if snapshot.generation == self._generation:  # it has not waited: we do
+            self.heard = time.time()
             self._over.wait(1.0)
             return False
         replace_text(self._path, body.decode())
         self._generation = snapshot.generation
+        self.heard = time.time()  # after the file: who waits for it goes by the file
         return True
 
     def _connected(self) -> http.client.HTTPConnection:

@@ -211,6 +211,21 @@ def test_a_gateway_that_begins_again_asks_whether_its_file_still_holds(kept, tmp
     fetcher.close()
 
 
+def test_a_gateway_waits_until_its_first_file_is_written(kept, tmp_path, monkeypatch):
+    from modelworks.gateway import fetch
+
+    def slowly(path, text):
+        time.sleep(0.3)
+        path.write_text(text)
+
+    monkeypatch.setattr(fetch, "replace_text", slowly)
+    fetcher = Fetcher(f"http://127.0.0.1:{kept.port}{SNAPSHOT}", tmp_path / "cache.json")
+    fetcher.start()
+    fetcher.first(LONG)
+    assert "fraud" in (tmp_path / "cache.json").read_text()
+    fetcher.close()
+
+
 def test_a_gateway_trusts_the_control_plane_by_an_authority_of_its_own(tmp_path):
     authority = Authority(tmp_path)
     pair = authority.pair("localhost")
