@@ -29,11 +29,11 @@ check: lint
 test: test-unit test-real
 
 test-unit: setup debian
-	$(PYTEST) -m "(unit or contract) and not real and not long and not alone" -n 2 --dist worksteal -p no:schemathesis
+	bash scripts/tests.sh unit -m "(unit or contract) and not real and not long and not alone" -n 2 --dist worksteal -p no:schemathesis
 
 test-real: setup debian
-	$(PYTEST) -m "(real or story) and not long and not alone" -n 2 --dist loadfile
-	$(PYTEST) -m "alone and not long" tests/real tests/unit/serving
+	bash scripts/tests.sh real -m "(real or story) and not long and not alone" -n 2 --dist loadfile
+	bash scripts/tests.sh alone -m "alone and not long" tests/real tests/unit/serving
 
 test-full: setup debian
 	bash scripts/test-full.sh
