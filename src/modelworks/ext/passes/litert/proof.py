@@ -9,12 +9,11 @@ from modelworks.core.errors import CrashedError
 from modelworks.core.optimizing.passes import PassJob
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Signature
+from modelworks.ext.passes.nearness import held
 from modelworks.plugins.load import load
 from modelworks.protocol.tensors import DTYPES
 
 _ROWS: Final = 16
-_NEAR: Final = 1e-3  # of the largest value of an output; what is seen is about 1e-6
-_SAME: Final = 0.9  # share of equal labels: ties of scores may fall either way
 
 
 def write(file: Path, data: bytes) -> None:
@@ -44,28 +43,8 @@ def compare(job: PassJob, signature: Signature) -> float:
     got = _answers("litert", job.into, signature, inputs, job.threads)
     worst = 0.0
     for spec, one, other in zip(signature.outputs, wanted, got, strict=True):
-        if one.shape != other.shape:
-            raise CrashedError(
-                f"output '{spec.name}' of the LiteRT form has the shape {list(other.shape)}, not "
-                f"{list(one.shape)}"
-            )
-        apart = _apart(one, other)
-        if not apart <= (_NEAR if one.dtype.kind == "f" else 1 - _SAME):
-            raise CrashedError(
-                f"output '{spec.name}' of the LiteRT form is {apart:.2g} away from the source's"
-            )
-        worst = max(worst, apart) if one.dtype.kind == "f" else worst
+        worst = max(worst, held("LiteRT", spec, one, other))
     return worst
-
-
-def _apart(one: Any, other: Any) -> float:
-    if one.dtype.kind != "f":
-        return float(np.mean(one != other))
-    known = np.isfinite(one)
-    if not np.array_equal(known, np.isfinite(other)):
-        return float("inf")
-    largest = float(np.abs(one[known]).max(initial=1e-6))
-    return float(np.abs(one[known] - other[known]).max(initial=0.0)) / largest
 
 
 def _inputs(job: PassJob, signature: Signature) -> dict[str, Any]:
