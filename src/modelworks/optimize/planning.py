@@ -117,7 +117,7 @@ def composed(ground: Ground, good: Sequence[Recipe], tried: Iterable[str]) -> li
     fronts = [way for way in helped if len(way) == 1 and shrinks(way[0])][:_BEST]
     tidy = [(one,) for one in usable.values() if tidies(one, ground.format)]
     # Of a smaller network the engine's own time is the larger part: another one may be better now.
-    elsewhere = [way for way in ways(ground.format, usable).values() if _moves(way, ground.format)]
+    elsewhere = [way for way in ways(ground.format, usable).values() if moves(way, ground.format)]
     found = []
     for front in (*fronts, *tidy):
         behind = [way for way in helped if way[0].name != front[0].name][: 2 * _BEST]
@@ -168,8 +168,8 @@ def ways(start: str, usable: Mapping[str, PassFacts]) -> dict[str, tuple[PassFac
     return found
 
 
-def _moves(way: Sequence[PassFacts], format_: str) -> bool:
-    """Whether passes leave the answers as they are, for another engine to give."""
+def moves(way: Sequence[PassFacts], format_: str) -> bool:
+    """Whether passes leave the answers as they are, for the engine of another format to give."""
     return way[-1].produces != format_ and all(one.exact for one in way)
 
 

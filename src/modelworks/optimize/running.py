@@ -79,7 +79,7 @@ def at_once(
     """Options to try a form with although it may be slow without them.
 
     Half precision is made for accelerators; a float32 network that another engine is slow at may
-    be fast in bfloat16.
+    be fast in bfloat16; OpenVINO is slow at numbers of rows that it did not compile for.
 
     Args:
         last: pass of the form's recipe.
@@ -91,7 +91,21 @@ def at_once(
         return _accelerators(features)
     if last.engine == "openvino" and last.exact:
         return [one for one in _of_openvino(goal, features, often) if "precision" in dict(one)]
+    if last.engine == "openvino" and (sizes := sized("openvino", goal, often)):
+        return [sizes]
     return []
+
+
+def sized(engine: str, goal: Goal, often: tuple[int, ...] | None) -> Options:
+    """The options by which an engine compiles for the rows of a call as they are known beforehand.
+
+    Empty where it has none, where nobody knows the sizes, or where memory is what is wanted.
+    """
+    if engine != "openvino" or often is None:
+        return ()
+    if goal.objective in {Objective.MEMORY, Objective.SIZE}:
+        return ()
+    return (("reshape", _sizes(goal.batches, often)),)
 
 
 def _accelerators(features: tuple[str, ...]) -> list[Options]:
@@ -104,7 +118,7 @@ def _of_openvino(
 ) -> list[Options]:
     if goal.objective in {Objective.MEMORY, Objective.SIZE}:
         return []
-    sizes: Options = () if often is None else (("reshape", _sizes(goal.batches, often)),)
+    sizes = sized("openvino", goal, often)
     words = [word for word, needs in _PRECISIONS if needs.intersection(features)]
     return [*([sizes] if sizes else []), *((("precision", word), *sizes) for word in words)]
 

@@ -15,6 +15,7 @@ from modelworks.optimize.bench import Bench
 from modelworks.optimize.fallback import Fallback
 from modelworks.optimize.finals import Finals
 from modelworks.optimize.mending import mending, spared
+from modelworks.optimize.moving import moved
 from modelworks.optimize.proving import given_up
 from modelworks.optimize.run import Run, RunFile
 from modelworks.optimize.standing import Watch, unwatched
@@ -108,6 +109,7 @@ class Search:
         first = planning.singles(ground)
         trying.all([one for one in first if not one.dear], "pass")
         self._together()  # few forms, and what they gain together settings do not
+        self._elsewhere()
         self._settings()  # a setting is a second's work where the operators to blame are minutes
         self._blame()
         trying.all([one for one in first if one.dear], "pass that trains")
@@ -116,12 +118,17 @@ class Search:
         if trying.source is not None:
             pairs = enabling.enabled(ground, tried.all, trying.source, tried.ids)
             trying.all(pairs, "pair")
+        self._elsewhere()
         self._settings()
 
     def _together(self) -> None:
         """What helped so far, put together."""
         found = planning.composed(self._ground, self._good(), self._tried.ids)
         self._trying.all(found, "together")
+
+    def _elsewhere(self) -> None:
+        """The best of fewer bits, in other engines."""
+        self._trying.all(moved(self._ground, self._good(), self._tried.ids), "elsewhere")
 
     def _settings(self) -> None:
         """Other settings of the best so far, and of what is faster and lost too much."""
