@@ -66,8 +66,7 @@ bench-peers: setup
 # What the improvement shop finds from nothing, beside each library alone and beside everything that
 # could be tried; trees, what trains, HTTP.
 bench-optimize: setup
-	$(BIN)/python benchmarks/optimize/search.py --save $(OPTIMIZE)
-	$(BIN)/python benchmarks/optimize/exhaustive.py --save
+	$(BIN)/python benchmarks/optimize/exhaustive.py --save $(OPTIMIZE)
 	$(BIN)/python benchmarks/optimize/trees.py --save
 	$(BIN)/python benchmarks/optimize/trained.py --save
 	$(COMPILED) $(BIN)/python benchmarks/optimize/served.py --save

@@ -2,13 +2,13 @@
 
     python benchmarks/optimize/exhaustive.py [mlp cnn minilm] [--budget 480] [--search 240] [--save]
 
-First the search, unattended, from nothing. Then every sequence of up to three passes that formats
-allow, settings with few values and options of the engines one at a time for the fastest of them
-(`everything.py`), raced for a moment each, held against the same gates. The fastest that pass are
-then measured beside the form that the search kept for that number of rows, in interleaved rounds
-of CPU time, one thread: once to find the fastest rival, once more against that one alone, so that
-the luckiest of several is not taken for the best. Behind = how much longer a call of the search's
-form takes than one of the rival.
+First the search, unattended, from nothing; what it found is told as `search.py` tells it. Then
+every sequence of up to three passes that formats allow, settings with few values and options of
+the engines one at a time for the fastest of them (`everything.py`), raced for a moment each, held
+against the same gates. The fastest that pass are then measured beside the form that the search
+kept for that number of rows, in interleaved rounds of CPU time, one thread: once to find the
+fastest rival, once more against that one alone, so that the luckiest of several is not taken for
+the best. Behind = how much longer a call of the search's form takes than one of the rival.
 """
 
 import argparse
@@ -21,7 +21,8 @@ from pathlib import Path
 
 from everything import Everything
 from models import make
-from search import BUDGET_S, RESULTS, rows_of
+from search import BUDGET_S, keep, rows_of, short, told
+from search import table as table_of_search
 
 from modelworks.core import codec
 from modelworks.core.optimizing.variants import Goal
@@ -89,7 +90,7 @@ def behind(everything, base, size, seconds, until):
 
 
 def compared(key, cache, search_s, everything_s, final_s, passes=()):
-    """One network's part of the document."""
+    """One network's part of the document, and that of its search."""
     from optimize_stand import search_over, stand
 
     goal = Goal(budget_s=search_s)
@@ -111,7 +112,7 @@ def compared(key, cache, search_s, everything_s, final_s, passes=()):
                 size: behind(everything, found_at(run, bench, size), size, final_s, last)
                 for size in goal.batches
             }
-            return {
+            return told(key, run, ended - began), {
                 "search_s": round(ended - began, 1),
                 "everything_s": round(time.monotonic() - ended, 1),
                 "searched": len(run.findings),
@@ -137,33 +138,35 @@ def table(found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=["mlp", "cnn"])
+    parser.add_argument("models", nargs="*", default=["mlp", "cnn", "minilm"])
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/modelworks-benchmarks")
     parser.add_argument("--search", type=float, help="seconds of the search; else 240, 600, 900")
     parser.add_argument("--budget", type=float, help="seconds for everything; else 420, 720, 1200")
     parser.add_argument("--final", type=float, default=15.0, help="seconds of a last measurement")
     parser.add_argument("--passes", default="", help="only these, by commas; not saved")
-    parser.add_argument("--save", action="store_true", help="write results/exhaustive.json")
+    parser.add_argument("--save", action="store_true", help="write the files in results/")
     given = parser.parse_args()
-    found = {}
+    searched, found = {}, {}
     for key in given.models:
         seconds = given.search or BUDGET_S[key], given.budget or EVERYTHING_S[key]
         passes = tuple(name for name in given.passes.split(",") if name)
-        found[key] = compared(key, given.cache, *seconds, given.final, passes)
+        searched[key], found[key] = compared(key, given.cache, *seconds, given.final, passes)
         say(json.dumps(found[key], indent=1))
+    say(table_of_search(searched))
     say(table(found))
     if given.save and not given.passes:
-        file = RESULTS / "exhaustive.json"
-        before = json.loads(file.read_text()) if file.exists() else {}
-        file.write_text(json.dumps(before | found, indent=1) + "\n")
+        keep("optimize", searched)
+        keep("exhaustive", found)
     far = [
         f"{key} at {size} rows: {row['behind']:.1%}"
         for key, one in found.items()
         for size, row in one["rows"].items()
         if row["behind"] > MOST_BEHIND
     ]
-    if far:
-        say("more than 5 % behind: " + "; ".join(far))
+    for words, which in (("more than 5 % behind", far), ("below the bar", short(searched))):
+        if which:
+            say(f"{words}: {'; '.join(which)}")
+    if far or short(searched):
         sys.exit(1)
 
 

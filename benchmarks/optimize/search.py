@@ -119,6 +119,23 @@ def table(found):
     return "\n".join(lines)
 
 
+def keep(name, found):
+    """Write what was found into its file of results, beside what is there of other models."""
+    file = RESULTS / f"{name}.json"
+    before = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(before | found, indent=1) + "\n")
+
+
+def short(found):
+    """What is below its bar, as it is told."""
+    return [
+        f"{key} at {size} rows: {row['ratio']:.2f} of {row['bar']}"
+        for key, one in found.items()
+        for size, row in one["rows"].items()
+        if row["ratio"] < row["bar"]
+    ]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=list(KEYS))
@@ -135,17 +152,9 @@ def main():
         print(run.conclusion)
     print(table(found))
     if given.save:
-        file = RESULTS / "optimize.json"
-        before = json.loads(file.read_text()) if file.exists() else {}
-        file.write_text(json.dumps(before | found, indent=1) + "\n")
-    short = [
-        f"{key} at {size} rows: {row['ratio']:.2f} of {row['bar']}"
-        for key, one in found.items()
-        for size, row in one["rows"].items()
-        if row["ratio"] < row["bar"]
-    ]
-    if short:
-        print("below the bar: " + "; ".join(short))
+        keep("optimize", found)
+    if short(found):
+        print("below the bar: " + "; ".join(short(found)))
         sys.exit(1)
 
 
