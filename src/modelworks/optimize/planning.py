@@ -180,7 +180,9 @@ def tidies(facts: PassFacts, format_: str) -> bool:
 
 def candidate(ground: Ground, steps: tuple[PassFacts, ...]) -> Candidate:
     """These passes with their defaults, run by the engine of the last one."""
-    recipe = Recipe(tuple(_step(ground, one) for one in steps), Execution(steps[-1].engine))
+    engine = steps[-1].engine
+    run = Execution(engine, running.sized(engine, ground.goal, ground.often))
+    recipe = Recipe(tuple(_step(ground, one) for one in steps), run)
     hope = expected(ground.sketch.kind, ground.goal.objective, steps)
     dear = any(trains(one) or one.mends or Need.LABELS in one.needs for one in steps)
     return Candidate(recipe, hope, dear)
@@ -215,11 +217,16 @@ def _settings(ground: Ground, recipe: Recipe) -> list[Candidate]:
 
 def _run_otherwise(ground: Ground, recipe: Recipe) -> list[Candidate]:
     """The same form with other options of its engine, where those can matter."""
-    if recipe.run.options or recipe.parts:
+    run, features = recipe.run, ground.have.hardware.features
+    usual = running.sized(run.engine, ground.goal, ground.often)
+    if recipe.parts or run.options not in {(), usual}:
         return []
-    run, features = recipe.run.engine, ground.have.hardware.features
-    options = running.otherwise(run, ground.goal, features, ground.often)
-    return [Candidate(Recipe(recipe.steps, Execution(run, one)), 1.01) for one in options]
+    options = running.otherwise(run.engine, ground.goal, features, ground.often)
+    return [
+        Candidate(Recipe(recipe.steps, Execution(run.engine, one)), 1.01)
+        for one in options
+        if one != run.options
+    ]
 
 
 def _at_once(ground: Ground, steps: tuple[PassFacts, ...]) -> list[Candidate]:

@@ -79,7 +79,7 @@ def at_once(
     """Options to try a form with although it may be slow without them.
 
     Half precision is made for accelerators; a float32 network that another engine is slow at may
-    be fast in bfloat16; OpenVINO is slow at numbers of rows that it did not compile for.
+    be fast in bfloat16.
 
     Args:
         last: pass of the form's recipe.
@@ -91,15 +91,14 @@ def at_once(
         return _accelerators(features)
     if last.engine == "openvino" and last.exact:
         return [one for one in _of_openvino(goal, features, often) if "precision" in dict(one)]
-    if last.engine == "openvino" and (sizes := sized("openvino", goal, often)):
-        return [sizes]
     return []
 
 
 def sized(engine: str, goal: Goal, often: tuple[int, ...] | None) -> Options:
-    """The options by which an engine compiles for the rows of a call as they are known beforehand.
+    """What a form is run with to begin with: OpenVINO compiles once more for the rows of a call.
 
-    Empty where it has none, where nobody knows the sizes, or where memory is what is wanted.
+    Without that a small transformer took 1.7 times as long. Empty for other engines, where nobody
+    knows the sizes, and where memory is what is wanted.
     """
     if engine != "openvino" or often is None:
         return ()

@@ -23,6 +23,7 @@ from modelworks.optimize.trying import LATE, Pace, Tried, Trying, best_at_each, 
 
 _BLAMED: Final = 2  # forms whose operators are looked into
 _HALF: Final = 0.5
+_TOGETHER: Final = 2  # pairs of what helped, then a third with the best of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,8 @@ class Search:
                 tried.note(finding)
         first = planning.singles(ground)
         trying.all([one for one in first if not one.dear], "pass")
-        self._together()  # few forms, and what they gain together settings do not
+        for _ in range(_TOGETHER):  # few forms, and what they gain together settings do not
+            self._together()
         self._elsewhere()
         self._settings()  # a setting is a second's work where the operators to blame are minutes
         self._blame()

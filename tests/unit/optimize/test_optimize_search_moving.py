@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from modelworks.core.optimizing.passes import Setting
 from modelworks.core.optimizing.recipes import Execution, Recipe, RecipeStep
 from modelworks.core.optimizing.variants import Objective
 from modelworks.optimize import planning
@@ -57,14 +58,30 @@ def test_two_at_most_and_none_twice():
     assert moved(plan, good, [one.recipe.id for one in found]) == []
 
 
-def test_eight_bits_of_openvino_are_first_tried_compiled_for_the_rows_as_well():
+def test_openvino_begins_with_what_is_compiled_for_the_rows():
     plan = replace(ground(NNCF), often=())
     sizes = ",".join(str(rows) for rows in plan.goal.batches)
-    assert set(titles(planning.singles(plan))) == {
-        "nncf_int8 @ openvino",
-        f"nncf_int8 @ openvino reshape={sizes}",
-    }
+    assert titles(planning.singles(plan)) == [f"nncf_int8 @ openvino reshape={sizes}"]
     assert titles(planning.singles(ground(NNCF))) == ["nncf_int8 @ openvino"]
+
+
+def test_three_that_help_come_together_before_their_settings_are_tried(tmp_path):
+    small = facts("low_rank", keeps=True)
+    rounded = replace(NNCF, settings=(Setting("preset", "even", "", choices=("even", "odd")),))
+    best = recipe("tidy", "low_rank", "nncf_int8", engine="openvino")
+    forms = {
+        "tidy": Table(1.2),
+        "low_rank": Table(1.3),
+        "nncf_int8": Table(2.0),
+        "low_rank nncf_int8": Table(2.5),
+        "tidy low_rank nncf_int8": Table(3.0),
+    }
+    bench = FakeBench(forms)
+    run = searched(bench, ground(TIDY, small, rounded), tmp_path / "run").run()
+    assert run.kept[0].recipe == best
+    settings = [one for one in run.findings if "odd" in one.recipe.title]
+    assert settings
+    assert all(bench.begun.index(best.id) < bench.begun.index(one.recipe.id) for one in settings)
 
 
 def test_a_search_finds_what_is_faster_elsewhere(tmp_path):
