@@ -139,11 +139,26 @@ def varied(ground: Ground, good: Sequence[Recipe], tried: Iterable[str]) -> list
     """
     known = set(tried)
     found: list[Candidate] = []
-    for recipe in good[:_BEST]:
+    for recipe in _apart(ground, good)[:_BEST]:
         found += _run_otherwise(ground, recipe)  # the form is made already
         found += _settings(ground, recipe)[:_MOST_VARIED]
     unique = {one.recipe.id: one for one in found if one.recipe.id not in known}
     return list(unique.values())
+
+
+def _apart(ground: Ground, good: Sequence[Recipe]) -> list[Recipe]:
+    """The best of those that differ by tidying alone: their settings do the same for each."""
+    facts = ground.known.facts
+    found: dict[str, Recipe] = {}
+    for one in good:
+        steps = tuple(
+            step
+            for step in one.steps
+            if step.name not in facts or not tidies(facts[step.name], ground.format)
+        )
+        # Tidying alone is a form as well, beside what is as it came.
+        found.setdefault(replace(one, steps=steps or one.steps).id, one)
+    return list(found.values())
 
 
 def ways(start: str, usable: Mapping[str, PassFacts]) -> dict[str, tuple[PassFacts, ...]]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from modelworks.core.optimizing.passes import Need
+from modelworks.core.optimizing.passes import Need, Setting
 from modelworks.core.optimizing.recipes import Execution, Recipe, RecipeStep
 from modelworks.core.optimizing.variants import Objective
 from modelworks.optimize import planning
@@ -119,6 +119,14 @@ def test_options_of_the_engine_are_tried_where_they_matter():
     assert "execution=parallel inter_threads=4" in _titles(planning.singles(more))[0]
     done = Recipe((RecipeStep("a"),), Execution("onnxruntime", (("arena", "off"),)))
     assert planning.varied(plan, [done], []) == []
+
+
+def test_settings_of_what_differs_by_tidying_alone_are_tried_once():
+    other = facts("int8", settings=(Setting("first", 0, "", choices=(0, 1)),))
+    plan = ground(other, facts("tidy", exact=True))
+    good = [recipe("tidy", "int8"), recipe("int8"), recipe("tidy")]
+    assert _titles(planning.varied(plan, good, [])) == ["tidy > int8(first=1) @ onnxruntime"]
+    assert _titles(planning.varied(plan, good[1:], [])) == ["int8(first=1) @ onnxruntime"]
 
 
 def test_openvino_compiles_for_the_sizes_of_the_goal_where_they_are_known():
