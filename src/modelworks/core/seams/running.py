@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from modelworks.core.generation import Piece, Prompt, Sampling
 from modelworks.core.native import NativeModel
 from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import Signature, Tensors
@@ -111,6 +112,38 @@ class Elsewhere(Protocol):
 
     def processes(self) -> tuple[int, ...]:
         """Ids of those processes; empty when it was closed."""
+        ...
+
+
+@runtime_checkable
+class Generating(Protocol):
+    """A session that answers in pieces. How requests share the model is the engine's affair.
+
+    Both methods may be called from any thread, several times at once.
+    """
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, as the model would read it."""
+        ...
+
+    def generate(
+        self, prompt: Prompt, sampling: Sampling, tell: Callable[[Piece], None]
+    ) -> Callable[[], None]:
+        """Begin; returns at once.
+
+        Args:
+            prompt: what is continued.
+            sampling: how.
+            tell: gets every piece, in order, from a thread of the engine; the last one has
+                `finish`, and nothing comes after it. It must return quickly.
+
+        Returns:
+            What stops it: the last piece then says CANCELLED. Quiet when it has ended.
+
+        Raises:
+            InvalidError: no such adapter, or the prompt is longer than the context.
+            UnavailableError: it is full, or closed.
+        """
         ...
 
 
