@@ -32,6 +32,7 @@ from modelworks.serving.dialects import dialect
 from modelworks.serving.entries import Entry
 from modelworks.serving.examples import Examples
 from modelworks.serving.explaining import Desk, of_v1, of_v2
+from modelworks.serving.generating.numbers import families as generated
 from modelworks.serving.infer import JSON, infer, refuse
 from modelworks.serving.latency import latency
 from modelworks.serving.live import Live
@@ -104,6 +105,7 @@ class App:
         """What `/metrics` tells."""
         found = self._examples.found
         told = metrics.families(self._block, self._version, self._started, found)
+        told += generated(self._block)
         return told if self._router is None else [*told, *self._router.families()]
 
     def begin(self, table: ModelTable, control: Control) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from modelworks.core.seams import Elsewhere, Reusable, Session, Watchable
+from modelworks.core.seams import Elsewhere, Generating, Reusable, Session, Watchable
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Signature, Tensors
 from modelworks.plugins.opening import SteppedSession
@@ -20,6 +20,7 @@ from modelworks.serving.admission import CheckedReader, CheckedRows, EagerReader
 from modelworks.serving.batcher import Batcher, Call, Member
 from modelworks.serving.counting import Counting
 from modelworks.serving.forecast import Setting
+from modelworks.serving.generating import Generations
 from modelworks.serving.growing import Growing, Growth
 from modelworks.serving.learning import Learning
 from modelworks.serving.loading import Loaded
@@ -51,6 +52,7 @@ class Live:
         shape_of: where that is not so: inputs -> what is equal for those who fit together.
         unpadded: why requests of different lengths do not, where they were meant to.
         batcher: the queue in front of the session.
+        generations: that are open; None = it does not generate.
         recorder: its counters in this worker's slot.
         checks: the rules of its steps; None = it has none.
         reader: decodes its requests, and holds them against the rules.
@@ -74,6 +76,7 @@ class Live:
         *(
             "batching",
             "checks",
+            "generations",
             "growing",
             "learning",
             "loaded",
@@ -148,6 +151,11 @@ class Live:
             gather,
             one_shape=self.one_shape or not self.batched,
         )
+        self.generations = (
+            Generations(label, session, recorder, served.batching.max_queue_size)
+            if isinstance(session, Generating)
+            else None
+        )
         self._limit(Setting(loaded.batching.max_batch_size, loaded.batching.max_delay_ms))
         self.learning = self._learn(label) if served.batching.latency_goal_ms else None
         grows = self.learning is None and self.batched and loaded.curve.late
@@ -188,7 +196,7 @@ class Live:
     @property
     def busy(self) -> bool:
         """Whether somebody waits for an answer."""
-        return self.batcher.busy
+        return self.batcher.busy or bool(self.generations)
 
     @property
     def used(self) -> float:
@@ -211,6 +219,8 @@ class Live:
             self.recorder.settle()
 
     async def _end(self, within: float) -> None:
+        if self.generations is not None and not await self.generations.drain(within):
+            _log.warning("%s %s: a generation cannot be stopped", self.name, self.version)
         if await self.batcher.drain(within):
             await asyncio.to_thread(self._session.close)
             return

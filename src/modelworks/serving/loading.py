@@ -8,17 +8,19 @@ from typing import Final
 
 from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
 from modelworks.core.native import NATIVE
-from modelworks.core.seams import Engine, EngineOptions, Session
+from modelworks.core.seams import Engine, EngineOptions, Generating, Session
 from modelworks.core.served import Batching, Isolation, ServedModel
 from modelworks.plugins import load as plugins
 from modelworks.plugins.opening import open_model
 from modelworks.serving.cost import Cost
 from modelworks.serving.curve import Curve, measure, worthwhile
+from modelworks.serving.generating.trying import try_generating
 from modelworks.serving.ragged import padding_of, text_problem
 from modelworks.serving.shapes import Padder
 from modelworks.serving.warmup import batch_problem, warm_up
 
 _APART: Final = "isolated"
+_GENERATES: Final = "it generates: its engine sees to how generations share the model"
 _UNKNOWN: Final = Curve()
 _log = logging.getLogger("modelworks.serving")
 
@@ -101,6 +103,10 @@ def _engine(served: ServedModel) -> tuple[Engine, tuple[tuple[str, str], ...]]:
 
 def _prepared(session: Session, served: ServedModel) -> Loaded:
     batching = served.batching
+    if isinstance(session, Generating):
+        try_generating(session)
+        limits = replace(batching, max_batch_size=1)
+        return Loaded(session, limits, _GENERATES, Cost(by_rows=False), sizing=_GENERATES)
     try:
         free = warm_up(session)
     except InvalidError as error:
