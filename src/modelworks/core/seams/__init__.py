@@ -9,6 +9,7 @@ suites are in `modelworks.testing`.
 from modelworks.core.seams.importing import Importer, NeedsEnvironment, Sniffed
 from modelworks.core.seams.optimizing import Pass, Seconds, View, Viewer
 from modelworks.core.seams.running import (
+    Conversing,
     Elsewhere,
     Engine,
     EngineOptions,
@@ -32,6 +33,7 @@ from modelworks.core.seams.watching import (
 )
 
 __all__ = [
+    "Conversing",
     "Elsewhere",
     "Engine",
     "EngineOptions",

@@ -1,6 +1,6 @@
 """What runs models and the steps before them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -143,6 +143,33 @@ class Generating(Protocol):
         Raises:
             InvalidError: no such adapter, or the prompt is longer than the context.
             UnavailableError: it is full, or closed.
+        """
+        ...
+
+
+@runtime_checkable
+class Conversing(Generating, Protocol):
+    """A session of a language model that knows how conversations are written for it.
+
+    Attributes:
+        context: tokens that a prompt and its answer may have together.
+        adapters: names that `Prompt.adapter` takes, beside the empty one.
+    """
+
+    context: int
+    adapters: tuple[str, ...]
+
+    def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """A conversation as the text of a prompt that the model's answer follows.
+
+        It may take a while: never called on the loop.
+
+        Args:
+            messages: `role` and `content` each, in order.
+
+        Raises:
+            InvalidError: the model's template refuses them.
+            UnavailableError: the model is gone.
         """
         ...
 
