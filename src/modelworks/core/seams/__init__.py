@@ -9,6 +9,7 @@ suites are in `modelworks.testing`.
 from modelworks.core.seams.importing import Importer, NeedsEnvironment, Sniffed
 from modelworks.core.seams.optimizing import Pass, Seconds, View, Viewer
 from modelworks.core.seams.running import (
+    Concurrent,
     Conversing,
     Elsewhere,
     Engine,
@@ -33,6 +34,7 @@ from modelworks.core.seams.watching import (
 )
 
 __all__ = [
+    "Concurrent",
     "Conversing",
     "Elsewhere",
     "Engine",

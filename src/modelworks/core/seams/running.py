@@ -107,6 +107,17 @@ class Reusable(Protocol):
 
 
 @runtime_checkable
+class Concurrent(Protocol):
+    """A session that takes several calls at a time: stages of a pipeline, several devices.
+
+    Attributes:
+        lanes: `infer` may be called from so many threads at once, 1 or more; the others wait.
+    """
+
+    lanes: int
+
+
+@runtime_checkable
 class Elsewhere(Protocol):
     """A session whose model takes memory in other processes than this one."""
 
