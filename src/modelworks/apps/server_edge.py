@@ -6,6 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from modelworks.apps.options import arguments_of, check_ranges, check_secured, tls_of
+from modelworks.apps.server_jobs import JOBS_HELP, JobSettings
 from modelworks.core.errors import InvalidError
 from modelworks.edge.access_lines import Form
 from modelworks.edge.limits import Limits
@@ -18,8 +19,8 @@ _BYTES: Final = (1, 1 << 40)
 
 
 @dataclass(frozen=True, slots=True)
-class EdgeSettings:
-    """What one server's edge is told.
+class EdgeSettings(JobSettings):
+    """What one server's edge is told; see `JobSettings` for jobs.
 
     Attributes:
         tls_cert: certificate with its chain (PEM): the port speaks HTTPS; "" = plain HTTP.
@@ -69,6 +70,7 @@ class EdgeSettings:
             InvalidError: an impossible setting, or two that contradict; `field` names it.
         """
         check_ranges(self, _RANGES)
+        self.check_jobs()
         check_secured(self)
         if self.unix_only and not self.unix:
             raise InvalidError("unix_only goes with unix", field="unix_only")
@@ -157,6 +159,7 @@ HELP: Final = {
     "header_seconds": ("S", "For a request's headers, and a TLS handshake (10)"),
     "body_seconds": ("S", "For a body, and one more for every 16 KiB of it (60)"),
     "idle_seconds": ("S", "An unused connection is closed after it (75)"),
+    **JOBS_HELP,
 }
 """Metavariable and meaning of each option, by field of `EdgeSettings`."""
 

@@ -15,6 +15,7 @@ import uvloop
 from modelworks.apps.server_announce import announce, warn_if_open
 from modelworks.apps.server_doors import open_unix, with_files
 from modelworks.apps.server_export import exporter_of
+from modelworks.apps.server_jobs import jobs_of
 from modelworks.apps.server_models import policy_of
 from modelworks.apps.server_records import LAST_RECORDS_S, logger_of
 from modelworks.apps.server_settings import ServerSettings
@@ -143,6 +144,7 @@ def _options(
         exporter=exporter_of(settings),
         export_seconds=settings.otlp_seconds,
         routes=routes,
+        jobs=jobs_of(settings),
     )
 
 
