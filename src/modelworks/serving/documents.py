@@ -11,6 +11,7 @@ from modelworks.core.tensor import Signature, TensorSpec
 from modelworks.protocol.oip import documents
 from modelworks.protocol.oip.documents import BatchStatistics, Duration, IndexEntry, ModelStatistics
 from modelworks.serving.block import Block
+from modelworks.serving.cache.numbers import CacheNumbers, read_cache
 from modelworks.serving.entries import Entry
 from modelworks.serving.lifetimes import Lifetime, read_lifetime
 from modelworks.serving.live import Live
@@ -21,6 +22,7 @@ from modelworks.serving.statistics import Numbers, Outcome, Stage, read
 EXTENSIONS: Final = (
     "binary_tensor_data",
     "classification",
+    "generate",
     "model_configuration",
     "model_repository",
     "model_repository(unload_dependents)",
@@ -62,12 +64,16 @@ def statistics(block: Block, entries: Iterable[Entry]) -> bytes:
         place = regions.get((name, version))
         if place is not None:
             life = read_lifetime(block, place)
-            found.append(_statistics(name, version, read(block, place), life))
+            numbers, cache = read(block, place), read_cache(block, place)
+            found.append(_statistics(name, version, numbers, life, cache))
     return documents.statistics(found)
 
 
-def _statistics(name: str, version: str, numbers: Numbers, life: Lifetime) -> ModelStatistics:
+def _statistics(
+    name: str, version: str, numbers: Numbers, life: Lifetime, cache: CacheNumbers
+) -> ModelStatistics:
     success = numbers.outcomes[Outcome.SUCCESS]
+    computed = numbers.stages[Stage.COMPUTE].count if cache.hits else success
     return ModelStatistics(
         name=name,
         version=version,
@@ -76,10 +82,10 @@ def _statistics(name: str, version: str, numbers: Numbers, life: Lifetime) -> Mo
         execution_count=numbers.calls,
         success=Duration(success, numbers.stages[Stage.TOTAL].sum_ns),
         fail=Duration(numbers.failures, numbers.fail_ns),
-        queue=Duration(success, numbers.stages[Stage.QUEUE].sum_ns),
-        compute_input=Duration(success, numbers.input_ns),
-        compute_infer=Duration(success, numbers.infer_ns),
-        compute_output=Duration(success, numbers.output_ns),
+        queue=Duration(computed, numbers.stages[Stage.QUEUE].sum_ns),
+        compute_input=Duration(computed, numbers.input_ns),
+        compute_infer=Duration(computed, numbers.infer_ns),
+        compute_output=Duration(computed, numbers.output_ns),
         batches=[
             BatchStatistics(
                 row.size,
@@ -95,6 +101,8 @@ def _statistics(name: str, version: str, numbers: Numbers, life: Lifetime) -> Mo
         load_failures=life.failures,
         unloads=life.unloads,
         evictions=life.evictions,
+        cache_hit=Duration(cache.hits, cache.hit_ns),
+        cache_miss=Duration(cache.misses, cache.miss_ns),
     )
 
 

@@ -17,7 +17,7 @@ from modelworks.protocol.oip.answers import AnswerWriter
 from modelworks.protocol.oip.templates import RequestReader
 from modelworks.protocol.rows import PlainRows, decode_rows
 from modelworks.serving.admission import CheckedReader, CheckedRows, EagerReader, Reader
-from modelworks.serving.batcher import Batcher, Call, Member
+from modelworks.serving.batcher import Ahead, Batcher, Call, Member
 from modelworks.serving.counting import Counting
 from modelworks.serving.forecast import Setting
 from modelworks.serving.generating import Generations
@@ -50,6 +50,7 @@ class Live:
         outputs: how many there are.
         one_shape: no input has a dynamic axis beside the batch: all requests fit together.
         shape_of: where that is not so: inputs -> what is equal for those who fit together.
+        in_graph: a graph asks it.
         unpadded: why requests of different lengths do not, where they were meant to.
         batcher: the queue in front of the session.
         generations: that are open; None = it does not generate.
@@ -60,6 +61,7 @@ class Live:
         writer: writes the plain answers of a batch.
         tap: notes its requests for the records; None = it has none.
         traces: is told of its engine calls; None = nobody exports them.
+        messages: reads and writes what comes by gRPC; None = nothing has come yet.
     """
 
     __slots__ = (
@@ -78,8 +80,10 @@ class Live:
             "checks",
             "generations",
             "growing",
+            "in_graph",
             "learning",
             "loaded",
+            "messages",
             "name",
             "one_shape",
             "reader",
@@ -105,6 +109,8 @@ class Live:
         self.name = served.name
         self.tap: Tap | None = None
         self.traces: Traces | None = None
+        self.messages: object = None
+        self.in_graph = False
         self.version = served.version
         self.served = served
         self.signature: Signature = loaded.session.signature
@@ -141,18 +147,9 @@ class Live:
             self.reader = CheckedReader(self.reader, self.checks)
             self.rows = CheckedRows(self.rows, self.checks)
         self.writer = AnswerWriter(served.name, served.version, self.signature)
-        self.batcher = Batcher(
-            label,
-            self._session,
-            loaded.batching,
-            loaded.cost,
-            self._called,
-            answering,
-            gather,
-            one_shape=self.one_shape or not self.batched,
-        )
+        self.batcher = self._queue(label, answering, gather)
         self.generations = (
-            Generations(label, session, recorder, served.batching.max_queue_size)
+            Generations(label, session, recorder, served.batching)
             if isinstance(session, Generating)
             else None
         )
@@ -160,6 +157,24 @@ class Live:
         self.learning = self._learn(label) if served.batching.latency_goal_ms else None
         grows = self.learning is None and self.batched and loaded.curve.late
         self.growing = self._grow(label) if grows else None
+
+    def _queue(
+        self,
+        label: str,
+        answer: Callable[[Call], None],
+        gather: Callable[[list[Member]], Tensors],
+    ) -> Batcher | Ahead:
+        """What requests wait in."""
+        return Batcher(
+            label,
+            self._session,
+            self.loaded.batching,
+            self.loaded.cost,
+            self._called,
+            answer,
+            gather,
+            one_shape=self.one_shape or not self.batched,
+        )
 
     def _grow(self, label: str) -> Growing:
         size, delay = self.batching.max_batch_size, self.batching.max_delay_ms
@@ -236,6 +251,12 @@ class Live:
         if isinstance(self._session, SteppedSession):
             self._session.laps = deque(maxlen=_LAPS)
         self.batcher.follow(partial(traces.follow, self._session))
+
+    def flush_to(self, told: Callable[[Call], None]) -> None:
+        """Tell a graph's drive when a call's members were all answered; twice is quiet."""
+        if not self.in_graph:
+            self.in_graph = True
+            self.batcher.follow(told)
 
     def _answer_padded(self, answer: Callable[[Call], None], call: Call) -> None:
         if self.tap is not None:

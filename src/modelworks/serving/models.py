@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import perf_counter, time
 from typing import Final
 
 from modelworks.core.errors import ModelworksError, NotFoundError, UnavailableError
+from modelworks.core.graphs import GRAPH
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.serving.block import Block
 from modelworks.serving.entries import Entry, Key, State
+from modelworks.serving.graphs.book import Graphs
+from modelworks.serving.graphs.live import GraphLive
 from modelworks.serving.infer import answer, gather
 from modelworks.serving.lifetimes import Lifetimes
 from modelworks.serving.lists import check, essence
@@ -57,7 +60,8 @@ class ModelTable:
         self._block = block
         self._policy = policy
         self._residence = Residence(policy, threads, block.workers)
-        self._changed = changed
+        self._told = changed
+        self._graphs = Graphs(block, self.entry)
         self._entries: dict[Key, Entry] = {}
         self._wanted: dict[Key, ServedModel] = {}
         self._names: dict[str, Key] = {}
@@ -144,9 +148,11 @@ class ModelTable:
             self._wanted = wanted
             todo = [key for key, model in wanted.items() if self._admit(key, model)]
             self._point()
+            todo.sort(key=lambda key: wanted[key].format == GRAPH)  # behind their models
             for key in todo:
                 await self._bring(self._entries[key])
             self._point()
+            await self._join(todo)
             await self._retire()
             self.generation = served.generation
 
@@ -164,6 +170,7 @@ class ModelTable:
                     error = await self._bring(entry)
                     problem = problem or error
             self._point()
+            await self._join()
             await self._retire()
         if problem is not None:
             raise problem
@@ -219,6 +226,17 @@ class ModelTable:
         lives = [entry.held for entry in self._entries.values() if entry.held is not None]
         await asyncio.gather(*(live.close(within) for live in lives))
 
+    def _changed(self) -> None:
+        self._graphs.look(self._entries.values())
+        self._told()
+
+    async def _join(self, tried: Sequence[Key] = ()) -> None:
+        """Load graphs that could not be before for want of their models."""
+        for key, entry in list(self._entries.items()):
+            wanting = entry.served.format == GRAPH and entry.held is None and entry.starts
+            if wanting and key not in tried and entry.reason != _UNLOADED and not self._closing:
+                await self._bring(entry)
+
     def _of(self, name: str) -> list[Entry]:
         found = [entry for (n, _), entry in sorted(self._entries.items()) if n == name]
         if not found:
@@ -268,9 +286,14 @@ class ModelTable:
         model = entry.served
         began = perf_counter()
         try:
-            await self._make_room(entry)
-            began = perf_counter()
-            loaded, footprint = await self._residence.load(model)
+            if model.format == GRAPH:
+                for asleep in await self._graphs.asleep(model):
+                    await self._bring(asleep)
+                loaded, footprint = await self._graphs.load(model), 0
+            else:
+                await self._make_room(entry)
+                began = perf_counter()
+                loaded, footprint = await self._residence.load(model)
         except ModelworksError as error:
             if not (isinstance(error, NoRoomError) and error.passing):
                 lifetimes.failed(perf_counter() - began)
@@ -280,7 +303,8 @@ class ModelTable:
         lifetimes.loaded(perf_counter() - began, footprint)
         patient = model.batching.max_delay_ms > 0 or model.batching.latency_goal_ms > 0
         recorder = Recorder.of_model(self._block, *entry.key, patient=patient)
-        live = Live(model, loaded, recorder, answer, gather)
+        kind = GraphLive if model.format == GRAPH else Live
+        live = kind(model, loaded, recorder, answer, gather)
         live.tap = self._tap(live)
         entry.live, entry.fallen, entry.dormant = live, None, False
         entry.footprint, entry.born = footprint, time()
@@ -384,6 +408,8 @@ def _named(entry: Entry) -> str:
 
 
 def _remark(live: Live) -> str:
+    if live.generations is not None:
+        return "its generations are not recorded" if live.tap is not None else ""
     if live.unbatched:
         return f"requests are not batched: {live.unbatched}"
     return live.unpadded and f"requests of different lengths share no call: {live.unpadded}"

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter_ns
 from typing import Any, Final, Protocol, TypeAlias
@@ -62,6 +63,21 @@ class Home(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Of one generation, on `perf_counter_ns`'s clock.
+
+    Attributes:
+        received_ns: when the request came.
+        deadline_ns: it is stopped then; 0 = never.
+        begin_by_ns: it is stopped then if nothing came yet; 0 = it may wait for ever.
+    """
+
+    received_ns: int
+    deadline_ns: int = 0
+    begin_by_ns: int = 0
+
+
 class Generation:
     """One of a live model, on the loop.
 
@@ -73,8 +89,7 @@ class Generation:
         prompt: what is continued.
         sampling: how.
         reader: see there.
-        received_ns: when the request came, on `perf_counter_ns`'s clock.
-        deadline_ns: on the same clock: stopped then; 0 = never.
+        times: see there.
         admit: see there; None = nobody counts tokens beforehand.
 
     Attributes:
@@ -84,7 +99,17 @@ class Generation:
     """
 
     __slots__ = (
-        *("_admit", "_deadline_ns", "_end", "_last_ns", "_of", "_over", "_prompt", "_reader"),
+        *(
+            "_admit",
+            "_begin_by_ns",
+            "_deadline_ns",
+            "_end",
+            "_last_ns",
+            "_of",
+            "_over",
+            "_prompt",
+            "_reader",
+        ),
         *("_received_ns", "_release", "_sampling", "_stopper", "_timer", "__weakref__", "made"),
         "prompt_tokens",
     )
@@ -95,9 +120,7 @@ class Generation:
         prompt: Prompt,
         sampling: Sampling,
         reader: Reader,
-        received_ns: int,
-        *,
-        deadline_ns: int = 0,
+        times: Times,
         admit: Admit | None = None,
     ) -> None:
         self.prompt_tokens = 0
@@ -106,8 +129,8 @@ class Generation:
         self._prompt = prompt
         self._sampling = sampling
         self._reader: Reader | None = reader
-        self._received_ns = received_ns
-        self._deadline_ns = deadline_ns
+        self._times = times
+        self._begin_by_ns = times.begin_by_ns
         self._admit = admit
         self._release: Callable[[], None] | None = None
         self._stopper: Callable[[], None] | None = None
@@ -129,9 +152,7 @@ class Generation:
         """
         of = self._of
         of.enter(self)
-        if self._deadline_ns:
-            left = (self._deadline_ns - perf_counter_ns()) / 1e9
-            self._timer = of.loop.call_later(max(0.0, left), self._late)
+        self._watch(min(filter(None, (self._times.deadline_ns, self._begin_by_ns)), default=0))
         if len(self._prompt.text) > _LONG:
             of.aside(self._begin_aside())
         else:
@@ -210,6 +231,9 @@ class Generation:
         if self._over:
             return
         last = pieces[-1]
+        if self._begin_by_ns and self._reader is not None:
+            self._begin_by_ns = 0
+            self._watch(self._times.deadline_ns)
         self._count(pieces, came_ns)
         if last.finish is not None:
             self._of.counts.prompt(last.prompt_tokens or self.prompt_tokens, last.cached_tokens)
@@ -241,12 +265,21 @@ class Generation:
             if self._last_ns:
                 counts.further(came - self._last_ns, tokens)
             else:
-                counts.first(came - self._received_ns)
+                counts.first(came - self._times.received_ns)
             self._last_ns = came
             self.made += tokens
             counts.tokens(tokens)
 
     # -- the end
+
+    def _watch(self, until_ns: int) -> None:
+        """Be late then; 0 = never."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if until_ns:
+            left = (until_ns - perf_counter_ns()) / 1e9
+            self._timer = self._of.loop.call_later(max(0.0, left), self._late)
 
     def _late(self) -> None:
         self._timer = None
@@ -277,7 +310,7 @@ class Generation:
             self._timer = None
         stopper, self._stopper = self._stopper, None
         if self._over:
-            self._of.leave(self, end, self._received_ns)
+            self._of.leave(self, end, self._times.received_ns)
         elif stopper is not None:
             _quietly(stopper)
 
@@ -290,7 +323,7 @@ class Generation:
         if release is not None:
             release()
         if self._end is not None:
-            self._of.leave(self, self._end, self._received_ns)
+            self._of.leave(self, self._end, self._times.received_ns)
 
 
 def _why(last: Piece) -> tuple[End, ModelworksError]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from modelworks.core.errors import UnavailableError
 from modelworks.core.seams import Generating
+from modelworks.core.served import Batching
 from modelworks.serving.generating.generation import Generation
 from modelworks.serving.generating.handover import Handover
 from modelworks.serving.generating.numbers import Counts, End
@@ -32,23 +33,28 @@ class Generations:
         label: of the model, for errors.
         session: that generates.
         recorder: of the model.
-        most: that may be open at once; more are refused.
+        limits: `max_queue_size` may be open at once, more are refused; `timeout_ms` may one wait
+            for its first piece, 0 = for ever.
 
     Attributes:
         session: see above.
         handover: where the engine tells its pieces.
         counts: of the model.
         loop: that everything happens on.
+        timeout_ms: see `limits`.
     """
 
-    def __init__(self, label: str, session: Generating, recorder: Recorder, most: int) -> None:
+    def __init__(
+        self, label: str, session: Generating, recorder: Recorder, limits: Batching
+    ) -> None:
         self.session = session
         self.loop = asyncio.get_running_loop()
         self.handover = Handover(self.loop)
         self.counts = Counts(recorder.cells)
         self._label = label
         self._recorder = recorder
-        self._most = most
+        self._most = limits.max_queue_size
+        self.timeout_ms = limits.timeout_ms
         self._open: set[Generation] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False

@@ -49,10 +49,11 @@ class Sending:
             stream.on_drained = self._drained
             self._timer = asyncio.get_running_loop().call_later(SECONDS, self._look)
 
-    def end(self) -> None:
-        """The body is whole."""
+    def finish(self, data: bytes = b"") -> None:
+        """Send the last piece, however much waits: the body is whole, and the edge's to deliver."""
         if self.open:
             self._close()
+            self._stream.write(data)
             self._stream.end()
 
     def cut(self) -> None:
