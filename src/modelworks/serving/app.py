@@ -32,7 +32,7 @@ from modelworks.serving.dialects import dialect
 from modelworks.serving.entries import Entry
 from modelworks.serving.examples import Examples
 from modelworks.serving.explaining import Desk, of_v1, of_v2
-from modelworks.serving.generating.answers import generate, generate_stream
+from modelworks.serving.generate import generate, generate_stream
 from modelworks.serving.generating.numbers import families as generated
 from modelworks.serving.graphs.numbers import families as graph_families
 from modelworks.serving.infer import JSON, infer, refuse

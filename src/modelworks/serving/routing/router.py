@@ -22,7 +22,7 @@ from modelworks.protocol.routes.paths import Asked, asked
 from modelworks.protocol.routes.policy import RoutePolicy
 from modelworks.serving.block import Block
 from modelworks.serving.entries import Entry
-from modelworks.serving.generating.answers import generate, generate_stream
+from modelworks.serving.generate import generate, generate_stream
 from modelworks.serving.infer import infer, refuse
 from modelworks.serving.models import ModelTable
 from modelworks.serving.predict import predict
