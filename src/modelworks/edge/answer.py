@@ -31,6 +31,11 @@ class HeadWriter:
         self._date = b""
         self.refresh()
 
+    @property
+    def date(self) -> bytes:
+        """The present second, as of the last `refresh`."""
+        return self._date
+
     def refresh(self) -> None:
         """Take the present second as `Date`."""
         date = formatdate(usegmt=True).encode()

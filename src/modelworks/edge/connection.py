@@ -26,6 +26,8 @@ from modelworks.edge.streams import HttpStream
 
 _log = logging.getLogger(__name__)
 _LARGE = 64 * 1024  # a body above it is written beside its head, not copied behind it
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\n"
 _CHUNKED = (b"Transfer-Encoding", b"chunked")
 _EDGE_HEAD = Head(b"", b"", b"", {}, 0, keep_alive=False, modern=True, expects=False, coding="")
 
@@ -185,7 +187,28 @@ class Connection:
                 else:
                     return  # nothing that comes now is read as a request
         except Refusal as refusal:
-            self._refuse(refusal)
+            if not (self._fresh and data.startswith(_HTTP2) and self._hand_over(data)):
+                self._refuse(refusal)
+
+    def _hand_over(self, data: bytes) -> bool:
+        """Leave the connection to HTTP/2 if its client begins so, or may; False: it does not."""
+        make = self._hub.http2
+        if make is None or not _PREFACE.startswith(data[: len(_PREFACE)]):
+            return False
+        if len(data) < len(_PREFACE):
+            if not self._partial:
+                self._partial = True
+                self._since = monotonic()
+            self._buffer = data
+            return True
+        self.state = State.CLOSED
+        self._receiving.end()
+        other = make()
+        self._transport.set_protocol(other)
+        other.connection_made(self._transport)
+        self._hub.connections.discard(self)
+        other.data_received(data)
+        return True
 
     def _take_head(self, data: bytes, position: int) -> int:
         end = data.find(b"\r\n\r\n", position) + 4

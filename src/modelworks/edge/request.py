@@ -5,7 +5,7 @@ from time import perf_counter_ns
 from typing import Any, Protocol
 
 from modelworks.core.ids import uuid7
-from modelworks.edge.exchange import Headers
+from modelworks.edge.exchange import Headers, Stream
 from modelworks.edge.head import Head
 from modelworks.edge.streams import HttpStream
 from modelworks.edge.trace import REQUEST_ID, TraceContext, request_id_of, trace_of
@@ -22,7 +22,7 @@ class Answers(Protocol):
 
     def streamed(
         self, request: "Request", status: int, content_type: bytes, headers: Headers
-    ) -> HttpStream:
+    ) -> Stream:
         """Begin an answer that is sent piece by piece."""
         ...
 
@@ -121,7 +121,7 @@ class Request:
         if not self.gone:
             self._connection.answered(self, status, body, content_type, headers)
 
-    def stream(self, status: int, content_type: bytes, headers: Headers = ()) -> HttpStream:
+    def stream(self, status: int, content_type: bytes, headers: Headers = ()) -> Stream:
         """Answer piece by piece.
 
         Raises:
@@ -147,7 +147,7 @@ class Echoing(Request):
         name = (b"X-Request-Id", self.headers[REQUEST_ID])
         super().reply(status, body, content_type, (*headers, name))
 
-    def stream(self, status: int, content_type: bytes, headers: Headers = ()) -> HttpStream:
+    def stream(self, status: int, content_type: bytes, headers: Headers = ()) -> Stream:
         """See `Request`."""
         name = (b"X-Request-Id", self.headers[REQUEST_ID])
         return super().stream(status, content_type, (*headers, name))
@@ -174,7 +174,7 @@ class Sampled(Request):
         super().reply(status, body, content_type, headers)
         self._connection.traced(self, status)
 
-    def stream(self, status: int, content_type: bytes, headers: Headers = ()) -> HttpStream:
+    def stream(self, status: int, content_type: bytes, headers: Headers = ()) -> Stream:
         """See `Request`; a request that named itself is answered with the name."""
         if request_id_of(self.headers):
             headers = (*headers, (b"X-Request-Id", self.headers[REQUEST_ID]))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 from modelworks.edge.exchange import Headers
+from modelworks.edge.head import Head
 from modelworks.edge.trace import TraceContext
 
 
@@ -19,9 +20,9 @@ class GrpcCall(Protocol):
     at any time, before the client has sent everything too: what still comes is thrown away.
 
     Attributes:
-        method: `b"POST"`.
+        head: as the edge read it. With it a message can be made a request like any other:
+            `Request(answers, call.head, message)`, whose answer then goes to `answers`.
         path: `b"/inference.GRPCInferenceService/ModelInfer"`.
-        query: empty.
         headers: lower-case names, pseudo-headers left out; values of a repeated one are joined by
             `, `. Shared with other calls: read only. Values of names in `-bin` are as they came,
             in base64.
@@ -39,9 +40,8 @@ class GrpcCall(Protocol):
         on_drained: called when what waited has been taken, each time.
     """
 
-    method: bytes
+    head: Head
     path: bytes
-    query: bytes
     headers: dict[bytes, bytes]
     received_ns: int
     timeout_us: int
