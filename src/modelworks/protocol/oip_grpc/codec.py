@@ -6,6 +6,7 @@ dictionaries. What a message does not set is left out; unknown fields are passed
 
 import struct
 from collections.abc import Mapping
+from math import copysign
 from typing import Any, Final
 
 from modelworks.core.errors import InvalidError
@@ -160,7 +161,7 @@ class Codec:
                     parts += (tag(field.number, LENGTH), varint(len(raw)), raw)
                 else:
                     parts += (self._write(field, item) for item in value)
-            elif field.oneof or field.kind in self._types.messages or value not in {0, "", b""}:
+            elif field.oneof or field.kind in self._types.messages or not _default(value):
                 parts.append(self._write(field, value))
         return b"".join(parts)
 
@@ -191,6 +192,11 @@ class Codec:
 
     def _scalar(self, kind: str) -> str:
         return kind if kind in SCALARS else "enum"
+
+
+def _default(value: Any) -> bool:
+    """Whether it need not be written; minus zero is none."""
+    return value in {0, "", b""} and not (type(value) is float and copysign(1.0, value) < 0)
 
 
 def _other(path: str, wire: int) -> InvalidError:
