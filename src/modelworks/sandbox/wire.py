@@ -32,6 +32,7 @@ class Word(IntEnum):
     MORE = 6  # the reply region is too small: so many bytes are wanted
     REGION = 7  # here is a larger one
     ERROR = 8  # JSON says which
+    RELAY = 9  # as CALL, between two buffers: twice their number, and 1 more where one is new here
 
 
 def pack(word: Word, number: int = 0, first: int = 0, second: int = 0, data: Any = None) -> bytes:

@@ -137,7 +137,7 @@ class Worker:
         message = self._hear(until, "to load the model")
         word = wire.unpack(message)[0]
         if word == Word.ERROR:
-            raise _judged(wire.data_of(message), loading=True)
+            raise judged(wire.data_of(message), loading=True)
         if word != Word.READY:
             raise self._broken("it did not say that it is ready")
         facts = wire.data_of(message)
@@ -188,11 +188,11 @@ class Worker:
         try:
             fresh = self._request is None or len(self._request) < packed.size
             if fresh:
-                self._request, handle = _region(packed.size)
+                self._request, handle = region(packed.size)
                 handles.append(handle)
             first = self._reply is None
             if first:
-                self._reply, handle = _region(_FIRST)
+                self._reply, handle = region(_FIRST)
                 handles.append(handle)
             assert self._request is not None  # noqa: S101 - made above
             packed.write(self._request)
@@ -208,7 +208,7 @@ class Worker:
             if number != self._number:
                 raise self._broken("it answers what nobody asked")
             if word == Word.ERROR:
-                raise _judged(wire.data_of(message), loading=False)
+                raise judged(wire.data_of(message), loading=False)
             if word == Word.MORE:
                 self._enlarge(size)
             elif word == Word.DONE:
@@ -221,7 +221,7 @@ class Worker:
         if not 0 < size <= self._program.tensor_bytes:
             self._say(wire.pack(Word.REGION, self._number))
             return
-        self._reply, handle = _region(size)
+        self._reply, handle = region(size)
         try:
             self._say(wire.pack(Word.REGION, self._number), [handle])
         finally:
@@ -341,7 +341,7 @@ class Worker:
         return UnavailableError(f"the model's process broke its protocol: {what}; it was ended")
 
 
-def _judged(data: dict[str, Any], *, loading: bool) -> ModelworksError:
+def judged(data: dict[str, Any], *, loading: bool) -> ModelworksError:
     """The child's error, as one of those that it may raise."""
     error = rebuild(data)
     allowed = InvalidError | MissingExtraError if loading else InvalidError
@@ -350,7 +350,7 @@ def _judged(data: dict[str, Any], *, loading: bool) -> ModelworksError:
     return CrashedError(error.message, field=error.field)
 
 
-def _region(size: int) -> tuple[mmap.mmap, int]:
+def region(size: int) -> tuple[mmap.mmap, int]:
     """Memory to share, which the other side can neither shrink (we would die reading) nor grow."""
     size = max(_FIRST, 1 << (size - 1).bit_length()) if size <= _KEPT else size
     handle = os.memfd_create("tensors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

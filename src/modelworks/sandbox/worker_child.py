@@ -135,6 +135,7 @@ class _Server:
         self._limits = limits
         self._request: mmap.mmap | None = None
         self._reply: mmap.mmap | None = None
+        self._buffers: dict[int, mmap.mmap] = {}
 
     def run(self) -> None:
         """Until the parent hangs up."""
@@ -144,12 +145,16 @@ class _Server:
             if not message:
                 return
             word, number, request, reply = wire.unpack(message)
-            if word != Word.CALL:
+            if word == Word.RELAY:
+                self._request = self._buffer(request, handles)
+                self._reply = self._buffer(reply, handles)
+            elif word != Word.CALL:
                 return
-            if request:
-                self._request = _mapped(handles.pop(0))
-            if reply:
-                self._reply = _mapped(handles.pop(0))
+            else:
+                if request:
+                    self._request = _mapped(handles.pop(0))
+                if reply:
+                    self._reply = _mapped(handles.pop(0))
             try:
                 packed = self._answer()
                 self._make_room(number, packed.size)
@@ -161,6 +166,15 @@ class _Server:
                 control.send(wire.pack(Word.ERROR, number, data=told))
             else:
                 control.send(wire.pack(Word.DONE, number))
+            if word == Word.RELAY and self._reply is not None:  # it may be a larger one now
+                self._buffers[reply >> 1] = self._reply
+                self._request = self._reply = None
+
+    def _buffer(self, told: int, handles: list[int]) -> mmap.mmap:
+        """One that several processes of a pipeline share; mapped once."""
+        if told & 1:
+            self._buffers[told >> 1] = _mapped(handles.pop(0))
+        return self._buffers[told >> 1]
 
     def _answer(self) -> Packed:
         assert self._request is not None  # noqa: S101 - the first call brings one
