@@ -14,7 +14,7 @@ from modelworks.protocol.graphs import Checked, check_graph, read_graph
 from modelworks.protocol.graphs.checking import same_tensors
 from modelworks.serving.block import Block
 from modelworks.serving.cost import Cost
-from modelworks.serving.entries import Entry, State
+from modelworks.serving.entries import Entry
 from modelworks.serving.graphs.drive import Drive
 from modelworks.serving.graphs.live import GraphLive, GraphSession
 from modelworks.serving.graphs.numbers import cells_of
@@ -124,9 +124,8 @@ class Graphs:
                 f"'{step.asked}' is a graph: a graph is made of models; copy its steps instead"
             )
         if entry.live is None:
-            state = "not available" if entry.state is State.UNAVAILABLE else entry.state.lower()
-            reason = f": {entry.reason}" if entry.reason else ""
-            raise UnavailableError(f"model '{step.asked}' is {state}{reason}")
+            why = entry.reason or f"it is {entry.state.lower()}"
+            raise UnavailableError(f"model '{step.asked}' does not answer: {why}")
         if entry.served.sequences is not None:
             raise InvalidError(
                 f"model '{step.asked}' remembers from one request of a sequence to the next, and a "
