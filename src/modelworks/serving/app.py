@@ -41,6 +41,7 @@ from modelworks.serving.latency import latency
 from modelworks.serving.live import Live
 from modelworks.serving.models import ModelTable
 from modelworks.serving.predict import predict
+from modelworks.serving.repeated import act_of
 from modelworks.serving.routing.router import Router
 from modelworks.serving.sizing import Sizing, as_set
 from modelworks.serving.statistics import Recorder
@@ -154,13 +155,13 @@ class App:
             return
         for name, live in table.names():
             for written in {name, name.replace("@", "%40")}:
-                hot[f"/v2/models/{written}/infer".encode()] = MethodType(infer, live)
-                hot[f"/predict/{written}".encode()] = MethodType(predict, live)
+                hot[f"/v2/models/{written}/infer".encode()] = MethodType(act_of(live, infer), live)
+                hot[f"/predict/{written}".encode()] = MethodType(act_of(live, predict), live)
         for entry in table.entries():
             live_or_none = entry.live
             if live_or_none is not None:
                 path = f"/v2/models/{entry.served.name}/versions/{entry.served.version}/infer"
-                hot[path.encode()] = MethodType(infer, live_or_none)
+                hot[path.encode()] = MethodType(act_of(live_or_none, infer), live_or_none)
         self._hot = hot
 
     def __call__(self, exchange: Exchange) -> None:

@@ -7,6 +7,7 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 from modelworks.core.errors import DeadlineError, InvalidError, ModelworksError, UnavailableError
+from modelworks.core.stateful import Step
 from modelworks.core.tensor import Tensors
 from modelworks.edge.exchange import Exchange, Headers
 from modelworks.edge.patience import TIMEOUT, timeout_ms
@@ -142,6 +143,11 @@ class InferMember(Answering):
         """See `Member`."""
         return self.request.priority
 
+    @property
+    def sequence(self) -> Step | None:
+        """See `Member`."""
+        return self.request.sequence
+
     def decode(self) -> None:
         """Make the inputs of a known request.
 
@@ -162,9 +168,13 @@ class InferMember(Answering):
     def succeed(self, outputs: Sequence[Any]) -> None:
         """See `Member.succeed`."""
         live = self.live
-        body, kind, headers = encode_response(
-            live.name, live.version, self.request, outputs, live.signature
-        )
+        form = self.form
+        written = None if form is None else live.writer.write_one(form, outputs, self.request.rows)
+        if written is None:
+            written = encode_response(
+                live.name, live.version, self.request, outputs, live.signature
+            )
+        body, kind, headers = written
         self.exchange.reply(200, body, kind, headers)
         if live.tap is not None:
             live.tap.one(self, body, headers, 200)

@@ -12,15 +12,18 @@ from modelworks.core.seams import Engine, EngineOptions, Generating, Session
 from modelworks.core.served import Batching, Isolation, ServedModel
 from modelworks.plugins import load as plugins
 from modelworks.plugins.opening import open_model
+from modelworks.serving.cache.sameness import same_problem
 from modelworks.serving.cost import Cost
 from modelworks.serving.curve import Curve, measure, worthwhile
 from modelworks.serving.generating.trying import try_generating
 from modelworks.serving.ragged import padding_of, text_problem
+from modelworks.serving.sequences.states import States, remembering
 from modelworks.serving.shapes import Padder
 from modelworks.serving.warmup import batch_problem, warm_up
 
 _APART: Final = "isolated"
 _GENERATES: Final = "it generates: its engine sees to how generations share the model"
+_BOTH: Final = "a model that keeps sequences answers the same question otherwise: leave cache out"
 _UNKNOWN: Final = Curve()
 _log = logging.getLogger("modelworks.serving")
 
@@ -38,6 +41,8 @@ class Loaded:
         sizing: why `max_batch_size` is what it is.
         padder: lets requests of different lengths share a call; None = they do not.
         unpadded: why not, where they were meant to.
+        uncached: why no answers are kept, where they were meant to be.
+        states: what it remembers of a sequence; None = nothing.
     """
 
     session: Session
@@ -48,6 +53,8 @@ class Loaded:
     sizing: str = "nothing was measured at load"
     padder: Padder | None = None
     unpadded: str = ""
+    uncached: str = ""
+    states: States | None = None
 
 
 def load_model(served: ServedModel, threads: int) -> Loaded:
@@ -74,7 +81,9 @@ def load_model(served: ServedModel, threads: int) -> Loaded:
         _log.exception("engine '%s' failed on %s", served.engine, served.name)
         raise CrashedError(f"engine '{served.engine}' failed: {type(error).__name__}") from error
     try:
-        return _prepared(session, served)
+        if served.sequences is None:
+            return _prepared(session, served)
+        return _remembering(session, served)
     except BaseException as error:
         session.close()
         if isinstance(error, ModelworksError) or not isinstance(error, Exception):
@@ -101,12 +110,21 @@ def _engine(served: ServedModel) -> tuple[Engine, tuple[tuple[str, str], ...]]:
     return engine, own
 
 
+def _remembering(session: Session, served: ServedModel) -> Loaded:
+    if served.cache is not None:
+        raise InvalidError(_BOTH, field="cache")
+    session, states = remembering(session, served)
+    return replace(_prepared(session, served), states=states, padder=None, unpadded="")
+
+
 def _prepared(session: Session, served: ServedModel) -> Loaded:
     batching = served.batching
     if isinstance(session, Generating):
         try_generating(session)
         limits = replace(batching, max_batch_size=1)
-        return Loaded(session, limits, _GENERATES, Cost(by_rows=False), sizing=_GENERATES)
+        none = Cost(by_rows=False)
+        uncached = "it generates" if served.cache is not None else ""
+        return Loaded(session, limits, _GENERATES, none, sizing=_GENERATES, uncached=uncached)
     try:
         free = warm_up(session)
     except InvalidError as error:
@@ -114,7 +132,8 @@ def _prepared(session: Session, served: ServedModel) -> Loaded:
         # are made up: what a call takes is then known from calls alone.
         _log.warning("%s %s: %s; it is served as it is", served.name, served.version, error.message)
         problem = f"no made-up input suits the model, so nothing is known of its batches: {error}"
-        return Loaded(session, replace(batching, max_batch_size=1), problem, Cost(by_rows=False))
+        one, none = replace(batching, max_batch_size=1), Cost(by_rows=False)
+        return Loaded(session, one, problem, none, uncached=problem)
     free_axes = any(None in spec.shape[1:] for spec in session.signature.inputs)
     cost = Cost(by_rows=not free_axes and not session.apart)
     problem = batch_problem(session, free) or text_problem(session)
@@ -128,4 +147,8 @@ def _prepared(session: Session, served: ServedModel) -> Loaded:
     if best > 1:
         ragged = served.ragged or session.signature.ragged
         padder, unpadded = padding_of(session, ragged, curve, best)
-    return Loaded(session, limits, problem, cost, curve, problem or sizing, padder, unpadded)
+    uncached = same_problem(session, free) if served.cache is not None else ""
+    if uncached:
+        _log.warning("%s %s: no answers are kept: %s", served.name, served.version, uncached)
+    told = problem or sizing
+    return Loaded(session, limits, problem, cost, curve, told, padder, unpadded, uncached)

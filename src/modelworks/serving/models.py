@@ -7,7 +7,13 @@ from functools import partial
 from time import perf_counter, time
 from typing import Final
 
-from modelworks.core.errors import ModelworksError, NotFoundError, UnavailableError
+from modelworks.core.errors import (
+    ConflictError,
+    ModelworksError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
 from modelworks.core.graphs import GRAPH
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.serving.block import Block
@@ -180,8 +186,11 @@ class ModelTable:
 
         Raises:
             NotFoundError: the list has no such model.
+            ConflictError: it has sequences that are open.
         """
         async with self._lock:
+            for entry in self._of(name):
+                self._check_open(entry)
             for entry in self._of(name):
                 was, entry.dormant = entry.dormant, False
                 if entry.held is not None:
@@ -237,6 +246,27 @@ class ModelTable:
             if wanting and key not in tried and entry.reason != _UNLOADED and not self._closing:
                 await self._bring(entry)
 
+    def _check(self, model: ServedModel) -> None:
+        """Refuse what this server cannot do for a model.
+
+        Raises:
+            UnsupportedError: it keeps sequences, and there are several workers.
+        """
+        if model.sequences is not None and self._block.workers > 1:
+            raise UnsupportedError(
+                f"it keeps sequences, which lie in one process, and this server has "
+                f"{self._block.workers} workers: serve it with --workers 1",
+                field="sequences",
+            )
+
+    def _check_open(self, entry: Entry) -> None:
+        live = entry.held
+        if live is not None and live.sequences and live.served.sequences is not None:
+            raise ConflictError(
+                f"{_named(entry)} has {live.sequences} open sequences: end them, or wait until "
+                f"none was asked for {live.served.sequences.idle_s:g} s"
+            )
+
     def _of(self, name: str) -> list[Entry]:
         found = [entry for (n, _), entry in sorted(self._entries.items()) if n == name]
         if not found:
@@ -286,6 +316,7 @@ class ModelTable:
         model = entry.served
         began = perf_counter()
         try:
+            self._check(model)
             if model.format == GRAPH:
                 for asleep in await self._graphs.asleep(model):
                     await self._bring(asleep)
@@ -316,6 +347,7 @@ class ModelTable:
         _log.info("%s %s is ready", *entry.key)
         self._changed()
         if old is not None:
+            old.lead(live)
             await old.close(_DRAIN_S)
             lifetimes.unloaded(evicted=False, gone=False)
         return None
@@ -368,6 +400,8 @@ class ModelTable:
         entry.live = entry.fallen = None
         entry.move(State.UNLOADING, reason)
         live.recorder.ready(value=False)
+        key = self._names.get(live.name)
+        live.lead(self._entries[key].live if key in self._entries else None)
         self._changed()
         await live.close(_DRAIN_S)
         entry.footprint = 0
@@ -408,6 +442,8 @@ def _named(entry: Entry) -> str:
 
 
 def _remark(live: Live) -> str:
+    if live.loaded.uncached:
+        return f"no answers are kept: {live.loaded.uncached}"
     if live.generations is not None:
         return "its generations are not recorded" if live.tap is not None else ""
     if live.unbatched:

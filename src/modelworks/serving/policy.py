@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from modelworks.core.caching import AnswerCache
 from modelworks.core.records import RecordPolicy
 from modelworks.core.served import Isolation, ServedModel
+from modelworks.core.stateful import Sequences
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,8 @@ class Policy:
         records: of models whose line of the list has no policy of its own; None = those are not
             recorded.
         revision: of the deployment, of models whose line of the list has none of its own.
+        cache: of models whose line has none.
+        sequences: of models whose line has none.
     """
 
     limited: bool = False
@@ -34,6 +38,8 @@ class Policy:
     footprints: Path | None = None
     records: RecordPolicy | None = None
     revision: str = ""
+    cache: AnswerCache | None = None
+    sequences: Sequences | None = None
 
     def line(self, served: ServedModel) -> ServedModel:
         """A line of the list as this server takes it."""
@@ -45,4 +51,6 @@ class Policy:
             batching=replace(served.batching, **said),
             records=self.records if served.records is None else served.records,
             revision=served.revision or self.revision,
+            cache=served.cache or self.cache,
+            sequences=served.sequences or self.sequences,
         )

@@ -73,6 +73,8 @@ class Cell(IntEnum):
     LIFETIMES = 24  # to 29: see `lifetimes`
     RECORDS = 11  # to 14: see `recorded`
     CUTS = 32
+    CACHE = 44  # to 51: see `cache.numbers`
+    SEQUENCES = 52  # to 59: see `sequences.numbers`
     HISTOGRAMS = 64
     BATCHES = 816
 

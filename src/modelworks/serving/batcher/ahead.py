@@ -1,4 +1,4 @@
-"""What stands in front of a batcher and has its face: an answer cache, or the table of sequences."""
+"""What stands in front of a batcher and has its face: a cache, sequences, a graph."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Ahead(ABC):
         inner: as given.
     """
 
-    def __init__(self, inner: Batcher) -> None:
+    def __init__(self, inner: "Batcher | Ahead") -> None:
         self.inner = inner
 
     @property
