@@ -14,6 +14,7 @@ from typing import Any
 from modelworks.core.errors import InvalidError
 from modelworks.core.seams import (
     Concurrent,
+    Counting,
     Elsewhere,
     Engine,
     EngineOptions,
@@ -128,6 +129,11 @@ class SteppedSession:
             given.update(zip(self._made, self._front.infer(sent), strict=True))
             at = self._lap(" ".join(self._made), at)
         return given, at
+
+    def count_texts(self, texts: Sequence[str]) -> int:
+        """See `core.seams.Counting`; 0 where no step makes tokens."""
+        counting = (runner for runner in self._runners if isinstance(runner, Counting))
+        return sum(runner.count_texts(texts) for runner in counting)
 
     def close(self) -> None:
         """Give the memory back. Twice is quiet."""

@@ -40,6 +40,7 @@ from modelworks.serving.jobs.seam import Jobs, NoJobs
 from modelworks.serving.latency import latency
 from modelworks.serving.live import Live
 from modelworks.serving.models import ModelTable
+from modelworks.serving.openai.front import PATHS, OpenAI
 from modelworks.serving.predict import predict
 from modelworks.serving.repeated import act_of
 from modelworks.serving.routing.router import Router
@@ -101,6 +102,9 @@ class App:
         self._explain_v1: Act = partial(desk.take, of_v1)
         self._examples = Examples()
         self._traces: Traces | None = None
+        self._openai = OpenAI(
+            lambda: self._models, self._asked, self._recorder, started, self._router
+        )
         self._followers: list[Callable[[], None]] = []
         self.jobs: Jobs = NoJobs()
 
@@ -207,7 +211,8 @@ class App:
                 self._hot[exchange.path] = answer
                 answer(exchange)
                 return True
-        router.let_in(exchange)
+        if not self._openai.owns(exchange):
+            router.let_in(exchange)
         return False
 
     def _find(self, path: list[str]) -> Methods:  # noqa: C901, PLR0911 - a table, one line a path
@@ -233,9 +238,8 @@ class App:
                 return self._repository(rest)
             case ["v2", "systemsharedmemory" | "cudasharedmemory" as kind, *rest]:
                 return _shared_memory(kind, rest)
-            case ["v1", "models", name] if name.endswith(_EXPLAIN):
-                model = name.removesuffix(_EXPLAIN)
-                return {_POST: partial(self._asked, model, None, self._explain_v1)}
+            case ["v1", *rest]:
+                return self._v1(rest)
             case ["predict", name]:
                 return {_POST: partial(self._predict, name)}
             case ["v2", "jobs", *rest]:
@@ -243,6 +247,21 @@ class App:
             case ["metrics"]:
                 return {b"GET": self._metrics}
         raise NotFoundError(f"there is nothing at /{'/'.join(path)}"[:200])
+
+    def _v1(self, rest: list[str]) -> Methods:
+        """KServe's first protocol, and OpenAI's API."""
+        match rest:
+            case ["models", name] if name.endswith(_EXPLAIN):
+                model = name.removesuffix(_EXPLAIN)
+                return {_POST: partial(self._asked, model, None, self._explain_v1)}
+            case ["models"]:
+                return {b"GET": self._openai.models}
+            case ["models", name]:
+                return {b"GET": partial(self._openai.model, name)}
+        what = "/".join(rest)
+        if what in PATHS:
+            return {_POST: partial(self._openai.ask, what)}
+        raise NotFoundError(f"there is nothing at /v1/{what}"[:200])
 
     def _model(self, name: str, version: str | None, rest: list[str]) -> Methods:  # noqa: C901, PLR0911 - a table, one line a path
         table = self._models

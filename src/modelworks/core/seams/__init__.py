@@ -11,6 +11,7 @@ from modelworks.core.seams.optimizing import Pass, Seconds, View, Viewer
 from modelworks.core.seams.running import (
     Concurrent,
     Conversing,
+    Counting,
     Elsewhere,
     Engine,
     EngineOptions,
@@ -36,6 +37,7 @@ from modelworks.core.seams.watching import (
 __all__ = [
     "Concurrent",
     "Conversing",
+    "Counting",
     "Elsewhere",
     "Engine",
     "EngineOptions",

@@ -127,6 +127,18 @@ class Elsewhere(Protocol):
 
 
 @runtime_checkable
+class Counting(Protocol):
+    """A session before whose model texts become tokens."""
+
+    def count_texts(self, texts: Sequence[str]) -> int:
+        """Tokens of all of them, as the model reads them, special ones included.
+
+        It may be called from any thread.
+        """
+        ...
+
+
+@runtime_checkable
 class Generating(Protocol):
     """A session that answers in pieces. How requests share the model is the engine's affair.
 
@@ -165,10 +177,12 @@ class Conversing(Generating, Protocol):
     Attributes:
         context: tokens that a prompt and its answer may have together.
         adapters: names that `Prompt.adapter` takes, beside the empty one.
+        outstanding: tokens that prompts and answers under way may have together; 0 = any number.
     """
 
     context: int
     adapters: tuple[str, ...]
+    outstanding: int
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
         """A conversation as the text of a prompt that the model's answer follows.

@@ -99,19 +99,8 @@ class Generation:
     """
 
     __slots__ = (
-        *(
-            "_admit",
-            "_begin_by_ns",
-            "_deadline_ns",
-            "_end",
-            "_last_ns",
-            "_of",
-            "_over",
-            "_prompt",
-            "_reader",
-        ),
-        *("_received_ns", "_release", "_sampling", "_stopper", "_timer", "__weakref__", "made"),
-        "prompt_tokens",
+        *("_admit", "_begin_by_ns", "_end", "_last_ns", "_of", "_over", "_prompt", "_reader"),
+        *("_release", "_sampling", "_stopper", "_timer", "_times", "made", "prompt_tokens"),
     )
 
     def __init__(

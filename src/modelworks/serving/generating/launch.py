@@ -30,7 +30,7 @@ def launch(
         prompt: what is continued.
         sampling: how.
         reader: is told of pieces, or why there are none.
-        admit: see `Admit`.
+        admit: see `Admit`; None = as the model says.
 
     Raises:
         UnsupportedError: the model does not generate.
@@ -45,6 +45,7 @@ def launch(
     if TIMEOUT in exchange.headers:
         deadline_ns = exchange.received_ns + 1_000_000 * timeout_ms(exchange.headers[TIMEOUT])
     times = Times(exchange.received_ns, deadline_ns, begin_by_ns)
+    admit = admit or generations.admit
     generation = Generation(generations, prompt, sampling, reader, times, admit)
     generation.begin()
     exchange.on_gone = generation.stop

@@ -11,6 +11,7 @@ from modelworks.core.served import Batching
 from modelworks.serving.generating.generation import Generation
 from modelworks.serving.generating.handover import Handover
 from modelworks.serving.generating.numbers import Counts, End
+from modelworks.serving.generating.tokens import admission_of
 from modelworks.serving.statistics import Outcome, Recorder
 
 _OUTCOMES: Final = {
@@ -42,6 +43,7 @@ class Generations:
         counts: of the model.
         loop: that everything happens on.
         timeout_ms: see `limits`.
+        admit: lets generations in by their tokens; None = the model says nothing of tokens.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Generations:
         self._recorder = recorder
         self._most = limits.max_queue_size
         self.timeout_ms = limits.timeout_ms
+        self.admit = admission_of(session)
         self._open: set[Generation] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False

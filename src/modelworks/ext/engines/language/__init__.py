@@ -24,6 +24,7 @@ except ModuleNotFoundError as error:
 FORMAT: Final = "genai"
 _OPTIONS: Final = {
     "slots": (1.0, 256.0, 8.0),
+    "tokens": (0.0, 1e12, 0.0),
     "queue": (0.0, 100_000.0, 256.0),
     "prefix_mib": (0.0, 1_048_576.0, 64.0),
     "memory_gib": (0.25, 4096.0, 0.0),
@@ -39,6 +40,8 @@ class GenaiEngine:
     Its own settings:
         slots: generations that compute in turn, a token each; the others wait.
         queue: that wait at most.
+        tokens: of prompts and answers that may be under way together; a request that would make
+            them more is answered 429. Unsaid = four times `slots` times the context.
         prefix_mib: for what was computed of earlier prompts and may begin later ones; 0 = none.
         memory_gib: address space of the model's process; unsaid = four times its files and 8 more.
         start_s: that loading may take.
@@ -82,6 +85,7 @@ class GenaiEngine:
             plan,
             facts,
             tokenizer,
+            outstanding=int(numbers["tokens"]) or 4 * plan.slots * facts.context,
             most=plan.slots + int(numbers["queue"]),
             row_tokens=int(numbers["row_tokens"]),
             row_s=numbers["row_s"],

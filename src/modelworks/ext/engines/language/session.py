@@ -55,6 +55,7 @@ class LanguageSession:
         plan: of its process.
         facts: of the model.
         tokenizer: of `tokenizers`.
+        outstanding: tokens of prompts and answers that may be under way.
         most: generations that may be under way, those that wait for a turn included.
         row_tokens: new tokens of one row of `infer`, at most.
         row_s: seconds of one call of `infer`, at most.
@@ -71,6 +72,7 @@ class LanguageSession:
         facts: Facts,
         tokenizer: Any,
         *,
+        outstanding: int,
         most: int,
         row_tokens: int,
         row_s: float,
@@ -78,6 +80,7 @@ class LanguageSession:
         self.signature = SIGNATURE
         self.context = facts.context
         self.adapters = tuple(facts.adapters)
+        self.outstanding = outstanding
         self._plan = plan
         self._facts = facts
         self._tokenizer = tokenizer
