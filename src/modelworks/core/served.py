@@ -15,6 +15,7 @@ from modelworks.core.by_rows import BY_ROWS
 from modelworks.core.caching import AnswerCache
 from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.files import replace_text
+from modelworks.core.graphs import GRAPH
 from modelworks.core.native import NATIVE
 from modelworks.core.ragged import Ragged
 from modelworks.core.records import RecordPolicy
@@ -31,8 +32,10 @@ ENGINES = {
     "stages": "stages",
     "genai": "genai",
     NATIVE: "native",
+    GRAPH: GRAPH,
 }
-"""Artifact format -> the engine that serves what was imported; a variant says its own."""
+"""Artifact format -> the engine that serves what was imported; a variant says its own. A graph has
+none: the server itself leads requests through the engines of its models."""
 
 
 BATCHING_BOUNDS = {

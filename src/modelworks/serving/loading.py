@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from modelworks.core.errors import CrashedError, InvalidError, ModelworksError
+from modelworks.core.errors import CrashedError, InvalidError, ModelworksError, UnsupportedError
+from modelworks.core.graphs import GRAPH
 from modelworks.core.native import NATIVE
 from modelworks.core.seams import Engine, EngineOptions, Generating, Session
 from modelworks.core.served import Batching, Isolation, ServedModel
@@ -63,6 +64,11 @@ def load_model(served: ServedModel, threads: int) -> Loaded:
     Raises:
         ModelworksError: why this model cannot be served, in one line.
     """
+    if served.format == GRAPH:
+        raise UnsupportedError(
+            "a graph is served beside its models, by `modelworks up` and `modelworks serve`",
+            field="format",
+        )
     engine, settings = _engine(served)
     options = EngineOptions(
         threads=threads,
@@ -110,6 +116,15 @@ def _engine(served: ServedModel) -> tuple[Engine, tuple[tuple[str, str], ...]]:
     return engine, own
 
 
+def _uncached(session: Session, served: ServedModel, free: int) -> str:
+    """Why no answers are kept that were meant to be."""
+    if served.cache is None:
+        return ""
+    if served.cache.shared and not served.digest:
+        return "nobody knows the digest of a file without a registry, so others cannot share them"
+    return same_problem(session, free)
+
+
 def _remembering(session: Session, served: ServedModel) -> Loaded:
     if served.cache is not None:
         raise InvalidError(_BOTH, field="cache")
@@ -147,7 +162,7 @@ def _prepared(session: Session, served: ServedModel) -> Loaded:
     if best > 1:
         ragged = served.ragged or session.signature.ragged
         padder, unpadded = padding_of(session, ragged, curve, best)
-    uncached = same_problem(session, free) if served.cache is not None else ""
+    uncached = _uncached(session, served, free)
     if uncached:
         _log.warning("%s %s: no answers are kept: %s", served.name, served.version, uncached)
     told = problem or sizing

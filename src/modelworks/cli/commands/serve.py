@@ -23,6 +23,7 @@ from modelworks.cli.workers import THREADS_HELP, WORKERS, WORKERS_HELP
 from modelworks.client import endpoints
 from modelworks.core.errors import NotFoundError, UnsupportedError
 from modelworks.core.files import replace_text
+from modelworks.core.graphs import GRAPH
 from modelworks.core.home import Home
 from modelworks.core.ids import uuid7
 from modelworks.core.optimizing.variants import SOURCE
@@ -152,14 +153,16 @@ def _explained(served: Path, table: Path, known: Path) -> None:
     from modelworks.protocol.rows import read_rows
 
     listed = read_served(served)
-    (model,) = listed.models
+    # A graph brings its models; it is the one that was named.
+    (model,) = [one for one in listed.models if one.format == GRAPH] or listed.models
     if model.signature is None:
         raise UnsupportedError("the version has no signature: import it again", field="background")
     texts = {spec.name for spec in model.signature.inputs if spec.datatype == "BYTES"}
     rows = read_csv(table, texts)[:_BACKGROUND]
     read_rows(rows, model.signature)
     replace_text(known, json.dumps({"rows": rows}))
-    lines = (replace(model, background=str(known)),)
+    named = replace(model, background=str(known))
+    lines = tuple(named if one is model else one for one in listed.models)
     write_served(served, replace(listed, models=lines))
 
 
