@@ -12,6 +12,7 @@ from modelworks.core.tensor import Tensors
 from modelworks.edge.exchange import Exchange
 from modelworks.edge.patience import TIMEOUT
 from modelworks.protocol.oip.request import InferRequest
+from modelworks.protocol.oip.sequences import no_sequences
 from modelworks.protocol.oip_grpc.responses import MessageWriter
 from modelworks.protocol.oip_grpc.templates import MessageReader, parts_of
 from modelworks.protocol.records.calls import JSON_LENGTH, MESSAGE
@@ -123,6 +124,8 @@ def _member(live: Live, exchange: Exchange, asked: Asked | None) -> MessageMembe
         request = template.request
     if inputs is None or request is None:
         request = reader.read(message, start)
+        if request.sequence is not None and live.served.sequences is None:
+            raise no_sequences(request.sequence)
         inputs, own = request.inputs, request.id
     if live.checks is not None:
         live.checks.check(inputs)
