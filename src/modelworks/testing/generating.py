@@ -177,18 +177,15 @@ class Words:
         most: generations at once.
         context: words of a prompt at most.
         pace_s: between two tokens of a generation.
-        held: it makes no token before `allow`.
     """
 
     apart = True
     signature = TEXT
 
-    def __init__(
-        self, most: int = 64, context: int = 1000, pace_s: float = 0.0, *, held: bool = False
-    ) -> None:
+    def __init__(self, most: int = 64, context: int = 1000, pace_s: float = 0.0) -> None:
         self.begun = self.cancelled = 0
         self._most, self._context, self._pace_s = most, context, pace_s
-        self._allowed = 0 if held else None
+        self._allowed: int | None = None
         self._open: list[_Saying] = []
         self._lock = threading.Condition()
         self._closed = False
@@ -199,6 +196,11 @@ class Words:
     def open(self) -> int:
         """Generations that have not ended."""
         return len(self._open)
+
+    def hold(self) -> None:
+        """Make no token before `allow`."""
+        with self._lock:
+            self._allowed = 0
 
     def allow(self, rounds: int) -> None:
         """Make so many tokens more of each generation."""
