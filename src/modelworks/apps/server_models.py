@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from modelworks.apps.server_batching import said_of_batching
+from modelworks.apps.server_kept import KeptSettings, cache_of, sequences_of
 from modelworks.apps.server_records import RecordSettings, record_policy_of
 from modelworks.core.errors import InvalidError
 from modelworks.core.reference import model_name
@@ -18,7 +19,7 @@ _LEAST: Final = 64 << 20
 _NAME: Final = "footprints.json"
 
 
-class ModelSettings(RecordSettings, Protocol):
+class ModelSettings(RecordSettings, KeptSettings, Protocol):
     """Those settings of a server that are about its models."""
 
     @property
@@ -72,6 +73,8 @@ def policy_of(settings: ModelSettings) -> Policy:
         batching=tuple(said_of_batching(settings).items()),
         records=record_policy_of(settings),
         revision=settings.revision,
+        cache=cache_of(settings),
+        sequences=sequences_of(settings),
         footprints=Path(settings.served).absolute().parent / _NAME if settings.served else None,
     )
 

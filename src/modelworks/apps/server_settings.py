@@ -79,6 +79,9 @@ class ServerSettings(EdgeSettings):
             busy, and requests may wait for it.
         revision: of the deployment, `fraud/3`, of models whose line of the list says none; it
             stands in their records.
+        cache: how answers are kept of models whose line says nothing of it: `on`, JSON, or a file
+            of it, see `core.caching`; "" = they are not.
+        sequences: the same for sequences, see `core.stateful`.
         worker: `slot:link:block:patient`, given by the supervisor to its workers; "" = none.
     """
 
@@ -110,6 +113,8 @@ class ServerSettings(EdgeSettings):
     record_policy: str = ""
     record_urgent: bool = False
     revision: str = ""
+    cache: str = ""
+    sequences: str = ""
     worker: str = ""
 
     @classmethod
@@ -217,5 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     told = "the logger is as urgent as the server"
     add("--record-urgent", action="store_true", default=None, help=told)
     add("--revision", metavar="NAME", help="of the deployment, as records say it: fraud/3")
+    add("--cache", metavar="on|FILE", help="keep answers and give them again")
+    add("--sequences", metavar="FILE", help="states that models remember, JSON or a file of it")
     add("--worker", help=argparse.SUPPRESS)
     return parser

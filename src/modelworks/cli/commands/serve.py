@@ -15,6 +15,7 @@ from modelworks.cli.batching import batching_options
 from modelworks.cli.context import json_option, settings
 from modelworks.cli.edge import edge_flags
 from modelworks.cli.foreground import foreground
+from modelworks.cli.keeping import keeping_options
 from modelworks.cli.memory import memory_options
 from modelworks.cli.output import Output
 from modelworks.cli.recording import Recording, recording_options
@@ -64,6 +65,7 @@ _BACKGROUND = 200  # rows: more change nothing but the time
 )
 @batching_options
 @memory_options
+@keeping_options
 @recording_options
 @edge_flags
 @json_option
@@ -81,6 +83,7 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     as_json: bool,
     batching: Batching,
     memory: tuple[str, ...],
+    kept: tuple[str, ...],
     recording: Recording,
     edge: tuple[str, ...],
 ) -> int:
@@ -103,7 +106,7 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
         free(host, port)
     listen = ["--host", host, "--port", str(port), "--workers", workers, "--with-parent"]
     listen += ["--threads", threads]
-    listen += [*memory, *edge]
+    listen += [*memory, *kept, *edge]
     if recording.wanted:
         listen += recording.arguments(home.records)
     if file is not None:

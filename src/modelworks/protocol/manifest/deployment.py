@@ -20,6 +20,7 @@ from modelworks.protocol.manifest.fields import (
     Reference,
     Variable,
 )
+from modelworks.protocol.manifest.kept import Cache, Sequences
 from modelworks.protocol.manifest.monitoring import Monitoring
 
 
@@ -281,6 +282,10 @@ class DeploymentSpec(Part):
     """How a replica uses its cores."""
     batching: Batching = Batching()
     """How requests share engine calls."""
+    cache: Cache | None = None
+    """Answers that are kept and given again; unset = each is computed."""
+    sequences: Sequences | None = None
+    """What a recurrent model remembers from one request to the next; unset = nothing."""
     slo: Slo = Slo()
     """What was promised."""
     environment: dict[Variable, Annotated[str, Field(max_length=32_768)]] = Field(
@@ -311,11 +316,25 @@ class DeploymentSpec(Part):
             raise ValueError(
                 f"resources.cpu_limit is {limit:g}, less than cpu: {self.resources.cpu:g}"
             )
+        self._alone()
         names = [secret.name for secret in self.secrets] + list(self.environment)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{twice[0]} is set twice, in environment or secrets")
         return self
+
+    def _alone(self) -> None:
+        """What is remembered lies in one process: every request has to come there."""
+        if self.sequences is None:
+            return
+        if self.cache is not None:
+            raise ValueError("cache and sequences: a model that remembers has no answer to keep")
+        copies = self.replicas if self.autoscaling is None else self.autoscaling.max
+        if copies > 1 or self.server.workers > 1:
+            raise ValueError(
+                "sequences lie in one process: replicas, autoscaling.max and server.workers can "
+                "only be 1; for more, deploy it under several names and let callers choose by id"
+            )
 
 
 class Deployment(Kind):

@@ -17,6 +17,7 @@ from modelworks.protocol.manifest.deployment import (
     DeploymentSpec,
     SecretSource,
 )
+from modelworks.protocol.manifest.kept import Cache, Sequences
 from modelworks.protocol.manifest.leaves import fields
 from modelworks.protocol.manifest.monitoring import Records
 
@@ -36,6 +37,8 @@ SERVER_FIELDS: Final[Mapping[str, Capability]] = {
         f"batching.{name}": honoured(f"the server's --{name.replace('_', '-')}")
         for name in Batching.model_fields
     },
+    **{f"cache.{name}": honoured("the server's --cache") for name in fields(Cache)},
+    **{f"sequences.{name}": honoured("the server's --sequences") for name in fields(Sequences)},
     "access.port": honoured("the server's --port"),
     "monitoring.access_log": honoured("the server's --access-log -"),
 }
@@ -108,6 +111,8 @@ def variables(spec: DeploymentSpec, places: Places, *, shared: bool = False) -> 
         **_access(spec.access, places.secrets),
         **_records(spec.monitoring.records, places),
         **_batching(spec.batching),
+        "CACHE": _json(spec.cache),
+        "SEQUENCES": _json(spec.sequences),
     }
     own = {f"{PREFIX}{name}": str(value) for name, value in told.items() if value != ""}
     mounted = {f"{s.name}_FILE": f"{places.secrets}/{s.name}" for s in spec.secrets if s.mount}
@@ -152,6 +157,13 @@ def _records(records: Records | None, places: Places) -> Mapping[str, str]:
         return {}
     policy = json.dumps(codec.encode(records.policy), separators=(",", ":"))
     return {"RECORDS": places.records, "RECORD_POLICY": policy, "REVISION": places.revision}
+
+
+def _json(part: Cache | Sequences | None) -> str:
+    """As the server reads it."""
+    if part is None:
+        return ""
+    return json.dumps(part.model_dump(mode="json"), separators=(",", ":"))
 
 
 def _batching(batching: Batching) -> Mapping[str, Any]:
