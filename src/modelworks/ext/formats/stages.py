@@ -64,10 +64,14 @@ class Stages:
 
     Attributes:
         stages: in their order.
+        by: what was shared out between them: `bytes` of weights, or `time`.
+        compared: they gave the bits that the whole gave, when they were cut.
         version: of this format.
     """
 
     stages: tuple[Stage, ...]
+    by: str = "bytes"
+    compared: bool = False
     version: int = VERSION
 
     @property

@@ -110,7 +110,7 @@ class _Cutting:
         if self._compares and not self._same(stages, job.into):
             raise CrashedError("the stages together do not give the bits that the whole gives")
         carry(job.source, job.into, model_files(job.source))
-        write_stages(job.into, Stages(tuple(stages)))
+        write_stages(job.into, Stages(tuple(stages), job.settings["by"], self._compares))
         return Applied(STAGES, (), self._notes(stages), self._figures(stages, cuts, costs))
 
     def _cuts(self, costs: Sequence[float]) -> tuple[int, ...]:
