@@ -32,6 +32,8 @@ class EdgeSettings(JobSettings):
         unix: path of a Unix socket; "" = none.
         unix_mode: its rights, octal.
         unix_only: no TCP port beside it.
+        grpc_port: a second port for clients of gRPC that expect one, such as 8001; both speak the
+            same. 0 = none.
         access_log: file to which a line a request is appended; `-` = standard output, "" = none.
         access_log_format: `json`, `combined` or `ecs`.
         otlp: URL of a collector that gets traces and metrics by OTLP over HTTP; "" = none.
@@ -52,6 +54,7 @@ class EdgeSettings(JobSettings):
     unix: str = ""
     unix_mode: str = "0600"
     unix_only: bool = False
+    grpc_port: int = 0
     access_log: str = ""
     access_log_format: str = "json"
     otlp: str = ""
@@ -78,6 +81,11 @@ class EdgeSettings(JobSettings):
             raise InvalidError(
                 "TLS is for the TCP port, and unix_only asks for none: leave one of them out",
                 field="tls_cert",
+            )
+        if self.unix_only and self.grpc_port:
+            raise InvalidError(
+                "grpc_port is a TCP port, and unix_only asks for none: leave one of them out",
+                field="grpc_port",
             )
         if self.otlp and urlsplit(self.otlp).scheme not in {"http", "https"}:
             raise InvalidError(
@@ -133,6 +141,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "max_body": _BYTES,
     "max_inflated": _BYTES,
     "max_connections": (1, 1_000_000),
+    "grpc_port": (0, 65535),
     "otlp_seconds": _SECONDS,
     "header_seconds": _SECONDS,
     "body_seconds": _SECONDS,
@@ -149,6 +158,7 @@ HELP: Final = {
     "unix": ("PATH", "Listen on a Unix socket too"),
     "unix_mode": ("MODE", "Rights of the Unix socket (0600)"),
     "unix_only": ("", "No TCP port beside the Unix socket"),
+    "grpc_port": ("PORT", "A second port, for gRPC clients that expect one (none)"),
     "access_log": ("FILE|-", "Append a line a request"),
     "access_log_format": ("FORM", "Of the access log: json, combined or ecs (json)"),
     "otlp": ("URL", "Send traces and metrics to this collector (OTLP over HTTP)"),

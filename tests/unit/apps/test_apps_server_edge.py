@@ -44,6 +44,8 @@ def test_a_body_may_be_larger_than_all_together_were():
         ({"client_ca": "a"}, "client_ca"),
         ({"unix_only": True}, "unix_only"),
         ({"unix": "s", "unix_only": True, "tls_cert": "c"}, "tls_cert"),
+        ({"unix": "s", "unix_only": True, "grpc_port": 8001}, "grpc_port"),
+        ({"grpc_port": 70000}, "grpc_port"),
         ({"unix_mode": "0999"}, "unix_mode"),
         ({"unix_mode": "-1"}, "unix_mode"),
         ({"unix_mode": "7777"}, "unix_mode"),
