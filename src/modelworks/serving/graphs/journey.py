@@ -63,10 +63,15 @@ class Journey:
         self.began = perf_counter_ns()
         self._ended = ended
 
-    def begin(self, plan: Plan, inputs: Tensors, rows: int) -> None:
-        """Set out. The first models are asked in the loop's next turn, with who else comes."""
-        values: list[Any] = [None] * plan.places
-        values[: len(inputs)] = inputs.values()
+    def begin(self, plan: Plan, values: list[Any], rows: int) -> None:
+        """Set out. The first models are asked in the loop's next turn, with who else comes.
+
+        Args:
+            plan: of the graph.
+            values: its inputs, in the order of the plan's first places; gets all other tensors.
+            rows: how many.
+        """
+        values += [None] * (plan.places - len(values))
         Scope(self, plan, values, rows, self._arrived).go(plan.first)
         self.under_way = True
 
@@ -129,19 +134,20 @@ class Scope:
 
     def go(self, ready: Sequence[int]) -> None:
         """Begin these steps, and whatever can begin when they are done."""
-        todo = list(ready)
         nodes, journey = self.plan.nodes, self.journey
+        todo = list(ready)
         for at in todo:  # it grows meanwhile
             if journey.over:
                 return
             node = nodes[at]
             try:
-                done = self._start(node, at)
+                if isinstance(node, Ask):
+                    self._ask(node, at)
+                elif self._run(node, at):
+                    todo += self._freed(at)
             except Exception as error:  # noqa: BLE001 - one request's trouble is not its neighbours'
                 journey.fail(node.name, node.step, error)
                 return
-            if done:
-                todo += self._freed(at)
         if not self._missing and not journey.over:
             values = self.values
             self._missing = -1
@@ -164,11 +170,8 @@ class Scope:
                 ready.append(other)
         return ready
 
-    def _start(self, node: Node, at: int) -> bool:
-        """Begin a step; True = it is done."""
-        if type(node) is Ask:
-            self._ask(node, at)
-            return False
+    def _run(self, node: Operate | Route, at: int) -> bool:
+        """Run a step that asks no model itself; True = it is done."""
         began = perf_counter_ns()
         if type(node) is Operate:
             self._operate(node)
@@ -269,14 +272,15 @@ class StepMember(Member):
     __slots__ = ("_at", "_bound", "_node", "_scope")
 
     def __init__(self, scope: Scope, node: Ask, at: int, bound: Bound, inputs: Tensors) -> None:
+        # What `Member` does, written out: a call less a step.
         live = bound.live
-        super().__init__(
-            inputs,
-            scope.rows if live.batched else 1,
-            None if live.one_shape else live.shape_of(inputs),
-            perf_counter_ns(),
-            scope.journey.member.deadline_ns,
-        )
+        self.inputs = inputs
+        self.rows = scope.rows if live.batched else 1
+        self.shape = None if live.one_shape else live.shape_of(inputs)
+        self.received_ns = self.queued_ns = perf_counter_ns()
+        self.deadline_ns = scope.journey.member.deadline_ns
+        self.waiting = False
+        self.timer = None
         self._scope = scope
         self._node = node
         self._at = at

@@ -103,20 +103,20 @@ class GraphQueue(Ahead):
         if self._timeout_ns and not member.deadline_ns:
             member.deadline_ns = member.received_ns + self._timeout_ns
         levels = self._levels
-        if member.priority > levels > 1:
+        if levels > 1 and member.priority > levels:
             raise InvalidError(
                 f"model '{self._name}' has priorities 1 (first) to {levels}, not {member.priority}",
                 field="parameters.priority",
             )
         given = self._gather([member])
-        inputs = {name: given[name] for name in self._names}
+        values = [given[name] for name in self._names]
         member.waiting = True
         self._items = items
         journey = Journey(member, self._bound, self._steps, self._drive, self._ended)
         if self.traces is not None and type(getattr(member, "exchange", None)) is Sampled:
             journey.laps = []
         self._journeys[member] = journey
-        journey.begin(self._plan, inputs, member.rows)
+        journey.begin(self._plan, values, member.rows)
 
     def _check_room(self) -> None:
         if self._most == _CLOSED:
