@@ -8,10 +8,12 @@
 | 404 | invalid_request_error | model_not_found where the model is meant |
 | 405 | invalid_request_error | |
 | 429 | rate_limit_error | rate_limit_exceeded |
-| 501 | invalid_request_error | unsupported |
+| 501, as 400 | invalid_request_error | unsupported |
 | 503 | server_error | overloaded |
 | 504 | server_error | timeout |
 | others | server_error | |
+
+What is not offered goes out as 400: their clients send again what is answered 5xx.
 """
 
 from typing import Any, Final
@@ -29,8 +31,8 @@ _CODES: Final = {
 }
 
 
-def in_their_form(status: int, body: bytes) -> bytes:
-    """Our error in OpenAI's form.
+def in_their_form(status: int, body: bytes) -> tuple[int, bytes]:
+    """Status and body of our error in OpenAI's form.
 
     Args:
         status: of HTTP.
@@ -45,4 +47,4 @@ def in_their_form(status: int, body: bytes) -> bytes:
     if status == 501:
         kind = "invalid_request_error"
     told = {"message": message, "type": kind, "param": field, "code": _CODES.get(status)}
-    return orjson.dumps({"error": told})
+    return 400 if status == 501 else status, orjson.dumps({"error": told})

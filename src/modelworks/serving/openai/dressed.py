@@ -74,7 +74,7 @@ class Dressed:
     def reply(self, status: int, body: bytes, content_type: bytes, headers: Headers = ()) -> None:
         """Answer; an error in OpenAI's form."""
         if status >= 400:
-            body = in_their_form(status, body)
+            status, body = in_their_form(status, body)
         self.inner.reply(status, body, content_type, headers)
 
     def stream(self, status: int, content_type: bytes, headers: Headers = ()) -> Stream:

@@ -101,7 +101,7 @@ class _Events(_Reading):
             self.refused(error)
         else:
             status, body, _ = problem(error)
-            self._sending.finish(event(in_their_form(status, body)))
+            self._sending.finish(event(in_their_form(status, body)[1]))
 
     def _left(self, slow: bool) -> None:  # noqa: FBT001 - as `Sending` calls it
         if self.generation is not None:
