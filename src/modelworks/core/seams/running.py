@@ -215,6 +215,15 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class Inside(Protocol):
+    """An engine that serves in processes of its own, and can do without where none can begin."""
+
+    def inside(self) -> Engine:
+        """An engine that runs models in the calling process; for the sandbox."""
+        ...
+
+
 class OpenStep(Protocol):
     """One step of one model, ready to run. `run` may be called from one thread at a time.
 

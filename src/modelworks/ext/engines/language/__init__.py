@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from modelworks.core.errors import InvalidError, MissingExtraError
-from modelworks.core.seams import EngineOptions
+from modelworks.core.seams import Engine, EngineOptions
 from modelworks.ext.engines.agreement import agree, refuse_unknown
-from modelworks.ext.engines.language import folder as folders
 from modelworks.ext.engines.language.process import Plan
-from modelworks.ext.engines.language.session import SIGNATURE, LanguageSession
+from modelworks.ext.formats import genai
 from modelworks.sandbox.limits import GIB, Limits
 
 try:
-    from tokenizers import Tokenizer
+    from modelworks.ext.engines.language.session import LanguageSession
+    from modelworks.ext.engines.language.texts import opened
 except ModuleNotFoundError as error:
     raise MissingExtraError("the engine 'genai'", "language", str(error.name)) from error
 
@@ -53,24 +53,25 @@ class GenaiEngine:
     formats: ClassVar[tuple[str, ...]] = (FORMAT,)
     experimental: ClassVar[bool] = True
 
+    def inside(self) -> Engine:
+        """See `core.seams.Inside`."""
+        from modelworks.ext.engines.language.inside import (  # noqa: PLC0415 - loads the library
+            InsideEngine,
+        )
+
+        return InsideEngine()
+
     def load(self, path: Path, options: EngineOptions) -> LanguageSession:
         """Load the folder; see `core.seams.Engine.load`."""
         given = refuse_unknown("genai", options, tuple(_OPTIONS))
         numbers = {name: _number(name, given.get(name)) for name in _OPTIONS}
         folder = Path(path)
-        facts = folders.read(folder)
+        facts = genai.read(folder)
         if find_spec("onnxruntime_genai") is None:
             raise MissingExtraError("the engine 'genai'", "language", "onnxruntime_genai")
         if options.signature is not None:
-            agree(options.signature, SIGNATURE, "a language model", shapes=True)
-        try:
-            tokenizer = Tokenizer.from_file(str(folder / folders.TOKENIZER))
-        except Exception as error:  # the library raises bare ones
-            raise InvalidError(
-                f"{folders.TOKENIZER} is no tokenizer: {str(error)[:200]}", field="file"
-            ) from error
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+            agree(options.signature, genai.SIGNATURE, "a language model", shapes=True)
+        tokenizer = opened(folder)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         memory = int(numbers["memory_gib"] * GIB) or 8 * GIB + 4 * size
         plan = Plan(

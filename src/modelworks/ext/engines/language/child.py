@@ -14,9 +14,9 @@ from typing import Any
 from modelworks.core import codec
 from modelworks.core.errors import InvalidError, MissingExtraError, ModelworksError
 from modelworks.core.generation import Sampling
-from modelworks.ext.engines.language import folder as folders
 from modelworks.ext.engines.language.lines import Lines
 from modelworks.ext.engines.language.turns import Turns
+from modelworks.ext.formats import genai
 from modelworks.sandbox import kernel
 from modelworks.sandbox.isolate import Guard, isolate
 from modelworks.sandbox.limits import Limits
@@ -65,7 +65,7 @@ def _load(setup: dict[str, Any], control: socket.socket, lines: Lines) -> "_Serv
     from modelworks.ext.engines.language.template import Template  # noqa: PLC0415 - the same
 
     folder = Path(setup["folder"])
-    facts = folders.read(folder)
+    facts = genai.read(folder)
     template = Template(facts.template, facts.marks)
     decoder = Computing(folder, facts, int(setup["threads"]))
     decoder.add(decoder.state(16, ""), [facts.ends[0]])  # what only fails when it runs fails now

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime_genai as genai
 
 from modelworks.core.errors import InvalidError
-from modelworks.ext.engines.language.folder import Facts
+from modelworks.ext.formats.genai import Facts
 
 genai.disable_telemetry_events()
 _REASON: Final = 240

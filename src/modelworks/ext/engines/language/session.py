@@ -20,16 +20,13 @@ from modelworks.core.errors import (
     UnavailableError,
 )
 from modelworks.core.generation import Finish, Piece, Prompt, Sampling
-from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
-from modelworks.ext.engines.language.folder import Facts
+from modelworks.core.tensor import Tensors
 from modelworks.ext.engines.language.process import Plan, Process
+from modelworks.ext.engines.language.texts import encoded, texts_of, tokens_of
 from modelworks.ext.engines.language.writing import Writing
+from modelworks.ext.formats.genai import SIGNATURE, Facts
 
 _log = logging.getLogger("modelworks.language")
-SIGNATURE: Final = Signature(
-    (TensorSpec("text_input", Datatype.BYTES, (None,)),),
-    (TensorSpec("text_output", Datatype.BYTES, (None,)),),
-)
 _WAITS: Final = (0.0, 0.1, 0.5, 2.0, 8.0, 30.0)
 _JOIN_S: Final = 10.0
 Tell = Callable[[Piece], None]
@@ -103,7 +100,7 @@ class LanguageSession:
 
     def count(self, text: str) -> int:
         """See `core.seams.Generating.count`."""
-        return len(self._tokens(text))
+        return len(encoded(self._tokenizer, text, self._facts.begin))
 
     def generate(self, prompt: Prompt, sampling: Sampling, tell: Tell) -> Callable[[], None]:
         """See `core.seams.Generating.generate`."""
@@ -112,15 +109,7 @@ class LanguageSession:
             raise InvalidError(
                 f"no adapter '{prompt.adapter[:60]}'; there are: {known}", field="adapter"
             )
-        tokens = self._tokens(prompt.text)
-        if not tokens:
-            raise InvalidError("the prompt is empty", field="prompt")
-        if len(tokens) >= self.context:
-            raise InvalidError(
-                f"the prompt has {len(tokens)} tokens and the model's context {self.context}: "
-                "there is no room for an answer",
-                field="prompt",
-            )
+        tokens = tokens_of(self._tokenizer, prompt.text, self._facts)
         answer = _Answer(len(tokens), tell, Writing(self._tokenizer, sampling.stop))
         with self._lock:
             process = self._process
@@ -171,7 +160,7 @@ class LanguageSession:
 
     def infer(self, inputs: Tensors) -> Sequence[Any]:
         """Continue every row, the likeliest token each time; see `core.seams.Session.infer`."""
-        texts = _texts(inputs)
+        texts = texts_of(inputs)
         sampling = Sampling(max_tokens=self._row_tokens, temperature=0.0)
         found = np.empty(len(texts), dtype=object)
         for place, text in enumerate(texts):
@@ -224,15 +213,6 @@ class LanguageSession:
             self._keeper.join(_JOIN_S)
         self._drop(Finish.CANCELLED, UNLOADED)
         self._changed = _nobody
-
-    # -- tokens
-
-    def _tokens(self, text: str) -> list[int]:
-        found = list(self._tokenizer.encode(text).ids)
-        begin = self._facts.begin
-        if len(found) > 1 and found[0] == found[1] == begin:
-            del found[0]  # chat templates write it too
-        return found
 
     # -- what the process says, on its reader's thread
 
@@ -344,19 +324,6 @@ class LanguageSession:
             _log.warning("a language model's process stands again, as %d", process.pid)
             changed("")
         return True
-
-
-def _texts(inputs: Tensors) -> list[str]:
-    array = np.asarray(inputs.get("text_input"))
-    if set(inputs) != {"text_input"}:
-        wrong = next(iter(set(inputs) ^ {"text_input"}))
-        raise InvalidError("the model takes one input, text_input", field=wrong)
-    if array.dtype != object or array.ndim != 1:
-        raise InvalidError("text_input: BYTES of one axis are wanted", field="text_input")
-    try:
-        return [bytes(value).decode() for value in array.tolist()]
-    except (UnicodeDecodeError, TypeError) as error:
-        raise InvalidError("text_input: texts in UTF-8 are wanted", field="text_input") from error
 
 
 def _nobody(_why: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 
 from modelworks.core.generation import Finish, Sampling
 from modelworks.ext.engines.language.choosing import Choosing
-from modelworks.ext.engines.language.folder import Facts
 from modelworks.ext.engines.language.prefixes import Prefixes, State
+from modelworks.ext.formats.genai import Facts
 
 CHUNK: Final = 128
 """Tokens of a prompt in one step."""

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelworks.core.errors import InvalidError, RefusedError, UnsupportedError
+from modelworks.core.tensor import Datatype, Signature, TensorSpec
 
+SIGNATURE: Final = Signature(
+    (TensorSpec("text_input", Datatype.BYTES, (None,)),),
+    (TensorSpec("text_output", Datatype.BYTES, (None,)),),
+)
+"""Of every one: texts, and how each goes on."""
 CONFIG: Final = "genai_config.json"
 TOKENIZER: Final = "tokenizer.json"
 TOKENIZER_CONFIG: Final = "tokenizer_config.json"
@@ -45,6 +51,7 @@ class Facts:
         context: tokens that a prompt and its answer may have together.
         ends: tokens that end an answer.
         begin: token that a text begins with; -1 = none.
+        decoder: name of its file.
         kind: of the model (`llama`).
         adapters: name -> file.
         template: how a conversation is written (Jinja); empty = the folder says nothing.
@@ -55,6 +62,7 @@ class Facts:
     context: int
     ends: tuple[int, ...]
     begin: int
+    decoder: str
     kind: str
     adapters: dict[str, Path]
     template: str
@@ -90,6 +98,7 @@ def read(folder: Path) -> Facts:
         context=_count(model, "context_length"),
         ends=tokens,
         begin=begin if isinstance(begin, int) else -1,
+        decoder=str(decoder["filename"]),
         kind=str(model.get("type", ""))[:_NAME],
         adapters=_adapters(folder),
         template=_template(folder, said),
