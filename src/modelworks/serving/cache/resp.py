@@ -50,14 +50,14 @@ class Reader:
             if len(data) >= _LINE:
                 raise ValueError("a line without an end")
             return None
-        kind, line = data[:1], bytes(data[1:stop])
+        kind, line = bytes(data[:1]), bytes(data[1:stop])
         end = stop + 2
         if kind in {b"+", b":"}:
             return line, end
         if kind == b"-":
             return RedisRefusedError(line.decode("utf-8", "replace")), end
         if kind != b"$":
-            raise ValueError(f"a value of kind {bytes(kind)!r}")
+            raise ValueError(f"a value of kind {kind!r}")
         length = _length(line)
         if length < 0:
             return None, end
