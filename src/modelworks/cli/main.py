@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "graph": ("graph", "graph", "Check graphs of models, and keep them as versions."),
     "gateway": ("gateway", "gateway", "Serve one address for many model servers."),
     "predict": ("predict", "predict", "Ask a running server for predictions."),
+    "jobs": ("jobs", "jobs", "Have requests run later: submit, list, fetch, cancel."),
     "bench": ("bench", "bench", "Put load on an endpoint: throughput, latency, a comparison."),
     "evaluate": ("evaluate", "evaluate", "Measure predictions whose truth is known, by slice."),
     "tensorboard": ("evaluate", "tensorboard", "Write training curves for TensorBoard."),

@@ -23,6 +23,7 @@ from modelworks.core.errors import InvalidError, RefusedError, UnavailableError
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PORTS: Final = {"http": 80, "https": 443}
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _LONGEST: Final = 2048
 _PIECE: Final = 1 << 16
 _ANSWER: Final = 64 << 10  # of a callback's answer, which nobody reads
@@ -139,7 +140,7 @@ class Outside:
                     f"Job-Inputs: {place.shown} has more than {most} bytes", field="Job-Inputs"
                 )
             if answer.length:
-                raise UnavailableError(f"Job-Inputs: {place.shown} broke off before its end")
+                raise ConnectionError("it broke off before its end")
             return body, {name.lower(): value for name, value in answer.headers.items()}
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], seconds: float) -> int:
@@ -201,7 +202,7 @@ class Outside:
         return False
 
     def _check(self, address: _Address, place: Place, field: str) -> None:
-        inner = getattr(address, "ipv4_mapped", None) or address
+        inner = _inner(address)
         if any(inner in network for network in self._networks if network.version == inner.version):
             return
         public = inner.is_global and not inner.is_multicast and not inner.is_reserved
@@ -257,6 +258,15 @@ def _read(answer: http.client.HTTPResponse, until: float, most: int) -> bytes:
         parts.append(piece)
         size += len(piece)
     return b"".join(parts)
+
+
+def _inner(address: _Address) -> _Address:
+    """The address that is reached in the end: IPv6 has several ways to write one of IPv4."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or (address.teredo or (None, address))[1]
 
 
 def _address(host: str) -> _Address | None:

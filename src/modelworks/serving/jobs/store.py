@@ -7,6 +7,7 @@ What raises a `ModelworksError` has written nothing.
 import json
 import sqlite3
 import zlib
+from dataclasses import replace
 from typing import Any, Final
 
 from modelworks.core.errors import (
@@ -226,4 +227,5 @@ def _told(base: sqlite3.Connection, row: Any) -> Job:
 def _job(row: Any, position: int | None) -> Job:
     told: list[Any] = list(row[:14])
     told[3], told[11] = JobState(told[3]), CallbackState(told[11])
-    return Job(*told, position=position)
+    found = Job(*told)
+    return found if position is None else replace(found, position=position)

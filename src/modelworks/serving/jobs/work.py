@@ -171,8 +171,9 @@ def unclear(base: sqlite3.Connection, options: JobOptions, now: int) -> bool:
     found = base.execute(
         "SELECT EXISTS(SELECT 1 FROM jobs WHERE state = 'queued' AND deadline_ns <= ?) OR "
         "EXISTS(SELECT 1 FROM jobs WHERE ended_ns BETWEEN 1 AND ? AND callback_state != 'pending')"
-        " OR (SELECT COALESCE(SUM(bytes), 0) FROM totals) > ?",
-        (now, now - round(options.keep_s * 1e9), round(0.9 * options.most_bytes)),
+        " OR (SELECT COALESCE(SUM(bytes), 0) FROM totals) > ?"
+        " OR (SELECT freelist_count FROM pragma_freelist_count) > ?",
+        (now, now - round(options.keep_s * 1e9), round(0.9 * options.most_bytes), _PAGES),
     ).fetchone()
     return bool(found[0])
 
@@ -209,7 +210,9 @@ def clear(base: sqlite3.Connection, options: JobOptions, now: int) -> None:
                 break
         base.executemany("DELETE FROM jobs WHERE seq = ?", gone)
     base.execute("DELETE FROM totals WHERE open = 0 AND bytes = 0")
-    base.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+    free = int(base.execute("PRAGMA freelist_count").fetchone()[0])
+    for _ in range(min(free, _PAGES)):
+        base.execute("PRAGMA incremental_vacuum(1)")  # Python's module steps it once, for one page
 
 
 def calling(base: sqlite3.Connection, now: int) -> bool:
