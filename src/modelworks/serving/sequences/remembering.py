@@ -214,6 +214,8 @@ class Remembering(Ahead):
             self._end(sequence, ENDED)
         elif not fits:
             self._end(sequence, LOST)
+        elif known:
+            self._table.touch(sequence, self._loop.time())  # idle from its answer on
         if fits:
             deliver(member, shown)
         else:

@@ -20,7 +20,7 @@ class Sequence:
         states: input name -> array; None = its first request was not answered yet.
         turn: the request that is being computed; None = none is.
         line: requests that came after it.
-        used: when it was asked last, on the table's clock.
+        used: when it was asked or answered last, on the table's clock.
         bytes: that it is counted with.
     """
 
