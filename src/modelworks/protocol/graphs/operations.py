@@ -87,11 +87,12 @@ def _reshape(inputs: Inputs, settings: Settings, where: str) -> Made:
     if -1 in shape and _elements([a for a in shape if a != -1]) == 0:
         refuse("shape: beside an axis of 0 none can be -1", f"{where}.shape")
     target = tuple(shape)
+    empty = tuple(axis or 0 for axis in shape_of_row)  # of no rows -1 says nothing
 
     def run(arrays: Arrays) -> Arrays:
         array = arrays[0]
         rows = array.shape[0]
-        known = target if rows else tuple(0 if axis == -1 else axis for axis in target)
+        known = target if rows else empty
         try:
             return [array.reshape((rows, *known))]
         except ValueError as error:
@@ -339,16 +340,14 @@ def _one(inputs: Inputs, where: str, kinds: Sequence[Datatype] = tuple(Datatype)
         refuse(f"one tensor is wanted, not {len(inputs)}", f"{where}.of")
     typed = inputs[0][1]
     if typed.datatype not in kinds:
-        words = f"{typed.datatype} is none of {', '.join(kinds)}: put a cast before it"
-        refuse(words, f"{where}.of")
+        refuse(_other_kind(typed.datatype, kinds), f"{where}.of")
     return typed
 
 
 def _alike(inputs: Inputs, where: str, kinds: Sequence[Datatype] = tuple(Datatype)) -> Typed:
     first = inputs[0][1]
     if first.datatype not in kinds:
-        words = f"{first.datatype} is none of {', '.join(kinds)}: put a cast before it"
-        refuse(words, f"{where}.of")
+        refuse(_other_kind(first.datatype, kinds), f"{where}.of")
     for _, typed in inputs:
         if typed.datatype is not first.datatype:
             words = f"{first.datatype} and {typed.datatype} are there: put a cast before one"
@@ -357,6 +356,11 @@ def _alike(inputs: Inputs, where: str, kinds: Sequence[Datatype] = tuple(Datatyp
             words = f"{axes(first.shape)} and {axes(typed.shape)} have other axes: put a reshape"
             refuse(f"{words} before one", f"{where}.of")
     return first
+
+
+def _other_kind(datatype: Datatype, kinds: Sequence[Datatype]) -> str:
+    cure = "texts are no numbers" if datatype is Datatype.BYTES else "put a cast before it"
+    return f"{datatype} is none of {', '.join(kinds)}: {cure}"
 
 
 def _axis(settings: Settings, default: int, end: int, where: str) -> int:

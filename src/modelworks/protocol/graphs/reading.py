@@ -284,13 +284,8 @@ def _branch(name: str, value: Any, where: str, depth: int) -> Branch:
         if "steps" in found:
             raise _wrong("a branch is a model, or steps: not both", where)
         step = _model(name, found["model"], found.get("inputs"), where)
-        outputs = found.get("outputs")
-        given = outputs if isinstance(outputs, list) else []
-        if not given:
-            words = "name the model's outputs that the branch gives, as a list (outputs: [label])"
-            raise _wrong(words, f"{where}.outputs")
-        names = [_tensor_name(one, f"{where}.outputs[{at}]") for at, one in enumerate(given)]
-        return Branch((step,), tuple((one, Ref(name, one)) for one in names), where)
+        outputs = _of_model(found.get("outputs"), f"{where}.outputs")
+        return Branch((step,), tuple((new, Ref(name, old)) for new, old in outputs), where)
     if "inputs" in found:
         raise _wrong("inputs go with a model", f"{where}.inputs")
     steps = _steps(found.get("steps", []), f"{where}.steps", depth + 1)
@@ -298,6 +293,19 @@ def _branch(name: str, value: Any, where: str, depth: int) -> Branch:
     if not outputs:
         raise _wrong("a branch gives at least one output", f"{where}.outputs")
     return Branch(steps, outputs, where)
+
+
+def _of_model(value: Any, where: str) -> list[tuple[str, str]]:
+    """What a branch gives of its one model's outputs, and the model's name for each."""
+    if isinstance(value, list):
+        value = {_text(one, f"{where}[{at}]"): one for at, one in enumerate(value)}
+    if not isinstance(value, dict) or not value:
+        words = "name the model's outputs that the branch gives: outputs: [label] or {new: label}"
+        raise _wrong(words, where)
+    return [
+        (_tensor_name(new, f"{where}.{new}"), _tensor_name(old, f"{where}.{new}"))
+        for new, old in value.items()
+    ]
 
 
 def _when(value: Any, where: str) -> When:
