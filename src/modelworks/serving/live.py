@@ -263,7 +263,7 @@ class Live:
         growth = Growth(size, self.served.batching.max_batch_size)
         return Growing(label, growth, delay, self.recorder.read, self._limit)
 
-    def _learn(self, label: str) -> Learning:
+    def _learn(self, label: str) -> Learning | None:
         limits = self.served.batching if self.batched else self.batching
         loaded = self.loaded
         return Learning(

@@ -124,7 +124,7 @@ def test_mean_weighted_mean_and_vote():
     assert (told.role, told.classes) == (Role.PROBABILITIES, ("a", "b", "c"))
     made, told = ran("weighted_mean", [X, 3 * X], [sure, XT], weights=[3, 1])
     assert np.allclose(made, 1.5 * X)
-    assert (told.role, told.classes) == (Role.TENSOR, ())
+    assert (told.role, told.classes) == (Role.TENSOR, ("a", "b", "c"))
     said = [texts("a", "b", "c"), texts("b", "b", "a"), texts("b", "a", "x")]
     made, _ = ran("vote", said, [Typed(B, (None,))] * 3)
     assert made.tolist() == [b"b", b"b", b"c"]  # of three that differ the first

@@ -274,9 +274,10 @@ def _weighted(inputs: Inputs, weights: list[float], where: str) -> Made:
             made += array * share
         return [made]
 
-    every = {typed.classes for _, typed in inputs}
+    # Who averages columns says that they mean the same: one that knows their classes is enough.
+    every = {typed.classes for _, typed in inputs if typed.classes}
     roles = {typed.role for _, typed in inputs}
-    classes = first.classes if len(every) == 1 else ()
+    classes = every.pop() if len(every) == 1 else ()
     role = first.role if len(roles) == 1 else Role.TENSOR
     return ((VALUE, Typed(first.datatype, _common(shapes), role, classes)),), run
 

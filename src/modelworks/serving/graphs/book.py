@@ -63,7 +63,7 @@ class Graphs:
             )
         cells = cells_of(self._block, served.name, served.version, served.digest)
         session = GraphSession(graph, checked, lives, cells, self._drive)
-        limits = replace(served.batching, max_batch_size=1, max_delay_ms=0, latency_goal_ms=0)
+        limits = replace(served.batching, max_delay_ms=0)
         return Loaded(session, limits, "", Cost(by_rows=False), sizing=_SIZING)
 
     def look(self, entries: Iterable[Entry]) -> None:

@@ -108,6 +108,9 @@ class GraphLive(Live):
             self._called,
         )
 
+    def _learn(self, label: str) -> None:  # noqa: ARG002 - the models learn theirs
+        """A graph has no batches of its own: a latency goal is its models'."""
+
     def watch(self, changed: Callable[[str], None]) -> None:
         """Be told why it cannot answer for now, or "" when it can again; called on the loop."""
         self._told = changed
