@@ -9,6 +9,7 @@ from modelworks.apps.server_batching import said_of_batching
 from modelworks.apps.server_kept import KeptSettings, cache_of, sequences_of
 from modelworks.apps.server_records import RecordSettings, record_policy_of
 from modelworks.core.errors import InvalidError
+from modelworks.core.instances import parsed
 from modelworks.core.reference import model_name
 from modelworks.core.served import Isolation
 from modelworks.serving.policy import Policy
@@ -43,6 +44,10 @@ class ModelSettings(RecordSettings, KeptSettings, Protocol):
         """`thread` or `process`; empty = as the list says."""
 
     @property
+    def instances(self) -> str:
+        """`cuda:0*2,cpu`; empty = one copy of each model."""
+
+    @property
     def revision(self) -> str:
         """Of the deployment; empty = there is none."""
 
@@ -75,6 +80,7 @@ def policy_of(settings: ModelSettings) -> Policy:
         revision=settings.revision,
         cache=cache_of(settings),
         sequences=sequences_of(settings),
+        instances=parsed(settings.instances),
         footprints=Path(settings.served).absolute().parent / _NAME if settings.served else None,
     )
 

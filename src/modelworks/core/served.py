@@ -16,6 +16,7 @@ from modelworks.core.caching import AnswerCache
 from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.files import replace_text
 from modelworks.core.graphs import GRAPH
+from modelworks.core.instances import Instances
 from modelworks.core.native import NATIVE
 from modelworks.core.ragged import Ragged
 from modelworks.core.records import RecordPolicy
@@ -128,6 +129,8 @@ class ServedModel:
         engine_options: the engine's own settings; one that it does not know is refused at load.
         cache: answers are kept and given again; None = each is computed.
         sequences: it remembers from one request of a sequence to the next; None = it does not.
+        instances: devices, and copies of the model there that answer side by side; empty = one, as
+            `engine_options` say.
     """
 
     name: str
@@ -154,6 +157,7 @@ class ServedModel:
     engine_options: dict[str, str] = field(default_factory=dict)
     cache: AnswerCache | None = None
     sequences: Sequences | None = None
+    instances: tuple[Instances, ...] = ()
 
     @property
     def ref(self) -> str:

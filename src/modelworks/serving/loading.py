@@ -13,6 +13,7 @@ from modelworks.core.seams import Engine, EngineOptions, Generating, Session
 from modelworks.core.served import Batching, Isolation, ServedModel
 from modelworks.plugins import load as plugins
 from modelworks.plugins.opening import open_model
+from modelworks.serving import instances
 from modelworks.serving.cache.sameness import same_problem
 from modelworks.serving.cost import Cost
 from modelworks.serving.curve import Curve, measure, worthwhile
@@ -23,6 +24,7 @@ from modelworks.serving.shapes import Padder
 from modelworks.serving.warmup import batch_problem, warm_up
 
 _APART: Final = "isolated"
+_OWN_PROCESSES: Final = (NATIVE, "stages")  # formats
 _GENERATES: Final = "it generates: its engine sees to how generations share the model"
 _BOTH: Final = "a model that keeps sequences answers the same question otherwise: leave cache out"
 _UNKNOWN: Final = Curve()
@@ -70,17 +72,21 @@ def load_model(served: ServedModel, threads: int) -> Loaded:
             field="format",
         )
     engine, settings = _engine(served)
-    options = EngineOptions(
-        threads=threads,
-        signature=served.signature,
-        extra=settings,
-        trusted=served.trusted,
-        interpreter=served.interpreter,
-    )
+    # What has a process of its own runs its steps there too.
+    opened = engine.load if engine.name == _APART else partial(open_model, engine)
+
+    def one(extra: instances.Settings) -> Session:
+        options = EngineOptions(
+            threads=threads,
+            signature=served.signature,
+            extra=extra,
+            trusted=served.trusted,
+            interpreter=served.interpreter,
+        )
+        return opened(Path(served.path), options)
+
     try:
-        # What has a process of its own runs its steps there too.
-        opened = engine.load if engine.name == _APART else partial(open_model, engine)
-        session = opened(Path(served.path), options)
+        session = instances.opened(served.instances, settings, one)
     except ModelworksError:
         raise
     except Exception as error:
@@ -104,7 +110,7 @@ def load_model(served: ServedModel, threads: int) -> Loaded:
 def _engine(served: ServedModel) -> tuple[Engine, tuple[tuple[str, str], ...]]:
     """What opens the model here, and its settings."""
     own = tuple(sorted(served.engine_options.items()))
-    if served.isolation is Isolation.PROCESS and served.format != NATIVE:
+    if served.isolation is Isolation.PROCESS and served.format not in _OWN_PROCESSES:
         apart: Engine = plugins.load("engines", _APART)()
         return apart, (*own, ("engine", served.engine), ("format", served.format))
     engine: Engine = plugins.load("engines", served.engine)()

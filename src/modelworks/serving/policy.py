@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from modelworks.core.caching import AnswerCache
+from modelworks.core.instances import Instances
 from modelworks.core.records import RecordPolicy
 from modelworks.core.served import Isolation, ServedModel
 from modelworks.core.stateful import Sequences
@@ -27,6 +28,7 @@ class Policy:
         revision: of the deployment, of models whose line of the list has none of its own.
         cache: of models whose line has none.
         sequences: of models whose line has none.
+        instances: of models whose line has none.
     """
 
     limited: bool = False
@@ -40,6 +42,7 @@ class Policy:
     revision: str = ""
     cache: AnswerCache | None = None
     sequences: Sequences | None = None
+    instances: tuple[Instances, ...] = ()
 
     def line(self, served: ServedModel) -> ServedModel:
         """A line of the list as this server takes it."""
@@ -53,4 +56,5 @@ class Policy:
             revision=served.revision or self.revision,
             cache=served.cache or self.cache,
             sequences=served.sequences or self.sequences,
+            instances=served.instances or self.instances,
         )

@@ -41,6 +41,8 @@ _VALUES: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "server.workers": st.integers(1, 16),
     "server.threads": st.integers(1, 16),
     "server.isolation": st.sampled_from(["thread", "process"]),
+    "server.instances[].device": st.sampled_from(["cpu", "cuda:0", "cuda:1", "gpu"]),
+    "server.instances[].count": st.integers(1, 8),
     "batching.max_batch_size": st.integers(1, 1024),
     "batching.max_queue_size": st.integers(1, 10_000),
     "batching.max_delay_ms": st.integers(0, 100).map(float),

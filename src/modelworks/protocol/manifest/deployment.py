@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from modelworks.core.instances import DEVICE, MOST
 from modelworks.core.optimizing.variants import SOURCE
 from modelworks.core.served import BATCHING_BOUNDS
 from modelworks.protocol.manifest.fields import (
@@ -133,6 +134,15 @@ class Resources(Part):
         return self
 
 
+class Instances(Part):
+    """So many copies of the model on one device, which answer side by side."""
+
+    device: Annotated[str, Field(pattern=f"^{DEVICE}$")] = "cpu"
+    """`cpu`, `cuda:0`, `gpu:0` (OpenVINO's)."""
+    count: Annotated[int, Field(ge=1, le=MOST)] = 1
+    """Copies."""
+
+
 class Server(Part):
     """How a replica's server uses its cores."""
 
@@ -142,6 +152,8 @@ class Server(Part):
     """Of the engine, a model and worker."""
     isolation: Annotated[Isolation, WORD] = Isolation.THREAD
     """Whether the model has a process of its own, which can be ended alone."""
+    instances: Annotated[list[Instances], Field(max_length=16)] = Field(default_factory=list)
+    """Copies of the model in a worker, by device; empty = one."""
 
 
 class Batching(Part):

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modelworks.core import codec
+from modelworks.core import codec, instances
 from modelworks.core.deployment import Capability, honoured
+from modelworks.core.instances import CPU, Instances
 from modelworks.protocol.manifest.deployment import (
     Access,
     Batching,
@@ -29,10 +30,26 @@ CERTIFICATE: Final = "modelworks-tls.crt"
 PRIVATE_KEY: Final = "modelworks-tls.key"
 _BATCHING: Final = Batching()
 
+
+def _device(value: Any, spec: Mapping[str, Any]) -> str:
+    """A device that the deployment has not asked for is not there."""
+    if value == CPU:
+        return ""
+    wanted, found = Instances(value).number + 1, spec["resources"]["gpu"]
+    if found >= wanted:
+        return ""
+    return (
+        f"{value}: a replica is given {found} GPUs: say resources.gpu: {wanted} or more, on a "
+        "target that has them (kubernetes); or device: cpu"
+    )
+
+
 SERVER_FIELDS: Final[Mapping[str, Capability]] = {
     "server.workers": honoured("the server's --workers"),
     "server.threads": honoured("the server's --threads"),
     "server.isolation": honoured("the server's --isolation"),
+    "server.instances[].device": honoured("the server's --instances", _device),
+    "server.instances[].count": honoured("the server's --instances"),
     **{
         f"batching.{name}": honoured(f"the server's --{name.replace('_', '-')}")
         for name in Batching.model_fields
@@ -102,6 +119,9 @@ def variables(spec: DeploymentSpec, places: Places, *, shared: bool = False) -> 
         "WORKERS": spec.server.workers,
         "THREADS": spec.server.threads,
         "ISOLATION": spec.server.isolation.value,
+        "INSTANCES": instances.told(
+            Instances(one.device, one.count) for one in spec.server.instances
+        ),
         "DRAIN_SECONDS": spec.strategy.drain_s,
         "MEMORY_LIMIT": spec.resources.memory,
         "SERVED": places.served,
