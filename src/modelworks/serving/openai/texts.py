@@ -16,6 +16,7 @@ from modelworks.core.errors import (
 from modelworks.core.generation import Piece, Prompt
 from modelworks.core.seams import Conversing
 from modelworks.edge.exchange import Exchange
+from modelworks.edge.request import Request
 from modelworks.protocol.openai.answers import Answers, usage_of
 from modelworks.protocol.openai.asked import Asked
 from modelworks.protocol.openai.errors import in_their_form
@@ -166,6 +167,9 @@ class Texts:
                 refuse(exchange, problem, live.recorder)
 
         self._writing += 1
+        request = bare(exchange)
+        if isinstance(request, Request):
+            request.expect_leaving()
         generations.aside(write())
 
 
