@@ -34,6 +34,7 @@ class Served:
         self.tls = tls
         self.journal = journal
         self.keys = keys
+        self.grpc = None  # set by those who want calls
         self.held = []
         self.streams = []
         self.seen = []
@@ -48,7 +49,9 @@ class Served:
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.listener = Listener(self.handle, self.limits, self.tls, self.journal, keys=self.keys)
+        self.listener = Listener(
+            self.handle, self.limits, self.tls, self.journal, keys=self.keys, grpc=self.grpc
+        )
         sock = self.bound()
         await self.listener.start(sock)
         self._stop = asyncio.Event()

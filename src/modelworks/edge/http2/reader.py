@@ -143,8 +143,9 @@ class Reader:
         stream = session.streams.get(number)
         length = len(payload)
         self._grant -= length
-        if self._grant < WINDOW // 2:
-            self._regrant()
+        if self._grant < WINDOW // 2:  # so it is never overdrawn, by less than half of it at once
+            session.write(window_update(0, WINDOW - self._grant))
+            self._grant = WINDOW
         if stream is None or stream.ended:
             self._stray(number)
             return
@@ -164,12 +165,6 @@ class Reader:
             return
         if not last and number in session.streams:
             stream.regrant()
-
-    def _regrant(self) -> None:
-        if self._grant < 0:
-            raise Fault(FLOW_CONTROL_ERROR, "more than the connection's window")
-        self._session.write(window_update(0, WINDOW - self._grant))
-        self._grant = WINDOW
 
     def _stray(self, number: int) -> None:
         """DATA on a stream that is not open."""
