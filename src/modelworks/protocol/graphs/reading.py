@@ -284,8 +284,8 @@ def _branch(name: str, value: Any, where: str, depth: int) -> Branch:
         if "steps" in found:
             raise _wrong("a branch is a model, or steps: not both", where)
         step = _model(name, found["model"], found.get("inputs"), where)
-        outputs = _of_model(found.get("outputs"), f"{where}.outputs")
-        return Branch((step,), tuple((new, Ref(name, old)) for new, old in outputs), where)
+        given = _of_model(found.get("outputs"), f"{where}.outputs")
+        return Branch((step,), tuple((new, Ref(name, old)) for new, old in given), where)
     if "inputs" in found:
         raise _wrong("inputs go with a model", f"{where}.inputs")
     steps = _steps(found.get("steps", []), f"{where}.steps", depth + 1)

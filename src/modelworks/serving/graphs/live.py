@@ -108,7 +108,7 @@ class GraphLive(Live):
             self._called,
         )
 
-    def _learn(self, label: str) -> None:  # noqa: ARG002 - the models learn theirs
+    def _learn(self, label: str) -> None:
         """A graph has no batches of its own: a latency goal is its models'."""
 
     def watch(self, changed: Callable[[str], None]) -> None:
