@@ -58,6 +58,7 @@ class Piece:
         tokens: new tokens that it is made of.
         finish: set on the last piece and on no other.
         error: why, where `finish` is ERROR; one line.
+        refused: where `finish` is ERROR: what the caller asked is why.
         prompt_tokens: of the prompt; on the last piece.
         cached_tokens: of those, how many were not computed again; on the last piece.
     """
@@ -68,3 +69,4 @@ class Piece:
     error: str = ""
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    refused: bool = False

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from modelworks.core.errors import UNLOADED, ModelworksError, UnavailableError
+from modelworks.sandbox.pieces import Pieces
 from modelworks.sandbox.program import Program, Started
 from modelworks.sandbox.worker import Worker
 
@@ -91,6 +92,17 @@ class Keeper:
         if self._why:
             raise UnavailableError(self._why)
         return self._worker
+
+    @property
+    def pieces(self) -> Pieces:
+        """What the process generates.
+
+        Raises:
+            UnavailableError: the process is gone; another one is on its way.
+        """
+        if self._why:
+            raise UnavailableError(self._why)
+        return self._worker.pieces
 
     def close(self) -> None:
         """End the process and whoever starts it again. Twice is quiet."""

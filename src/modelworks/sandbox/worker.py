@@ -30,6 +30,7 @@ from modelworks.core.errors import (
 from modelworks.core.tensor import Signature, TensorSpec
 from modelworks.sandbox import spawn, wire
 from modelworks.sandbox.isolate import Isolation
+from modelworks.sandbox.pieces import Pieces
 from modelworks.sandbox.program import Program, Started
 from modelworks.sandbox.report import rebuild
 from modelworks.sandbox.scratch import Scratch
@@ -67,6 +68,7 @@ class Worker:
         self._request: mmap.mmap | None = None
         self._reply: mmap.mmap | None = None
         self._isolation: Isolation | None = None
+        self._pieces: Pieces | None = None
         self._began = time.monotonic()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)  # noqa: FBT003 - the library's signature
@@ -154,7 +156,30 @@ class Worker:
             start_s=self.age_s,
             resident_bytes=resident(self.pid),
             signature=signature,
+            generates=self._open_pieces(facts),
         )
+
+    def _open_pieces(self, facts: dict[str, Any]) -> bool:
+        """Give a model that generates a socket for its pieces."""
+        if facts.get("generates") is not True:
+            return False
+        self._pieces = pieces = Pieces(self._program.call_s, self._watched.end)
+        try:
+            self._say(wire.pack(Word.PIECES), [pieces.theirs.fileno()])
+        finally:
+            pieces.theirs.close()
+        return True
+
+    @property
+    def pieces(self) -> Pieces:
+        """What it generates.
+
+        Raises:
+            UnavailableError: it does not, or was closed.
+        """
+        if self._pieces is None:
+            raise UnavailableError(UNLOADED)
+        return self._pieces
 
     def call(self, arrays: Sequence[Any]) -> list[Any]:
         """Run the model once; other threads wait.
@@ -248,6 +273,8 @@ class Worker:
             self._control.shutdown(socket.SHUT_RDWR)
         assert self._vigil is not None  # noqa: S101 - set by __init__
         self._vigil.join(_GRACE_S)
+        if self._pieces is not None:
+            self._pieces.close()
         with self._lock:
             self._control.close()
             self._request = self._reply = None

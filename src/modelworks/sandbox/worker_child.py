@@ -20,10 +20,12 @@ from typing import Any
 from modelworks.core import codec
 from modelworks.core.errors import CrashedError, InvalidError, MissingExtraError, ModelworksError
 from modelworks.core.native import NativeModel, read_native
+from modelworks.core.seams import Generating
 from modelworks.core.tensor import Signature, Tensors
 from modelworks.sandbox import kernel, wire
 from modelworks.sandbox.isolate import Guard, isolate
 from modelworks.sandbox.limits import GIB, Limits
+from modelworks.sandbox.pieces_child import Telling
 from modelworks.sandbox.report import describe, one_line
 from modelworks.sandbox.tensors import Packed, fitting, unpack
 from modelworks.sandbox.wire import Word
@@ -58,13 +60,15 @@ def main() -> None:
         control.send(wire.pack(Word.ERROR, data=_told(error, limits, loading=True)))
         return
     gc.freeze()
-    ready = wire.pack(Word.READY, data=_facts(began, signature, tell=order["tell"]))
+    generating = getattr(predict, "generating", None)
+    facts = _facts(began, signature, tell=order["tell"]) | {"generates": generating is not None}
+    ready = wire.pack(Word.READY, data=facts)
     if len(ready) > wire.LONGEST:
         told = InvalidError(f"a signature of {len(ready)} bytes is more than a process can tell")
         control.send(wire.pack(Word.ERROR, data=_told(told, limits, loading=True)))
         return
     control.send(ready)
-    _Server(control, signature, predict, limits).run()
+    _Server(control, signature, predict, limits, generating).run()
 
 
 def _die_with(parent: int) -> None:
@@ -127,8 +131,10 @@ class _Server:
         signature: Signature,
         predict: Callable[[Tensors], Tensors],
         limits: Limits,
+        generating: Generating | None = None,
     ) -> None:
         self._control = control
+        self._generating = generating
         self._inputs = signature.inputs
         self._outputs = signature.outputs
         self._predict = predict
@@ -137,7 +143,7 @@ class _Server:
         self._reply: mmap.mmap | None = None
         self._buffers: dict[int, mmap.mmap] = {}
 
-    def run(self) -> None:
+    def run(self) -> None:  # noqa: C901 - a table of what the parent may say
         """Until the parent hangs up."""
         control = self._control
         while True:
@@ -148,6 +154,9 @@ class _Server:
             if word == Word.RELAY:
                 self._request = self._buffer(request, handles)
                 self._reply = self._buffer(reply, handles)
+            elif word == Word.PIECES and self._generating is not None:
+                Telling(handles.pop(), self._generating).start()
+                continue
             elif word != Word.CALL:
                 return
             else:

@@ -12,6 +12,7 @@ from modelworks.core.errors import (
     UNLOADED,
     CrashedError,
     DeadlineError,
+    InvalidError,
     ModelworksError,
     UnavailableError,
 )
@@ -316,6 +317,8 @@ class Generation:
 
 
 def _why(last: Piece) -> tuple[End, ModelworksError]:
+    if last.finish is Finish.ERROR and last.refused:
+        return End.INVALID, InvalidError(last.error or "the model refuses this and says not why")
     if last.finish is Finish.ERROR:
         return End.FAILED, CrashedError(last.error or "the engine failed and does not say why")
     return End.UNLOADED, UnavailableError(UNLOADED)
