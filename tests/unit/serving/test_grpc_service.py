@@ -1,6 +1,7 @@
 """The gRPC calls of a server, without a network: what is answered, refused, left and ended."""
 
 import asyncio
+import json
 import warnings
 from functools import partial
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 from grpc_calls import SERVICE, Gate, asked, standing
+from modelworks.core.caching import AnswerCache
+from modelworks.core.graphs import FILE, GRAPH
 from modelworks.core.served import Batching, ServedList, ServedModel
 from modelworks.core.tensor import Datatype
 from modelworks.serving.grpc.relay import WAYS
@@ -519,6 +522,41 @@ def test_refusals_from_http():
     assert [refusal(code, b"{}", ())[0] for code in (401, 403, 404, 409, 501, 503, 504)] == [
         *(16, 7, 5, 9, 12, 14, 4)
     ]
+
+
+def test_a_graph_and_a_cache_by_grpc(run, tmp_path):
+    """What is asked through a graph is what its model says; what was kept is given again."""
+    folder = tmp_path / "graph"
+    folder.mkdir()
+    step = {"name": "only", "model": "double", "inputs": {"x": "$input.x"}}
+    document = {
+        "apiVersion": "modelworks/v1",
+        "kind": "Graph",
+        "metadata": {"name": "chain"},
+        "spec": {"inputs": ["x"], "steps": [step], "outputs": {"y": "steps.only.y"}},
+    }
+    (folder / FILE).write_text(json.dumps(document))
+    chain = ServedModel("chain", "1.0.0", str(folder), "sha256:0", GRAPH, GRAPH)
+    path = models.double(tmp_path / "kept.onnx")
+    kept = ServedModel("kept", "1.0.0", str(path), "sha256:7", cache=AnswerCache())
+
+    async def main(server):
+        x = np.random.default_rng(3).normal(size=(4, 3)).astype("f4")
+        found = []
+        for name in ("double", "chain", "kept", "kept"):
+            call = server.dial("ModelInfer", asked(x, name))
+            await server.done(call)
+            found.append(answered(call).tobytes())
+        assert set(found) == {(2 * x).tobytes()}
+        bad = server.dial("ModelInfer", asked(np.ones((1, 4), "f4"), "chain"))
+        assert (await server.done(bad))[0] == 3
+        stats = service_pb2.ModelStatisticsRequest(name="kept").SerializeToString()
+        told = service_pb2.ModelStatisticsResponse.FromString(
+            server.dial("ModelStatistics", stats).sent[0]
+        )
+        assert told.model_stats[0].inference_stats.cache_hit.count == 1
+
+    run(main, chain, kept)
 
 
 def test_texts_and_halves(run, tmp_path):
