@@ -63,6 +63,7 @@ class Caller(asyncio.Protocol):
         self.answered = False
 
     def connection_made(self, transport):
+        """Begin."""
         self.transport = transport
         settings = struct.pack(">HIHI", 2, 0, 4, 0x7FFFFFFF)  # no push, room for answers
         transport.write(
@@ -82,6 +83,7 @@ class Caller(asyncio.Protocol):
         self.transport.write(b"".join((start, number, block, begin, number, body)))
 
     def data_received(self, data):
+        """Look at the frames that are whole."""
         buffer = self.buffer + data if self.buffer else data
         at, end = 0, len(buffer)
         while end - at >= 9:
@@ -89,31 +91,36 @@ class Caller(asyncio.Protocol):
             size = (high << 16) + low
             if end - at - 9 < size:
                 break
-            payload, at = at + 9, at + 9 + size
+            start, at = at + 9, at + 9 + size
             if kind == DATA:
                 self.answered = True
-            elif kind == HEADERS and not flags & END_STREAM:
-                continue
-            elif kind == SETTINGS and not flags & ACK:
-                self.transport.write(frame(SETTINGS, ACK, 0))
-                continue
-            elif kind == PING and not flags & ACK:
-                self.transport.write(frame(PING, ACK, 0, buffer[payload:at]))
-                continue
-            elif kind in {RST, GOAWAY}:
-                self.stop(f"frame {kind} of stream {stream}: {buffer[payload:at]!r}")
-                return
-            if flags & END_STREAM and stream == self.stream and kind in {DATA, HEADERS}:
-                if not self.answered:
-                    self.stop(f"refused: {buffer[payload:at]!r}")
-                    return
-                self.calls += 1
-                self.latencies.append(time.perf_counter() - self.began)
-                if self.over():
-                    self.stop("")
-                    return
-                self.ask()
+            if kind in {DATA, HEADERS}:
+                if flags & END_STREAM and stream == self.stream:
+                    self.told(buffer[start:at])
+            elif not flags & ACK:
+                self.beside(kind, stream, buffer[start:at])
         self.buffer = buffer[at:]
+
+    def told(self, last):
+        """The call under way has ended."""
+        if not self.answered:
+            self.stop(f"refused: {last!r}")
+            return
+        self.calls += 1
+        self.latencies.append(time.perf_counter() - self.began)
+        if self.over():
+            self.stop("")
+        else:
+            self.ask()
+
+    def beside(self, kind, stream, payload):
+        """A frame of the connection's own."""
+        if kind == SETTINGS:
+            self.transport.write(frame(SETTINGS, ACK, 0))
+        elif kind == PING:
+            self.transport.write(frame(PING, ACK, 0, payload))
+        elif kind in {RST, GOAWAY}:
+            self.stop(f"frame {kind} of stream {stream}: {payload!r}")
 
     def stop(self, why):
         """No further call."""
@@ -121,6 +128,7 @@ class Caller(asyncio.Protocol):
         self.transport.close()
 
     def connection_lost(self, error):
+        """The end."""
         if error is not None:
             self.failed = self.failed or repr(error)
         if not self.ended.done():

@@ -23,7 +23,6 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-
 from benchmarks.grpc.load import load
 from benchmarks.peers.environments import cache, environment
 from benchmarks.peers.models import make
@@ -31,6 +30,7 @@ from benchmarks.peers.peer import Place, free_port
 from benchmarks.peers.processes import Tree
 from benchmarks.peers.servers.mlserver import adapter as mlserver
 from benchmarks.peers.servers.modelworks import adapter as modelworks
+
 from modelworks.protocol.oip_grpc.inference import CODEC
 from modelworks.protocol.oip_grpc.responses import read_answer
 
