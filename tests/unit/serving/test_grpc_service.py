@@ -16,6 +16,7 @@ from modelworks.core.tensor import Datatype
 from modelworks.serving.grpc.relay import WAYS
 from modelworks.serving.grpc.statuses import refusal
 from modelworks.serving.statistics import Outcome, read
+from modelworks.serving.traces import Traces
 from modelworks.testing import onnx_models as models
 
 with warnings.catch_warnings():
@@ -557,6 +558,36 @@ def test_a_graph_and_a_cache_by_grpc(run, tmp_path):
         assert told.model_stats[0].inference_stats.cache_hit.count == 1
 
     run(main, chain, kept)
+
+
+def test_traces_and_exemplars(run):
+    """A call whose trace is kept is told of with its model and what the engine took."""
+    sampled = {b"traceparent": b"00-" + b"ab" * 16 + b"-" + b"cd" * 8 + b"-01"}
+    other = {b"traceparent": b"00-" + b"ab" * 16 + b"-" + b"cd" * 8 + b"-00"}
+
+    async def main(server):
+        traces = Traces()
+        server.app.export(traces)
+        server.app.refresh()
+        for headers in (sampled, other, sampled, {}):
+            await server.done(server.dial("ModelInfer", asked(), headers=headers))
+        await server.done(server.dial("ModelInfer", asked(model="nobody"), headers=sampled))
+        stream = server.dial("ModelStreamInfer", headers=sampled)
+        stream.say(asked())
+        stream.end()
+        await server.done(stream)
+        told = traces.take(10, last=True)
+        assert [each.status for each in told] == [200, 200, 404, 200]
+        assert {each.trace for each in told} == {"ab" * 16}
+        assert told[1].path == SERVICE + "ModelInfer"
+        assert told[3].path == SERVICE + "ModelStreamInfer"
+        assert (told[1].model, told[1].version) == ("double", "1.0.0")
+        assert told[1].call is not None
+        assert told[1].call.rows == 1
+        assert told[2].call is None
+        assert server.app.families()  # with an exemplar or without
+
+    run(main)
 
 
 def test_texts_and_halves(run, tmp_path):
