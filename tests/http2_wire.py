@@ -108,6 +108,10 @@ def call_of(method, *further):
     return (*CALL[:2], path, *CALL[3:], *further)
 
 
+WIDE = PREFACE + settings((4, 2**31 - 1)) + window(0, 2**31 - 1 - 65535)
+"""A beginning that lets the server send what it likes."""
+
+
 class Wire:
     """One connection.
 
@@ -184,7 +188,7 @@ class Wire:
     def until(self, condition) -> None:
         """Read on until it holds."""
         while not condition():
-            assert self.read() is not None, f"closed after {self.events}"
+            assert self.read() is not None, f"closed after {self.events[-5:]}"
 
     def answer(self, stream=1) -> bytes:
         """The body of an answer that is awaited to its end."""

@@ -10,6 +10,7 @@ from http2_wire import (
     DATA,
     OPEN,
     PREFACE,
+    WIDE,
     call_of,
     data,
     headers,
@@ -23,7 +24,6 @@ from modelworks.edge.http2.stream import STREAM_WINDOW
 from modelworks.edge.journal import Journal
 
 pytestmark = pytest.mark.unit
-WIDE = PREFACE + settings((4, 2**31 - 1)) + window(0, 2**31 - 1 - 65535)
 
 
 @pytest.fixture(scope="module")

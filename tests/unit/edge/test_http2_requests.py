@@ -20,6 +20,7 @@ from http2_wire import (
     POST,
     PREFACE,
     SETTINGS,
+    WIDE,
     Wire,
     block,
     data,
@@ -35,7 +36,6 @@ from modelworks.edge.tls import TlsFiles
 from modelworks.edge.tls_gate import TlsGate
 
 pytestmark = pytest.mark.unit
-WIDE = PREFACE + settings((4, 2**31 - 1)) + window(0, 2**31 - 1 - 65535)
 
 
 def get(path, *further):
