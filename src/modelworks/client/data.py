@@ -1,10 +1,11 @@
 """Predictions from a model server: plain rows for people, tensors for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from modelworks.client.jobs import Jobs, Submitting
+from modelworks.client.texts import Texts
 from modelworks.client.tls import ClientTls
 from modelworks.client.wire import Wire
 from modelworks.core.errors import (
@@ -39,6 +40,7 @@ class DataPlane:
         self._wire = Wire(url, "model server", "start one with: modelworks serve NAME", tls, key)
         self._inputs: dict[str, dict[str, TensorSpec]] = {}
         self.jobs = Jobs(self._wire)
+        self._texts = Texts(self._wire)
 
     @property
     def url(self) -> str:
@@ -95,6 +97,37 @@ class DataPlane:
             self._inputs.pop(model, None)  # an alias may have moved to another signature
             raise
         return self._outputs(data, headers)
+
+    def generate(self, model: str, text: str, **parameters: Any) -> dict[str, Any]:
+        """What a model that generates makes of a text, when it is complete.
+
+        Args:
+            model: `story`, `story@champion` or `story:1.4.0`.
+            text: to continue.
+            parameters: `max_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `seed`,
+                `stop`, `adapter`.
+
+        Returns:
+            `text_output`, `finish_reason` (`stop`, `length`), `num_input_tokens`,
+            `num_output_tokens`, `model_name`, `model_version`.
+
+        Raises:
+            InvalidError: a parameter that the server does not take; `field` names it.
+            NotFoundError: the server has no such model or version.
+            UnsupportedError: the model does not generate.
+            UnavailableError: nothing listens, or the model has as many as it takes.
+        """
+        return self._texts.whole(model_path(parse_ref(model)), text, parameters)
+
+    def generate_stream(self, model: str, text: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """`generate`, piece by piece: each has its `text_output`, the last one the rest too.
+
+        Whoever stops reading closes the iterator, and so stops the server's work.
+
+        Raises:
+            ModelworksError: as `generate`; behind the first piece too.
+        """
+        return self._texts.events(model_path(parse_ref(model)), text, parameters)
 
     def submit(self, model: str, inputs: Mapping[str, Any], told: Submitting = _PLAIN) -> Job:
         """`infer` that runs later: when this returns, the job is on the server's disk.
