@@ -7,6 +7,7 @@ import orjson
 
 from modelworks.core import codec
 from modelworks.core.served import Batching
+from modelworks.core.stateful import Sequences
 from modelworks.core.tensor import Signature, TensorSpec
 from modelworks.protocol.oip import documents
 from modelworks.protocol.oip.documents import BatchStatistics, Duration, IndexEntry, ModelStatistics
@@ -26,6 +27,7 @@ EXTENSIONS: Final = (
     "model_configuration",
     "model_repository",
     "model_repository(unload_dependents)",
+    "sequence",
     "statistics",
 )
 _CONFIG_TYPES: Final = {"BYTES": "TYPE_STRING"}
@@ -123,7 +125,22 @@ def config(live: Live, sizing: Sizing) -> bytes:
     }
     if batched:
         document["dynamic_batching"] = _dynamic(live.batcher.limits)
+    if live.served.cache is not None:
+        document["response_cache"] = {"enable": not live.loaded.uncached}
+    if live.served.sequences is not None:
+        document["sequence_batching"] = _sequence_batching(live.served.sequences)
     return orjson.dumps(document)
+
+
+def _sequence_batching(sequences: Sequences) -> dict[str, Any]:
+    """As in Triton: the direct strategy, states kept by the server."""
+    return {
+        "max_sequence_idle_microseconds": round(1e6 * sequences.idle_s),
+        "direct": {},
+        "state": [
+            {"input_name": state.input, "output_name": state.output} for state in sequences.state
+        ],
+    }
 
 
 def _dynamic(limits: Batching) -> dict[str, Any]:

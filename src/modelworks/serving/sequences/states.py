@@ -167,6 +167,12 @@ def _check(given: TensorSpec, made: TensorSpec, where: str) -> None:
             "state is given back as it came, and is no text",
             field=where,
         )
+    if given.shape and given.shape[0] not in {None, 1}:
+        raise InvalidError(
+            f"{where}.axis: '{given.name}' has length {given.shape[0]} where its batch would be: "
+            "say the axis that is free, or 1",
+            field=f"{where}.axis",
+        )
     same = len(given.shape) == len(made.shape) > 0 and all(
         one == two or None in {one, two} for one, two in zip(given.shape, made.shape, strict=True)
     )
