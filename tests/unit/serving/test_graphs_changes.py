@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from graph_desk import ask, chained, graph, put, rows, scorer, serve, times
+from modelworks.core.caching import AnswerCache
 from modelworks.core.errors import NotFoundError, UnavailableError
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.core.stateful import Sequences
@@ -243,6 +244,43 @@ def test_lazy_models_are_woken_by_the_graph_that_asks_them(tmp_path):
             await table.close(5)
 
     asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_answers_of_a_graph_are_not_kept_for_a_model_may_change_under_it(tmp_path):
+    lines = chained(tmp_path)
+
+    async def main():
+        policy = Policy(cache=AnswerCache(max_bytes=1 << 20))
+        table = ModelTable(Block(), 1, lambda: None, policy)
+        try:
+            await apply(table, 1, *lines)
+            live = table.resolve("flow")
+            await put(live, rows(1)).answer()
+            assert "keep the answers of its models" in table.entry("flow").reason
+            other = models.double(tmp_path / "five.onnx", 3, 5.0)
+            changed = replace(lines[1], path=str(other), digest="d")
+            await apply(table, 2, lines[0], changed, lines[2])
+            assert np.array_equal((await put(live, rows(1)).answer())[0], rows(10))
+        finally:
+            await table.close(5)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_kept_answers_of_its_models_are_given_to_a_graph(tmp_path):
+    lines = chained(tmp_path)
+    lines[0] = replace(lines[0], cache=AnswerCache(max_bytes=1 << 20))
+
+    async def main(table):
+        live = table.resolve("flow")
+        for _ in range(4):
+            members = [put(live, rows(1, 2)), put(live, rows(3))]
+            assert np.array_equal((await members[0].answer())[0], rows(6, 12))
+            assert np.array_equal((await members[1].answer())[0], rows(18))
+        assert table.resolve("two").recorder.read().calls < 8
+        assert table.resolve("three").recorder.read().calls >= 4
+
+    serve(lines, main)
 
 
 def test_a_file_that_is_no_graph_is_the_reason(tmp_path):

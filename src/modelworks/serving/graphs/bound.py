@@ -6,6 +6,7 @@ from typing import Any, Final
 from modelworks.core.errors import ModelworksError, UnavailableError
 from modelworks.core.seams import Reusable
 from modelworks.protocol.graphs.checking import named
+from modelworks.serving.batcher import Batcher
 from modelworks.serving.live import Live
 from modelworks.serving.outlook import LateError
 
@@ -21,15 +22,17 @@ class Bound:
         live: the model.
         wanted: place of an output -> place in the list of tensors.
         copied: its engine uses the memory of its outputs again, so they have to be copied.
+        direct: it is answered by its engine's calls alone, not by a cache as well.
         levels: priorities that it knows; 1 = none.
     """
 
-    __slots__ = ("copied", "levels", "live", "wanted")
+    __slots__ = ("copied", "direct", "levels", "live", "wanted")
 
     def __init__(self, live: Live, wanted: tuple[tuple[int, int], ...]) -> None:
         self.live = live
         self.wanted = wanted
         self.copied = isinstance(live.loaded.session, Reusable)
+        self.direct = type(live.batcher) is Batcher
         self.levels = live.batching.priority_levels
 
 

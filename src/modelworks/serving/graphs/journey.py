@@ -34,13 +34,14 @@ class Journey:
         ended: told the outputs, or why there are none.
 
     Attributes:
+        driven: a model's call is being answered, at whose end the drive is told.
         over: it was answered, or nobody wants it any more.
         laps: what each step took; None = nobody asks.
         waiting: its members in models' queues, or in their calls.
     """
 
     __slots__ = (
-        *("_ended", "began", "bound", "drive", "laps", "member", "over", "steps", "under_way"),
+        *("_ended", "began", "bound", "drive", "laps", "member", "driven", "over", "steps"),
         "waiting",
     )
 
@@ -57,7 +58,7 @@ class Journey:
         self.steps = steps
         self.drive = drive
         self.over = False
-        self.under_way = False
+        self.driven = False
         self.laps: list[Lap] | None = None
         self.waiting: set[StepMember] = set()
         self.began = perf_counter_ns()
@@ -73,7 +74,6 @@ class Journey:
         """
         values += [None] * (plan.places - len(values))
         Scope(self, plan, values, rows, self._arrived).go(plan.first)
-        self.under_way = True
 
     def _arrived(self, outputs: Sequence[Any]) -> None:
         self.over = True
@@ -214,7 +214,7 @@ class Scope:
         member = StepMember(self, node, at, bound, inputs)
         journey.waiting.add(member)
         try:
-            if journey.under_way:
+            if journey.driven:
                 journey.drive.put(live.batcher, member)
             else:
                 live.batcher.submit(member)
@@ -310,7 +310,9 @@ class StepMember(Member):
         journey.steps.done(node.step, rows, now - self.received_ns)
         if journey.laps is not None:
             journey.lap(node.name, self.received_ns, now)
+        journey.driven = bound.direct
         scope.arrived(self._at)
+        journey.driven = False
 
     def fail(self, error: ModelworksError) -> None:
         """See `Member.fail`: the model counts it as one of its own, the graph names the step."""

@@ -104,7 +104,6 @@ class GraphLive(Live):
             session.steps,
             session.drive,
             answer,
-            gather,
             self._called,
         )
 

@@ -10,7 +10,6 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 from modelworks.core.errors import InvalidError, ModelworksError, UnavailableError
-from modelworks.core.tensor import Tensors
 from modelworks.edge.request import Sampled
 from modelworks.protocol.graphs.plans import Plan
 from modelworks.serving.batcher import Ahead, Batcher, Call, Member, refuse
@@ -45,7 +44,6 @@ class GraphQueue(Ahead):
         steps: counts.
         drive: hands members on.
         answer: gives a request its outputs.
-        gather: makes its inputs.
         on_call: told of every request that was answered.
 
     Attributes:
@@ -62,7 +60,6 @@ class GraphQueue(Ahead):
         steps: Steps,
         drive: Drive,
         answer: Callable[[Call], None],
-        gather: Callable[[list[Member]], Tensors],
         on_call: Callable[[Call], None],
     ) -> None:
         super().__init__(inner)
@@ -77,7 +74,6 @@ class GraphQueue(Ahead):
         self._steps = steps
         self._drive = drive
         self._answer = answer
-        self._gather = gather
         self._on_call = on_call
         self._most = limits.max_queue_size
         self._timeout_ns = round(limits.timeout_ms * 1e6)
@@ -108,7 +104,8 @@ class GraphQueue(Ahead):
                 f"model '{self._name}' has priorities 1 (first) to {levels}, not {member.priority}",
                 field="parameters.priority",
             )
-        given = self._gather([member])
+        member.decode()
+        given = member.inputs
         values = [given[name] for name in self._names]
         member.waiting = True
         self._items = items
