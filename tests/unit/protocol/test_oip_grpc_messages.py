@@ -328,6 +328,15 @@ def test_a_name_that_does_not_begin_as_usual():
     assert parts_of(b"\x0a\x01m\x1a\x02ab") == (3, 7, "ab")
 
 
+def test_json_that_names_its_model_is_read():
+    """As KServe's SDK writes it; other keys are refused as ever."""
+    entry = b'{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}'
+    body = b'{"model_name":"m","model_version":"1","inputs":[%b]%b}'
+    assert decode_request(body % (entry, b""), None, signature_of()).rows == 1
+    with pytest.raises(InvalidError, match="'other' is unknown"):
+        decode_request(body % (entry, b',"other":1'), None, signature_of())
+
+
 ROWS = st.lists(st.tuples(*[st.floats(width=32, allow_nan=False)] * 2), min_size=1, max_size=5)
 
 

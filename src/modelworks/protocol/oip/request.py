@@ -33,6 +33,8 @@ from modelworks.protocol.tensors import (
 )
 
 _TOP_KEYS = frozenset({"id", "parameters", "inputs", "outputs"})
+# KServe's SDK says them in the body too. The path decides: it may have an alias, which they lack.
+_REPEATED = frozenset({"model_name", "model_version"})
 _INPUT_KEYS = frozenset({"name", "shape", "datatype", "parameters", "data"})
 _OUTPUT_KEYS = frozenset({"name", "parameters"})
 _SHARED_MEMORY = "shared_memory_region"
@@ -275,7 +277,8 @@ def _closer(
 
 def _rest(plan: _Plan, data: dict[str, Any], request: InferRequest) -> None:
     """Everything but the inputs."""
-    only(data, _TOP_KEYS, "")
+    if not data.keys() <= _TOP_KEYS:
+        only({key: data[key] for key in data if key not in _REPEATED}, _TOP_KEYS, "")
     given = data.get("id")
     if given is not None:
         if type(given) is not str or len(given) > _MAX_ID:
