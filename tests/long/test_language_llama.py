@@ -53,7 +53,9 @@ def session(source, tmp_path_factory):
     folder = tmp_path_factory.mktemp("built")
     builder = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-p", "fp32", "-e", "cpu"]
     places = ["-i", str(source[0]), "-o", str(folder / "model"), "-c", str(folder / "cache")]
-    done = subprocess.run([*builder, *places], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*builder, *places], check=False, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     importer = load("importers", "genai")()
     assert importer.sniff(folder / "model").confidence == 100
