@@ -2,10 +2,11 @@
 
 Entry-point groups: `modelworks.importers`, `modelworks.engines`, `modelworks.loaders`,
 `modelworks.steps`, `modelworks.targets`, `modelworks.records`, `modelworks.sinks`,
-`modelworks.notifiers`, `modelworks.explainers`, `modelworks.passes`, `modelworks.viewers`. The
-suites are in `modelworks.testing`.
+`modelworks.notifiers`, `modelworks.explainers`, `modelworks.passes`, `modelworks.viewers`,
+`modelworks.events`. The suites are in `modelworks.testing`.
 """
 
+from modelworks.core.seams.events import Event, EventBus, OpenEvents
 from modelworks.core.seams.importing import Importer, NeedsEnvironment, Sniffed
 from modelworks.core.seams.optimizing import Pass, Seconds, View, Viewer
 from modelworks.core.seams.running import (
@@ -42,6 +43,8 @@ __all__ = [
     "Elsewhere",
     "Engine",
     "EngineOptions",
+    "Event",
+    "EventBus",
     "Explainer",
     "Explanation",
     "FeedbackStore",
@@ -51,6 +54,7 @@ __all__ = [
     "Loader",
     "NeedsEnvironment",
     "Notifier",
+    "OpenEvents",
     "OpenSink",
     "OpenStep",
     "OpenTarget",
