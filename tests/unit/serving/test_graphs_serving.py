@@ -7,15 +7,19 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from graph_desk import ask, chained, graph, put, put_named, rows, scorer, serve, times
+from graph_desk import Asked, ask, chained, graph, put, put_named, rows, scorer, serve, times
 from modelworks.core.errors import DeadlineError, InvalidError, UnavailableError
 from modelworks.core.served import Batching, ServedModel
+from modelworks.edge.head import Head
+from modelworks.edge.request import Sampled
 from modelworks.serving.graphs.journey import Journey, Scope, StepMember
 from modelworks.serving.graphs.numbers import families
 from modelworks.serving.statistics import Outcome
+from modelworks.serving.traces import Traces
 from modelworks.testing import onnx_models as models
 
 pytestmark = pytest.mark.unit
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 SWITCH = (
     [
@@ -380,3 +384,40 @@ def test_the_chain_is_what_its_models_say_one_by_one(tmp_path):
         assert np.array_equal(z, whole)
 
     serve(chained(tmp_path), main)
+
+
+def test_a_traced_request_has_a_lap_for_every_step_branches_included(tmp_path):
+    traces = Traces()
+
+    class Kept(Asked):
+        """Of a caller who keeps a trace."""
+
+        __slots__ = ("exchange",)
+
+        def succeed(self, outputs):
+            traces.note(self.exchange, 200, "flow", "1.0.0")
+            super().succeed(outputs)
+
+    async def main(table):
+        live = table.resolve("flow")
+        await put(live, rows(1)).answer()
+        live.follow(traces)
+        member = Kept(live, 2, x=rows(1, -1))
+        head = Head(
+            b"POST", b"/v2/models/flow/infer", b"", {b"traceparent": TRACE}, 0,
+            keep_alive=True, modern=True, expects=False, coding="", sampled=True,
+        )  # fmt: skip
+        member.exchange = Sampled(None, head, b"")
+        live.batcher.submit(member)
+        await member.answer()
+        await put(live, rows(1)).answer()  # of somebody who keeps none
+        [told] = traces.take(10, last=True)
+        names = [name for name, _, _ in told.call.laps]
+        assert sorted(names) == ["chosen", "chosen_0", "more", "once", "small"]
+        assert names.index("once") < names.index("more") < names.index("chosen")
+        assert all(
+            told.call.joined <= begin <= end <= told.call.inferred
+            for _, begin, end in told.call.laps
+        )
+
+    serve(switched(tmp_path), main)
