@@ -12,20 +12,16 @@ from typing import Final
 
 from modelworks.edge.head import Head
 from modelworks.edge.http2.frames import (
-    CONTINUATION,
     DATA,
-    END_HEADERS,
     END_STREAM,
     FIRST_WINDOW,
-    FRAME_BYTES,
     HEAD,
-    HEADERS,
     NO_ERROR,
-    frame,
     reset,
     window_update,
 )
-from modelworks.edge.http2.hpack import Encoder, Field
+from modelworks.edge.http2.hpack import Field
+from modelworks.edge.http2.outlet import Outlet
 from modelworks.edge.hub import Hub
 from modelworks.edge.journal import HTTP2, Journal
 
@@ -34,112 +30,44 @@ STREAM_WINDOW: Final = 1 << 20
 PATIENCE: Final = 1000
 """Frames that only cost us something, of which a client has so many to spend."""
 _EARNED: Final = 2  # by a stream that was answered
-_KEPT: Final = 256  # header blocks, and ids of streams that we ended
+_KEPT: Final = 256  # ids of streams that we ended
 
 
-class Session:
+class Session(Outlet):
     """One connection, as its streams see it: what is sent, and how much may be.
 
     Attributes:
         hub: of the listener.
-        transport: of the connection.
-        encoder: of all header blocks.
         streams: open ones, by id.
         quiet: ids of streams that we ended before the client did: what it still sends is no error.
         last: the highest id that the client has opened.
         window: bytes of bodies that the client lets us send.
         first_window: the same, of a new stream.
-        frame_bytes: of one frame that we send, at most.
         open: the transport takes more.
-        gathering: what is written leaves later, together.
         patience: what is left of it.
         journal: where answers are noted; None = nowhere.
         client: address, or `unix`.
     """
 
     __slots__ = (
-        *("_blocked", "_blocks", "_out", "client", "encoder", "first_window", "frame_bytes"),
-        *("gathering", "hub", "journal", "last", "open", "patience", "quiet", "streams"),
-        *("transport", "window"),
+        *("_blocked", "client", "first_window", "hub", "journal", "last", "open", "patience"),
+        *("quiet", "streams", "window"),
     )
 
     def __init__(self, hub: Hub, transport: asyncio.Transport, journal: Journal | None) -> None:
         """Made with the connection."""
+        super().__init__(hub.loop, transport)
         self.hub = hub
-        self.transport = transport
         self.journal = journal
         self.client = "unix"
-        self.encoder = Encoder()
         self.streams: dict[int, Stream] = {}
         self.quiet: dict[int, None] = {}
         self.last = 0
         self.window = FIRST_WINDOW
         self.first_window = FIRST_WINDOW
-        self.frame_bytes = FRAME_BYTES
         self.open = True
-        self.gathering = False
         self.patience = PATIENCE
-        self._out: list[bytes | memoryview] = []
-        self._blocks: dict[tuple[Field, ...], bytes] = {}
         self._blocked: dict[int, Stream] = {}
-
-    # -- bytes
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Send a frame or a part of one, together with what else is sent in this turn."""
-        self._out.append(data)
-        if not self.gathering:
-            self.gathering = True
-            self.hub.loop.call_soon(self.flush)
-
-    def flush(self) -> None:
-        """Let go what was gathered."""
-        self.gathering = False
-        out = self._out
-        if out:
-            data = out[0] if len(out) == 1 else b"".join(out)
-            out.clear()
-            if not self.transport.is_closing():
-                self.transport.write(data)
-
-    def block(self, fields: tuple[Field, ...]) -> bytes:
-        """The header block of fields that come often; to be sent at once."""
-        known = self._blocks.get(fields)
-        if known is None:
-            known = self.encoder.write((), fields)
-            if self.encoder.changed or len(self._blocks) >= _KEPT:
-                self._blocks.clear()
-            if not self.encoder.changed:
-                self._blocks[fields] = known
-        return known
-
-    def headers(
-        self, stream: int, often: tuple[Field, ...], fields: tuple[Field, ...], *, last: bool
-    ) -> None:
-        """Send a header block.
-
-        Args:
-            stream: its id.
-            often: fields that come with many answers; they stand before the others.
-            fields: the others.
-            last: nothing follows on the stream.
-        """
-        block = self.block(often)
-        if fields:
-            block += self.encoder.write(fields)
-        most, flags = self.frame_bytes, END_STREAM if last else 0
-        if len(block) <= most:
-            self.write(frame(HEADERS, flags | END_HEADERS, stream, block))
-            return
-        self.write(frame(HEADERS, flags, stream, block[:most]))
-        for begin in range(most, len(block), most):
-            ends = END_HEADERS if begin + most >= len(block) else 0
-            self.write(frame(CONTINUATION, ends, stream, block[begin : begin + most]))
-
-    def resize(self, limit: int) -> None:
-        """The client's table has another size."""
-        self._blocks.clear()
-        self.encoder.resize(limit)
 
     # -- windows
 
