@@ -12,7 +12,7 @@ from modelworks.core.errors import CrashedError, InvalidError, UnavailableError
 from modelworks.core.generation import Finish, Piece, Prompt, Sampling
 from modelworks.ext.importers.usercode import failure
 
-_MOST: Final = 64
+_MOST: Final = 1024
 Make = Callable[[Prompt, Sampling], Iterator[Any]]
 """What begins a text: gives its pieces, one token each."""
 
