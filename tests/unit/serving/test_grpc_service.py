@@ -4,6 +4,7 @@ import asyncio
 import json
 import warnings
 from functools import partial
+from time import perf_counter_ns
 
 import numpy as np
 import pytest
@@ -89,6 +90,47 @@ def test_rows_of_many_calls_go_together(run):
             await server.done(call)
             assert np.array_equal(answered(call), np.full((1, 3), 2.0 * turn))
         assert gate.calls < 10
+
+    run(main)
+
+
+class Posted:
+    """A request by HTTP, without a connection."""
+
+    method, query, gone, on_gone = b"POST", b"", False, None
+    path = b"/v2/models/double/infer"
+    trace, request_id = None, ""
+
+    def __init__(self, value):
+        entry = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [value] * 3}
+        self.body = json.dumps({"inputs": [entry]}).encode()
+        self.headers = {}
+        self.received_ns = perf_counter_ns()
+        self.told = None
+
+    def reply(self, status, body, content_type, headers=()):
+        self.told = (status, json.loads(body))
+
+
+def test_both_protocols_share_a_batch_and_each_gets_his_own(run):
+    async def main(server):
+        gate = Gate(server.table.resolve("double"))
+        first = server.dial("ModelInfer", asked())
+        await server.until(lambda: gate.calls == 1)
+        pairs = []
+        for value in range(12):
+            posted = Posted(value)
+            server.app(posted)
+            call = server.dial("ModelInfer", asked(np.full((1, 3), 100 + value, "f4")))
+            pairs.append((value, posted, call))
+        gate.go.set()
+        await server.done(first)
+        for value, posted, call in pairs:
+            await server.done(call)
+            assert np.array_equal(answered(call), np.full((1, 3), 200.0 + 2 * value))
+            status, told = posted.told
+            assert (status, told["outputs"][0]["data"]) == (200, [2.0 * value] * 3)
+        assert gate.calls == 2
 
     run(main)
 
