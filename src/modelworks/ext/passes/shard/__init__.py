@@ -54,7 +54,7 @@ class ShardPass:
         libraries=("onnx", "onnxruntime"),
         extra="optimize",
         experimental=True,
-        size_only=True,  # no search for a faster form tries it
+        unsearched="stages are for models too large for one process: modelworks shard cuts them",
     )
 
     def fits(self, job: PassJob) -> str:
