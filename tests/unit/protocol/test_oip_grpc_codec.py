@@ -26,7 +26,7 @@ pytestmark = pytest.mark.unit
 
 REQUEST = "inference.ModelInferRequest"
 THEIRS = [service_pb2, model_config_pb2, health_pb2, reflection_pb2]
-ROBUST = settings(max_examples=80, deadline=None)
+ROBUST = settings(max_examples=50, deadline=None)
 
 
 def pool_of(*files: File):
@@ -301,6 +301,20 @@ def test_damage_is_told_with_its_place(data, field, words):
     with pytest.raises(InvalidError, match=words) as caught:
         inference.CODEC.decode(REQUEST, data)
     assert caught.value.field == field
+
+
+MANY = [
+    b"\x0a\x00" * 20_000,  # one field again and again
+    b"\xf8\xff\x7f\x00" * 20_000,  # an unknown one
+    b"\x2a\x04\x0a\x00\x12\x00" * 10_000,  # inputs with fields of their own
+    b"\x22\x04\x0a\x00\x12\x00" * 10_000,  # parameters
+]
+
+
+@pytest.mark.parametrize("data", MANY, ids=["same", "unknown", "nested", "entries"])
+def test_a_message_of_too_many_fields_is_not_read(data):
+    with pytest.raises(InvalidError, match="more than 16,384 fields"):
+        inference.CODEC.decode(REQUEST, data)
 
 
 def test_groups_nest_only_so_deep():

@@ -256,6 +256,7 @@ def typed(asked, field, values, datatype="FP32"):
 REFUSED = [
     (lambda a: a.inputs[0].shape.append(3), "inputs[0].shape", "does not fit"),
     (lambda a: a.inputs[0].shape.__setitem__(0, -1), "inputs[0].shape", "-1 in its shape"),
+    (lambda a: a.inputs[0].shape.extend([1] * 99), "inputs[0].shape", "a shape of 101 axes"),
     (lambda a: setattr(a.inputs[0], "name", "z"), "inputs[0].name", "no input is called 'z'"),
     (lambda a: setattr(a.inputs[0], "datatype", "FP64"), "inputs[0].datatype", "must be FP32"),
     (lambda a: setattr(a.inputs[0], "datatype", "FP99"), "inputs[0].datatype", "must be FP32"),

@@ -16,10 +16,13 @@ from modelworks.protocol.oip_grpc.wire import (
     FIXED32,
     FIXED64,
     LENGTH,
+    MOST,
     VARINT,
+    Found,
     damaged,
     scan,
     tag,
+    too_many,
     varint,
 )
 
@@ -53,15 +56,16 @@ class Codec:
             InvalidError: damaged; `field` is the path of what is.
         """
         view = memoryview(data)
-        return self._message(name, view, 0, len(view), where)
+        return self._message(name, view, (0, len(view)), where, [MOST])
 
     def _message(
-        self, name: str, view: memoryview, at: int, end: int, where: str
+        self, name: str, view: memoryview, at: tuple[int, int], where: str, room: list[int]
     ) -> dict[str, Any]:
+        """`room` is how many fields there may still be."""
         known = self._types.numbers[name]
         found: dict[str, Any] = {}
         chunks: dict[int, list[bytes | memoryview]] = {}
-        for number, kind, start, stop in scan(view, at, end, where):
+        for number, kind, start, stop in _scanned(view, at, where, room):
             field = known.get(number)
             if field is None:
                 continue
@@ -73,16 +77,16 @@ class Codec:
                 chunks.setdefault(number, []).append(chunk)
             elif field.label is Label.MANY:
                 items = found.setdefault(field.name, [])
-                items.append(self._one(field, view, (kind, start, stop), f"{path}[{len(items)}]"))
+                own = f"{path}[{len(items)}]"
+                items.append(self._one(field, view, (kind, start, stop), own, room))
             elif field.label is Label.MAP:
-                key, value = self._entry(field, view, (kind, start, stop), path)
+                key, value = self._entry(field, view, (kind, start, stop), path, room)
                 found.setdefault(field.name, {})[key] = value
             else:
                 for other in known.values() if field.oneof else ():
                     if other.oneof == field.oneof:
                         found.pop(other.name, None)
-                value = self._one(field, view, (kind, start, stop), path)
-                found[field.name] = value
+                found[field.name] = self._one(field, view, (kind, start, stop), path, room)
         for number, parts in chunks.items():
             field = known[number]
             path = f"{where}.{field.name}" if where else field.name
@@ -90,7 +94,14 @@ class Codec:
             found[field.name] = unpack(self._scalar(field.kind), raw, path)
         return found
 
-    def _one(self, field: Field, view: memoryview, at: tuple[int, int, int], path: str) -> Any:  # noqa: PLR0911 - one a kind
+    def _one(  # noqa: PLR0911 - one a kind
+        self,
+        field: Field,
+        view: memoryview,
+        at: tuple[int, int, int],
+        path: str,
+        room: list[int],
+    ) -> Any:
         wire, start, stop = at
         if wire != self._wire(field.kind):
             raise _other(path, wire)
@@ -113,10 +124,15 @@ class Codec:
         enum = self._types.enums.get(kind)
         if enum is not None:
             return enum.values[start] if start < len(enum.values) else str(start)
-        return self._message(kind, view, start, stop, path)
+        return self._message(kind, view, (start, stop), path, room)
 
     def _entry(
-        self, field: Field, view: memoryview, at: tuple[int, int, int], path: str
+        self,
+        field: Field,
+        view: memoryview,
+        at: tuple[int, int, int],
+        path: str,
+        room: list[int],
     ) -> tuple[str, Any]:
         wire, start, stop = at
         if wire != LENGTH:
@@ -124,11 +140,11 @@ class Codec:
         key: str = ""
         value: Any = self._default(field.kind)
         own = Field(2, field.name, field.kind)
-        for number, kind, first, last in scan(view, start, stop, path):
+        for number, kind, first, last in _scanned(view, (start, stop), path, room):
             if number == 1:
-                key = self._one(_KEY, view, (kind, first, last), f"{path}.key")
+                key = self._one(_KEY, view, (kind, first, last), f"{path}.key", room)
             elif number == own.number:
-                value = self._one(own, view, (kind, first, last), f"{path}.{key}")
+                value = self._one(own, view, (kind, first, last), f"{path}.{key}", room)
         return key, value
 
     def _default(self, kind: str) -> Any:
@@ -192,6 +208,15 @@ class Codec:
 
     def _scalar(self, kind: str) -> str:
         return kind if kind in SCALARS else "enum"
+
+
+def _scanned(view: memoryview, at: tuple[int, int], where: str, room: list[int]) -> list[Found]:
+    """The fields there, where there are not too many in all."""
+    found = scan(view, *at, where)
+    room[0] -= len(found)
+    if room[0] < 0:
+        raise too_many(where)
+    return found
 
 
 def _default(value: Any) -> bool:

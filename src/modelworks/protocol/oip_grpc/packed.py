@@ -36,15 +36,13 @@ def unpack(kind: str, data: bytes | memoryview, where: str) -> Array:
         if len(data) % fixed.itemsize:
             raise damaged(where, f"{len(data)} bytes are no whole number of {kind}s")
         return np.frombuffer(data, fixed)
-    return _varints(data, where).astype(VARINTS[kind])
-
-
-def _varints(data: bytes | memoryview, where: str) -> Array:
     raw = np.frombuffer(data, np.uint8)
-    if not raw.size:
-        return np.empty(0, np.uint64)
-    if raw.max() < 0x80:  # small numbers, the usual case
-        return raw.astype(np.uint64)
+    if not raw.size or raw.max() < 0x80:  # small numbers, the usual case
+        return raw.astype(VARINTS[kind])
+    return _varints(raw, where).astype(VARINTS[kind])
+
+
+def _varints(raw: Array, where: str) -> Array:
     ends = np.flatnonzero(raw < 0x80)
     if not ends.size or ends[-1] != len(raw) - 1:
         raise damaged(where, "its last number does not end")

@@ -12,6 +12,7 @@ from modelworks.protocol.tensors import DTYPES, Array, bytes_array, pack, shown
 
 REQUEST: Final = "inference.ModelInferRequest"
 _MOST_TENSORS: Final = 4096  # more than any model takes; each makes some objects
+_MOST_AXES: Final = 64
 FIELDS: Final = {
     Datatype.BOOL: "bool_contents",
     Datatype.INT8: "int_contents",
@@ -87,7 +88,7 @@ def decode_message(message: bytes, signature: Signature) -> InferRequest:
             {
                 "name": entry.get("name", ""),
                 "datatype": entry.get("datatype", ""),
-                "shape": _shape(entry),
+                "shape": _shape(entry, where),
                 "parameters": {
                     **scalars(entry.get("parameters", {}), f"{where}.parameters"),
                     "binary_data_size": len(parts[-1]),
@@ -125,9 +126,11 @@ def scalars(parameters: Mapping[str, Mapping[str, Any]], where: str) -> dict[str
     return found
 
 
-def _shape(entry: Mapping[str, Any]) -> list[int]:
-    shape = entry.get("shape")
-    return [] if shape is None else list(shape.tolist())
+def _shape(entry: Mapping[str, Any], where: str) -> list[int]:
+    shape = entry.get("shape", ())
+    if len(shape) > _MOST_AXES:
+        raise InvalidError(f"a shape of {len(shape)} axes", field=f"{where}.shape")
+    return [int(axis) for axis in shape]
 
 
 def _raw(entry: Mapping[str, Any], contents: Mapping[str, Any], where: str) -> bytes:

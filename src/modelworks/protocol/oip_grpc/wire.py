@@ -17,6 +17,9 @@ FIXED32: Final = 5
 Found: TypeAlias = tuple[int, int, int, int]
 """Number of a field, its wire type, and where its bytes begin and end; of a varint its value, 0."""
 
+MOST: Final = 1 << 14
+"""Fields of a message, those of messages in it included: each is some objects, and takes a
+microsecond. Repeated numbers are one field."""
 _MOST_FIELD: Final = (1 << 29) - 1
 _LONGEST: Final = 10  # bytes of a varint
 _DEEPEST: Final = 100  # of groups in groups
@@ -26,6 +29,14 @@ _MASK: Final = (1 << 64) - 1
 def damaged(where: str, why: str) -> InvalidError:
     """What a message that cannot be read is answered with; `where` is the path of the field."""
     return InvalidError(f"the message is damaged: {why}", field=where or "message")
+
+
+def too_many(where: str) -> InvalidError:
+    """What a message of too many fields is answered with."""
+    return InvalidError(
+        f"the message has more than {MOST:,} fields: send tensors as raw_input_contents",
+        field=where or "message",
+    )
 
 
 def read_varint(data: bytes | memoryview, at: int, end: int, where: str) -> tuple[int, int]:
@@ -62,7 +73,7 @@ def tag(number: int, kind: int) -> bytes:
     return varint(number << 3 | kind)
 
 
-def scan(data: bytes | memoryview, at: int, end: int, where: str) -> list[Found]:
+def scan(data: bytes | memoryview, at: int, end: int, where: str) -> list[Found]:  # noqa: C901, PLR0912 - one branch a wire type
     """All fields between two places, in order; groups, which nobody writes any more, left out.
 
     Args:
@@ -73,10 +84,12 @@ def scan(data: bytes | memoryview, at: int, end: int, where: str) -> list[Found]
 
     Raises:
         InvalidError: damaged: a field reaches over the end, or has a number or a type that no
-            field has.
+            field has. Or there are more than `MOST`.
     """
     found: list[Found] = []
     while at < end:
+        if len(found) >= MOST:
+            raise too_many(where)
         key = data[at]
         if key < 0x80:
             at += 1
