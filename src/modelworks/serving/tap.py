@@ -19,7 +19,7 @@ ms, and that was the p99 at 5,000 requests a second; a few are packed while they
 ROWS: Final = 0
 """Status of an answer to plain rows; other answers say what HTTP says."""
 _ANSWERED: Final = 200
-KEPT: Final = (CACHED, CACHED, CACHED)
+KEPT: Final[Any] = (CACHED, CACHED, CACHED)  # compiled, a tuple of ints would be no object
 """In the place of a call, where a kept answer is given: see `Tap.within`."""
 _CALL: Final = 6  # numbers of a call
 
