@@ -150,10 +150,7 @@ class App:
         for changed in self._followers:
             changed()
         hot: dict[bytes, Answer] = {}
-        if self._traces is not None:
-            for entry in table.entries():
-                if entry.live is not None:
-                    entry.live.follow(self._traces)
+        self._tell(table)
         if self._router is not None:
             self._hot = hot  # filled path by path: there may be thousands of routes
             return
@@ -167,6 +164,17 @@ class App:
                 path = f"/v2/models/{entry.served.name}/versions/{entry.served.version}/infer"
                 hot[path.encode()] = MethodType(act_of(live_or_none, infer), live_or_none)
         self._hot = hot
+
+    def _tell(self, table: ModelTable) -> None:
+        """Tell every model whom its calls are told to, and who counts its callers' tokens."""
+        for entry in table.entries():
+            live = entry.live
+            if live is None:
+                continue
+            if self._traces is not None:
+                live.follow(self._traces)
+            if self._router is not None and live.generations is not None:
+                live.generations.meter_of = self._router.tokens_of
 
     def __call__(self, exchange: Exchange) -> None:
         """Answer, now or when the engine has."""

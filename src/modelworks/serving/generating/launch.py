@@ -7,6 +7,7 @@ from modelworks.edge.patience import TIMEOUT, timeout_ms
 from modelworks.edge.request import Request
 from modelworks.serving.generating.generation import Admit, Generation, Reader, Times
 from modelworks.serving.generating.open import Generations
+from modelworks.serving.generating.tokens import Charged
 
 
 def launch(
@@ -46,7 +47,12 @@ def launch(
         deadline_ns = exchange.received_ns + 1_000_000 * timeout_ms(exchange.headers[TIMEOUT])
     times = Times(exchange.received_ns, deadline_ns, begin_by_ns)
     admit = admit or generations.admit
+    meter = generations.meter_of(exchange.headers) if generations.meter_of is not None else None
+    charged = Charged(meter, admit) if meter is not None else None
+    admit = charged.admit if charged is not None else admit
     generation = Generation(generations, prompt, sampling, reader, times, admit)
+    if charged is not None:
+        charged.generation = generation
     generation.begin()
     exchange.on_gone = generation.stop
     if isinstance(exchange, Request):

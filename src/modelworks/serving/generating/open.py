@@ -1,13 +1,14 @@
 """The generations of one live model that are open: bounded, counted, ended with the model."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from modelworks.core.errors import UnavailableError
 from modelworks.core.seams import Generating
 from modelworks.core.served import Batching
+from modelworks.protocol.routes.limits import Meter
 from modelworks.serving.generating.generation import Generation
 from modelworks.serving.generating.handover import Handover
 from modelworks.serving.generating.numbers import Counts, End
@@ -23,6 +24,7 @@ _OUTCOMES: Final = {
     End.FAILED: Outcome.FAILED,
     End.UNLOADED: Outcome.REJECTED,
 }
+MeterOf: TypeAlias = Callable[[dict[bytes, bytes]], Meter | None]
 _LOOK_S: Final = 0.02
 _STOP_S: Final = 5.0  # that an engine has for ending what it was told to stop
 
@@ -43,6 +45,7 @@ class Generations:
         counts: of the model.
         loop: that everything happens on.
         timeout_ms: see `limits`.
+        meter_of: headers -> what counts their sender's tokens; None = nobody counts.
         admit: lets generations in by their tokens; None = the model says nothing of tokens.
     """
 
@@ -58,6 +61,7 @@ class Generations:
         self._most = limits.max_queue_size
         self.timeout_ms = limits.timeout_ms
         self.admit = admission_of(session)
+        self.meter_of: MeterOf | None = None
         self._open: set[Generation] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False

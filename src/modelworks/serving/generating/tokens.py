@@ -8,7 +8,9 @@ from typing import Final
 
 from modelworks.core.errors import InvalidError, LimitedError
 from modelworks.core.seams import Conversing, Generating
-from modelworks.serving.generating.generation import Admit
+from modelworks.protocol.routes.access import limited
+from modelworks.protocol.routes.limits import Meter
+from modelworks.serving.generating.generation import Admit, Generation
 
 _FIELD: Final = "max_tokens"
 
@@ -55,6 +57,45 @@ class Tokens:
 
         def give_back() -> None:
             self.under_way -= wanted
+
+        return give_back
+
+
+class Charged:
+    """A generation whose caller has a quota of tokens.
+
+    Refused when nothing is left of it, counted when it is over: what is under way then may end
+    beyond the quota.
+
+    Args:
+        meter: of the caller.
+        within: lets it in beside; None = nobody else is asked.
+
+    Attributes:
+        generation: that is counted, once it has begun.
+    """
+
+    def __init__(self, meter: Meter, within: Admit | None) -> None:
+        self.generation: Generation | None = None
+        self._meter = meter
+        self._within = within
+
+    def admit(self, prompt: int, new: int) -> Callable[[], None]:
+        """Let it in; see `Admit`.
+
+        Raises:
+            LimitedError: the quota is used up.
+        """
+        refused = self._meter.left()
+        if refused is not None:
+            raise limited(refused)
+        release = self._within(prompt, new) if self._within is not None else None
+
+        def give_back() -> None:
+            if release is not None:
+                release()
+            if self.generation is not None and self.generation.made:
+                self._meter.charge(prompt + self.generation.made)
 
         return give_back
 

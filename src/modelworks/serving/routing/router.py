@@ -18,6 +18,7 @@ from modelworks.edge.key_gate import OPEN
 from modelworks.edge.key_ring import KeyRing
 from modelworks.protocol.openmetrics import Family
 from modelworks.protocol.routes.access import ANYBODY, Access, Caller
+from modelworks.protocol.routes.limits import Meter
 from modelworks.protocol.routes.paths import Asked, asked
 from modelworks.protocol.routes.policy import RoutePolicy
 from modelworks.serving.block import Block
@@ -104,6 +105,16 @@ class Router:
         """Who sent a request that was answered just now; empty where nobody is known."""
         own = self._ring.name_of(headers) if self._ring is not None else ""
         return own or self.access.name_of(headers.get(AUTHORIZATION))
+
+    def tokens_of(self, headers: dict[bytes, bytes]) -> Meter | None:
+        """What counts the tokens of whoever sent a request; None = nothing does.
+
+        Raises:
+            UnauthenticatedError: nobody who is known.
+        """
+        if not self.closed:
+            return None
+        return self.who(headers.get(AUTHORIZATION)).tokens
 
     def close(self) -> None:
         """Drop the copies that wait."""
