@@ -506,9 +506,11 @@ class Connection:
                 return True
         elif stream.stuck(now, limit_s):
             return True
-        if self._reading or not self._queue or not (stream is not None or self._queue[0].leaves):
+        if not self._queue or not (stream is not None or self._queue[0].leaves):
             return False
-        return hung_up(self._transport.get_extra_info("socket"))
+        if self._eof:  # it came before anybody minded
+            return True
+        return not self._reading and hung_up(self._transport.get_extra_info("socket"))
 
     def idle_s(self, now: float) -> float:
         """For how long nothing is owed on it and nothing of a request is here; -1: not so."""

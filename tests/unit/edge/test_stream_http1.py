@@ -302,6 +302,23 @@ def test_a_plain_answer_can_be_given_up_in_the_same_way(here, leave):
     settled(here)
 
 
+def test_who_closed_its_side_before_anybody_minded_is_let_go(here):
+    """As of a request that waits for its model to be loaded."""
+    with here.connect() as sock:
+        sock.sendall(HOLD)
+        half(sock)
+        here.until(lambda: here.held and next(iter(here.listener._hub.connections))._eof)
+        told = threading.Event()
+
+        def arm():
+            here.held[0].on_gone = told.set
+            here.held[0].expect_leaving()
+
+        here.call(arm)
+        assert told.wait(10)
+    settled(here)
+
+
 def test_a_plain_answer_is_owed_to_who_closed_its_side(here):
     with here.connect() as sock:
         sock.sendall(HOLD)
