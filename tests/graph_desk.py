@@ -51,8 +51,8 @@ def graph(folder, steps, outputs, inputs=("x",), name="flow", **more):
     home = folder / f"{name}-graph"
     home.mkdir(exist_ok=True)
     (home / FILE).write_text(json.dumps(document(steps, outputs, inputs, name)))
-    line = {"format": GRAPH, "engine": GRAPH, **more}
-    return ServedModel(name, "1.0.0", str(home), f"sha256:{name}", **line)
+    line = {"digest": f"sha256:{name}", "format": GRAPH, "engine": GRAPH, **more}
+    return ServedModel(name, "1.0.0", str(home), **line)
 
 
 def ask(name, model, ref="$input.x"):

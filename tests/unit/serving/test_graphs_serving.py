@@ -223,7 +223,7 @@ def test_an_operation_that_cannot_be_done_names_its_step(tmp_path):
     serve([times(tmp_path, "two", 2.0), graph(tmp_path, steps, outputs, ("x", at))], main)
 
 
-@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("turns", range(0, 8, 2))
 def test_who_leaves_at_any_stage_leaves_nothing_behind(tmp_path, turns):
     async def main(table):
         live = table.resolve("flow")
