@@ -70,6 +70,7 @@ class Station:
         self.who = who
 
     async def __aenter__(self):
+        self._before = asyncio.all_tasks()
         path = self.folder / "double.onnx"
         if not path.exists():
             models.double(path)
@@ -83,6 +84,8 @@ class Station:
     async def __aexit__(self, *_):
         await self.desk.close()
         await self.table.close(5)
+        left = asyncio.all_tasks() - {asyncio.current_task()} - self._before
+        assert not left, left
 
     async def submit(self, text=None, model="double", version=None, **headers):
         asked = Asked(b"POST", body() if text is None else text, **headers)

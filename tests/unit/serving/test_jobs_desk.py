@@ -224,13 +224,16 @@ def test_a_request_that_the_model_refuses_late_fails_with_its_own_error(tmp_path
     run(main, tmp_path)
 
 
-def test_a_model_that_leaves_the_list_ends_its_jobs_with_the_reason(tmp_path):
+def test_a_model_that_leaves_the_list_ends_its_jobs_with_the_reason(tmp_path, monkeypatch):
     async def main(station):
         station.desk._runner._closing = True  # nobody runs them meanwhile
         _, told = await station.submit(version="1.0.0")
         await station.table.apply(ServedList(2, ()))
         station.desk._runner._closing = False
         station.desk.start()
+        await asyncio.sleep(0.2)
+        assert (await station.ask(told["id"]))[1]["state"] == "queued"  # others may know it
+        monkeypatch.setattr("modelworks.serving.jobs.lane.GRACE_S", 0.0)
         ended = await station.ended(told["id"])
         assert (ended["state"], (await station.ask(told["id"], "result"))[0]) == ("failed", 404)
 

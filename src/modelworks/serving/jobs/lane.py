@@ -23,6 +23,8 @@ _REMOTE_MOST: Final = 4
 _LOOK_S: Final = 0.002
 PATIENCE_S: Final = 0.5
 """How long a batch of jobs lets others go first; then it takes its turn among them."""
+GRACE_S: Final = 60.0
+"""How long a job waits for a model that this worker does not know."""
 _ABSENT_S: Final = 0.5
 _FIRST_S: Final = 0.5
 _LONGEST_S: Final = 60.0
@@ -43,8 +45,10 @@ class Models(Protocol):
 class Book(Protocol):
     """What a lane asks of the jobs' file; each returns when it is on the disk."""
 
-    async def claim(self, line: Line, most: int, size: int, *, suspects: bool) -> Claim:
-        """See `work.claim`."""
+    async def claim(
+        self, line: Line, most: int, size: int, *, suspects: bool, age_s: float = 0.0
+    ) -> Claim:
+        """See `work.claim`; of jobs that were accepted so long ago."""
         ...
 
     async def end(self, endings: Sequence[Ending]) -> None:
@@ -122,8 +126,11 @@ class Lane:
         return None
 
     async def _refuse(self, error: ModelworksError) -> bool:
-        """End jobs whose model is gone; whether there were any."""
-        claim = await self.book.claim(self.line, MOST, BYTES, suspects=True)
+        """End jobs whose model is gone; whether there were any.
+
+        Others may have the list already that we are to get: they run what is young.
+        """
+        claim = await self.book.claim(self.line, MOST, BYTES, suspects=True, age_s=GRACE_S)
         await self.book.end([refusal(job, error) for job in claim.jobs])
         return bool(claim.jobs)
 

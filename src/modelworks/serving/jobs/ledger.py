@@ -116,9 +116,13 @@ class Ledger:
         return [self._questions.popleft() for _ in range(min(_GROUP, len(self._questions)))]
 
     def _answer(self, group: list[_Question]) -> None:
-        answers = self._together(group)
-        if answers is None:  # one may be what the disk does not take: each by itself
-            answers = [self._alone(question) for question in group]
+        try:
+            answers = self._together(group)
+            if answers is None:  # one may be what the disk does not take: each by itself
+                answers = [self._alone(question) for question in group]
+        except Exception:  # noqa: BLE001 - whoever asked must get an answer, and the thread go on
+            _log.exception("the jobs' file failed")
+            answers = [(None, CrashedError("it failed: see the server's log"))] * len(group)
         size = sum(question[2] for question in group)
         self._loop.call_soon_threadsafe(self._tell, group, answers, size)
 

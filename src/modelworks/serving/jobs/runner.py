@@ -104,16 +104,20 @@ class Runner:
 
     # -- what lanes ask; see `lane.Book`
 
-    async def claim(self, line: Line, most: int, size: int, *, suspects: bool) -> Claim:
+    async def claim(
+        self, line: Line, most: int, size: int, *, suspects: bool, age_s: float = 0.0
+    ) -> Claim:
         """See `lane.Book`."""
         if self._closing:
             return Claim(())
+        now = now_ns()
         return await self._do(
             partial(
                 work.claim,
                 runner=self._holder.name,
                 line=line,
-                now=now_ns(),
+                now=now,
+                before=now - round(age_s * 1e9),
                 most=most,
                 most_bytes=size,
                 suspects=suspects,

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from modelworks.core.errors import CorruptError, UnsupportedError
+from modelworks.core.errors import CorruptError, UnavailableError, UnsupportedError
 
 VERSION: Final = 1
 OVERHEAD: Final = 512
@@ -84,6 +84,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open the file, or make it; every commit is on the disk when it returns.
 
     Raises:
+        UnavailableError: it may not be used.
         CorruptError: it is no such file, or damaged beyond what SQLite mends by itself.
         UnsupportedError: a newer version of Modelworks has written it.
         sqlite3.Error: the disk is full, or refuses.
@@ -107,6 +108,9 @@ def connect(path: Path) -> sqlite3.Connection:
                 base.execute(statement)
             base.execute(f"PRAGMA user_version = {VERSION}")
         base.execute("COMMIT")
+    except OSError as error:
+        base.close()
+        raise UnavailableError(f"{path} cannot be used: {error.strerror}") from error
     except sqlite3.DatabaseError as error:
         base.close()
         if isinstance(error, sqlite3.OperationalError):

@@ -28,6 +28,7 @@ from modelworks.serving.jobs.store import result_of
 
 _SOME: Final = 500  # that one clearing moves: others wait for its commit
 _PAGES: Final = 256
+_EVER: Final = 1 << 62
 
 
 def lines(base: sqlite3.Connection) -> list[Line]:
@@ -47,6 +48,7 @@ def claim(
     most_bytes: int,
     *,
     suspects: bool,
+    before: int = _EVER,
 ) -> Claim:
     """Take the next jobs of a line: they run now, and nobody else takes them.
 
@@ -58,12 +60,14 @@ def claim(
         most: jobs at most.
         most_bytes: of their bodies, above one job.
         suspects: take one that has to run alone, if it is next; False = stop before it.
+        before: UTC nanoseconds; of jobs that were accepted by then.
     """
     rows = base.execute(
         "SELECT j.seq, id, attempts, headers, rows, remote, deadline_ns, crashes, crc, body "
         "FROM jobs j LEFT JOIN inputs USING(seq) WHERE state = 'queued' AND model = ? "
-        "AND version = ? AND (remote != '') = ? AND due_ns <= ? ORDER BY j.seq LIMIT ?",
-        (line.model, line.version, line.remote, now, most),
+        "AND version = ? AND (remote != '') = ? AND due_ns <= ? AND created_ns <= ? "
+        "ORDER BY j.seq LIMIT ?",
+        (line.model, line.version, line.remote, now, before, most),
     )
     taken: list[Claimed] = []
     size, suspect = 0, False
