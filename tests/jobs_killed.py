@@ -81,9 +81,15 @@ class Client:
 
 
 def audit(folder):
-    """Note every move of every job from now on."""
+    """Note every move of every job from now on; a server makes its file as it begins."""
+    until(lambda: _tables(folder / "jobs.sqlite"))
     with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite", timeout=30)) as base:
         base.executescript(_AUDIT)
+
+
+def _tables(path):
+    with contextlib.closing(sqlite3.connect(path, timeout=30)) as base:
+        return base.execute("PRAGMA user_version").fetchone()[0]
 
 
 def workers_of(pid):
