@@ -2,7 +2,10 @@
 
 import hashlib
 import http.client
+import os
 import queue
+import signal
+import threading
 import time
 import warnings
 from functools import partial
@@ -21,6 +24,7 @@ from modelworks.core.keys import Role
 from modelworks.core.records import RecordPolicy
 from modelworks.core.routes import Arm, Limit, Pass, Route, Shadow, Snapshot, Source, Sticky
 from modelworks.core.served import ServedModel
+from modelworks.measure.processes import tree
 from modelworks.protocol.routes import spans
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server, serve_list
@@ -293,3 +297,75 @@ def test_clients_that_vanish_leave_nothing(tmp_path):
 
 def _files(server):
     return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+
+
+def test_versions_change_under_load_and_no_call_fails(tmp_path):  # noqa: C901 - one story
+    paths = [models.double(tmp_path / f"{by}.onnx", factor=float(by)) for by in (2, 3)]
+
+    def write(generation):
+        path = paths[generation % 2]
+        line = ServedModel("double", f"{generation}.0.0", str(path), f"sha256:{generation}")
+        return serve_list(tmp_path / "list.json", [line], generation)
+
+    with Server(["--served", str(write(1))]) as server:
+        over, seen, trouble = threading.Event(), set(), []
+
+        def load(streams):
+            told = queue.Queue()
+            with connected(server.address) as client:
+                if streams:
+                    client.start_stream(lambda result, error: told.put((result, error)))
+                while not over.is_set():
+                    try:
+                        if streams:
+                            client.async_stream_infer("double", [ones()])
+                            result, error = told.get(timeout=30)
+                            if error is not None:
+                                raise error
+                        else:
+                            result = client.infer("double", [ones()])
+                    except triton.InferenceServerException as error:
+                        trouble.append(error)
+                        return
+                    version = result.get_response().model_version
+                    generation = int(version.split(".")[0])
+                    assert result.as_numpy("y")[0, 0] == 2 + generation % 2
+                    seen.add(generation)
+
+        threads = [threading.Thread(target=load, args=(at % 2 == 0,)) for at in range(4)]
+        for thread in threads:
+            thread.start()
+        for generation in range(2, 8):
+            until(lambda wanted=generation - 1: wanted in seen or trouble)
+            write(generation)
+        until(lambda: 7 in seen or trouble)
+        over.set()
+        for thread in threads:
+            thread.join(60)
+        assert not trouble
+        assert seen >= {1, 7}
+
+
+def test_a_killed_worker_costs_its_own_calls_alone(listed):
+    with Server(["--served", str(listed), "--workers", "2"]) as server:
+        clients = [
+            triton.InferenceServerClient(server.address, channel_args=[("one", at)])
+            for at in range(6)  # channels of their own: both workers get some
+        ]
+        try:
+            assert {version(client) for client in clients} == {"1.0.0"}
+            victim = next(pid for pid in sorted(tree([server.pid])) if pid != server.pid)
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: all(_quiet(client) for client in clients))
+        finally:
+            for client in clients:
+                client.close()
+
+
+def _quiet(client):
+    """Whether a call is answered; a connection that was cut is opened anew."""
+    try:
+        return version(client) == "1.0.0"
+    except triton.InferenceServerException as error:
+        assert error.status() == "StatusCode.UNAVAILABLE"
+        return False
