@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import modelworks
 from graph_desk import CHAIN, ask, chained, document, graph, scorer, times
 from modelworks.apps.embed import local
 from modelworks.control.package import Packaging
@@ -246,7 +247,7 @@ SIGNATURE = Signature(
 )
 
 
-def test_a_graph_is_a_version_that_brings_its_models(tmp_path):
+def test_a_graph_is_a_version_that_brings_its_models(tmp_path, monkeypatch):
     """Added by the command, served by name, refused where one version is served alone."""
     home = Home(tmp_path / "home")
     factory = local(home)
@@ -276,6 +277,9 @@ def test_a_graph_is_a_version_that_brings_its_models(tmp_path):
         write_served(tmp_path / "served.json", desired)
     finally:
         factory.close()
+    monkeypatch.setenv("MODELWORKS_HOME", str(home.root))
+    with pytest.raises(UnsupportedError, match=r"flow:1.0.0 is a graph"):
+        modelworks.load("flow")
     manifest = tmp_path / "deploy.yaml"
     manifest.write_text(
         "apiVersion: modelworks/v1\nkind: Deployment\nmetadata: {name: flow}\n"
