@@ -106,9 +106,10 @@ def kills(path, folder, port, count, workers=1, seed=1):
     arguments = ["--file", str(path), "--jobs", str(folder), "--port", str(port)]
     arguments += ["--workers", str(workers), "--with-parent"]
     server = Server(arguments)
-    audit(folder)
-    clients = [Client(number, port) for number in range(4)]
+    clients = []
     try:
+        audit(folder)
+        clients += [Client(number, port) for number in range(4)]
         for _ in range(count):
             time.sleep(chance.uniform(0.02, 0.4))
             if workers > 1 and chance.random() < 0.5:
@@ -118,15 +119,15 @@ def kills(path, folder, port, count, workers=1, seed=1):
             server.kill()
             server.__exit__(None, None, None)
             server = Server(arguments)
-    finally:
         for client in clients:
             client.stop()
-    try:
         accepted = {key: job for client in clients for key, job in client.accepted.items()}
         assert len(accepted) > 10 * count
         until(lambda: _settled(folder), 60)
         _check(folder, accepted, server)
     finally:
+        for client in clients:
+            client.stop()
         server.__exit__(None, None, None)
     return len(accepted)
 

@@ -606,3 +606,31 @@ def test_the_file_is_for_its_owner_alone(tmp_path):
             assert store.MOST_LISTED == 1000
 
     run(main, tmp_path)
+
+
+def test_a_file_that_another_process_holds_is_told_once_for_all_that_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr("modelworks.serving.jobs.schema._BUSY_S", 0.05)
+
+    async def main(station):
+        await station.submit()
+        path = station.options.folder / "jobs.sqlite"
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            told = await asyncio.gather(*(station.submit() for _ in range(50)))
+            assert {status for status, _ in told} == {503}
+            assert "another process holds it" in told[0][1]["error"]
+            other.execute("ROLLBACK")
+        assert (await station.submit())[0] == 202
+
+    run(main, tmp_path)
+
+
+def test_a_file_that_is_no_such_file_refuses_jobs_and_says_the_cure(tmp_path):
+    async def main(station):
+        status, told = await station.submit()
+        assert status == 500
+        assert "move it away" in told["error"]
+
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "jobs.sqlite").write_bytes(b"no database at all, but long" * 500)
+    run(main, tmp_path)

@@ -24,6 +24,7 @@ MOST: Final = 8192
 BYTES: Final = 256 << 20
 _GROUP: Final = 1024
 _END_S: Final = 15.0
+_BUSY: Final = "SQLITE_BUSY"
 _Question: TypeAlias = tuple[Callable[[Base], Any], Told, int, bool]
 
 
@@ -141,9 +142,9 @@ class Ledger:
         try:
             return self._transact(group)
         except sqlite3.Error as error:
-            if len(group) > 1:
+            if len(group) > 1 and _name(error) != _BUSY:
                 return None
-            return [(None, self._trouble(error))]
+            return [(None, self._trouble(error))] * len(group)
         except ModelworksError as error:  # the file cannot be opened
             return [(None, error)] * len(group)
 
@@ -171,18 +172,22 @@ class Ledger:
 
     def _trouble(self, error: sqlite3.Error) -> ModelworksError:
         """What a caller is told of the file's trouble."""
-        name = getattr(error, "sqlite_errorname", "")
+        name = _name(error)
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             _log.error("%s", damaged(self._path, error).message)
             return damaged(self._path, error)
         why = {
             "SQLITE_FULL": "its disk is full: make room there",
-            "SQLITE_BUSY": "another process holds it for too long",
+            _BUSY: "another process holds it for too long",
             "SQLITE_READONLY": "it may not be written",
         }.get(name, f"{error}: is its disk full or broken?")
         told = f"the jobs' file {self._path} takes nothing now: {why}"
         _log.error("%s", told)
         return UnavailableError(told, retry_after=5)
+
+
+def _name(error: sqlite3.Error) -> str:
+    return str(getattr(error, "sqlite_errorname", ""))
 
 
 def _one(base: Base, work: Callable[[Base], Any]) -> tuple[Any, ModelworksError | None]:

@@ -39,7 +39,7 @@ def lines(base: sqlite3.Connection) -> list[Line]:
     return [Line(model, version, bool(remote)) for model, version, remote in rows]
 
 
-def claim(
+def claim(  # noqa: PLR0913 - each part once, by name
     base: sqlite3.Connection,
     runner: str,
     line: Line,
