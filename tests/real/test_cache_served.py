@@ -5,6 +5,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 
@@ -268,3 +269,37 @@ def test_what_somebody_else_wrote_into_redis_is_computed(tmp_path):
                 lambda: asking(server, numbers) or metric(server, "modelworks_cache_errors_total"),
             )
             assert counted(server)[0] == 0
+
+
+def left(server, document):
+    """Ask, and hang up before the answer."""
+    body = json.dumps(document).encode()
+    link = socket.create_connection(server.address.split(":"), timeout=10)
+    link.sendall(
+        b"POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+        + body
+    )
+    return link
+
+
+def test_clients_that_hang_up_take_nothing_along_and_leave_nothing_behind(tmp_path):
+    """A call takes some 50 ms; of those who ask the same, and others, one stays."""
+    model = served(models.counting(tmp_path / "m.onnx", 20_000))
+    with serving(tmp_path, model) as server:
+        for round_ in range(3):
+            links = [left(server, body_of([round_, 0, 0])) for _ in range(20)]
+            links += [left(server, body_of([round_, 1 + number, 0])) for number in range(20)]
+            for link in links[::2]:
+                link.close()
+            with ThreadPoolExecutor(1) as pool:
+                stays = pool.submit(ask, server, round_, 0, 0)
+                for link in links[1::2]:
+                    link.close()
+                assert stays.result(60) == [round_ + 20_000, 20_000, 20_000]
+        eventually("nobody waits", lambda: metric(server, "modelworks_queue_items") == 0)
+        before = counted(server)
+        assert ask(server, 2, 0, 0) == [20_002, 20_000, 20_000]
+        assert counted(server) == (before[0] + 1, before[1])
+        found = stats(server)
+        assert found["execution_count"] <= 3 * 41
+        assert found["inference_stats"]["fail"]["count"] == 0

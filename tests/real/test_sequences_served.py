@@ -1,6 +1,7 @@
 """Recurrent networks of PyTorch behind a server: Triton's client step by step, and troubles."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -294,3 +295,33 @@ def test_a_cache_beside_sequences_is_refused(made, tmp_path):
     listed = serve_list(tmp_path / "served.json", [both])
     with pytest.raises(RuntimeError, match="leave cache out"):
         Server(["--served", str(listed)])
+
+
+def test_clients_that_hang_up_leave_no_sequence_behind(made, tmp_path):
+    """First steps, later ones and last ones, under way and queued; 500 steps of time in each."""
+    folder, _ = made
+    listed = serve_list(tmp_path / "served.json", [line(folder, "lstm", LSTM, idle_s=0.5)])
+    x = np.zeros((1, 500, 4)).ravel().tolist()
+    with Server(["--served", str(listed)]) as server:
+
+        def begin(key, **marks):
+            told = {"sequence_id": key, **marks}
+            given = {"name": "x", "shape": [1, 500, 4], "datatype": "FP32", "data": x}
+            body = json.dumps({"parameters": told, "inputs": [given]}).encode()
+            link = socket.create_connection(server.address.split(":"), timeout=10)
+            head = b"POST /v2/models/lstm/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+            link.sendall(head % len(body) + body)
+            return link
+
+        links = []
+        for key in range(1, 21):
+            links += [begin(key, sequence_start=True), begin(key), begin(key, sequence_end=True)]
+        for link in links[1::3] + links[::3] + links[2::3]:
+            link.close()
+        eventually("nobody waits", lambda: metric(server, "modelworks_queue_items") == 0)
+        eventually("none is open", lambda: metric(server, "modelworks_sequences_open") == 0)
+        assert metric(server, "modelworks_sequences_bytes") == 0
+        with tritonclient.http.InferenceServerClient(server.address) as client:
+            first = np.zeros((1, 1, 4), np.float32)
+            for key in range(1, 21):
+                tell(client, "lstm", first, key, start=True, end=True)
