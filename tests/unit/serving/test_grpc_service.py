@@ -1,6 +1,7 @@
 """The gRPC calls of a server, without a network: what is answered, refused, left and ended."""
 
 import asyncio
+import gc
 import json
 import warnings
 from functools import partial
@@ -14,8 +15,11 @@ from modelworks.core.caching import AnswerCache
 from modelworks.core.graphs import FILE, GRAPH
 from modelworks.core.served import Batching, ServedList, ServedModel
 from modelworks.core.tensor import Datatype
+from modelworks.serving.grpc.exchange import Asked
+from modelworks.serving.grpc.inferring import MessageMember
 from modelworks.serving.grpc.relay import WAYS
 from modelworks.serving.grpc.statuses import refusal
+from modelworks.serving.grpc.stream import Line
 from modelworks.serving.statistics import Outcome, read
 from modelworks.serving.traces import Traces
 from modelworks.testing import onnx_models as models
@@ -628,6 +632,40 @@ def test_traces_and_exemplars(run):
         assert told[1].call.rows == 1
         assert told[2].call is None
         assert server.app.families()  # with an exemplar or without
+
+    run(main)
+
+
+def test_nothing_is_left_of_what_has_ended(run):
+    """Calls and streams that were answered, refused, cancelled: freed without a collection."""
+    kinds = (Asked, Line, MessageMember)
+
+    async def main(server):
+        gate = Gate(server.table.resolve("double"))
+        gate.go.set()
+        gc.collect()
+        gc.disable()
+        try:
+            for turn in range(40):
+                call = server.dial("ModelInfer", asked())
+                refused = server.dial("ModelInfer", asked(np.ones((1, 4), "f4")))
+                gone = server.dial("ModelInfer", asked())
+                gone.leave()
+                stream, left = server.dial("ModelStreamInfer"), server.dial("ModelStreamInfer")
+                for each in (stream, left):
+                    each.say(asked(id=f"{turn}"))
+                    each.say(asked(model="nobody"))
+                left.leave()
+                stream.end()
+                for each in (call, refused, stream):
+                    await server.done(each)
+            await server.until(lambda: not server.table.resolve("double").busy)
+            del call, refused, gone, stream, left, each
+            await asyncio.sleep(0)
+            alive = [type(one).__name__ for one in gc.get_objects() if isinstance(one, kinds)]
+            assert len(alive) < 10  # of 240: the engine's thread still holds its last batch
+        finally:
+            gc.enable()
 
     run(main)
 

@@ -177,5 +177,7 @@ class Line:
 
     def _end(self) -> None:
         self._over = True
-        self.call.on_gone = self.call.on_drained = None
+        call = self.call
+        # Nothing of it refers to us any more: what has ended is freed without a collection.
+        call.on_message = call.on_half_closed = call.on_gone = call.on_drained = call.state = None
         self._ended(self)
