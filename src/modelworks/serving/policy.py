@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from modelworks.core.caching import AnswerCache
+from modelworks.core.graphs import GRAPH
 from modelworks.core.instances import Instances
 from modelworks.core.records import RecordPolicy
 from modelworks.core.served import Isolation, ServedModel
@@ -26,8 +27,8 @@ class Policy:
         records: of models whose line of the list has no policy of its own; None = those are not
             recorded.
         revision: of the deployment, of models whose line of the list has none of its own.
-        cache: of models whose line has none.
-        sequences: of models whose line has none.
+        cache: of models whose line says nothing of cache and sequences; a graph has neither.
+        sequences: the same.
         instances: of models whose line has none.
     """
 
@@ -47,6 +48,9 @@ class Policy:
     def line(self, served: ServedModel) -> ServedModel:
         """A line of the list as this server takes it."""
         said: dict[str, Any] = dict(self.batching)
+        cache, sequences = served.cache, served.sequences
+        if served.format != GRAPH and cache is None and sequences is None:
+            cache, sequences = self.cache, self.sequences
         return replace(
             served,
             pinned=served.pinned or served.name in self.pinned,
@@ -54,7 +58,7 @@ class Policy:
             batching=replace(served.batching, **said),
             records=self.records if served.records is None else served.records,
             revision=served.revision or self.revision,
-            cache=served.cache or self.cache,
-            sequences=served.sequences or self.sequences,
+            cache=cache,
+            sequences=sequences,
             instances=served.instances or self.instances,
         )

@@ -38,6 +38,11 @@ def test_on_is_the_default_cache_and_a_file_is_read(tmp_path):
     policy = policy_of(told("--cache", "on"))
     assert policy.line(own).cache == AnswerCache(6000)
     assert policy.line(ServedModel("m", "1.0.0", "/m", "d")).cache == AnswerCache()
+    for other in (
+        ServedModel("m", "1.0.0", "/m", "d", format="graph"),
+        ServedModel("m", "1.0.0", "/m", "d", sequences=REMEMBERS),
+    ):
+        assert policy.line(other).cache is None
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def of_tensors(inputs: Tensors, names: Iterable[str]) -> bytes | None:
     for name in names:
         array = inputs[name]
         texts = array.dtype.hasobject
-        raw = _texts(array) if texts else array.tobytes()
+        raw = _texts(array, left) if texts else array.tobytes()
         left -= len(raw)
         if left < 0:
             return None
@@ -55,10 +55,16 @@ def size_of(inputs: Tensors) -> int:
     return sum(array.nbytes for array in inputs.values())
 
 
-def _texts(array: Any) -> bytes:
-    """BYTES elements, each behind its length: no two lists of texts are the same bytes."""
+def _texts(array: Any, most: int) -> bytes:
+    """BYTES elements, each behind its length: no two lists of texts are the same bytes.
+
+    Of more than `most` bytes only so much is read that it shows.
+    """
     parts: list[bytes] = []
     for item in array.ravel().tolist():
         raw = item.encode() if isinstance(item, str) else bytes(item)
         parts += (len(raw).to_bytes(8, "little"), raw)
+        most -= 8 + len(raw)
+        if most < 0:
+            break
     return b"".join(parts)
