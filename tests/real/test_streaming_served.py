@@ -11,16 +11,20 @@ import threading
 import time
 from pathlib import Path
 
+import orjson
 import psutil
 import pytest
 
 from generating_served import Answer
 from modelworks.cli.main import main
 from modelworks.client.data import DataPlane
-from modelworks.core.errors import CrashedError, UnavailableError
+from modelworks.core.codec import encode
+from modelworks.core.errors import CrashedError, LimitedError, UnavailableError
 from modelworks.core.native import NativeModel, write_native
+from modelworks.core.routes import Arm, Limit, Route, Shadow, Snapshot
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.protocol.routes import spans
 from modelworks.testing.servers import Server, serve_list
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
@@ -250,6 +254,32 @@ def test_keys_and_the_access_log(serve, tmp_path, monkeypatch, home, capsys):
     assert (line["status"], line["model"]) == (200, "story")
     assert line["bytes_out"] > 150
     assert line["duration_us"] > 500_000  # of the whole stream
+
+
+def test_routes_split_limit_and_copy_it(serve, tmp_path):
+    """A name that only routes know; each fourth request is one too many for its limit."""
+    arms = (Arm("one", "story", "1.0.0"), Arm("copy", "story", "1.0.0"))
+    shares = spans((), {"one": 1.0, "copy": 0.0})
+    found = Route(
+        *("tale", arms, shares),
+        model="tale",
+        shadows=(Shadow("copy", 1.0),),
+        limit=Limit(rate=0.001, burst=3),
+    )
+    file = tmp_path / "routes.json"
+    file.write_bytes(orjson.dumps(encode(Snapshot(1, (found,)))))
+    server = serve("--routes", str(file))
+    plane = plane_of(server)
+    events = list(plane.generate_stream("tale", "one two", max_tokens=2))
+    assert [event["text_output"] for event in events] == ["one ", "two "]
+    assert events[0]["model_name"] == "story"
+    for _ in range(2):
+        assert plane.generate("tale", "one", max_tokens=1)["text_output"] == "one "
+    with pytest.raises(LimitedError):
+        plane.generate("tale", "one", max_tokens=1)
+    plane.close()
+    # Three asked, and three copies for nobody.
+    until(lambda: metric(server, "modelworks_generations_total", end="length") >= 6)
 
 
 def test_nothing_is_left_of_two_thousand(serve):

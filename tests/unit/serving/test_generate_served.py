@@ -6,6 +6,7 @@ import struct
 import threading
 from contextlib import closing
 
+import httpx
 import pytest
 
 from generating_served import LIMITS, Answer, Server
@@ -100,6 +101,28 @@ def test_an_event_comes_before_the_next_is_made(serve):
         assert next(events)["text_output"] == "three "
         assert list(events) == []
         answer.close()
+
+
+def test_over_http_2(serve):
+    session = Words()
+    server = serve(session, held=True)
+    url = f"http://127.0.0.1:{server.port}/v2/models/m/generate_stream"
+    body = {"text_input": TEXT, "max_tokens": 2}
+    with httpx.Client(http1=False, http2=True, timeout=30) as client:
+        session.allow(1)  # the head leaves with the first piece
+        with client.stream("POST", url, json=body) as answer:
+            lines = answer.iter_lines()
+            assert '"one "' in next(lines)
+            session.allow(1)
+            rest = list(lines)
+            assert '"two "' in rest[1]
+        assert client.post(url, json={"text_input": 7}).status_code == 400
+    session.allow(1)
+    client = httpx.Client(http1=False, http2=True, timeout=30)
+    with client, client.stream("POST", url, json=body) as answer:
+        next(answer.iter_lines())
+    server.until(lambda: session.cancelled == 1)  # its connection was left in the middle
+    server.until(lambda: server.numbers().ends[End.LEFT] == 1)
 
 
 def test_a_version_may_be_named_and_stream_turned_off(serve):
