@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import time
 
+import psutil
 import uvloop
 from benchmarks.grpc.load import (
     DATA,
@@ -123,6 +124,12 @@ def serve(ready):
     uvloop.run(run())
 
 
+def busy(process):
+    """CPU seconds so far."""
+    times = psutil.Process(process.pid).cpu_times()
+    return times.user + times.system
+
+
 def over_sockets(seconds):
     ready = multiprocessing.get_context("spawn").Queue()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(ready,), daemon=True)
@@ -131,8 +138,13 @@ def over_sockets(seconds):
     os.sched_setaffinity(0, {1})
     try:
         for connections in (1, 8, 64):
-            found = load(port, PATH, MESSAGE, connections, seconds)
-            print(f"{connections:3d} connections: {found[0] / found[1]:,.0f} calls/s")
+            before = busy(process)
+            count, taken, _ = load(port, PATH, MESSAGE, connections, seconds)
+            cost = (busy(process) - before) / count * 1e6
+            print(
+                f"{connections:3d} connections: {count / taken:,.0f} calls/s, "
+                f"{cost:.1f} us of the server's CPU time a call"
+            )
     finally:
         process.terminate()
         process.join(10)
