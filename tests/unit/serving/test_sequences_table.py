@@ -1,6 +1,8 @@
 """Sequences in front of a batcher: in order, beside others, and nobody gets another's state."""
 
 import asyncio
+import gc
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -315,6 +317,7 @@ def test_the_version_before_goes_on_for_its_sequences_and_no_longer_than_it_may(
         last = Told(1, 1, end=True, now=loop.now_ns())
         new.table.submit(last)
         await drained
+        assert not new.table._elders
         assert last.answers == [12]
         assert 9 < loop.time() - began < 11  # the second one never ended: 10 s
         assert old.numbers.lost == 1
@@ -339,6 +342,34 @@ def test_who_ends_early_lets_the_version_before_go():
         assert loop.time() - began < 1
 
     play(main)
+
+
+@pytest.mark.parametrize("key", [lambda n: n, lambda n: f"{n:0256d}"], ids=["numbers", "texts"])
+def test_a_sequence_takes_no_more_memory_than_is_said(key):
+    """Python's own count of bytes, of 1,000 open sequences with small states."""
+
+    async def main():
+        desk = SequenceDesk(max=2000, limits=Batching(64, 5000))
+        await tell(desk, Told("warm", 1, start=True))
+        gc.collect()
+        tracemalloc.start()
+        try:
+            said = desk.numbers.bytes
+            before, _ = tracemalloc.get_traced_memory()
+            for number in range(1000):
+                desk.table.submit(Told(key(number), 1, start=True))
+                if number % 50 == 0:
+                    await turns()
+            await turns(200)
+            gc.collect()
+            taken = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        said = desk.numbers.bytes - said
+        assert desk.numbers.open == 1001
+        assert taken <= said < 3 * taken
+
+    run(main())
 
 
 class SequenceMachine(RuleBasedStateMachine):

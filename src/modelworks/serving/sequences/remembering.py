@@ -111,7 +111,7 @@ class Remembering(Ahead):
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._elders: list[tuple[Remembering, Callable[[Member], None]]] = []
-        self._heir = False
+        self._heirs: list[Remembering] = []
         self._empty = asyncio.Event()
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ class Remembering(Ahead):
             adopt: makes a request the elder's.
         """
         if elder._states.public == self._states.public:  # noqa: SLF001 - of the same class
-            elder._heir = True  # noqa: SLF001 - the same
+            elder._heirs.append(self)  # noqa: SLF001 - the same
             self._elders.append((elder, adopt))
 
     # -- a batcher's face
@@ -188,7 +188,7 @@ class Remembering(Ahead):
         """See `Batcher.drain`; where another version takes over, sequences may end first."""
         self._closed = True
         began = self._loop.time()
-        if self._heir and len(self._table):
+        if self._heirs and len(self._table):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), min(self._limits.drain_s, within / 2))
         for sequence in self._table.all():
@@ -199,6 +199,9 @@ class Remembering(Ahead):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for heir in self._heirs:  # what is unloaded is freed at once
+            heir._elders = [pair for pair in heir._elders if pair[0] is not self]  # noqa: SLF001 - of the same class
+        self._heirs = []
         return ended
 
     # -- what a turn tells
@@ -247,7 +250,6 @@ class Remembering(Ahead):
         Raises:
             InvalidError: nobody has it.
         """
-        self._elders = [(elder, adopt) for elder, adopt in self._elders if len(elder)]
         for elder, adopt in self._elders:
             if elder._table.get(step.id) is not None:  # noqa: SLF001 - of the same class
                 adopt(member)
