@@ -135,19 +135,23 @@ class Lane:
         return bool(claim.jobs)
 
     async def _through(self, jobs: Sequence[Claimed], live: Live) -> None:
-        """Run what was claimed; recording one batch while the next is computed."""
+        """Run what was claimed; what ends while the disk is busy is recorded together next."""
         recording: asyncio.Task[None] | None = None
+        ended: list[Ending] = []
         try:
             for batch in _batches(await self._fetched(jobs), live):
                 if self.closing():
                     break
-                endings = await self._batch(batch)
-                if recording is not None:
-                    await recording
-                recording = asyncio.get_running_loop().create_task(self.book.end(endings))
+                ended += await self._batch(batch)
+                if recording is None or recording.done():
+                    if recording is not None:
+                        recording.result()
+                    recording = asyncio.get_running_loop().create_task(self.book.end(ended))
+                    ended = []
         finally:
             if recording is not None:
                 await recording
+            await self.book.end(ended)
 
     async def _fetched(self, jobs: Sequence[Claimed]) -> list[Claimed]:
         """Those jobs whose inputs are here; the others are ended."""
