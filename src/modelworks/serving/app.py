@@ -158,6 +158,10 @@ class App:
             for written in {name, name.replace("@", "%40")}:
                 hot[f"/v2/models/{written}/infer".encode()] = MethodType(act_of(live, infer), live)
                 hot[f"/predict/{written}".encode()] = MethodType(act_of(live, predict), live)
+                if live.generations is not None:
+                    path = f"/v2/models/{written}/generate"
+                    hot[path.encode()] = MethodType(generate, live)
+                    hot[f"{path}_stream".encode()] = MethodType(generate_stream, live)
         for entry in table.entries():
             live_or_none = entry.live
             if live_or_none is not None:

@@ -14,6 +14,7 @@ from modelworks.core.served import Batching, ServedList
 from modelworks.serving.generating import sending
 from modelworks.serving.generating.numbers import End
 from modelworks.serving.statistics import Outcome, Stage
+from modelworks.serving.traces import Traces
 from modelworks.testing.generating import Words
 
 pytestmark = pytest.mark.unit
@@ -256,6 +257,39 @@ def test_a_time_out_before_the_first_piece(serve, verb):
         answer.close()
     server.until(lambda: session.cancelled == 1)
     server.until(lambda: server.numbers().ends[End.LATE] == 1)
+
+
+def test_a_time_out_of_nothing_is_none(serve):
+    with serve().ask(TEXT, headers="X-Timeout-Ms: 0\r\n", max_tokens=1) as sock:
+        answer = Answer(sock)
+        assert answer.status == 200
+        answer.close()
+
+
+def test_a_time_out_that_is_no_number_is_refused(serve):
+    with serve().ask(TEXT, headers="X-Timeout-Ms: soon\r\n", max_tokens=1) as sock:
+        answer = Answer(sock)
+        assert answer.status == 400
+        answer.close()
+
+
+def test_a_trace_knows_the_model_and_the_whole_time(serve):
+    session = Words()
+    server = serve(session, held=True)
+    traces = Traces()
+    server.call(lambda: server.app.export(traces))
+    trace = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n"
+    with server.ask(TEXT, "generate_stream", headers=trace, max_tokens=2) as sock:
+        session.allow(1)
+        answer = Answer(sock)
+        events = answer.events()
+        next(events)
+        assert server.call(lambda: traces.take(9, last=True)) == []
+        session.allow(1)
+        assert len(list(events)) == 1
+        answer.close()
+    [told] = server.call(lambda: traces.take(9, last=True))
+    assert (told.model, told.version, told.status) == ("m", "1.0.0", 200)
 
 
 def test_a_time_out_in_the_middle_is_an_event(serve):

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from modelworks.core.generation import Piece
 
-_TURN: Final = 512  # pieces: so many are handed on before others of the loop have their turn
+_TURN: Final = 128  # pieces: so many are handed on before others of the loop have their turn
 
 
 class Taker(Protocol):

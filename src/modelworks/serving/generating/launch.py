@@ -43,8 +43,9 @@ def launch(
     deadline_ns = begin_by_ns = 0
     if generations.timeout_ms:
         begin_by_ns = exchange.received_ns + int(1_000_000 * generations.timeout_ms)
-    if TIMEOUT in exchange.headers:
-        deadline_ns = exchange.received_ns + 1_000_000 * timeout_ms(exchange.headers[TIMEOUT])
+    limit_ms = timeout_ms(exchange.headers[TIMEOUT]) if TIMEOUT in exchange.headers else 0
+    if limit_ms:
+        deadline_ns = exchange.received_ns + 1_000_000 * limit_ms
     times = Times(exchange.received_ns, deadline_ns, begin_by_ns)
     admit = admit or generations.admit
     meter = generations.meter_of(exchange.headers) if generations.meter_of is not None else None
