@@ -465,17 +465,14 @@ def test_without_a_maker_it_is_refused():
         assert called.talk(PREFACE).startswith(b"HTTP/1.1 505 ")
 
 
-def test_a_fault_of_ours_ends_the_connection_alone(called, monkeypatch, caplog):
-    from modelworks.edge.http2 import reader
-
-    class Broken(reader.Reader):
-        def feed(self, data):
-            raise ZeroDivisionError
-
-    monkeypatch.setattr("modelworks.edge.http2.connection.Reader", Broken)
-    wire = called.wire()
-    with wire.sock:
-        while wire.read() is not None:
-            pass
-        assert wire.events == ["GOAWAY INTERNAL_ERROR"]
-    assert "ZeroDivisionError" in caplog.text
+def test_a_fault_of_ours_ends_the_connection_alone(caplog):
+    with Called() as called:
+        other = called.wire()
+        with other.sock:
+            called.call(lambda: setattr(called.listener._hub, "admit", lambda _: 1 / 0))
+            assert to_the_end(called.wire(OPEN + headers(POST, last=False))) == [
+                "GOAWAY INTERNAL_ERROR"
+            ]
+            assert "ZeroDivisionError" in caplog.text
+            other.send(headers(GET))
+            assert other.answer()
