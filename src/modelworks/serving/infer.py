@@ -6,6 +6,8 @@ from itertools import repeat
 from time import perf_counter_ns
 from typing import Any, Final
 
+from mypy_extensions import mypyc_attr
+
 from modelworks.core.errors import DeadlineError, InvalidError, ModelworksError, UnavailableError
 from modelworks.core.stateful import Step
 from modelworks.core.tensor import Tensors
@@ -68,6 +70,7 @@ def refuse(
         tap.refused(exchange, body, status)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Answering(Member):
     """A member that answers an exchange; kinds of request differ in how they write outputs."""
 
