@@ -16,10 +16,12 @@ import tritonclient.http
 from onnx import helper
 
 from modelworks.core.caching import AnswerCache
+from modelworks.core.records import RecordPolicy
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Datatype
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server, serve_list
+from recording_server import ended, records
 from redis_server import RedisServer
 
 pytestmark = pytest.mark.real
@@ -303,3 +305,18 @@ def test_clients_that_hang_up_take_nothing_along_and_leave_nothing_behind(tmp_pa
         found = stats(server)
         assert found["execution_count"] <= 3 * 41
         assert found["inference_stats"]["fail"]["count"] == 0
+
+
+def test_records_say_which_answers_had_been_kept(tmp_path):
+    policy = RecordPolicy(sample=1.0)
+    model = replace(served(models.double(tmp_path / "m.onnx")), records=policy)
+    folder = tmp_path / "records"
+    with serving(tmp_path, model, more=["--records", str(folder)]) as server:
+        for _ in range(3):
+            assert ask(server, 1, 2, 3) == [2, 4, 6]
+        post(server, "/predict/m", {"rows": [{"x": [1, 2, 3]}]})
+        ended(server)
+    found = sorted(records(folder), key=lambda record: record.at_ns)
+    assert [record.cached for record in found] == [False, True, True, True]
+    assert [record.compute_ns > 0 for record in found] == [True, False, False, False]
+    assert all(record.outputs == {"y": [[2.0, 4.0, 6.0]]} for record in found[:3])

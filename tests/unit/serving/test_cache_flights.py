@@ -384,4 +384,4 @@ class CacheMachine(RuleBasedStateMachine):
 
 
 TestCacheMachine = CacheMachine.TestCase
-TestCacheMachine.settings = examples(30, stateful_step_count=25)
+TestCacheMachine.settings = examples(20, stateful_step_count=25)

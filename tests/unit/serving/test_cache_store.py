@@ -49,15 +49,15 @@ def test_an_answer_is_good_until_its_time_and_a_newer_one_takes_its_place():
     assert store.bytes == OVERHEAD + 50
 
 
-@pytest.mark.parametrize("columns", [1, 30, 1000])
+@pytest.mark.parametrize("columns", [1, 1000])
 def test_what_is_kept_takes_no_more_memory_than_is_said(columns):
-    """Python's own count of bytes, of 2,000 answers of small and large arrays."""
+    """Python's own count of bytes, of 500 answers of small and large arrays."""
     store = Store(1 << 30)
     gc.collect()
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        for number in range(2000):
+        for number in range(500):
             arrays = kept_arrays([np.full((1, columns), number, np.float32)])
             key = keys.of_tensors({"x": np.array([number])}, ["x"])
             store.put(key, arrays, size_of_arrays(arrays), until=1e9 + number)
