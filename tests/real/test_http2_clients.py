@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 
@@ -19,6 +20,7 @@ from certificates import Authority
 from http2_wire import GET, POST, WIDE, Wire, data, headers, reset
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server
+from store_servers import free_port
 
 pytestmark = pytest.mark.real
 PATH = "/v2/models/double/infer"
@@ -116,6 +118,73 @@ def wire_of(server) -> Wire:
     wire = Wire(socket.create_connection(("127.0.0.1", server.port), timeout=30))
     wire.send(WIDE)
     return wire
+
+
+NGINX = """
+worker_processes 1;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    client_max_body_size 64m;
+    upstream models {{ server 127.0.0.1:{server}; keepalive 2; }}
+    server {{
+        listen 127.0.0.1:{port} http2;
+        location / {{ grpc_pass grpc://models; }}
+    }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, server: Server):
+    """nginx that speaks HTTP/2 to its clients and to the server; its port."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        say("needs nginx: apt-get install nginx-light")
+    port = free_port()
+    config = folder / "nginx.conf"
+    config.write_text(NGINX.format(folder=folder, server=server.port, port=port))
+    command = [program, "-p", str(folder), "-c", str(config), "-g", "daemon off;"]
+    with (folder / "out").open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        end = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                break
+            assert process.poll() is None, (folder / "out").read_text()
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_behind_nginx(double, tmp_path):
+    with Server(["--file", str(double)]) as server, nginx(tmp_path, server) as port:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(5):  # the proxy keeps its connections to the server
+            version, found = curl("--http2-prior-knowledge", url + PATH, body=BODY)
+            assert (version, answer_of(found)) == ("2", WANTED)
+        large = json.dumps({"inputs": [ROWS["inputs"][0] | {"data": [1] * 900_000}]}).encode()
+        version, found = curl("--http2-prior-knowledge", url + PATH, body=large)
+        assert json.loads(found)["error"]
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            assert check(b"", timeout=20) == b"\x08\x01"  # SERVING
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary("/no.Such/Call")(b"", timeout=20)
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 class Caller(threading.Thread):
