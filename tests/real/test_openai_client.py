@@ -187,6 +187,10 @@ def test_models_are_listed_with_their_adapters(client):
     found = {model.id for model in client.models.list()}
     assert {"story", "story@champion", "story:1.0.0", "story:backwards", "vectors"} <= found
     assert client.models.retrieve("story:backwards").id == "story:backwards"
+    assert client.models.retrieve("story@champion:backwards").id == "story@champion:backwards"
+    for missing in ("story:nobody", "story:9.9.9:backwards", "story@nobody"):
+        with pytest.raises(openai.NotFoundError):
+            client.models.retrieve(missing)
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("nobody")
     assert caught.value.code == "model_not_found"

@@ -83,8 +83,10 @@ def test_a_key_opens_its_models_and_no_others(client):
     }
     with pytest.raises(openai.PermissionDeniedError):
         say(mine, "other")
-    with pytest.raises(openai.NotFoundError):
-        mine.models.retrieve("other")
+    for missing in ("other", "nobody"):
+        with pytest.raises(openai.NotFoundError) as caught:
+            mine.models.retrieve(missing)
+        assert "theirs" not in caught.value.message
     with pytest.raises(openai.NotFoundError):
         say(client("all"), "theirs")
     assert "theirs" not in {model.id for model in client("all").models.list()}

@@ -1,5 +1,7 @@
 """OpenAI's API over sockets, before a model that the test holds back: leaving, failing, full."""
 
+import asyncio
+import gc
 import json
 import socket
 import struct
@@ -248,3 +250,30 @@ def test_who_leaves_while_the_conversation_is_written_begins_nothing(serve, leav
     session.go.set()
     assert answered(server, "chat/completions", SAID | {"max_tokens": 1})[0] == 200
     assert session.begun == 2  # the trial at its load, and the one that stayed
+
+
+def test_nothing_stays_of_those_who_came_and_went(serve):
+    session = Talking()
+    server = serve(session)
+
+    def tasks():
+        return server.call(lambda: len(asyncio.all_tasks(server.loop)))
+
+    def round_of(count):
+        for place in range(count):
+            stream = place % 2 == 0
+            sock = ask(server, "chat/completions", SAID | {"stream": stream, "max_tokens": 5})
+            if place % 3:
+                answer = Answer(sock)
+                assert answer.status == 200
+                answer.close()
+            reset(sock)
+        server.settled()
+        server.until(lambda: not server.listener.connections)
+        gc.collect()
+
+    round_of(20)
+    before, objects = tasks(), len(gc.get_objects())
+    round_of(200)
+    assert tasks() == before
+    assert len(gc.get_objects()) - objects < 1000

@@ -105,18 +105,12 @@ class OpenAI:
         """`GET /v1/models/{id}`, with what KServe's first protocol asks of the same path."""
         exchange = dressed(exchange)
         try:
-            told = {one["id"]: one for entry in self._open(exchange) for one in self._told(entry)}
-            if name not in told:
-                base, version, _ = self._named(name)
-                entry = self._table().entry(base, version or None)
-                if entry not in self._open(exchange):
-                    raise NotFoundError(f"no model '{name[:60]}' here", field="model")
-                told[name] = self._one(name, entry)
-            ready = {"name": name, "ready": told[name].pop("ready")}
+            told = self._told_of(name, self._open(exchange))
+            ready = {"name": name, "ready": told.pop("ready")}
         except ModelworksError as error:
             refuse(exchange, error, self._recorder)
             return
-        exchange.reply(200, orjson.dumps({**told[name], **ready}), JSON)
+        exchange.reply(200, orjson.dumps({**told, **ready}), JSON)
 
     # -- which model
 
@@ -178,6 +172,21 @@ class OpenAI:
             return ANYBODY
         return router.who(exchange.headers.get(b"authorization"))
 
+    def _told_of(self, name: str, entries: list[Entry]) -> dict[str, object]:
+        """What is told of one id.
+
+        Raises:
+            NotFoundError: no model that the caller may ask has it.
+        """
+        base, version, adapter = self._named(name)
+        try:
+            entry = self._table().entry(base, version or None)
+        except NotFoundError:
+            entry = None  # its message tells of all models
+        if entry not in entries or (adapter and adapter not in _adapters(entry)):
+            raise NotFoundError(f"no model '{name[:60]}' here", field="model")
+        return self._one(name, entry)
+
     def _told(self, entry: Entry) -> list[dict[str, object]]:
         """Every id of a version: its model's name where it is the default, aliases, adapters."""
         served = entry.served
@@ -185,11 +194,8 @@ class OpenAI:
         ids += [f"{served.name}@{alias}" for alias in served.aliases]
         if served.default:
             ids.insert(0, served.name)
-        live = entry.live
-        generations = live.generations if live is not None else None
-        session = generations.session if generations is not None else None
-        if isinstance(session, Conversing) and served.default:
-            ids += [f"{served.name}:{adapter}" for adapter in session.adapters]
+        if served.default:
+            ids += [f"{served.name}:{adapter}" for adapter in _adapters(entry)]
         return [self._one(one, entry) for one in ids]
 
     def _one(self, name: str, entry: Entry) -> dict[str, object]:
@@ -200,6 +206,12 @@ class OpenAI:
             "owned_by": entry.served.tenant,
             "ready": entry.live is not None,
         }
+
+
+def _adapters(entry: Entry) -> tuple[str, ...]:
+    generations = entry.live.generations if entry.live is not None else None
+    session = generations.session if generations is not None else None
+    return session.adapters if isinstance(session, Conversing) else ()
 
 
 def _embed(wanted: Wanted, adapter: str) -> Act:
