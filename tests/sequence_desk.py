@@ -13,8 +13,8 @@ from modelworks.serving.batcher import Batcher, Member
 from modelworks.serving.block import Block
 from modelworks.serving.cost import Cost
 from modelworks.serving.execute import joined
+from modelworks.serving.sequences import remembering
 from modelworks.serving.sequences.numbers import SequenceCounts, read_sequences
-from modelworks.serving.sequences.remembering import Remembering, taken
 from modelworks.serving.sequences.states import States
 
 CRASH = -2.0
@@ -52,6 +52,24 @@ class Adding:
 
     def close(self):
         pass
+
+
+LONGER = Signature(
+    (SIGNATURE.inputs[0], TensorSpec("h", Datatype.FP64, (None, None))),
+    (TensorSpec("h_out", Datatype.FP64, (None, None)), SIGNATURE.outputs[1]),
+)
+
+
+class Remembering(Adding):
+    """`h_out` is `h` with `x` behind it, `y` the sum of all."""
+
+    signature = LONGER
+
+    def infer(self, inputs):
+        x, h = inputs["x"], inputs["h"]
+        self.calls.append(x[:, 0].tolist())
+        longer = np.concatenate([h, x], axis=1)
+        return [longer, longer.sum(axis=1, keepdims=True)]
 
 
 class Told(Member):
@@ -95,13 +113,13 @@ class SequenceDesk:
             cost,
             lambda call: None,
             None,
-            lambda members: taken(joined, members),
+            lambda members: remembering.taken(joined, members),
         )
         self.block = Block()
-        self.table = Remembering(
+        self.table = remembering.Remembering(
             self.batcher,
             declared,
-            States(declared, SIGNATURE, Path()),
+            States(declared, self.session.signature, Path()),
             SequenceCounts(self.block.region("m", "1")),
             "m",
             batched=True,

@@ -19,7 +19,7 @@ from modelworks.core.errors import (
 )
 from modelworks.core.served import Batching
 from properties import examples
-from sequence_desk import CRASH, SequenceDesk, Told
+from sequence_desk import CRASH, Remembering, SequenceDesk, Told
 from virtual_loop import SimulatedThread, VirtualLoop, play
 
 pytestmark = pytest.mark.unit
@@ -262,6 +262,39 @@ def test_sequences_are_bounded_in_bytes():
         with pytest.raises(UnavailableError, match="of at most 4000"):
             desk.table.submit(Told(3, 1, start=True))
         assert desk.numbers.bytes <= 4000
+
+    run(main())
+
+
+def test_states_that_grow_begin_empty_and_share_calls_where_they_are_as_long():
+    async def main():
+        desk = SequenceDesk(Remembering())
+        assert await tell(desk, Told(1, 1, start=True), Told(2, 2, start=True)) == [1, 2]
+        assert await tell(desk, Told(1, 10)) == [11]
+        assert await tell(desk, Told(1, 1), Told(2, 1), Told(3, 5, start=True)) == [12, 3, 5]
+        assert desk.session.calls == [[1, 2], [10], [1], [1], [5]]
+        assert await tell(desk, Told(2, 1), Told(1, 0)) == [4, 12]
+
+    run(main())
+
+
+def test_states_that_grow_over_the_bound_are_forgotten_and_others_are_not():
+    async def main():
+        desk = SequenceDesk(Remembering(), max_bytes=3400)
+        await tell(desk, Told(1, 1, start=True), Told(2, 7, start=True))
+        for step in range(40):
+            (said,) = await tell(desk, Told(1, 1))
+            if isinstance(said, UnavailableError):
+                break
+            assert said == step + 2
+            assert desk.numbers.bytes <= 3400
+        assert isinstance(said, UnavailableError)
+        assert "begin it again later" in said.message
+        with pytest.raises(InvalidError, match="not open here"):
+            desk.table.submit(Told(1, 1))
+        assert await tell(desk, Told(2, 1)) == [8]
+        assert (desk.numbers.open, desk.numbers.lost) == (1, 1)
+        assert desk.quiet
 
     run(main())
 
