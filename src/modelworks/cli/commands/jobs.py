@@ -85,7 +85,12 @@ def submit(  # noqa: PLR0913, PLR0917 - click's parameters
     plane: DataPlane,
     as_json: bool,
 ) -> None:
-    """Submit a job; prints its id once it is on the server's disk."""
+    """Submit a job; prints its id once it is on the server's disk.
+
+    \b
+    modelworks jobs submit fraud --inputs '{"x": [[1.0, 2.0, 3.0]]}' --wait 60
+    modelworks jobs submit fraud --request request.json --key order-7
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     if sum(map(bool, (inputs, request, inputs_url))) != 1:
         raise click.UsageError("give --inputs, --request or --inputs-url, one of them")
     out = Output(as_json=as_json)
@@ -118,7 +123,12 @@ def submit(  # noqa: PLR0913, PLR0917 - click's parameters
 def list_(
     state: str | None, model: str, callback: str | None, limit: int, plane: DataPlane, as_json: bool
 ) -> None:
-    """List your jobs, newest first."""
+    """List your jobs, newest first.
+
+    \b
+    modelworks jobs list --state queued
+    modelworks jobs list --callback dead
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     out = Output(as_json=as_json)
     wanted = {"state": state, "model": model, "callback": callback}
     found = list(plane.jobs.every(limit, **{k: v for k, v in wanted.items() if v}))
@@ -135,7 +145,11 @@ def list_(
 @_url
 @json_option
 def show(job: str, plane: DataPlane, as_json: bool) -> None:
-    """Say how a job stands."""
+    """Say how a job stands.
+
+    \b
+    modelworks jobs show 01a2088e-c41b-7cb0-91cc-5109345455f0
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     _show(Output(as_json=as_json), plane.jobs.show(job))
 
 
@@ -145,7 +159,11 @@ def show(job: str, plane: DataPlane, as_json: bool) -> None:
 @_url
 @json_option
 def result(job: str, wait: float, plane: DataPlane, as_json: bool) -> None:  # noqa: ARG001 - it is JSON anyway
-    """Print what a job gave, as inference would have."""
+    """Print what a job gave, as inference would have.
+
+    \b
+    modelworks jobs result 01a2088e-c41b-7cb0-91cc-5109345455f0 --wait 60
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     sys.stdout.write(_text(plane, job, wait) + "\n")
 
 
@@ -154,7 +172,11 @@ def result(job: str, wait: float, plane: DataPlane, as_json: bool) -> None:  # n
 @_url
 @json_option
 def cancel(job: str, plane: DataPlane, as_json: bool) -> None:
-    """Let a job go that has not ended."""
+    """Let a job go that has not ended.
+
+    \b
+    modelworks jobs cancel 01a2088e-c41b-7cb0-91cc-5109345455f0
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     _show(Output(as_json=as_json), plane.jobs.cancel(job))
 
 

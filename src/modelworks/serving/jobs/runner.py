@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -50,6 +51,7 @@ class Runner:
         folder: Path = options.folder
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _sync(folder.parent)  # else a new folder may be gone after the machine stopped
             self._holder = Holder(folder)
         except OSError as error:
             raise InvalidError(
@@ -213,6 +215,14 @@ class Runner:
         if lane.line in self._fresh:
             self._fresh.discard(lane.line)
             self._begin(lane.line)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _survey(base: Base) -> tuple[list[Line], set[str], Counts]:
