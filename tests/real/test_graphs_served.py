@@ -2,12 +2,15 @@
 
 import http.client
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +18,14 @@ import pytest
 
 import modelworks
 from graph_desk import CHAIN, ask, chained, document, graph, scorer, times
+from grpc_client import triton
 from modelworks.apps.embed import local
 from modelworks.control.package import Packaging
 from modelworks.core.errors import UnsupportedError
 from modelworks.core.home import Home
 from modelworks.core.imports import ImportRequest
 from modelworks.core.model import Lineage
-from modelworks.core.served import write_served
+from modelworks.core.served import Isolation, write_served
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.protocol.manifest.tree import read as read_yaml
 from modelworks.registry.publish import Publication
@@ -82,7 +86,9 @@ def until(true, seconds=30.0):
 def chain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chain")
     path = serve_list(folder / "served.json", chained(folder))
-    with Server(["--served", str(path), "--workers", "2"]) as server:
+    (folder / "jobs").mkdir()
+    more = ["--workers", "2", "--jobs", str(folder / "jobs")]
+    with Server(["--served", str(path), *more]) as server:
         yield server.address
 
 
@@ -104,12 +110,28 @@ def test_a_graph_is_asked_as_a_model_is(chain):
     assert asked(chain, "flow", np.zeros((1, 4), np.float32))[0] == 400
 
 
-def test_json_binary_and_the_models_one_by_one_give_the_same_numbers(chain):
+def test_every_road_and_the_models_one_by_one_give_the_same_numbers(chain):
     given = np.random.default_rng(7).normal(size=(20, 3)).astype(np.float32)
     one_by_one = binary(chain, "three", binary(chain, "two", given))
     assert np.array_equal(binary(chain, "flow", given), one_by_one)
     _, told = asked(chain, "flow", given)
     assert np.array_equal(told["y"].astype(np.float32), one_by_one)
+    rows = json.dumps({"rows": [{"x": row} for row in given.tolist()]})
+    plain = json.loads(call(chain, "POST", "/predict/flow", rows)[1])["predictions"]
+    assert np.array_equal(np.array([row["outputs"]["y"] for row in plain], np.float32), one_by_one)
+    with triton.InferenceServerClient(chain) as client:
+        tensor = triton.InferInput("x", list(given.shape), "FP32")
+        tensor.set_data_from_numpy(given)
+        assert np.array_equal(client.infer("flow", [tensor]).as_numpy("y"), one_by_one)
+        assert client.get_model_metadata("flow").outputs[0].name == "y"
+    entry = {"name": "x", "shape": list(given.shape), "datatype": "FP32"}
+    body = json.dumps({"inputs": [entry | {"data": given.ravel().tolist()}]})
+    status, data, _ = call(chain, "POST", "/v2/models/flow/jobs", body)
+    assert status == 202, data
+    path = f"/v2/jobs/{json.loads(data)['id']}/result"
+    answer = until(lambda: (found := call(chain, "GET", path))[0] == 200 and found)
+    outputs = json.loads(answer[1])["outputs"]
+    assert np.array_equal(np.array(outputs[0]["data"], np.float32), one_by_one.ravel())
 
 
 def test_many_callers_each_get_their_own(chain):
@@ -218,6 +240,30 @@ def test_callers_that_go_away_at_any_stage_harm_nobody_and_leave_nothing(tmp_pat
         until(settled)
         assert np.array_equal(asked(server.address, "flow", rows)[1]["y"], wanted)
         assert "Traceback" not in server.log
+
+
+def children(pid):
+    told = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(word) for word in told.stdout.split()]
+
+
+def test_a_models_process_that_is_killed_is_named_and_the_graph_comes_back(tmp_path):
+    lines = chained(tmp_path)
+    lines[1] = replace(lines[1], isolation=Isolation.PROCESS)
+    path = serve_list(tmp_path / "served.json", lines)
+    given = np.ones((1, 3), np.float32)
+    with Server(["--served", str(path)]) as server:
+        assert asked(server.address, "flow", given)[0] == 200
+        for child in children(server.process.pid):
+            os.kill(child, signal.SIGKILL)
+        said = until(lambda: (found := asked(server.address, "flow", given))[0] == 503 and found[1])
+        assert "step 'b': " in said
+        assert "was killed (SIGKILL)" in said
+        assert asked(server.address, "two", given)[0] == 200  # neighbours go on
+        until(lambda: asked(server.address, "flow", given)[0] == 200)
+        assert (asked(server.address, "flow", given)[1]["y"] == 6).all()
 
 
 def test_branches_and_refusals_over_the_wire(tmp_path):
