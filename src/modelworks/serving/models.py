@@ -441,11 +441,20 @@ def _named(entry: Entry) -> str:
     return f"model '{entry.served.name}' version {entry.served.version}"
 
 
+def _unheard(live: Live) -> str:
+    """What is asked of a model that generates and means nothing to it."""
+    batching = live.served.batching
+    found = ["its generations are not recorded"] if live.tap is not None else []
+    if batching.latency_goal_ms or batching.max_delay_ms or batching.priority_levels > 1:
+        found.append("its engine sees to batches: of batching only max_queue_size and timeout_ms")
+    return "; ".join(found)
+
+
 def _remark(live: Live) -> str:
     if live.loaded.uncached:
         return f"no answers are kept: {live.loaded.uncached}"
     if live.generations is not None:
-        return "its generations are not recorded" if live.tap is not None else ""
+        return _unheard(live)
     if live.unbatched:
         return f"requests are not batched: {live.unbatched}"
     return live.unpadded and f"requests of different lengths share no call: {live.unpadded}"

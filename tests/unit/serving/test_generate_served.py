@@ -467,6 +467,17 @@ def test_an_engine_that_closes_by_itself_is_told_of(serve):
         answer.close()
 
 
+def test_what_means_nothing_to_it_is_said_in_the_index(serve):
+    server = serve(batching=Batching(latency_goal_ms=50, priority_levels=3))
+    with server.connect() as sock:
+        sock.sendall(b"POST /v2/repository/index HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        answer = Answer(sock)
+        [told] = answer.json()
+        assert told["state"] == "READY"
+        assert "only max_queue_size and timeout_ms" in told["reason"]
+        answer.close()
+
+
 # -- what is counted
 
 
