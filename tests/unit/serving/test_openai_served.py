@@ -270,10 +270,10 @@ def test_nothing_stays_of_those_who_came_and_went(serve):
             reset(sock)
         server.settled()
         server.until(lambda: not server.listener.connections)
+        server.until(lambda: tasks() == before)
         gc.collect()
+        return len(gc.get_objects())
 
-    round_of(20)
-    before, objects = tasks(), len(gc.get_objects())
-    round_of(200)
-    assert tasks() == before
-    assert len(gc.get_objects()) - objects < 1000
+    before = tasks()
+    objects = round_of(20)
+    assert round_of(200) - objects < 1000
