@@ -58,6 +58,7 @@ def timed() -> tuple[Timed, ...]:
             "`RST_STREAM FLOW_CONTROL_ERROR`",
             "the_window_of_a_held_call",
         ),
+        "waits for an answer, and does not answer a ping": ("cut off", "nobody_there"),
         "closes its side of the socket": ("all its calls are over", "a_client_that_closes"),
     }
     return tuple(Timed(title, out, f"test_{test}") for title, (out, test) in rows.items())

@@ -294,6 +294,11 @@ def to_the_end(wire) -> list[str]:
     return wire.events
 
 
+def to_the_end_of(wire):
+    to_the_end(wire)
+    return wire.frames
+
+
 def test_no_settings(hasty):
     assert to_the_end(hasty.wire(PREFACE)) == ["GOAWAY SETTINGS_TIMEOUT"]
 
@@ -332,6 +337,24 @@ def test_a_client_that_does_not_read(hasty):
 
 def test_an_idle_connection(hasty):
     assert to_the_end(hasty.wire(OPEN + headers(GET))) == ["200", "GOAWAY NO_ERROR"]
+
+
+def test_nobody_there():
+    with Called(replace(HASTY, write_timeout_s=1.0)) as called:
+        silent, alive = (called.wire(OPEN + headers(get(b"/hold"))) for _ in range(2))
+        with silent.sock, alive.sock:
+            called.until(lambda: len(called.held) == 2)
+            left = []
+            for exchange in called.held:
+                exchange.on_gone = lambda exchange=exchange: left.append(exchange)
+            while not left:
+                if alive.read().kind == PING:
+                    alive.send(frame(PING, 1, payload=alive.frames[-1].payload))
+            assert [f.kind for f in to_the_end_of(silent)] == [SETTINGS, 8, SETTINGS, PING]
+            (held,) = {*called.held} - {*left}
+            called.call(held.reply, 200, b"patient", b"text/plain")
+            assert alive.answer() == b"patient"
+            called.held.clear()
 
 
 # -- the connection

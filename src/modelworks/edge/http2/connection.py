@@ -16,8 +16,10 @@ from modelworks.edge.http2.frames import (
     MAX_CONCURRENT_STREAMS,
     MAX_HEADER_LIST_SIZE,
     NO_ERROR,
+    PING,
     SETTINGS_TIMEOUT,
     Fault,
+    frame,
     goaway,
     settings,
     window_update,
@@ -30,6 +32,7 @@ from modelworks.edge.kernel import hung_up, unread_bytes
 from modelworks.edge.pace import Outflow, idle_is_over
 
 _log = logging.getLogger(__name__)
+_PROBE: Final = b"anybody?"
 _REGAINED: Final = 200  # of the patience, at each sweep
 
 
@@ -40,7 +43,16 @@ class Http2Connection:
     """
 
     __slots__ = (
-        *("_active", "_control", "_hub", "_journal", "_lingering", "_outflow", "_parting"),
+        *(
+            "_active",
+            "_control",
+            "_hub",
+            "_journal",
+            "_lingering",
+            "_outflow",
+            "_parting",
+            "_probed",
+        ),
         *("_reader", "_session", "_since", "_transport"),
     )
 
@@ -55,6 +67,7 @@ class Http2Connection:
         self._journal = journal
         self._active = hub.now
         self._since = hub.now  # when the connection, or its end, began
+        self._probed = 0.0  # when a PING asked whether the client is there
         self._parting = 0.0  # when the first GOAWAY of a drain was sent
         self._lingering = False  # our side is closed; what comes is thrown away
         self._outflow = Outflow()
@@ -186,11 +199,23 @@ class Http2Connection:
         if hub.drain_since is not None:
             self._part()
         if session.streams:
+            self._probe()
             return
         over = idle_is_over(limits, now, self._active, None, fresh=False)
         over = over and not unread_bytes(self._transport.get_extra_info("socket"))
         if over or self._reader.closing or self._control.leaving:
             self._finish()
+
+    def _probe(self) -> None:
+        """See whether a client that waits for answers, and sends nothing, is there at all."""
+        limits, now = self._hub.limits, self._hub.now
+        if now - self._active <= limits.idle_timeout_s:
+            return
+        if self._probed <= self._active:  # something came since
+            self._probed = now
+            self._session.write(frame(PING, 0, 0, _PROBE))
+        elif now - self._probed > limits.write_timeout_s and self._outflow.open:
+            self._transport.abort()
 
     def _part(self) -> None:
         """Drain (RFC 9113, 6.8): first say so; when the client has heard it, from where on."""
