@@ -15,6 +15,7 @@ import tritonclient.grpc
 import tritonclient.http
 from onnx import helper
 
+from certificates import Authority
 from modelworks.core.caching import AnswerCache
 from modelworks.core.records import RecordPolicy
 from modelworks.core.served import ServedModel
@@ -23,6 +24,7 @@ from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server, serve_list
 from recording_server import ended, records
 from redis_server import RedisServer
+from store_servers import free_port
 
 pytestmark = pytest.mark.real
 WAIT_S = 60.0
@@ -320,3 +322,26 @@ def test_records_say_which_answers_had_been_kept(tmp_path):
     assert [record.cached for record in found] == [False, True, True, True]
     assert [record.compute_ns > 0 for record in found] == [True, False, False, False]
     assert all(record.outputs == {"y": [[2.0, 4.0, 6.0]]} for record in found[:3])
+
+
+def test_redis_over_tls_is_asked_only_if_its_certificate_is_good(tmp_path, monkeypatch):
+    authority = Authority(tmp_path / "tls")
+    pair, port = authority.pair("localhost"), free_port()
+    tls = ["--tls-port", str(port), "--tls-auth-clients", "no"]
+    tls += ["--tls-cert-file", str(pair.certificate), "--tls-key-file", str(pair.key)]
+    with RedisServer(tmp_path, *tls, "--tls-ca-cert-file", str(authority.certificate)) as redis:
+        model = served(
+            models.double(tmp_path / "m.onnx"), backend=f"rediss://localhost:{port}", ttl_s=60.0
+        )
+        with serving(tmp_path, model) as server:  # nobody here trusts that authority
+            numbers = count()
+            eventually(
+                "that is said",
+                lambda: asking(server, numbers) or "certificate verify failed" in server.log,
+            )
+            assert kept_in(redis) == 0
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+        with serving(tmp_path, model) as server:
+            numbers = count()
+            eventually("answers in Redis", lambda: asking(server, numbers) or kept_in(redis) > 5)
+            assert metric(server, "modelworks_cache_errors_total") == 0
