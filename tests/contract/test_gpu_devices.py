@@ -6,7 +6,7 @@ No GPU has run this: a program that prints what nvidia-smi prints stands in its 
 import onnxruntime as ort
 import pytest
 
-from modelworks.core.deployment import Support
+from modelworks.core.deployment import Revision, Support
 from modelworks.core.errors import InvalidError, UnavailableError, UnsupportedError
 from modelworks.core.instances import parsed
 from modelworks.core.seams import EngineOptions
@@ -16,6 +16,8 @@ from modelworks.ext.targets.containers import table as containers
 from modelworks.ext.targets.kubernetes import capabilities as kubernetes
 from modelworks.ext.targets.local import table as local
 from modelworks.plugins import load as plugins
+from modelworks.protocol.manifest.deployment import DeploymentSpec
+from modelworks.protocol.manifest.server import Places, variables
 from modelworks.serving.loading import load_model
 from modelworks.testing import onnx_models as models
 from modelworks.testing import pass_models
@@ -191,3 +193,26 @@ def test_every_target_honours_gpus_or_refuses_them():
         assert check("cpu", {"resources": {"gpu": 0}}) == ""
         assert "resources.gpu: 2" in check("cuda:1", {"resources": {"gpu": 1}})
         assert check("cuda:1", {"resources": {"gpu": 2}}) == ""
+
+
+def spec(**server):
+    whole = {"model": "m:1.0.0", "target": "kubernetes", "resources": {"gpu": 1}, "server": server}
+    return DeploymentSpec.model_validate(whole)
+
+
+def test_a_manifest_says_copies_to_the_server():
+    said = spec(instances=[{"device": "cuda:0", "count": 2}, {}])
+    assert variables(said, Places())["MODELWORKS_SERVER_INSTANCES"] == "cuda:0*2,cpu*1"
+    assert "MODELWORKS_SERVER_INSTANCES" not in variables(spec(), Places())
+    with pytest.raises(ValueError, match="device"):
+        spec(instances=[{"device": "tpu"}])
+
+
+def test_a_revision_of_an_earlier_build_keeps_its_digest():
+    line = ServedModel("m", "1.0.0", "/nowhere", digest="sha256:1")
+    now = spec().model_dump(mode="json")
+    before = {key: value for key, value in now.items() if key not in {"cache", "sequences"}}
+    before["server"] = {k: v for k, v in now["server"].items() if k != "instances"}
+    assert Revision("m", 1, now, line).digest == Revision("m", 1, before, line).digest
+    more = spec(instances=[{"count": 2}]).model_dump(mode="json")
+    assert Revision("m", 1, more, line).digest != Revision("m", 1, now, line).digest

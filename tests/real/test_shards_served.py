@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -203,3 +205,22 @@ def test_steps_before_the_model_run_before_the_first_stage(tmp_path):
         whole = OnnxRuntimeEngine().load(tmp_path / "plain", EngineOptions())
         np.testing.assert_allclose(output(answer), whole.infer({"x": rows})[0], rtol=1e-5)
         whole.close()
+
+
+def test_the_command_serves_two_copies_of_a_pipeline(folder, tmp_path):
+    """Three processes a copy: each copy is a pipeline."""
+    command = [sys.executable, "-m", "modelworks.cli.main", "serve", "--json", "--port", "0"]
+    command += ["--file", str(folder / "cut"), "--name", "big", "--instances", "cpu*2"]
+    environment = {**os.environ, "MODELWORKS_HOME": str(tmp_path / "home")}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        told = json.loads(process.stdout.readline())
+        address = told["url"].removeprefix("http://")
+        rows = np.ones((1, WIDTH), np.float32)
+        assert call(address, "POST", "/v2/models/big/infer", body(rows))[0] == 200
+        assert len(stage_processes(process)) == 6
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        process.stdout.close()
+    assert process.returncode in {0, 143}
