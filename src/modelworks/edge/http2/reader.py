@@ -50,8 +50,8 @@ class Reader:
     """
 
     __slots__ = (
-        *("_block", "_block_flags", "_block_of", "_buffer", "_control", "_decoder", "_grant"),
-        *("_known", "_preface", "_session", "_since", "closing"),
+        *("_block", "_block_bytes", "_block_flags", "_block_of", "_buffer", "_control"),
+        *("_decoder", "_grant", "_known", "_preface", "_session", "_since", "closing"),
     )
 
     def __init__(self, session: Session, control: Control) -> None:
@@ -62,6 +62,7 @@ class Reader:
         self._preface = True  # it is still to come
         self._buffer = b""  # an unfinished frame
         self._block: list[bytes] = []  # of an unfinished header block
+        self._block_bytes = 0  # of it so far: counted as it comes, frames may have a byte each
         self._block_of = 0  # its stream; 0 = there is none
         self._block_flags = 0
         self._since = session.hub.now  # when the unfinished frame or block began
@@ -193,14 +194,16 @@ class Reader:
             self._open(number, payload, last=bool(flags & END_STREAM))
             return
         self._block_of, self._block_flags, self._block = number, flags, [payload]
+        self._block_bytes = len(payload)
         self._since = monotonic()
 
     def _continue(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if kind != CONTINUATION or number != self._block_of:
             raise Fault(PROTOCOL_ERROR, "a header block was not continued")
         self._block.append(payload)
+        self._block_bytes += len(payload)
         most = self._session.hub.limits.max_header_bytes
-        if sum(map(len, self._block)) > most:
+        if self._block_bytes > most:
             raise Fault(ENHANCE_YOUR_CALM, f"a header block of more than {most} bytes")
         if not payload:
             self._control.spend(1)
