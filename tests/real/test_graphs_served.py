@@ -32,7 +32,7 @@ from modelworks.registry.publish import Publication
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server, serve_list
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 EXAMPLES = Path(__file__).parents[2] / "examples" / "graphs"
 PARTS = "Inference-Header-Content-Length"
 
@@ -345,7 +345,7 @@ def command(home, *words, fails=False):
         env={"MODELWORKS_HOME": str(home.root), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
         check=False,
     )
     assert (ran.returncode != 0) == fails, ran.stderr
@@ -356,7 +356,7 @@ def test_text_image_and_numbers_become_one_answer(tmp_path):
     """The example: three imported models, and a graph that knows more than each of them."""
     ran = subprocess.run(
         [sys.executable, str(EXAMPLES / "train.py"), str(tmp_path)],
-        capture_output=True, text=True, timeout=100, check=True,
+        capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     home = Home(tmp_path / "home")
     factory = local(home)
