@@ -11,7 +11,6 @@ HASTY = replace(
     header_timeout_s=0.1,
     body_timeout_s=0.1,
     write_timeout_s=0.1,
-    idle_timeout_s=0.3,
     min_body_rate=1 << 20,
 )
 

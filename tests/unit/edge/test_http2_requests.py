@@ -335,12 +335,13 @@ def test_a_client_that_does_not_read(hasty):
         hasty.until(lambda: hasty.listener.connections == 0)
 
 
-def test_an_idle_connection(hasty):
-    assert to_the_end(hasty.wire(OPEN + headers(GET))) == ["200", "GOAWAY NO_ERROR"]
+def test_an_idle_connection():
+    with Called(replace(HASTY, idle_timeout_s=0.3)) as called:
+        assert to_the_end(called.wire(OPEN + headers(GET))) == ["200", "GOAWAY NO_ERROR"]
 
 
 def test_nobody_there():
-    with Called(replace(HASTY, write_timeout_s=1.0)) as called:
+    with Called(replace(HASTY, idle_timeout_s=0.3, write_timeout_s=1.0)) as called:
         silent, alive = (called.wire(OPEN + headers(get(b"/hold"))) for _ in range(2))
         with silent.sock, alive.sock:
             called.until(lambda: len(called.held) == 2)

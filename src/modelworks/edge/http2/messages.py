@@ -53,6 +53,8 @@ class Gathering:
         self.held += len(payload)
         if self.held < self._need:
             return []
+        if self.held == self._need > PREFIX:
+            return [self._one()]
         data = payload if len(self._pieces) == 1 else b"".join(self._pieces)
         size, position = len(data), 0
         self._need = PREFIX
@@ -70,3 +72,11 @@ class Gathering:
         self._pieces = [data[position:]] if position < size else []
         self.held = size - position
         return found
+
+    def _one(self) -> tuple[int, bytes]:
+        """The message that just ended, with a frame: its bytes are copied once."""
+        pieces, self._pieces = self._pieces, []
+        self.held, self._need = 0, PREFIX
+        first = pieces[0]
+        pieces[0] = first[PREFIX:]
+        return first[0], b"".join(pieces)

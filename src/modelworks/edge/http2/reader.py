@@ -91,17 +91,30 @@ class Reader:
         self._block = []
         self._block_of = 0
 
-    def feed(self, data: bytes) -> None:  # noqa: C901 - one loop over frames
+    def feed(self, data: bytes) -> None:
         """Bytes of frames.
 
         Raises:
             Fault: the connection is at an end.
         """
-        begun = bool(self._buffer)
-        if begun:
-            data = self._buffer + data
-            self._buffer = b""
-        position = self._skip_preface(data) if self._preface else 0
+        buffer = self._buffer
+        if not buffer:
+            self._frames(data, 0)
+            return
+        self._buffer = b""
+        missing = HEAD_BYTES + int.from_bytes(buffer[:3], "big") - len(buffer)
+        if self._preface or len(buffer) < HEAD_BYTES or not 0 < missing <= len(data):
+            self._frames(buffer + data, 0, begun=True)
+        else:  # the frame that has begun is put together, and the rest not copied
+            self._frames(buffer + data[:missing], 0)
+            self._frames(data, missing)
+
+    def _frames(  # noqa: C901 - one loop over frames
+        self, data: bytes, position: int, *, begun: bool = False
+    ) -> None:
+        """Take the frames from `position` on; `begun` = the first one was not whole before."""
+        if self._preface:
+            position = self._skip_preface(data)
         size = len(data)
         if position < 0:
             self._buffer = data
