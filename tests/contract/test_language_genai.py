@@ -161,6 +161,14 @@ def test_a_template_that_never_ends_costs_its_process_and_no_more(folder, tmp_pa
     session.close()
 
 
+def test_what_can_never_fit_is_refused_unread(session):
+    for ask in (session.count, lambda text: session.generate(Prompt(text), LONG, Told())):
+        with pytest.raises(InvalidError, match="3000000 characters"):
+            ask("a" * 3_000_000)
+        with pytest.raises(InvalidError, match="no room"):
+            session.generate(Prompt("a" * 1000), LONG, Told())
+
+
 @pytest.mark.parametrize(
     ("extra", "field"),
     [({"slots": 0}, "slots"), ({"row_s": "soon"}, "row_s"), ({"nobody": 1}, "nobody")],

@@ -134,6 +134,7 @@ def test_an_event_comes_before_the_next_is_made(serve):
     [
         ("completions", ASKED | {"model": "nobody"}, 404, "model", "model_not_found"),
         ("completions", ASKED | {"model": "m:lora"}, 404, "model", "model_not_found"),
+        ("completions", ASKED | {"model": "m:1.0.0:"}, 404, "model", "model_not_found"),
         ("completions", ASKED | {"n": 3}, 400, "n", "unsupported"),
         ("completions", [], 400, "body", None),
         ("chat/completions", SAID | {"messages": []}, 400, "messages", None),
@@ -214,6 +215,8 @@ def test_admission_counts_no_more_than_the_context():
     assert tokens.under_way == 0
     with pytest.raises(InvalidError, match="more than the 100"):
         Tokens(100, 1000).admit(50, 51)
+    with pytest.raises(InvalidError, match="no room for an answer"):
+        tokens.admit(40, 1)
 
 
 # -- leaving

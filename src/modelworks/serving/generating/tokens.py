@@ -35,10 +35,16 @@ class Tokens:
         """Let a generation in; see `Admit`.
 
         Raises:
-            InvalidError: it wants more than there may be at all.
+            InvalidError: the context has no room for an answer, or it wants more than there may be.
             LimitedError: others have them now.
         """
-        wanted = min(prompt + new, max(self._context, prompt + 1))
+        if prompt >= self._context:
+            raise InvalidError(
+                f"the prompt has {prompt} tokens and the model's context {self._context}: there is "
+                "no room for an answer",
+                field="prompt",
+            )
+        wanted = min(prompt + new, self._context)
         if wanted > self._most:
             raise InvalidError(
                 f"a prompt of {prompt} tokens and an answer of up to {wanted - prompt} are more "

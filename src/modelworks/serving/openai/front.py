@@ -119,7 +119,7 @@ class OpenAI:
         if len(name) > _LONGEST:
             raise InvalidError("model: the id is too long", field="model")
         model, colon, rest = name.rpartition(":")
-        if not colon:
+        if not colon or not rest:
             return name, "", ""
         versions = {
             entry.served.version for entry in self._table().entries() if entry.served.name == model

@@ -22,7 +22,13 @@ from modelworks.core.errors import (
 from modelworks.core.generation import Finish, Piece, Prompt, Sampling
 from modelworks.core.tensor import Tensors
 from modelworks.ext.engines.language.process import Plan, Process
-from modelworks.ext.engines.language.texts import encoded, texts_of, tokens_of
+from modelworks.ext.engines.language.texts import (
+    encoded,
+    longest_of,
+    refuse_longer,
+    texts_of,
+    tokens_of,
+)
 from modelworks.ext.engines.language.writing import Writing
 from modelworks.ext.formats.genai import SIGNATURE, Facts
 
@@ -81,6 +87,7 @@ class LanguageSession:
         self._plan = plan
         self._facts = facts
         self._tokenizer = tokenizer
+        self._longest = longest_of(tokenizer, facts.context)
         self._most = most
         self._row_tokens = row_tokens
         self._row_s = row_s
@@ -100,6 +107,7 @@ class LanguageSession:
 
     def count(self, text: str) -> int:
         """See `core.seams.Generating.count`."""
+        refuse_longer(text, self._longest, self.context)
         return len(encoded(self._tokenizer, text, self._facts.begin))
 
     def generate(self, prompt: Prompt, sampling: Sampling, tell: Tell) -> Callable[[], None]:
@@ -109,6 +117,7 @@ class LanguageSession:
             raise InvalidError(
                 f"no adapter '{prompt.adapter[:60]}'; there are: {known}", field="adapter"
             )
+        refuse_longer(prompt.text, self._longest, self.context)
         tokens = tokens_of(self._tokenizer, prompt.text, self._facts)
         answer = _Answer(len(tokens), tell, Writing(self._tokenizer, sampling.stop))
         with self._lock:

@@ -28,6 +28,30 @@ def opened(folder: Path) -> Any:
     return found
 
 
+def longest_of(tokenizer: Any, context: int) -> int:
+    """Characters beyond which no text fits the context, whatever it says.
+
+    A token stands for no more characters than its name has; normalizing may take some away, so it
+    is four times as many.
+    """
+    names = tokenizer.get_vocab(with_added_tokens=True)
+    return 4 * context * max(map(len, names), default=1) + 1024
+
+
+def refuse_longer(text: str, most: int, context: int) -> None:
+    """Refuse a text unread: parting a long word into tokens takes far longer than its length.
+
+    Raises:
+        InvalidError: no text of that length fits the context.
+    """
+    if len(text) > most:
+        raise InvalidError(
+            f"the prompt has {len(text)} characters, and the model's context of {context} tokens "
+            f"never takes more than {most}",
+            field="prompt",
+        )
+
+
 def encoded(tokenizer: Any, text: str, begin: int) -> list[int]:
     """A text as tokens; the token that begins one stands there once."""
     found = list(tokenizer.encode(text).ids)
