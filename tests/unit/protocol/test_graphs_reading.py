@@ -1,6 +1,8 @@
 """Files of graphs: what is understood, and what is refused with its place and the cure."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.graphs import MOST_STEPS, Ref, SplitStep, SwitchStep, When
 from modelworks.core.tensor import Datatype
 from modelworks.protocol.graphs import graph_of, read_graph
+from modelworks.protocol.manifest.tree import read as read_yaml
 
 pytestmark = pytest.mark.unit
 
@@ -226,3 +229,19 @@ def test_a_file_or_its_folder_is_read_and_a_bad_one_refused(tmp_path):
     file.write_text('"' + "a" * (1 << 20) + '"')
     with pytest.raises(InvalidError, match="larger than a graph may be"):
         read_graph(file)
+
+
+def test_the_page_and_the_examples_are_graphs():
+    root = Path(__file__).parents[3]
+    whole, routers = re.findall(
+        r"```yaml\n(.*?)```", (root / "docs/graphs.md").read_text(), re.DOTALL
+    )
+    [page] = read_yaml(whole.encode(), "page")
+    [example] = read_yaml((root / "examples/graphs/claim.yaml").read_bytes(), "example")
+    told, kept = graph_of(page.values), graph_of(example.values)
+    assert (told.steps, told.outputs, told.inputs) == (kept.steps, kept.outputs, kept.inputs)
+    [fragment] = read_yaml(routers.encode(), "routers")
+    found = graph_of(document(fragment.values, {"label": "steps.answer.label"}))
+    assert [type(step) for step in found.steps] == [SwitchStep, SplitStep]
+    [doubt] = read_yaml((root / "examples/graphs/doubt.yaml").read_bytes(), "doubt")
+    assert [step.name for step in graph_of(doubt.values).models()] == ["letter", "meter", "numbers"]
