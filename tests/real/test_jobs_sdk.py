@@ -13,6 +13,7 @@ from modelworks.core.errors import ConflictError, InvalidError, NotFoundError
 from modelworks.core.jobs import CallbackState, JobState
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server
+from recording_server import until
 
 pytestmark = pytest.mark.real
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -68,8 +69,7 @@ def test_inputs_by_url_and_a_callback(plane):
         told = Submitting(inputs_url=f"{hook.url}/rows", callback=f"{hook.url}/hook")
         made = plane.submit("double", {}, told)
         assert plane.outputs(made.id)["y"].tolist() == [[2.0, 2.0, 2.0]]
-        while plane.jobs.show(made.id).callback_state is not CallbackState.DELIVERED:
-            pass
+        until(lambda: plane.jobs.show(made.id).callback_state is CallbackState.DELIVERED)
         assert [method for method, *_ in hook.came] == ["GET", "POST"]
 
 
