@@ -26,7 +26,7 @@ class Submitting:
             also makes it safe to try again where the connection breaks.
         callback: URL that its end is told to; empty = none.
         inputs_url: where the request's body lies; it is then submitted without one.
-        seconds: within which it must be begun; 0 = as the server has it.
+        seconds: within which it has its answer, or expires; 0 = as the server has it.
     """
 
     key: str = ""

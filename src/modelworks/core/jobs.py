@@ -70,7 +70,7 @@ class Job:
         created_ns: UTC nanoseconds, as those that follow; 0 = not yet.
         started_ns: of the last attempt.
         ended_ns: when it got its last state.
-        deadline_ns: it is not begun after this.
+        deadline_ns: it has its answer by then, or expires.
         attempts: how often it was begun.
         error: why it has no result; empty otherwise.
         callback: where its end is told; empty = nowhere.

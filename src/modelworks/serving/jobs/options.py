@@ -17,7 +17,7 @@ class JobOptions:
         most_bytes: of bodies and results together; ended jobs go before their time where that is
             needed, and nothing new is accepted where it is not enough.
         most_open: jobs of one caller that may wait or run at once.
-        deadline_s: seconds within which a job must be begun, where it says nothing itself.
+        deadline_s: seconds within which a job has its answer, where it says nothing itself.
         attempts: that an unavailable model, or an end of the worker, may cost a job.
         outside: hosts and networks that inputs may come from and callbacks go to; see `outside`.
         secret: that signs callbacks; empty = they are not signed.

@@ -18,7 +18,7 @@ class Submission:
         headers: of the request, those that matter: name -> value.
         rows: of the request; 0 = not known.
         created_ns: UTC.
-        deadline_ns: UTC; it is not begun after this.
+        deadline_ns: UTC; it has its answer by then, or expires.
         key: of idempotency; empty = none.
         digest: of everything that was submitted; compared where a key comes again.
         remote: URL of the request's body; empty = it came.
