@@ -69,7 +69,9 @@ def jobs() -> None:
 @click.option("--inputs-url", default="", metavar="URL", help="Where that request lies.")
 @click.option("--callback", default="", metavar="URL", help="Whom to tell of its end.")
 @click.option("--key", default="", help="The same key is the same job (default: a new one).")
-@click.option("--within", default=0, type=click.IntRange(0), metavar="S", help="To have its answer in.")
+@click.option(
+    "--within", default=0, type=click.IntRange(0), metavar="S", help="To have its answer in."
+)
 @click.option("--wait", default=0.0, metavar="S", help="For its end, and print its result.")
 @_url
 @json_option
