@@ -233,7 +233,11 @@ class ModelTable:
         """Answer everything that waits and give all memory back."""
         self._closing = True
         lives = [entry.held for entry in self._entries.values() if entry.held is not None]
-        await asyncio.gather(*(live.close(within) for live in lives))
+        began = perf_counter()
+        graphs = [live for live in lives if isinstance(live, GraphLive)]
+        await asyncio.gather(*(live.close(within) for live in graphs))  # they need their models
+        left = max(0.1, within - (perf_counter() - began))
+        await asyncio.gather(*(live.close(left) for live in lives if live not in graphs))
 
     def _changed(self) -> None:
         self._graphs.look(self._entries.values())
@@ -431,7 +435,9 @@ class ModelTable:
     async def _retire(self) -> None:
         """Let go of versions that are not on the list and that no name points at."""
         kept = set(self._wanted) | set(self._names.values())
-        for key in [key for key in self._entries if key not in kept]:
+        gone = [key for key in self._entries if key not in kept]
+        gone.sort(key=lambda key: self._entries[key].served.format != GRAPH)  # before their models
+        for key in gone:
             await self._drop(self._entries[key], "no longer on the list")
             del self._entries[key]
         self._changed()

@@ -22,7 +22,6 @@ from modelworks.serving.live import Live
 from modelworks.serving.loading import Loaded
 
 _SIZING = "a graph has no batches of its own: those of its models are theirs"
-_UNCACHED = "its models may be replaced under it: keep the answers of its models instead"
 _ANOTHER = "its models take or give other tensors now than when it was registered"
 
 
@@ -65,9 +64,7 @@ class Graphs:
         cells = cells_of(self._block, served.name, served.version, served.digest)
         session = GraphSession(graph, checked, lives, cells, self._drive)
         limits = replace(served.batching, max_delay_ms=0)
-        uncached = _UNCACHED if served.cache is not None else ""
-        cost = Cost(by_rows=False)
-        return Loaded(session, limits, "", cost, sizing=_SIZING, uncached=uncached)
+        return Loaded(session, limits, "", Cost(by_rows=False), sizing=_SIZING)
 
     def look(self, entries: Iterable[Entry]) -> None:
         """Models came, changed or went: every graph asks those that are there now, or says why not.
