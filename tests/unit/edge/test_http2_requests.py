@@ -30,6 +30,7 @@ from http2_wire import (
     settings,
     window,
 )
+from modelworks.edge.access_lines import Form, Lines
 from modelworks.edge.http2.stream import STREAM_WINDOW
 from modelworks.edge.journal import Journal
 from modelworks.edge.tls import TlsFiles
@@ -439,6 +440,8 @@ def test_answers_are_noted():
             (b"GET", b"/stream", 2, 200, 0, 7),
         }
         assert {e.client for e in noted} == {"127.0.0.1"}
+        assert b'"GET /stream HTTP/2" 200 7' in Lines(Form.COMBINED).write(noted)
+        assert Lines(Form.ECS).write(noted).count(b'"http.version":"2"') == 3
 
 
 def test_traced_requests_are_told_of():
