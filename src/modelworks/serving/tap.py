@@ -19,9 +19,19 @@ ms, and that was the p99 at 5,000 requests a second; a few are packed while they
 ROWS: Final = 0
 """Status of an answer to plain rows; other answers say what HTTP says."""
 _ANSWERED: Final = 200
-KEPT: Final[Any] = (CACHED, CACHED, CACHED)  # compiled, a tuple of ints would be no object
-"""In the place of a call, where a kept answer is given: see `Tap.within`."""
 _CALL: Final = 6  # numbers of a call
+
+
+class Kept:
+    """Stands where a call of the engine would, where a kept answer is given: see `Tap.within`."""
+
+    __slots__ = ("inferred", "joined", "started")
+
+    def __init__(self) -> None:
+        self.started = self.joined = self.inferred = CACHED
+
+
+KEPT: Final = Kept()
 
 
 class Tap:
@@ -100,19 +110,14 @@ class Tap:
         if headers:
             self._binary.append((len(self._bodies), (headers,)))
         call = self._call
-        if call is None:
-            times = (0, 0, 0)
-        elif call is KEPT:
-            times = KEPT
-        else:
-            times = (call.started, call.joined, call.inferred)
+        times = (0, 0, 0) if call is None else (call.started, call.joined, call.inferred)
         self._note(member.exchange, member.queued_ns, body, times, status)
 
     def kept(self, exchange: Exchange, body: bytes, headers: Headers, status: int) -> None:
         """A request was given an answer that was kept, as it was."""
         if headers:
             self._binary.append((len(self._bodies), (headers,)))
-        self._note(exchange, exchange.received_ns, body, KEPT, status)
+        self._note(exchange, exchange.received_ns, body, (CACHED, CACHED, CACHED), status)
 
     def refused(self, exchange: Exchange, body: bytes, status: int) -> None:
         """A request was refused; refusals take half of the room at most."""
