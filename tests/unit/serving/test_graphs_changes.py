@@ -154,6 +154,17 @@ def test_closing_answers_who_is_under_way(tmp_path):
     assert [member.outputs[0][0, 0] for member in members] == [0, 6, 12, 18, 24]
 
 
+def test_a_graph_does_not_ask_models_of_another_tenant(tmp_path):
+    lines = chained(tmp_path)
+
+    async def main(table):
+        assert "step 'b': no model 'three' here" in reason(table)
+        await apply(table, 2, *lines)
+        await put(table.resolve("flow"), rows(1)).answer()
+
+    serve([lines[0], replace(lines[1], tenant="other"), lines[2]], main)
+
+
 def test_a_broken_model_is_the_reason_and_its_mending_the_cure(tmp_path):
     lines = chained(tmp_path)
     bad = tmp_path / "bad.onnx"

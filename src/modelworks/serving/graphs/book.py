@@ -6,7 +6,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from modelworks.core.errors import InvalidError, ModelworksError, UnavailableError
+from modelworks.core.errors import (
+    InvalidError,
+    ModelworksError,
+    NotFoundError,
+    UnavailableError,
+)
 from modelworks.core.graphs import GRAPH, Graph, ModelStep
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Signature
@@ -47,7 +52,7 @@ class Graphs:
             ModelworksError: the graph cannot be read.
         """
         steps = (await self._read(served)).models()
-        return [self._meant(step) for step in steps if self._sleeps(step)]
+        return [self._meant(step, served.tenant) for step in steps if self._sleeps(step, served)]
 
     async def load(self, served: ServedModel) -> Loaded:
         """A graph over its models as they are now.
@@ -56,7 +61,7 @@ class Graphs:
             ModelworksError: it cannot be served; which step, and why.
         """
         graph = await self._read(served)
-        checked, lives = self._check(graph)
+        checked, lives = self._check(graph, served)
         if served.signature is not None and not same_tensors(served.signature, checked.signature):
             raise InvalidError(
                 f"{_ANOTHER}: register it again (modelworks graph add)", field="signature"
@@ -82,43 +87,43 @@ class Graphs:
             self._looking = False
 
     def _follow(self, entry: Entry, live: GraphLive) -> None:
-        session = live.graph
+        session, served = live.graph, entry.served
         try:
-            lives = [self._answering(step) for step in session.checked.asked]
+            lives = [self._answering(step, served) for step in session.checked.asked]
             now = [bound.live if bound is not None else None for bound in session.bound]
             if any(new is not old for new, old in zip(lives, now, strict=True)):
-                checked, lives = self._check(session.graph)
+                checked, lives = self._check(session.graph, served)
                 if not same_tensors(live.signature, checked.signature):
                     raise InvalidError(f"{_ANOTHER}: register it again (modelworks graph add)")
                 session.bind(checked, lives)
         except ModelworksError as error:
             steps = session.checked.asked
-            entry.dormant = any(self._sleeps(step) for step in steps)
+            entry.dormant = any(self._sleeps(step, served) for step in steps)
             live.stirred(error.message)
         else:
             entry.dormant = False
             live.stirred("")
 
-    def _check(self, graph: Graph) -> tuple[Checked, list[Live]]:
-        checked = check_graph(graph, self._signature)
-        return checked, [self._answering(step) for step in checked.asked]
+    def _check(self, graph: Graph, served: ServedModel) -> tuple[Checked, list[Live]]:
+        def signature(step: ModelStep) -> Signature:
+            return self._model(step, served).signature
 
-    def _signature(self, step: ModelStep) -> Signature:
-        return self._model(step).signature
+        checked = check_graph(graph, signature)
+        return checked, [self._answering(step, served) for step in checked.asked]
 
-    def _answering(self, step: ModelStep) -> Live:
+    def _answering(self, step: ModelStep, served: ServedModel) -> Live:
         """The model of a step; the error has the step's name.
 
         Raises:
             ModelworksError: it is not there, or cannot answer.
         """
         try:
-            return self._model(step)
+            return self._model(step, served)
         except ModelworksError as error:
             raise type(error)(f"step '{step.name}': {error.message}") from error
 
-    def _model(self, step: ModelStep) -> Live:
-        entry = self._meant(step)
+    def _model(self, step: ModelStep, served: ServedModel) -> Live:
+        entry = self._meant(step, served.tenant)
         if entry.served.format == GRAPH:
             raise InvalidError(
                 f"'{step.asked}' is a graph: a graph is made of models; copy its steps instead"
@@ -133,13 +138,16 @@ class Graphs:
             )
         return entry.live
 
-    def _meant(self, step: ModelStep) -> Entry:
+    def _meant(self, step: ModelStep, tenant: str) -> Entry:
         name = f"{step.model}@{step.alias}" if step.alias else step.model
-        return self._entry(name, step.version or None)
+        entry = self._entry(name, step.version or None)
+        if entry.served.tenant != tenant:  # whoever may ask the graph may not ask this
+            raise NotFoundError(f"no model '{step.asked}' here")
+        return entry
 
-    def _sleeps(self, step: ModelStep) -> bool:
+    def _sleeps(self, step: ModelStep, served: ServedModel) -> bool:
         try:
-            entry = self._meant(step)
+            entry = self._meant(step, served.tenant)
         except ModelworksError:
             return False
         return entry.live is None and entry.dormant
