@@ -14,6 +14,7 @@ from modelworks.core.generation import Finish, Prompt, Sampling
 from modelworks.core.imports import ImportOptions
 from modelworks.core.seams import Conversing, EngineOptions
 from modelworks.plugins.load import load
+from modelworks.plugins.sniffing import ask
 from modelworks.testing.generating import GeneratingContract, Told, generated
 from tiny_decoder import STORY, TEMPLATE, WIDE, tiny_decoder
 
@@ -162,9 +163,9 @@ def test_a_template_that_never_ends_costs_its_process_and_no_more(folder, tmp_pa
 
 
 def test_what_can_never_fit_is_refused_unread(session):
-    for ask in (session.count, lambda text: session.generate(Prompt(text), LONG, Told())):
+    for reads in (session.count, lambda text: session.generate(Prompt(text), LONG, Told())):
         with pytest.raises(InvalidError, match="3000000 characters"):
-            ask("a" * 3_000_000)
+            reads("a" * 3_000_000)
         with pytest.raises(InvalidError, match="no room"):
             session.generate(Prompt("a" * 1000), LONG, Told())
 
@@ -226,6 +227,16 @@ def test_what_belongs_to_a_model_is_copied_and_nothing_else(folder, tmp_path):
     session = opened(tmp_path / "into")
     assert story(session) == STORY.removeprefix("one two")
     session.close()
+
+
+def test_a_folder_is_known_by_its_configuration_and_told_what_it_lacks(folder, tmp_path):
+    asked = ask(folder)
+    assert asked.best is not None
+    assert asked.best[0].name == "genai"  # it has a `model.onnx` too
+    source = shutil.copytree(folder, tmp_path / "source")
+    (source / "tokenizer.json").unlink()
+    with pytest.raises(InvalidError, match=r"no tokenizer\.json"):
+        imported(source, tmp_path / "into")
 
 
 def test_links_to_elsewhere_are_refused(folder, tmp_path):

@@ -19,14 +19,12 @@ class GenaiImporter:
     honours: ClassVar[frozenset[str]] = frozenset()
 
     def sniff(self, path: Path) -> Sniffed | None:
-        """100 for a folder with the configuration and a tokenizer; no other has it."""
+        """100 for a folder with the configuration, which no other has."""
         try:
-            if not path.is_dir() or not (path / CONFIG).is_file():
-                return None
-            whole = (path / "tokenizer.json").is_file()
+            found = path.is_dir() and (path / CONFIG).is_file()
         except OSError:
             return None
-        return Sniffed("genai", 100 if whole else 80, runs_code=False)
+        return Sniffed("genai", 100, runs_code=False) if found else None
 
     def read(self, path: Path, into: Path, options: ImportOptions) -> Imported:
         """Check the folder and copy what belongs to it, see `core.seams.Importer.read`."""
