@@ -13,6 +13,7 @@ from modelworks.core.served import Batching
 from modelworks.protocol.openmetrics import write_text
 from modelworks.serving.block import Block
 from modelworks.serving.generating import Generation, Generations, Times
+from modelworks.serving.generating import handover as handover_module
 from modelworks.serving.generating.handover import Handover
 from modelworks.serving.generating.numbers import End, families, read_generated
 from modelworks.serving.generating.trying import try_generating
@@ -107,6 +108,18 @@ def test_pieces_of_many_come_together_and_in_order():
         assert len(wakes) == 1
 
     asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_an_engine_that_is_faster_than_the_loop_is_slowed_down(monkeypatch):
+    """The loop takes nothing; a piece beyond the bound costs the engine a pause, which counts."""
+    pauses = []
+    monkeypatch.setattr(handover_module, "sleep", pauses.append)
+    loop = asyncio.new_event_loop()
+    handover = Handover(loop)
+    for _ in range(handover_module.FULL + 5):
+        handover.tell(None, Piece("x"))
+    loop.close()
+    assert len(pauses) == 5
 
 
 def test_a_closed_loop_is_not_told():

@@ -4,11 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from time import perf_counter_ns
+from time import perf_counter_ns, sleep
 from typing import Final, Protocol
 
 from modelworks.core.generation import Piece
 
+FULL: Final = 8192
+_PAUSE_S: Final = 0.001
 _TURN: Final = 128  # pieces: so many are handed on before others of the loop have their turn
 
 
@@ -23,7 +25,8 @@ class Taker(Protocol):
 class Handover:
     """Of one model. Engines tell it pieces; the loop takes what has come, all together.
 
-    What lies in it is bounded by the generations that are open and the tokens that they may make.
+    An engine that makes pieces faster than the loop takes them is slowed down: each piece beyond
+    `FULL` costs it a millisecond. Clients never slow it: see `sending`.
 
     Args:
         loop: that the takers live on.
@@ -37,8 +40,10 @@ class Handover:
         self._woken = False
 
     def tell(self, taker: Taker, piece: Piece) -> None:
-        """A piece came; from any thread, returns at once."""
+        """A piece came; from any thread but the loop's, returns at once or in a millisecond."""
         self._came.append((taker, piece, perf_counter_ns()))
+        if len(self._came) > FULL:
+            sleep(_PAUSE_S)
         if self._woken:  # `_take` has not begun yet, and will find this one too
             return
         self._woken = True
