@@ -15,6 +15,7 @@ pytestmark = pytest.mark.unit
 SPEC = TensorSpec("x", Datatype.FP32, (None,))
 SIGNATURE = Signature((SPEC,), (TensorSpec("y", Datatype.FP32, (None,)),))
 WAIT_S = 20.0
+GONE = -9.0
 
 
 class Stage:
@@ -40,6 +41,8 @@ class Stage:
             self.entry(first).set()
             if first in self.gates:
                 assert self.gates[first].wait(WAIT_S)
+            if first == GONE:
+                raise UnavailableError("it is gone")
             if first < 0:
                 raise CrashedError("it failed")
             into.put([array + np.float32(self.plus)])
@@ -110,6 +113,19 @@ def test_an_error_names_the_stage_and_gives_its_way_back():
             opened.infer({"nobody": np.ones(2, np.float32)})
     ask(opened, 1.0, answers)
     assert answers == {1.0: 111.0}
+    opened.close()
+
+
+def test_no_later_call_gets_the_memory_that_a_process_that_was_ended_could_write():
+    pool = Pool(1 << 24)
+    opened, answers = StagesSession((Stage(10), Stage(100)), SIGNATURE, 1, pool), {}
+    ask(opened, 1.0, answers)
+    assert pool.taken > 0
+    with pytest.raises(UnavailableError, match="stage 0 of 2: it is gone"):
+        opened.infer({"x": np.full(2, GONE, np.float32)})
+    assert pool.taken == 0
+    ask(opened, 2.0, answers)
+    assert answers == {1.0: 111.0, 2.0: 112.0}
     opened.close()
 
 

@@ -74,6 +74,8 @@ class StagesSession:
                 try:
                     stage.run(source, into)
                 except ModelworksError as error:
+                    if isinstance(error, UnavailableError):
+                        way.close()  # what was ended may write for a moment more: nobody reads it
                     raise _of_stage(error, number, len(self._running)) from error
                 source, into = into, source
             outputs = source.read(self._own.outputs, own=True)
