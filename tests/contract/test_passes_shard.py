@@ -198,6 +198,20 @@ def test_early_outputs_and_late_inputs_are_handed_on(tmp_path):
     assert [spec.name for spec in stages.signature.outputs] == ["y", "half"]
 
 
+def test_names_that_we_would_make_are_left_to_the_graph(tmp_path):
+    x, y = (models.info(n, Datatype.FP32, (None, 4)) for n in "xy")
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["x (handed on)"]),
+        helper.make_node("MatMul", ["x (handed on)", "w"], ["k"]),
+        helper.make_node("Add", ["k", "x"], ["y"]),
+    ]
+    weights = {"w": np.random.default_rng(3).normal(size=(4, 4)).astype(np.float32)}
+    models.write(tmp_path / "model.onnx", nodes, [x], [y], weights)
+    folder = cut(tmp_path, tmp_path / "cut", stages=3)
+    inputs = {"x": np.random.default_rng(1).random((3, 4), dtype=np.float32)}
+    same(chained(folder, inputs), whole(tmp_path, inputs))
+
+
 def test_every_cut_of_a_graph_gives_the_same_numbers(tmp_path):
     """Not only the good ones: what crosses is right wherever it is."""
     from modelworks.ext.passes.shard.write import Writer

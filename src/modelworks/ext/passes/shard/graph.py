@@ -67,6 +67,7 @@ class Graph:
             else:
                 self.work.append(place)
         self._constant = constant
+        self._names = known
         self._types = _types(model)
         self._last = self._last_uses()
 
@@ -105,6 +106,10 @@ class Graph:
             return None
         axes = (d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
         return TensorSpec(name, datatype, tuple(axes))
+
+    def knows(self, name: str) -> bool:
+        """Whether some tensor has this name."""
+        return name in self._names
 
     def kind(self, name: str) -> onnx.TypeProto:
         """Of a tensor of which `spec` knows what it is."""

@@ -20,6 +20,10 @@ _PIECE: Final = 4 << 20
 _ALIGN: Final = 4096  # of a weight in its file: it can be mapped
 
 
+_End = tuple[str, str]
+"""An end of a stage: its name there, and the tensor's own."""
+
+
 class Writer:
     """Writes stages of one graph.
 
@@ -57,7 +61,8 @@ class Writer:
         after = {} if start else {name: self._other(name) for name in passed}
         into.mkdir(parents=True)
         model = self._model(
-            [before.get(name, name) for name in takes], [after.get(name, name) for name in gives]
+            [(before.get(name, name), name) for name in takes],
+            [(after.get(name, name), name) for name in gives],
         )
         for there, here in ((before, False), (after, True)):
             for name, other in there.items():
@@ -82,13 +87,13 @@ class Writer:
             raise InvalidError(f"'{name[:80]}' is no plain tensor", field="source")
         return TensorSpec(names.get(name, name), found.datatype, found.shape)
 
-    def _model(self, takes: Sequence[str], gives: Sequence[str]) -> onnx.ModelProto:
+    def _model(self, takes: Sequence[_End], gives: Sequence[_End]) -> onnx.ModelProto:
         """Without nodes and weights: the ends, and what the whole says of itself."""
         whole = self._graph.model
         graph = onnx.GraphProto(name=whole.graph.name or "stage")
-        for names, side in ((takes, graph.input), (gives, graph.output)):
-            for name in names:
-                side.append(onnx.ValueInfoProto(name=name, type=self._graph.kind(self._own(name))))
+        for ends, side in ((takes, graph.input), (gives, graph.output)):
+            for name, own in ends:
+                side.append(onnx.ValueInfoProto(name=name, type=self._graph.kind(own)))
         model = onnx.ModelProto(
             ir_version=whole.ir_version,
             producer_name=whole.producer_name,
@@ -100,13 +105,12 @@ class Writer:
         model.functions.extend(whole.functions)
         return model
 
-    @staticmethod
-    def _other(name: str) -> str:
-        return f"{name}{_HANDED}"
-
-    @staticmethod
-    def _own(name: str) -> str:
-        return name.removesuffix(_HANDED)
+    def _other(self, name: str) -> str:
+        """A name that no tensor has, for the side on which it may not be its own."""
+        name = f"{name} (handed on)"
+        while self._graph.knows(name):
+            name += "_"
+        return name
 
     def _copy(self, model: onnx.ModelProto, into: Path) -> None:
         """Bring the weights that lie in other files into one file of the stage."""
@@ -150,6 +154,3 @@ class Writer:
                 field="source",
             )
         return file
-
-
-_HANDED: Final = " (handed on)"
