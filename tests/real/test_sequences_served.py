@@ -23,6 +23,7 @@ from modelworks.core.served import Isolation, ServedModel
 from modelworks.core.stateful import Sequences, State
 from modelworks.testing import onnx_models as models
 from modelworks.testing.servers import Server, serve_list
+from store_servers import free_port
 
 pytestmark = pytest.mark.real
 WAIT_S = 60.0
@@ -232,13 +233,13 @@ def test_a_killed_server_never_goes_on_from_nothing(made, tmp_path):
     folder, found = made
     row = found["rows"][0][:1]
     listed = serve_list(tmp_path / "served.json", [line(folder, "gru", GRU)])
+    arguments = ["--served", str(listed), "--port", str(free_port())]
     with (
-        Server(["--served", str(listed)]) as server,
+        Server(arguments) as server,
         tritonclient.http.InferenceServerClient(server.address) as client,
     ):
         tell(client, "gru", row, 1, start=True)
         server.kill()
-        arguments = ["--served", str(listed), "--port", str(server.port)]
         with (
             Server(arguments) as again,
             tritonclient.http.InferenceServerClient(again.address) as other,
