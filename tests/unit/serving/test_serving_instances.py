@@ -63,8 +63,8 @@ def test_one_copy_is_the_session_itself(model):
 
 
 def test_an_engine_without_devices_says_so(model):
+    line = served(model, format="cascade", engine="cascade", instances=parsed("gpu:0"))
     with pytest.raises(InvalidError, match="cascade has no option 'device'"):
-        line = served(model, format="cascade", engine="cascade", instances=parsed("gpu:0"))
         load_model(line, threads=1)
     with pytest.raises(InvalidError, match="goes with a GPU of NVIDIA's"):
         load_model(served(model, instances=parsed("gpu:0")), threads=1)
