@@ -609,7 +609,7 @@ def test_the_file_is_for_its_owner_alone(tmp_path):
 
 
 def test_a_file_that_another_process_holds_is_told_once_for_all_that_wait(tmp_path, monkeypatch):
-    monkeypatch.setattr("modelworks.serving.jobs.schema._BUSY_S", 0.05)
+    monkeypatch.setattr("modelworks.serving.jobs.ledger.BUSY_S", 0.05)
 
     async def main(station):
         await station.submit()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 from modelworks.core.errors import CrashedError, ModelworksError, UnavailableError
-from modelworks.serving.jobs.schema import connect, damaged
+from modelworks.serving.jobs.schema import BUSY_S, connect, damaged
+from modelworks.serving.jobs.turnstile import Turnstile
 
 _log = logging.getLogger("modelworks.serving")
 R = TypeVar("R")
@@ -43,6 +44,7 @@ class Ledger:
         self._wake = threading.Event()
         self._closing = False
         self._base: Base | None = None
+        self._turnstile: Turnstile | None = None
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._thread.start()
 
@@ -112,6 +114,8 @@ class Ledger:
         finally:
             if self._base is not None:
                 self._base.close()
+            if self._turnstile is not None:
+                self._turnstile.close()
 
     def _next(self) -> list[_Question]:
         return [self._questions.popleft() for _ in range(min(_GROUP, len(self._questions)))]
@@ -157,10 +161,11 @@ class Ledger:
             return None, error
 
     def _transact(self, group: list[_Question]) -> list[tuple[Any, ModelworksError | None]]:
-        if self._base is None:
-            self._base = connect(self._path)
-        base = self._base
-        base.execute("BEGIN IMMEDIATE" if any(question[3] for question in group) else "BEGIN")
+        base, turnstile = self._opened()
+        if any(question[3] for question in group):
+            turnstile.begin(base)
+        else:
+            base.execute("BEGIN")
         try:
             answers = [_one(base, work) for work, _, _, _ in group]
             base.execute("COMMIT")
@@ -169,6 +174,12 @@ class Ledger:
                 base.execute("ROLLBACK")
             raise
         return answers
+
+    def _opened(self) -> tuple[Base, Turnstile]:
+        if self._base is None or self._turnstile is None:
+            self._base = self._base or connect(self._path)
+            self._turnstile = Turnstile(self._path.with_suffix(".turn"), BUSY_S)
+        return self._base, self._turnstile
 
     def _trouble(self, error: sqlite3.Error) -> ModelworksError:
         """What a caller is told of the file's trouble."""

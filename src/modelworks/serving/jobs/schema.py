@@ -9,7 +9,7 @@ from modelworks.core.errors import CorruptError, UnavailableError, UnsupportedEr
 VERSION: Final = 1
 OVERHEAD: Final = 512
 """Bytes that a job counts for beside its body."""
-_BUSY_S: Final = 10.0  # another worker's commit takes some milliseconds
+BUSY_S: Final = 10.0  # another worker's commit takes some milliseconds
 
 _SCHEMA: Final = """
 CREATE TABLE jobs(
@@ -89,7 +89,7 @@ def connect(path: Path) -> sqlite3.Connection:
         UnsupportedError: a newer version of Modelworks has written it.
         sqlite3.Error: the disk is full, or refuses.
     """
-    base = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+    base = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
     try:
         path.chmod(0o600)
         base.execute("PRAGMA auto_vacuum = INCREMENTAL")  # in force only where the file is new
