@@ -8,7 +8,7 @@ from graph_desk import ask, document
 from modelworks.core.errors import InvalidError
 from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
 from modelworks.protocol.graphs import check_graph, graph_of
-from modelworks.protocol.graphs.checking import same_tensors, signatures
+from modelworks.protocol.graphs.checking import same_tensors
 
 pytestmark = pytest.mark.unit
 F, B = Datatype.FP32, Datatype.BYTES
@@ -39,8 +39,14 @@ NET = {"name": "net", "model": "net", "inputs": {"x": "$input.x"}}
 HEAD = {"name": "head", "model": "head", "inputs": {"h": "steps.net.h"}}
 
 
+def find(step):
+    if step.asked not in MODELS:
+        raise InvalidError(f"there is no model '{step.asked}'")
+    return MODELS[step.asked]
+
+
 def check(steps, outputs, inputs=("x",)):
-    return check_graph(graph_of(document(steps, outputs, inputs)), signatures(MODELS))
+    return check_graph(graph_of(document(steps, outputs, inputs)), find)
 
 
 def shapes(specs):

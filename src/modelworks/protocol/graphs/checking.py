@@ -3,7 +3,7 @@
 The outcome is a plan that the server runs, and the signature that the graph is served with.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,7 +23,9 @@ from modelworks.core.graphs import (
 from modelworks.core.tensor import Layout, Role, Signature, TensorSpec
 from modelworks.protocol.graphs.choosing import Choose, by_value, by_weight
 from modelworks.protocol.graphs.operations import make
-from modelworks.protocol.graphs.plans import Ask, Node, Operate, Plan, Route
+from modelworks.protocol.graphs.plans import Ask, Operate, Plan, Route
+from modelworks.protocol.graphs.references import needs_of, reach
+from modelworks.protocol.graphs.scopes import Scope
 from modelworks.protocol.graphs.typed import Typed, axes, fits, refuse
 
 Find = Callable[[ModelStep], Signature]
@@ -63,24 +65,6 @@ def check_graph(graph: Graph, find: Find) -> Checked:
     return _Check(graph, find).outcome()
 
 
-class _Scope:
-    """The steps of a graph or of one branch, while they are checked."""
-
-    def __init__(self, steps: tuple[Step, ...], outer: "_Scope | None") -> None:
-        self.outer = outer
-        self.steps = {step.name: step for step in steps}
-        self.given: dict[str, dict[str, Typed]] = {}  # step -> output -> what is known of it
-        self.places: dict[Ref, int] = {}  # of tensors that are used
-        self.taken: list[tuple[Ref, int]] = []  # that come from outside
-        self.nodes: list[Node] = []
-        self.needs: list[frozenset[str]] = []  # steps of this scope, by node
-        self.count = 0
-
-    def fresh(self) -> int:
-        self.count += 1
-        return self.count - 1
-
-
 class _Check:
     def __init__(self, graph: Graph, find: Find) -> None:
         self._graph = graph
@@ -98,13 +82,13 @@ class _Check:
         for step in self._asked:
             self._signatures[step.name] = self._signature(step)
         self._derive()
-        scope = _Scope(graph.steps, None)
+        scope = Scope(graph.steps, None)
         for put in graph.inputs:
             scope.places[Ref("", put.name)] = scope.fresh()
         outputs = self._scope(scope, graph.outputs, "spec.outputs")
         self._all_used(graph)
         names = tuple(step.name for step in self._steps)
-        plan = replace(self._plan(scope, outputs), steps=names)
+        plan = replace(scope.plan(outputs), steps=names)
         wanted = tuple(tuple(self._wanted[step.name].items()) for step in self._asked)
         given = [(name, self._typed(scope, ref, "spec.outputs")) for name, ref in graph.outputs]
         return Checked(plan, self._outer(given), self._asked, wanted)
@@ -182,13 +166,13 @@ class _Check:
 
     # -- steps
 
-    def _scope(self, scope: _Scope, outputs: Named, where: str) -> tuple[int, ...]:
+    def _scope(self, scope: Scope, outputs: Named, where: str) -> tuple[int, ...]:
         """Check the steps of a scope, in the order in which they can run; places of its outputs."""
         for step in self._order(scope):
             scope.given[step.name] = self._node(scope, step)
         return tuple(self._place(scope, ref, f"{where}.{name}") for name, ref in outputs)
 
-    def _order(self, scope: _Scope) -> Iterable[Step]:
+    def _order(self, scope: Scope) -> Iterable[Step]:
         done: set[str] = set()
         path: list[str] = []
 
@@ -200,7 +184,7 @@ class _Check:
                 step = scope.steps[name]
                 refuse(f"step '{name}' waits for itself: {circle}", step.where)
             path.append(name)
-            for needed in sorted(_needs(scope.steps[name])):
+            for needed in sorted(needs_of(scope.steps[name])):
                 if needed in scope.steps:
                     yield from visit(needed)
             path.pop()
@@ -210,15 +194,15 @@ class _Check:
         for name in scope.steps:
             yield from visit(name)
 
-    def _node(self, scope: _Scope, step: Step) -> dict[str, Typed]:
-        scope.needs.append(frozenset(_needs(step) & scope.steps.keys()))
+    def _node(self, scope: Scope, step: Step) -> dict[str, Typed]:
+        scope.needs.append(frozenset(needs_of(step) & scope.steps.keys()))
         if isinstance(step, ModelStep):
             return self._ask(scope, step)
         if isinstance(step, OperationStep):
             return self._operate(scope, step)
         return self._route(scope, step)
 
-    def _ask(self, scope: _Scope, step: ModelStep) -> dict[str, Typed]:
+    def _ask(self, scope: Scope, step: ModelStep) -> dict[str, Typed]:
         signature = self._signatures[step.name]
         specs = {spec.name: spec for spec in signature.inputs}
         inputs, loose = [], []
@@ -259,7 +243,7 @@ class _Check:
             for spec in signature.outputs
         }
 
-    def _operate(self, scope: _Scope, step: OperationStep) -> dict[str, Typed]:
+    def _operate(self, scope: Scope, step: OperationStep) -> dict[str, Typed]:
         where = f"{step.where}.{step.operation}"
         known = [(name, self._typed(scope, ref, f"{where}.of")) for name, ref in step.inputs]
         try:
@@ -276,12 +260,12 @@ class _Check:
         scope.nodes.append(Operate(step.name, number, places, tuple(outputs), run))
         return dict(given)
 
-    def _route(self, scope: _Scope, step: SwitchStep | SplitStep) -> dict[str, Typed]:
+    def _route(self, scope: Scope, step: SwitchStep | SplitStep) -> dict[str, Typed]:
         on, choose = self._choose(scope, step)
         plans, taken = [], []
         given: dict[str, Typed] = {}
         for number, branch in enumerate(step.branches):
-            inner = _Scope(branch.steps, scope)
+            inner = Scope(branch.steps, scope)
             places = self._scope(inner, branch.outputs, f"{branch.where}.outputs")
             mine = {
                 name: self._typed(inner, ref, f"{branch.where}.outputs.{name}")
@@ -289,7 +273,7 @@ class _Check:
             }
             given = self._agree(step, branch, given, mine) if number else mine
             order = [list(mine).index(name) for name in given]
-            plans.append(self._plan(inner, tuple(places[at] for at in order)))
+            plans.append(inner.plan(tuple(places[at] for at in order)))
             taken.append(
                 tuple((self._place(scope, ref, branch.where), at) for ref, at in inner.taken)
             )
@@ -306,7 +290,7 @@ class _Check:
         )
         return given
 
-    def _choose(self, scope: _Scope, step: SwitchStep | SplitStep) -> tuple[int, Choose]:
+    def _choose(self, scope: Scope, step: SwitchStep | SplitStep) -> tuple[int, Choose]:
         where = f"{step.where}.{'switch' if isinstance(step, SwitchStep) else 'split'}"
         try:
             if isinstance(step, SwitchStep):
@@ -356,10 +340,10 @@ class _Check:
 
     # -- references
 
-    def _typed(self, scope: _Scope, ref: Ref, where: str) -> Typed:
+    def _typed(self, scope: Scope, ref: Ref, where: str) -> Typed:
         return self._find_ref(scope, ref, where)[1]
 
-    def _place(self, scope: _Scope, ref: Ref, where: str) -> int:
+    def _place(self, scope: Scope, ref: Ref, where: str) -> int:
         """Where its value lies in a scope; from now on somebody wants it."""
         full, _ = self._find_ref(scope, ref, where)
         place = scope.places.get(full)
@@ -373,14 +357,14 @@ class _Check:
             scope.taken.append((full, place))
         return place
 
-    def _find_ref(self, scope: _Scope, ref: Ref, where: str) -> tuple[Ref, Typed]:
+    def _find_ref(self, scope: Scope, ref: Ref, where: str) -> tuple[Ref, Typed]:
         if not ref.step:
             found = self._inputs.get(ref.name)
             if found is None:
                 told = ", ".join(self._inputs) or "none"
                 refuse(f"there is no input '{ref.name}': there is {told}", where)
             return ref, found
-        at: _Scope | None = scope
+        at: Scope | None = scope
         while at is not None and ref.step not in at.steps:
             at = at.outer
         if at is None:
@@ -411,20 +395,11 @@ class _Check:
 
     # -- the end
 
-    def _plan(self, scope: _Scope, outputs: tuple[int, ...]) -> Plan:
-        names = [node.name for node in scope.nodes]
-        after = tuple(
-            tuple(at for at, needs in enumerate(scope.needs) if name in needs) for name in names
-        )
-        waits = tuple(len(needs) for needs in scope.needs)
-        first = tuple(at for at, count in enumerate(waits) if not count)
-        return Plan(scope.count, tuple(scope.nodes), first, waits, after, outputs)
-
     def _all_used(self, graph: Graph) -> None:
         """Refuse what nobody's answer depends on: it would be computed for nothing."""
         used: set[str] = set()
         sent: set[str] = set()
-        _reach(graph.steps, graph.outputs, used, sent)
+        reach(graph.steps, graph.outputs, used, sent)
         for step in self._steps:
             if step.name not in used:
                 refuse(
@@ -493,60 +468,3 @@ def _told(specs: tuple[TensorSpec, ...]) -> list[tuple[object, ...]]:
 def _closer(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> tuple[int | None, ...]:
     """Every axis as far as either knows it."""
     return tuple(b if a is None else a for a, b in zip(one, other, strict=True))
-
-
-def _refs(step: Step) -> Iterable[Ref]:
-    """What a step uses itself, and what its branches take from outside them."""
-    if isinstance(step, ModelStep | OperationStep):
-        yield from (ref for _, ref in step.inputs)
-        return
-    if isinstance(step, SwitchStep):
-        yield step.on
-    elif step.key is not None:
-        yield step.key
-    for branch in step.branches:
-        for ref in _branch_refs(branch):
-            if ref.step not in {inner.name for inner in branch.steps}:
-                yield ref
-
-
-def _branch_refs(branch: Branch) -> Iterable[Ref]:
-    for step in branch.steps:
-        yield from _refs(step)
-    yield from (ref for _, ref in branch.outputs)
-
-
-def _needs(step: Step) -> set[str]:
-    return {ref.step for ref in _refs(step) if ref.step}
-
-
-def _reach(steps: tuple[Step, ...], outputs: Named, used: set[str], sent: set[str]) -> None:
-    """Note the steps and inputs that outputs depend on."""
-    known = {step.name: step for step in steps}
-    todo = [ref for _, ref in outputs]
-    while todo:
-        ref = todo.pop()
-        if not ref.step:
-            sent.add(ref.name)
-        step = known.get(ref.step)
-        if step is None or step.name in used:
-            continue
-        used.add(step.name)
-        if isinstance(step, SwitchStep | SplitStep):
-            for branch in step.branches:
-                _reach(branch.steps, branch.outputs, used, sent)
-        todo += _refs(step)
-
-
-def signatures(known: Mapping[str, Signature]) -> Find:
-    """Signatures by the model as it is written, for whoever has them all at hand."""
-
-    def find(step: ModelStep) -> Signature:
-        found = known.get(step.asked)
-        if found is None:
-            raise InvalidError(
-                f"there is no model '{step.asked}': there is {', '.join(sorted(known)) or 'none'}"
-            )
-        return found
-
-    return find
