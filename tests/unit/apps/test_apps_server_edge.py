@@ -43,6 +43,7 @@ def test_the_second_port_is_another_one():
     with pytest.raises(InvalidError, match="speaks gRPC too"):
         bind_grpc(ServerSettings(file="m.onnx", port=8001, grpc_port=8001))
     with bind("127.0.0.1", 0) as taken:
+        taken.listen(1)
         port = taken.getsockname()[1]
         with pytest.raises(ConflictError, match="taken by another program"):
             bind_grpc(ServerSettings(file="m.onnx", grpc_port=port))
