@@ -7,7 +7,7 @@ LOCK := requirements/dev.lock
 STAMP := $(VENV)/.stamp-$(shell sha256sum $(LOCK) pyproject.toml scripts/setup.sh 2>/dev/null | sha256sum | cut -c1-16)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup debian lint check test test-unit test-real test-full test-compiled wheel story demo bench bench-peers bench-optimize sims lock clean
+.PHONY: setup debian lint check test test-unit test-real test-full test-compiled test-gpu wheel story demo bench bench-peers bench-optimize sims lock clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,10 @@ test-real: setup debian
 
 test-full: setup debian
 	bash scripts/test-full.sh
+
+# Those that need a GPU of NVIDIA's, in .venv-gpu; without one it says "not run".
+test-gpu: setup
+	bash scripts/test-gpu.sh $(LOCK)
 
 # The tests of the modules that can be compiled, asked of the compiled ones.
 test-compiled: setup debian

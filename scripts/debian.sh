@@ -2,7 +2,7 @@
 # Debian packages that real tests and benchmarks start; installed where root and apt are there.
 # debian.sh: what every test and benchmark wants; debian.sh peers: what the other servers want.
 set -euo pipefail
-wanted=(wrk postgresql npm nginx haproxy openssl skopeo docker-registry dockerd docker-compose mmdebstrap iptables chromium systemd-analyze prometheus prometheus-alertmanager dnsmasq)
+wanted=(wrk postgresql npm nginx haproxy openssl skopeo docker-registry dockerd docker-compose mmdebstrap iptables chromium mosquitto systemd-analyze prometheus prometheus-alertmanager dnsmasq redis-server)
 [ "${1:-}" != peers ] || wanted=(wrk java)
 missing=()
 for name in "${wanted[@]}"; do

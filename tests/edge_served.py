@@ -25,7 +25,7 @@ SMALL = replace(
 
 
 class Served:
-    """A listener in a thread of its own; `held` are requests that the test answers itself."""
+    """A listener in a thread of its own; what is in `held` and `streams` the test answers."""
 
     def __init__(
         self, limits: Limits, *, uvloop: bool = True, tls=None, journal=None, keys=None
@@ -34,7 +34,9 @@ class Served:
         self.tls = tls
         self.journal = journal
         self.keys = keys
+        self.grpc = None  # set by those who want calls
         self.held = []
+        self.streams = []
         self.seen = []
         self.limits = limits
         self.loop = None
@@ -47,7 +49,9 @@ class Served:
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.listener = Listener(self.handle, self.limits, self.tls, self.journal, keys=self.keys)
+        self.listener = Listener(
+            self.handle, self.limits, self.tls, self.journal, keys=self.keys, grpc=self.grpc
+        )
         sock = self.bound()
         await self.listener.start(sock)
         self._stop = asyncio.Event()
@@ -66,6 +70,10 @@ class Served:
         path = exchange.path
         if path == b"/hold":
             self.held.append(exchange)
+        elif path.startswith(b"/stream"):
+            self.streams.append(exchange.stream(200, b"text/plain", ((b"X-One", b"1"),)))
+            if path == b"/stream-boom":
+                raise ValueError("in the middle")
         elif path == b"/boom":
             raise ValueError("a secret of the server")
         elif path == b"/boom-after":
@@ -98,6 +106,11 @@ class Served:
             return work(*arguments)
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
+
+    def stream(self, place: int = -1):
+        """The stream that was begun last, or at a place; waits for it."""
+        self.until(lambda: len(self.streams) > max(place, 0))
+        return self.streams[place]
 
     def drain(self, seconds: float) -> None:
         asyncio.run_coroutine_threadsafe(self.listener.drain(seconds), self.loop).result(60)

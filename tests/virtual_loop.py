@@ -11,6 +11,8 @@ CLOCKED = (
     "modelworks.serving.batcher.batcher",
     "modelworks.serving.batcher.member",
     "modelworks.serving.execute",
+    "modelworks.serving.cache.flights",
+    "modelworks.serving.sequences.remembering",
 )
 _LONGEST_S = 3600.0
 _TURN_S = 1e-6

@@ -137,6 +137,29 @@ def test_a_text_becomes_the_embedding_of_the_reference(plane, versions):
     assert step.max_length == 256
 
 
+def test_openais_client_gets_the_embeddings_of_the_reference(plane):
+    import openai
+    from sentence_transformers import SentenceTransformer
+
+    reference = SentenceTransformer(str(minilm()), device="cpu", local_files_only=True)
+    texts = [text for text in TEXTS if text]
+    wanted = reference.encode(texts)
+    with openai.OpenAI(base_url=f"{plane.url}/v1", api_key="none", max_retries=0) as client:
+        found = client.embeddings.create(model="sentence", input=texts)
+        plain = client.embeddings.create(model="sentence", input=TEXTS[0], encoding_format="float")
+        with pytest.raises(openai.BadRequestError, match="takes no token ids"):
+            client.embeddings.create(model="sentence", input=[101, 102])
+        with pytest.raises(openai.BadRequestError, match=r"input\[1\] is empty"):
+            client.embeddings.create(model="sentence", input=["a", ""])
+    np.testing.assert_allclose([item.embedding for item in found.data], wanted, atol=2e-6)
+    np.testing.assert_allclose(plain.data[0].embedding, wanted[0], atol=2e-6)
+    tokens = [
+        len(reference.tokenizer(text, truncation=True, max_length=256)["input_ids"])
+        for text in texts
+    ]
+    assert (found.usage.prompt_tokens, plain.usage.prompt_tokens) == (sum(tokens), tokens[0])
+
+
 def test_tokens_get_labels(plane, versions, entities):
     import torch
     from transformers import AutoTokenizer, DistilBertForTokenClassification

@@ -21,6 +21,7 @@ import pandas as pd
 import psutil
 import pytest
 import urllib3
+from answering import answer_in_other_ways
 from optimizing import look_for_a_faster_form
 from rolling import roll_out_on_evidence
 from watching import watch_what_it_does
@@ -484,6 +485,7 @@ STEPS = (
     up_follows_the_registry,
     roll_out_on_evidence,
     look_for_a_faster_form,
+    answer_in_other_ways,
     other_frameworks_and_what_does_not_convert,
     one_manifest_two_targets,
     clean_up,

@@ -15,7 +15,8 @@ from modelworks.apps.embed import Settings, local
 from modelworks.client.http import HttpTransport
 from modelworks.control import forms, plan
 from modelworks.core import digest as digests
-from modelworks.core.errors import ModelworksError, NotFoundError
+from modelworks.core.errors import ModelworksError, NotFoundError, UnsupportedError
+from modelworks.core.graphs import GRAPH
 from modelworks.core.model import ModelVersion
 from modelworks.core.optimizing.variants import SOURCE, Variant
 from modelworks.core.reference import ModelRef
@@ -78,11 +79,23 @@ def source_of(settings: Settings, ref: ModelRef) -> Source:
 
 
 def _found(show: Callable[[str], ModelVersion], ref: ModelRef) -> ModelVersion:
-    """As the server resolves: a bare name is its champion, else its latest."""
+    """As the server resolves: a bare name is its champion, else its latest.
+
+    Raises:
+        UnsupportedError: it is a graph.
+    """
+    found: ModelVersion | None = None
     if ref.alias is None and ref.version is None:
         with suppress(NotFoundError):
-            return show(f"{ref.name}@{plan.CHAMPION}")
-    return show(str(ref.of_version))
+            found = show(f"{ref.name}@{plan.CHAMPION}")
+    found = found or show(str(ref.of_version))
+    if found.artifact.format == GRAPH:
+        raise UnsupportedError(
+            f"{found.ref} is a graph, and its models have to be in the same server: serve it with "
+            "`modelworks serve`, and ask it by its URL",
+            field="ref",
+        )
+    return found
 
 
 class _Local(Source):

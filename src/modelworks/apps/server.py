@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from modelworks.apps.server_calibrate import calibrate
+from modelworks.apps.server_kept import ONE_PROCESS, keeps_sequences
 from modelworks.apps.server_settings import AUTO, ServerSettings
 from modelworks.core.ecs import set_up_logs
 from modelworks.core.errors import ConflictError, InvalidError, ModelworksError
@@ -32,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         sizing = as_set(settings.workers, settings.threads or 1)
-        if settings.workers == AUTO:
+        if settings.workers == AUTO and keeps_sequences(settings):
+            sizing = replace(as_set(1, settings.threads or 1), reason=ONE_PROCESS)
+        elif settings.workers == AUTO:
             sizing = calibrate(settings)
         settings = replace(settings, workers=sizing.workers, threads=sizing.threads)
         if settings.worker or settings.workers == 1:

@@ -2,13 +2,16 @@
 
 import logging
 import resource
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from modelworks.apps.server_edge import EdgeSettings
+from modelworks.apps.server_settings import ServerSettings
+from modelworks.core.errors import InvalidError
 from modelworks.edge.limits import Limits
-from modelworks.edge.listener import BACKLOG
+from modelworks.edge.listener import BACKLOG, bind
 from modelworks.edge.unix import UnixSocket, listen_unix
 
 _log = logging.getLogger("modelworks.server")
@@ -26,6 +29,23 @@ def open_unix(settings: EdgeSettings) -> UnixSocket | None:
     if not settings.unix:
         return None
     return listen_unix(Path(settings.unix), settings.mode, BACKLOG)
+
+
+def bind_grpc(settings: ServerSettings, *, reuse_port: bool = False) -> socket.socket | None:
+    """The second port, where one was asked for; see `edge.listener.bind`.
+
+    Raises:
+        ConflictError: it is taken.
+        InvalidError: it cannot be had, or is the first one, which speaks gRPC already.
+    """
+    if not settings.grpc_port:
+        return None
+    if settings.grpc_port == settings.port:
+        raise InvalidError(
+            f"grpc_port: {settings.port} is the server's port, which speaks gRPC too: leave it out",
+            field="grpc_port",
+        )
+    return bind(settings.host, settings.grpc_port, reuse_port)
 
 
 def with_files(limits: Limits) -> Limits:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from modelworks.apps.options import arguments_of, check_ranges, check_secured, tls_of
+from modelworks.apps.server_jobs import JOBS_HELP, JobSettings
 from modelworks.core.errors import InvalidError
 from modelworks.edge.access_lines import Form
 from modelworks.edge.limits import Limits
@@ -18,8 +19,8 @@ _BYTES: Final = (1, 1 << 40)
 
 
 @dataclass(frozen=True, slots=True)
-class EdgeSettings:
-    """What one server's edge is told.
+class EdgeSettings(JobSettings):
+    """What one server's edge is told; see `JobSettings` for jobs.
 
     Attributes:
         tls_cert: certificate with its chain (PEM): the port speaks HTTPS; "" = plain HTTP.
@@ -31,6 +32,8 @@ class EdgeSettings:
         unix: path of a Unix socket; "" = none.
         unix_mode: its rights, octal.
         unix_only: no TCP port beside it.
+        grpc_port: a second port for clients of gRPC that expect one, such as 8001; both speak the
+            same. 0 = none.
         access_log: file to which a line a request is appended; `-` = standard output, "" = none.
         access_log_format: `json`, `combined` or `ecs`.
         otlp: URL of a collector that gets traces and metrics by OTLP over HTTP; "" = none.
@@ -51,6 +54,7 @@ class EdgeSettings:
     unix: str = ""
     unix_mode: str = "0600"
     unix_only: bool = False
+    grpc_port: int = 0
     access_log: str = ""
     access_log_format: str = "json"
     otlp: str = ""
@@ -69,6 +73,7 @@ class EdgeSettings:
             InvalidError: an impossible setting, or two that contradict; `field` names it.
         """
         check_ranges(self, _RANGES)
+        self.check_jobs()
         check_secured(self)
         if self.unix_only and not self.unix:
             raise InvalidError("unix_only goes with unix", field="unix_only")
@@ -76,6 +81,11 @@ class EdgeSettings:
             raise InvalidError(
                 "TLS is for the TCP port, and unix_only asks for none: leave one of them out",
                 field="tls_cert",
+            )
+        if self.unix_only and self.grpc_port:
+            raise InvalidError(
+                "grpc_port is a TCP port, and unix_only asks for none: leave one of them out",
+                field="grpc_port",
             )
         if self.otlp and urlsplit(self.otlp).scheme not in {"http", "https"}:
             raise InvalidError(
@@ -131,6 +141,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "max_body": _BYTES,
     "max_inflated": _BYTES,
     "max_connections": (1, 1_000_000),
+    "grpc_port": (0, 65535),
     "otlp_seconds": _SECONDS,
     "header_seconds": _SECONDS,
     "body_seconds": _SECONDS,
@@ -147,6 +158,7 @@ HELP: Final = {
     "unix": ("PATH", "Listen on a Unix socket too"),
     "unix_mode": ("MODE", "Rights of the Unix socket (0600)"),
     "unix_only": ("", "No TCP port beside the Unix socket"),
+    "grpc_port": ("PORT", "A second port, for gRPC clients that expect one (none)"),
     "access_log": ("FILE|-", "Append a line a request"),
     "access_log_format": ("FORM", "Of the access log: json, combined or ecs (json)"),
     "otlp": ("URL", "Send traces and metrics to this collector (OTLP over HTTP)"),
@@ -157,6 +169,7 @@ HELP: Final = {
     "header_seconds": ("S", "For a request's headers, and a TLS handshake (10)"),
     "body_seconds": ("S", "For a body, and one more for every 16 KiB of it (60)"),
     "idle_seconds": ("S", "An unused connection is closed after it (75)"),
+    **JOBS_HELP,
 }
 """Metavariable and meaning of each option, by field of `EdgeSettings`."""
 

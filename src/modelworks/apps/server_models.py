@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from modelworks.apps.server_batching import said_of_batching
+from modelworks.apps.server_kept import KeptSettings, cache_of, sequences_of
 from modelworks.apps.server_records import RecordSettings, record_policy_of
 from modelworks.core.errors import InvalidError
+from modelworks.core.instances import parsed
 from modelworks.core.reference import model_name
 from modelworks.core.served import Isolation
 from modelworks.serving.policy import Policy
@@ -18,7 +20,7 @@ _LEAST: Final = 64 << 20
 _NAME: Final = "footprints.json"
 
 
-class ModelSettings(RecordSettings, Protocol):
+class ModelSettings(RecordSettings, KeptSettings, Protocol):
     """Those settings of a server that are about its models."""
 
     @property
@@ -40,6 +42,10 @@ class ModelSettings(RecordSettings, Protocol):
     @property
     def isolation(self) -> str:
         """`thread` or `process`; empty = as the list says."""
+
+    @property
+    def instances(self) -> str:
+        """`cuda:0*2,cpu`; empty = one copy of each model."""
 
     @property
     def revision(self) -> str:
@@ -72,6 +78,9 @@ def policy_of(settings: ModelSettings) -> Policy:
         batching=tuple(said_of_batching(settings).items()),
         records=record_policy_of(settings),
         revision=settings.revision,
+        cache=cache_of(settings),
+        sequences=sequences_of(settings),
+        instances=parsed(settings.instances),
         footprints=Path(settings.served).absolute().parent / _NAME if settings.served else None,
     )
 

@@ -13,8 +13,9 @@ from typing import Any
 import uvloop
 
 from modelworks.apps.server_announce import announce, warn_if_open
-from modelworks.apps.server_doors import open_unix, with_files
+from modelworks.apps.server_doors import bind_grpc, open_unix, with_files
 from modelworks.apps.server_export import exporter_of
+from modelworks.apps.server_jobs import jobs_of
 from modelworks.apps.server_models import policy_of
 from modelworks.apps.server_records import LAST_RECORDS_S, logger_of
 from modelworks.apps.server_settings import ServerSettings
@@ -47,10 +48,11 @@ def serve(settings: ServerSettings, sizing: Sizing) -> int:
     if settings.worker:
         return _serve_worker(settings)
     sock = None if settings.unix_only else bind(settings.host, settings.port, settings.share_port)
+    grpc = bind_grpc(settings, reuse_port=settings.share_port)
     unix = open_unix(settings)
     if warning := warn_if_open(settings):
         _log.warning("%s", warning)
-    openings = _openings(settings, sock, unix.sock if unix else None, unix)
+    openings = _openings(settings, (sock, grpc, unix.sock if unix else None), unix)
     logger = logger_of(settings)
 
     async def run() -> None:
@@ -77,7 +79,8 @@ def _serve_worker(settings: ServerSettings) -> int:
     block = Block(settings.workers, told["slot"], told["block"])
     sock = None if settings.unix_only else bind(settings.host, settings.port, reuse_port=True)
     unix = socket.socket(fileno=told["unix"]) if told["unix"] is not None else None
-    openings = replace(_openings(settings, sock, unix), sharing=_sharing(settings, told))
+    socks = (sock, bind_grpc(settings, reuse_port=True), unix)
+    openings = replace(_openings(settings, socks), sharing=_sharing(settings, told))
     sizing = codec.decode(Sizing, told["sizing"], "sizing")
     door = socket.socket(fileno=told["door"]) if told["door"] is not None else None
     routes = _routes(settings, told["routes"])
@@ -104,12 +107,11 @@ def _sharing(settings: ServerSettings, told: dict[str, Any]) -> Sharing:
 
 def _openings(
     settings: ServerSettings,
-    tcp: socket.socket | None,
-    unix: socket.socket | None,
+    socks: Sequence[socket.socket | None],
     owned: UnixSocket | None = None,
 ) -> Openings:
     return Openings(
-        socks=tuple(sock for sock in (tcp, unix) if sock is not None),
+        socks=tuple(sock for sock in socks if sock is not None),
         tls=settings.tls,
         owned=owned,
         access_log=settings.access_log,
@@ -143,6 +145,7 @@ def _options(
         exporter=exporter_of(settings),
         export_seconds=settings.otlp_seconds,
         routes=routes,
+        jobs=jobs_of(settings),
     )
 
 

@@ -13,7 +13,7 @@ from modelworks.apps.server_models import policy_of
 from modelworks.core.errors import InvalidError
 from modelworks.core.ragged import parse_ragged
 from modelworks.core.reference import model_name
-from modelworks.core.served import Batching, ServedList, ServedModel
+from modelworks.core.served import ENGINES, Batching, ServedList, ServedModel
 
 PREFIX = "MODELWORKS_SERVER_"
 AUTO = 0  # workers and threads: as a calibration finds best
@@ -79,6 +79,10 @@ class ServerSettings(EdgeSettings):
             busy, and requests may wait for it.
         revision: of the deployment, `fraud/3`, of models whose line of the list says none; it
             stands in their records.
+        instances: devices and copies of models whose line says nothing of it, `cuda:0*2,cpu`.
+        cache: how answers are kept of models whose line says nothing of it: `on`, JSON, or a file
+            of it, see `core.caching`; "" = they are not.
+        sequences: the same for sequences, see `core.stateful`.
         worker: `slot:link:block:patient`, given by the supervisor to its workers; "" = none.
     """
 
@@ -110,6 +114,9 @@ class ServerSettings(EdgeSettings):
     record_policy: str = ""
     record_urgent: bool = False
     revision: str = ""
+    cache: str = ""
+    instances: str = ""
+    sequences: str = ""
     worker: str = ""
 
     @classmethod
@@ -156,11 +163,14 @@ class ServerSettings(EdgeSettings):
         path = Path(self.file)
         name = self.name or _name_of(path)
         batching = Batching(**said_of_batching(self))
+        form = "stages" if (path / "stages.json").is_file() else "onnx"
         model = ServedModel(
             model_name(name),
             "1.0.0",
             str(path.absolute()),
             digest="",
+            format=form,
+            engine=ENGINES[form],
             batching=batching,
             ragged=parse_ragged(self.ragged),
         )
@@ -211,11 +221,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--pin", metavar="NAMES", help="models that are never evicted, with commas between")
     add("--lazy", action="store_true", default=None, help="load models when they are asked for")
     add("--isolation", metavar="KIND", help="thread or process, for every model")
+    add("--instances", metavar="DEVICE*N", help="copies of each model, by device: cuda:0*2,cpu")
     add("--records", metavar="FOLDER", help="record requests there, as policies say")
     add("--record", type=float, metavar="SHARE", help="of the requests, 0 to 1")
     add("--record-policy", metavar="FILE", help="what is recorded and how, JSON or a file of it")
     told = "the logger is as urgent as the server"
     add("--record-urgent", action="store_true", default=None, help=told)
     add("--revision", metavar="NAME", help="of the deployment, as records say it: fraud/3")
+    add("--cache", metavar="on|FILE", help="keep answers and give them again")
+    add("--sequences", metavar="FILE", help="states that models remember, JSON or a file of it")
     add("--worker", help=argparse.SUPPRESS)
     return parser

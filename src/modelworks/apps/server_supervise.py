@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from modelworks.apps.server_announce import announce, warn_if_open
-from modelworks.apps.server_doors import open_unix
+from modelworks.apps.server_doors import bind_grpc, open_unix
 from modelworks.apps.server_records import LAST_RECORDS_S, logger_of
 from modelworks.apps.server_settings import ServerSettings
 from modelworks.core import codec
@@ -40,6 +40,7 @@ def supervise(settings: ServerSettings, arguments: Sequence[str], sizing: Sizing
     if settings.keys:
         parse_file(Path(settings.keys))  # said here once, not by every worker
     port, sock = _port(settings)
+    _second = _grpc_port(settings)  # never listens: it keeps the port ours
     unix = open_unix(settings)
     block = shared_file(settings.workers)
     shared = _Shared(settings.workers)
@@ -113,6 +114,13 @@ class _Shared:
     def ended(self, slot: int) -> None:
         """A worker takes no connections any more."""
         Board.close(self._board, slot)
+
+
+def _grpc_port(settings: ServerSettings) -> socket.socket | None:
+    """What keeps the second port ours; None = there is none."""
+    if not settings.share_port and (probe := bind_grpc(settings)) is not None:
+        probe.close()  # alone first, as there
+    return bind_grpc(settings, reuse_port=True)
 
 
 def _port(settings: ServerSettings) -> tuple[int, socket.socket | None]:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from modelworks.apps.server_models import memory_bytes
+from modelworks.core.instances import parsed
 from modelworks.core.reference import model_name
 from modelworks.core.served import Isolation
 
@@ -22,6 +23,7 @@ def memory_options(command: F) -> F:
             options.pop("memory_limit"),
             options.pop("pin"),
             options.pop("isolation"),
+            options.pop("instances"),
             lazy=options.pop("lazy"),
         )
         return command(*arguments, memory=told, **options)
@@ -46,11 +48,17 @@ _OPTIONS = (
         type=click.Choice([kind.value for kind in Isolation]),
         help="Where engines run: in the server (thread), or each in a process of its own.",
     ),
+    click.option(
+        "--instances",
+        default="",
+        metavar="DEVICE*N",
+        help="Copies of each model, by device: cpu*2, or cuda:0*2,cpu.",
+    ),
 )
 
 
 def _arguments(
-    limit: str, pins: Sequence[str], isolation: str | None, *, lazy: bool
+    limit: str, pins: Sequence[str], isolation: str | None, instances: str, *, lazy: bool
 ) -> tuple[str, ...]:
     told: list[str] = []
     if limit:
@@ -61,4 +69,6 @@ def _arguments(
         told += ("--pin", ",".join(model_name(name) for name in pins))
     if isolation:
         told += ("--isolation", isolation)
+    if parsed(instances):
+        told += ("--instances", instances)
     return (*told, *(("--lazy",) if lazy else ()))

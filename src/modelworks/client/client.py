@@ -1,6 +1,6 @@
 """One typed client: the verbs of the control plane, and predictions from a model server."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -130,6 +130,14 @@ class BaseClient:
     def infer(self, model: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Tensors in, tensors out, binary on the wire; see `DataPlane.infer`."""
         return self.data.infer(model, inputs)
+
+    def generate(self, model: str, text: str, **parameters: Any) -> dict[str, Any]:
+        """A model's continuation of a text; see `DataPlane.generate`."""
+        return self.data.generate(model, text, **parameters)
+
+    def generate_stream(self, model: str, text: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """The same, piece by piece; see `DataPlane.generate_stream`."""
+        return self.data.generate_stream(model, text, **parameters)
 
     def close(self) -> None:
         """Give connections and files back. Twice is quiet."""

@@ -1,9 +1,11 @@
 """Predictions from a model server: plain rows for people, tensors for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from modelworks.client.jobs import Jobs, Submitting
+from modelworks.client.texts import Texts
 from modelworks.client.tls import ClientTls
 from modelworks.client.wire import Wire
 from modelworks.core.errors import (
@@ -13,11 +15,13 @@ from modelworks.core.errors import (
     NotFoundError,
     UnsupportedError,
 )
+from modelworks.core.jobs import Job
 from modelworks.core.reference import ModelRef, parse_ref
 from modelworks.core.tensor import TensorSpec
 
 PREDICT_SECONDS = 60.0
 _NO_TLS = ClientTls()
+_PLAIN = Submitting()
 
 
 class DataPlane:
@@ -27,11 +31,16 @@ class DataPlane:
         url: `http://127.0.0.1:8000`, `https://...` or `unix:///run/models.sock`.
         tls: for https.
         key: an API key; empty = none.
+
+    Attributes:
+        jobs: requests that run later.
     """
 
     def __init__(self, url: str, tls: ClientTls = _NO_TLS, key: str = "") -> None:
         self._wire = Wire(url, "model server", "start one with: modelworks serve NAME", tls, key)
         self._inputs: dict[str, dict[str, TensorSpec]] = {}
+        self.jobs = Jobs(self._wire)
+        self._texts = Texts(self._wire)
 
     @property
     def url(self) -> str:
@@ -75,9 +84,90 @@ class DataPlane:
             UnavailableError: nothing listens, or the server is full.
             CrashedError: what answers is no inference server.
         """
+        path, body, brought = self._request(model, inputs)
+        try:
+            data, headers = self._wire.send(
+                "POST",
+                f"/v2/models/{path}/infer",
+                body=body,
+                headers=brought,
+                seconds=PREDICT_SECONDS,
+            )
+        except ModelworksError:
+            self._inputs.pop(model, None)  # an alias may have moved to another signature
+            raise
+        return self._outputs(data, headers)
+
+    def generate(self, model: str, text: str, **parameters: Any) -> dict[str, Any]:
+        """What a model that generates makes of a text, when it is complete.
+
+        Args:
+            model: `story`, `story@champion` or `story:1.4.0`.
+            text: to continue.
+            parameters: `max_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `seed`,
+                `stop`, `adapter`.
+
+        Returns:
+            `text_output`, `finish_reason` (`stop`, `length`), `num_input_tokens`,
+            `num_output_tokens`, `model_name`, `model_version`.
+
+        Raises:
+            InvalidError: a parameter that the server does not take; `field` names it.
+            NotFoundError: the server has no such model or version.
+            UnsupportedError: the model does not generate.
+            UnavailableError: nothing listens, or the model has as many as it takes.
+        """
+        return self._texts.whole(model_path(parse_ref(model)), text, parameters)
+
+    def generate_stream(self, model: str, text: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """`generate`, piece by piece: each has its `text_output`, the last one the rest too.
+
+        Whoever stops reading closes the iterator, and so stops the server's work.
+
+        Raises:
+            ModelworksError: as `generate`; behind the first piece too.
+        """
+        return self._texts.events(model_path(parse_ref(model)), text, parameters)
+
+    def submit(self, model: str, inputs: Mapping[str, Any], told: Submitting = _PLAIN) -> Job:
+        """`infer` that runs later: when this returns, the job is on the server's disk.
+
+        Args:
+            model: as there.
+            inputs: as there; nothing where `told.inputs_url` says where they are.
+            told: callback, key of idempotency, deadline.
+
+        Raises:
+            ModelworksError: as there; LimitedError: too many jobs wait; UnsupportedError: the
+                server keeps none.
+        """
+        if told.inputs_url:
+            return self.jobs.submit(model_path(parse_ref(model)), b"", {}, told)
+        path, body, brought = self._request(model, inputs)
+        try:
+            return self.jobs.submit(path, body, brought, told)
+        except ModelworksError:
+            self._inputs.pop(model, None)
+            raise
+
+    def outputs(self, job: str, seconds: float = 60.0) -> dict[str, Any]:
+        """Wait for a job, and what it gave, as `infer` gives it.
+
+        Raises:
+            DeadlineError: it did not end within `seconds`.
+            ConflictError: it was cancelled, or its own time was over.
+            ModelworksError: what `infer` would have raised.
+        """
+        found = self.jobs.wait_for(job, seconds)
+        return self._outputs(found.body, found.headers)
+
+    def _request(
+        self, model: str, inputs: Mapping[str, Any]
+    ) -> tuple[str, bytes, Mapping[str, str]]:
+        """Path of the model, body and headers of a request."""
         # numpy, for those who need it
         from modelworks.client.tensors import cast, specs  # noqa: PLC0415 - as above
-        from modelworks.protocol.oip.caller import build_request, read_response  # noqa: PLC0415 - as above
+        from modelworks.protocol.oip.caller import build_request  # noqa: PLC0415 - as above
 
         path = model_path(parse_ref(model))
         wanted = self._inputs.get(model)
@@ -85,20 +175,13 @@ class DataPlane:
             wanted = self._inputs[model] = specs(self.metadata(model)["inputs"])
         datatypes = {name: spec.datatype for name, spec in wanted.items()}
         body, kind, further = build_request(cast(inputs, wanted), datatypes=datatypes)
-        try:
-            data, headers = self._wire.send(
-                "POST",
-                f"/v2/models/{path}/infer",
-                body=body,
-                headers={
-                    "Content-Type": kind.decode(),
-                    **{name.decode(): value.decode() for name, value in further},
-                },
-                seconds=PREDICT_SECONDS,
-            )
-        except ModelworksError:
-            self._inputs.pop(model, None)  # an alias may have moved to another signature
-            raise
+        named = {name.decode(): value.decode() for name, value in further}
+        return path, body, {"Content-Type": kind.decode(), **named}
+
+    def _outputs(self, data: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+        """The tensors of an answer."""
+        from modelworks.protocol.oip.caller import read_response  # noqa: PLC0415 - numpy, as above
+
         length = headers.get("Inference-Header-Content-Length")
         try:
             return read_response(data, None if length is None else int(length)).outputs

@@ -1,7 +1,7 @@
 """One HTTP exchange with a deadline, and a server's error turned back into the error it was."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 from urllib.parse import SplitResult, unquote, urlencode, urlsplit
@@ -149,6 +149,41 @@ class Wire:
             if answer.status != 200:
                 raise problem(answer.status, answer.read(), answer.headers, self._what)
             into.writelines(answer.stream(_PIECE))
+
+    def pieces(
+        self, method: str, path: str, *, body: bytes, seconds: float
+    ) -> Generator[bytes, None, None]:
+        """The body of a 2xx answer as it comes, each piece that was sent by itself.
+
+        Args:
+            method: `POST`, ...
+            path: begins with a slash, already percent-encoded.
+            body: of the request, JSON.
+            seconds: deadline for each piece.
+
+        Raises:
+            UnavailableError: nothing listens there, or the connection broke half-way.
+            DeadlineError: no further piece in time.
+            ModelworksError: what the other side answered.
+        """
+        with self._errors(seconds):
+            answer = self._pool.request(
+                method,
+                f"{self._base}{path}",
+                body=body,
+                headers={**self._brought, "Content-Type": "application/json"},
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
+                redirect=False,
+                preload_content=False,
+            )
+            if not 200 <= answer.status < 300:
+                raise problem(answer.status, answer.read(), answer.headers, self._what)
+            try:
+                yield from answer.stream(_PIECE)
+            except BaseException:
+                answer.close()  # whoever stops reading has left: the server is to see it
+                raise
+            answer.release_conn()
 
     def json(self, method: str, path: str, **kwargs: Any) -> Any:
         """The JSON of a 2xx answer; `data=` is sent as JSON. Other arguments as `send`."""

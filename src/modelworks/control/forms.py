@@ -25,6 +25,7 @@ _LIBRARIES: Final = {
     "openvino": "openvino",
     "litert": "ai_edge_litert",
     "trees": "llvmlite",
+    "genai": "onnxruntime_genai",
 }
 """Engine -> what it imports: a control plane looks, and need not load it."""
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-_KINDS: Final = ("import-", "upload-", "drill-", "optimize-")
+_KINDS: Final = ("import-", "upload-", "drill-", "optimize-", "graph-")
 _YOUNG_S: Final = 60.0  # between its making and its lock a folder looks left behind
 
 
@@ -20,7 +20,7 @@ def scratch(run: Path, kind: str) -> Iterator[Path]:
 
     Args:
         run: the home's room for running processes.
-        kind: `import`, `upload`, `drill` or `optimize`; the folder's name begins with it.
+        kind: `import`, `upload`, `drill`, `optimize` or `graph`; the folder's name begins with it.
     """
     with tempfile.TemporaryDirectory(prefix=f"{kind}-", dir=run) as folder:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -17,6 +17,7 @@ from modelworks.core.errors import (
     ModelworksError,
     NotFoundError,
 )
+from modelworks.core.graphs import GRAPH
 from modelworks.core.model import Alias, ModelVersion
 from modelworks.core.native import NATIVE, read_native
 from modelworks.core.optimizing.variants import SOURCE, Variant
@@ -24,6 +25,7 @@ from modelworks.core.optimizing.wanted import GOALS, check_wanted
 from modelworks.core.reference import ModelRef, parse_ref
 from modelworks.core.semver import Semver
 from modelworks.core.served import ServedList, ServedModel
+from modelworks.protocol.graphs import read_graph
 from modelworks.registry.pick import run_of
 from modelworks.registry.service import Registry
 from modelworks.sandbox.environments import make
@@ -90,11 +92,13 @@ class Resolver:
         chosen: dict[str, dict[Semver, ModelVersion]] = {}
         asked: dict[str, Semver] = {}
         wants: dict[str, str] = {}
-        for text in refs:
+        todo = list(refs)
+        for text in todo:
             ref = parse_ref(text, variants=True)
             version = self._registry.show(str(_champion(ref.of_version, pointing)))
             chosen.setdefault(version.name, {})[version.version] = version
-            form = check_wanted(ref.variant or want)
+            graph = version.artifact.format == GRAPH
+            form = check_wanted(ref.variant or (SOURCE if graph else want))
             if wants.setdefault(version.ref, form) != form:
                 raise InvalidError(
                     f"{version.ref} is asked for as '{wants[version.ref]}' and as '{form}': one "
@@ -103,6 +107,8 @@ class Resolver:
                 )
             if ref.alias is None and ref.version is None:
                 asked[version.name] = version.version
+            if graph:
+                todo += self._members(version, todo)
         models = []
         for name, line in sorted(chosen.items()):
             aliases = pointing.get(name, {})
@@ -116,6 +122,14 @@ class Resolver:
                 with naming(version.ref):
                     models.append(self._ready(choice, version, variant))
         return ServedList(1, tuple(models))
+
+    def _members(self, version: ModelVersion, known: Sequence[str]) -> list[str]:
+        """The models that a graph asks, where they are not on the list as they are written."""
+        with naming(version.ref):
+            folder = materialise(self._blobs, version.artifact, self._cache)
+        known = [ref.partition("#")[0] for ref in known]
+        asked = [step.asked for step in read_graph(folder).models()]
+        return [ref for ref in dict.fromkeys(asked) if ref not in known]
 
     def form(
         self,

@@ -6,21 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from modelworks.blobs.folder import drop_damaged
 from modelworks.blobs.layout import materialise
 from modelworks.blobs.store import BlobStore
 from modelworks.client import git
 from modelworks.client.transport import Progress
-from modelworks.control import plan
+from modelworks.control import graphs, plan
 from modelworks.control.backup import Manifest, backup, restore
 from modelworks.control.deleting import delete
 from modelworks.control.forms import ANYWHERE
 from modelworks.control.package import Packaged, Packaging, package
 from modelworks.control.scratch import clear, scratch
 from modelworks.control.serve import Resolver, naming
-from modelworks.core.errors import NotFoundError
+from modelworks.core.errors import NotFoundError, UnsupportedError
+from modelworks.core.graphs import GRAPH
 from modelworks.core.home import Home, Stores
 from modelworks.core.ids import now_ns
 from modelworks.core.imports import ImportRequest
@@ -260,9 +261,32 @@ class Verbs:
         with naming(found.ref):
             return materialise(self._blobs, found.artifact, self.home.cache) / name
 
+    def check_graph(self, values: Any) -> graphs.Known:
+        """What a graph's file declares, against the models that are here: see `graphs.known`."""
+        return graphs.known(values, self._resolver.version)
+
+    def add_graph(self, values: Any, file: str, alias: str = "") -> ModelVersion:
+        """Keep a graph as a version; `up` and `serve` then serve it as a model.
+
+        Args:
+            values: that its file declares, plain.
+            file: its name.
+            alias: to point at the version; empty = none.
+        """
+        found = self.check_graph(values)
+        with scratch(self.home.run, "graph") as work:
+            publication = graphs.publication_of(values, found, work, file, alias)
+            return self._registry.publish(publication)
+
     def package(self, ref: str, asked: Packaging, progress: Progress | None = None) -> Packaged:
         """A version as a container image, a build context or an artifact: see `control.package`."""
         version = self._resolver.version(ref)
+        if version.artifact.format == GRAPH:
+            raise UnsupportedError(
+                f"{version.ref} is a graph, and its models have to be in the same server: an image "
+                "has one version; package the models, or serve the graph with `modelworks serve`",
+                field="ref",
+            )
         want = parse_ref(ref, variants=True).variant or SOURCE
         variant = self._resolver.form(version, want, ANYWHERE, progress)
         artifact = version.artifact if variant is None else variant.artifact

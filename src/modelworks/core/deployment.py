@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from modelworks.core import codec
 from modelworks.core.served import ServedModel
@@ -25,6 +25,9 @@ HOUSE = (
     "strategy.keep_revisions",
 )
 """Leaves of a spec that are the same on every target: no capability table has them."""
+
+_NEWER: Final = ("engine_options", "cache", "sequences", "instances")
+"""Fields that an earlier build did not have: no part of a digest where they say nothing."""
 
 
 class Support(StrEnum):
@@ -107,12 +110,17 @@ class Revision:
         is what the version was called: `fraud@champion` and `fraud:1.4.0` may be the same.
         """
         skipped = {*SCALING, "model"}
-        said = {key: _said(value) for key, value in self.spec.items() if key not in skipped}
+        said = {
+            key: _said(value)
+            for key, value in self.spec.items()
+            if key not in skipped and (value or key not in _NEWER)
+        }
         model = codec.encode(self.model)
         for key in ("path", "interpreter"):
             del model[key]
-        if not model["engine_options"]:
-            del model["engine_options"]  # what an earlier build kept has none: it runs as before
+        for key in _NEWER:
+            if not model.get(key):
+                model.pop(key, None)  # what an earlier build kept has none: it runs as before
         whole = {"spec": said, "model": model, "image": self.image}
         text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -120,8 +128,8 @@ class Revision:
 
 def _said(value: Any) -> Any:
     """Without what newer forms of the manifest added, where it says nothing: it runs as before."""
-    if isinstance(value, Mapping) and "records" in value and value["records"] is None:
-        return {key: inner for key, inner in value.items() if key != "records"}
+    if isinstance(value, Mapping):
+        return {k: v for k, v in value.items() if v or k not in {"records", "instances"}}
     return value
 
 

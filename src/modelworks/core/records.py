@@ -102,6 +102,7 @@ class Record:
         decode_ns: of them, bytes to tensors.
         queue_ns: of them, waiting for the engine.
         compute_ns: of them, the engine's call.
+        cached: the answer had been kept, or was computed for another caller: no call was its own.
         trace: W3C trace id, 32 hexadecimal digits; empty = none came with it.
         key: business key; empty = the policy names none.
         subject: as the policy writes it (hashed or a token, where it says so).
@@ -127,6 +128,7 @@ class Record:
     decode_ns: int = 0
     queue_ns: int = 0
     compute_ns: int = 0
+    cached: bool = False
     trace: str = ""
     key: str = ""
     subject: str = ""

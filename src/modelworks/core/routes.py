@@ -200,6 +200,9 @@ class Pass:
         models: patterns of the models that it opens; empty = all.
         until_ns: UTC; 0 = for ever.
         limit: of this key.
+        tokens: of prompts and answers of language models in `tokens_s`; 0 = any. Servers count
+            them, gateways cannot.
+        tokens_s: from the first of them.
     """
 
     name: str
@@ -207,6 +210,8 @@ class Pass:
     models: tuple[str, ...] = ()
     until_ns: int = 0
     limit: Limit | None = None
+    tokens: int = 0
+    tokens_s: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

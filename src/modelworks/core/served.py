@@ -12,11 +12,15 @@ from typing import Any
 
 from modelworks.core import codec
 from modelworks.core.by_rows import BY_ROWS
+from modelworks.core.caching import AnswerCache
 from modelworks.core.errors import InvalidError, NotFoundError
 from modelworks.core.files import replace_text
+from modelworks.core.graphs import GRAPH
+from modelworks.core.instances import Instances
 from modelworks.core.native import NATIVE
 from modelworks.core.ragged import Ragged
 from modelworks.core.records import RecordPolicy
+from modelworks.core.stateful import Sequences
 from modelworks.core.tensor import Signature
 
 ENGINES = {
@@ -26,9 +30,13 @@ ENGINES = {
     "trees": "trees",
     BY_ROWS: "by_rows",
     "cascade": "cascade",
+    "stages": "stages",
+    "genai": "genai",
     NATIVE: "native",
+    GRAPH: GRAPH,
 }
-"""Artifact format -> the engine that serves what was imported; a variant says its own."""
+"""Artifact format -> the engine that serves what was imported; a variant says its own. A graph has
+none: the server itself leads requests through the engines of its models."""
 
 
 BATCHING_BOUNDS = {
@@ -119,6 +127,10 @@ class ServedModel:
         background: a file of plain rows (JSON) that requests are explained against; empty = none
             are explained.
         engine_options: the engine's own settings; one that it does not know is refused at load.
+        cache: answers are kept and given again; None = each is computed.
+        sequences: it remembers from one request of a sequence to the next; None = it does not.
+        instances: devices, and copies of the model there that answer side by side; empty = one, as
+            `engine_options` say.
     """
 
     name: str
@@ -143,6 +155,9 @@ class ServedModel:
     tenant: str = "default"
     background: str = ""
     engine_options: dict[str, str] = field(default_factory=dict)
+    cache: AnswerCache | None = None
+    sequences: Sequences | None = None
+    instances: tuple[Instances, ...] = ()
 
     @property
     def ref(self) -> str:

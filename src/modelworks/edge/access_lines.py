@@ -20,6 +20,7 @@ from modelworks.edge.trace import REQUEST_ID, TRACEPARENT, request_id_of, trace_
 _LONGEST: Final = 1024  # characters of a path or of a header's value
 _CACHED: Final = 256  # bytes of a path; longer ones are not kept
 _MODELS, _PREDICT = [b"v2", b"models"], b"predict"
+_VERSIONS: Final = ("1.0", "1.1", "2")
 _PLAIN: Final = frozenset(range(0x20, 0x7F)) - {0x22, 0x5C}  # needs no escape between quotes
 
 
@@ -127,7 +128,7 @@ def _names(headers: dict[bytes, bytes]) -> bytes:
 
 
 def _combined(entry: Entry, at_ns: int, name: str = "") -> bytes:
-    version = "1.1" if entry.modern else "1.0"
+    version = _VERSIONS[entry.modern]
     line = f"{_quoted(entry.method)} {_quoted(entry.path)} HTTP/{version}" if entry.method else "-"
     agent = _quoted(entry.headers.get(b"user-agent", b"-"))
     referrer = _quoted(entry.headers.get(b"referer", b"-").partition(b"?")[0])
@@ -157,7 +158,7 @@ def _ecs(entry: Entry, at_ns: int, name: str = "") -> bytes:
         "event.type": ["access", "error"] if failed else ["access"],
         "event.outcome": "failure" if entry.status >= 400 else "success",
         "event.duration": entry.answered_ns - entry.received_ns,
-        "http.version": "1.1" if entry.modern else "1.0",
+        "http.version": _VERSIONS[entry.modern],
         "http.request.method": method,
         "http.request.body.bytes": entry.taken,
         "http.response.status_code": entry.status,

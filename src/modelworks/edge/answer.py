@@ -31,6 +31,11 @@ class HeadWriter:
         self._date = b""
         self.refresh()
 
+    @property
+    def date(self) -> bytes:
+        """The present second, as of the last `refresh`."""
+        return self._date
+
     def refresh(self) -> None:
         """Take the present second as `Date`."""
         date = formatdate(usegmt=True).encode()
@@ -70,7 +75,7 @@ class HeadWriter:
 
         Args:
             status: HTTP status.
-            size: of the body in bytes, sent or (HEAD) not.
+            size: of the body in bytes, sent or (HEAD) not; -1 = nobody knows yet.
             content_type: empty = none.
             headers: further ones, trusted.
             connection: value of the Connection header; empty = none.
@@ -82,7 +87,7 @@ class HeadWriter:
             extra += b"".join([b"%b: %b\r\n" % header for header in headers])
         if connection:
             extra += b"Connection: %b\r\n" % connection
-        if status in BODILESS:
+        if status in BODILESS or size < 0:
             return b"%b%b\r\n" % (self.start(status), extra)
         return b"%b%bContent-Length: %d\r\n\r\n" % (self.start(status), extra, size)
 

@@ -17,13 +17,18 @@ from modelworks.edge.exchange import Headers
 from modelworks.edge.head import Head, Refusal, check_partial
 from modelworks.edge.hub import Hub
 from modelworks.edge.inflate import inflate
-from modelworks.edge.kernel import unread_bytes
+from modelworks.edge.journal import GONE
+from modelworks.edge.kernel import hung_up, unread_bytes
 from modelworks.edge.pace import Outflow, body_is_late, idle_is_over
 from modelworks.edge.receiving import Receiving
 from modelworks.edge.request import Echoing, Request, Sampled
+from modelworks.edge.streams import HttpStream
 
 _log = logging.getLogger(__name__)
 _LARGE = 64 * 1024  # a body above it is written beside its head, not copied behind it
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\n"
+_CHUNKED = (b"Transfer-Encoding", b"chunked")
 _EDGE_HEAD = Head(b"", b"", b"", {}, 0, keep_alive=False, modern=True, expects=False, coding="")
 
 
@@ -48,7 +53,8 @@ class Connection:
 
     __slots__ = (
         *("_active", "_buffer", "_continue", "_eof", "_fresh", "_head", "_hub", "_outflow"),
-        *("_partial", "_queue", "_reading", "_receiving", "_since", "_transport", "state"),
+        *("_partial", "_queue", "_reading", "_receiving", "_since", "_stream", "_transport"),
+        "state",
     )
 
     _transport: asyncio.Transport
@@ -69,6 +75,7 @@ class Connection:
         self._continue = False  # a `100 Continue` is owed behind earlier answers
         self._reading = True
         self._outflow = Outflow()
+        self._stream: HttpStream | None = None  # the answer that is being sent piece by piece
 
     # -- what the transport calls
 
@@ -92,8 +99,12 @@ class Connection:
         self._receiving.end()
         waiting, self._queue = self._queue, deque()
         self._hub.in_flight -= len(waiting)
+        self._stream = None
         for request in waiting:
             request.gone = True
+            if isinstance(request.kept, HttpStream):
+                request.streamed(GONE if not request.kept.begun else request.kept.status)
+                request.kept.lost()
             call, request.on_gone = request.on_gone, None
             if call is not None:
                 try:
@@ -106,6 +117,9 @@ class Connection:
         if self.state is State.LINGER:
             return False  # both sides are closed now
         self._eof = True
+        if self._queue and (self._stream is not None or self._queue[0].leaves):
+            self._transport.abort()
+            return False
         if self.state is State.BODY or self._partial:
             self._refuse(Refusal(400, "the request ended before its time"))
             return self.state is not State.CLOSED
@@ -118,11 +132,14 @@ class Connection:
     def pause_writing(self) -> None:
         """The client does not take its answers: read no further requests from it."""
         self._outflow.open = False
-        self._pause()
+        if self._stream is None:  # else whoever writes is told, and reading shows who leaves
+            self._pause()
 
     def resume_writing(self) -> None:
         """The client takes its answers again."""
         self._outflow.open = True
+        if self._stream is not None:
+            self._stream.drained()
         self._unblock()
 
     def data_received(self, data: bytes) -> None:
@@ -170,7 +187,28 @@ class Connection:
                 else:
                     return  # nothing that comes now is read as a request
         except Refusal as refusal:
-            self._refuse(refusal)
+            if not (self._fresh and data.startswith(_HTTP2) and self._hand_over(data)):
+                self._refuse(refusal)
+
+    def _hand_over(self, data: bytes) -> bool:
+        """Leave the connection to HTTP/2 if its client begins so, or may; False: it does not."""
+        make = self._hub.http2
+        if make is None or not _PREFACE.startswith(data[: len(_PREFACE)]):
+            return False
+        if len(data) < len(_PREFACE):
+            if not self._partial:
+                self._partial = True
+                self._since = monotonic()
+            self._buffer = data
+            return True
+        self.state = State.CLOSED
+        self._receiving.end()
+        other = make()
+        self._transport.set_protocol(other)
+        other.connection_made(self._transport)
+        self._hub.connections.discard(self)
+        other.data_received(data)
+        return True
 
     def _take_head(self, data: bytes, position: int) -> int:
         end = data.find(b"\r\n\r\n", position) + 4
@@ -245,6 +283,8 @@ class Connection:
             _log.exception("the handler failed on %r", head.path)
             if not request.answered:
                 request.reply(500, error_body("internal error: see the server's log"), JSON)
+            elif isinstance(request.kept, HttpStream):
+                request.kept.cut()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer in place of the handler, behind what is owed already; then close."""
@@ -277,13 +317,80 @@ class Connection:
             self._transport.write(b"%b%d\r\n\r\n%b" % (start, len(body), body))
         else:
             self._send(request, status, body, content_type, headers)
-        while queue and (kept := queue[0].kept) is not None:
-            request = queue.popleft()
-            hub.in_flight -= 1
-            self._send(request, *kept)
+        if queue:
+            self._follow()
         if not self._reading:
             self._unblock()
         if self._continue and not queue and self.state is not State.LAST:
+            self._continue = False
+            self._transport.write(CONTINUE)
+
+    def _follow(self) -> None:
+        """Send the answers that waited for an earlier one."""
+        queue, hub = self._queue, self._hub
+        while queue and (kept := queue[0].kept) is not None:
+            if isinstance(kept, HttpStream):
+                if not kept.begun:
+                    self._begin_stream(kept)
+                return
+            request = queue.popleft()
+            hub.in_flight -= 1
+            self._send(request, *kept)
+
+    def streamed(
+        self, request: Request, status: int, content_type: bytes, headers: Headers
+    ) -> HttpStream:
+        """Begin an answer that is sent piece by piece, or keep it until earlier ones are sent."""
+        stream = HttpStream(
+            self, request.method, status, content_type, headers, modern=request.modern
+        )
+        if request.gone:
+            stream.gone = True
+            return stream
+        request.kept = stream
+        if self._queue[0] is request:
+            self._begin_stream(stream)
+        return stream
+
+    def _begin_stream(self, stream: HttpStream) -> None:
+        hub = self._hub
+        last = len(self._queue) == 1 and (
+            self.state is _LAST or (hub.drain_since is not None and self._quiet())
+        )
+        if stream.endless:
+            last = True
+            self._receiving.drop()
+            self._buffer = b""
+            self._partial = self._continue = False
+        if last:
+            self.state = State.LAST
+        connection = b"close" if last else b""
+        headers = (*stream.headers, _CHUNKED) if stream.chunked else stream.headers
+        head = hub.writer.head(stream.status, -1, stream.content_type, headers, connection)
+        self._stream = stream
+        self._transport.set_write_buffer_limits(high=0)  # every piece leaves at once
+        stream.begin(self._transport, head, hub.now)
+        if self._eof and self._stream is stream:
+            self._transport.abort()
+
+    def stream_done(self, stream: HttpStream) -> None:
+        """See `streams.Owner`."""
+        hub = self._hub
+        self._stream = None
+        self._active = hub.now
+        self._transport.set_write_buffer_limits(high=hub.limits.write_high_water)
+        request = self._queue.popleft()
+        hub.in_flight -= 1
+        request.streamed(stream.status)
+        if stream.endless or (not self._queue and self.state is State.LAST):
+            self._finish()
+            return
+        if not self._outflow.open:
+            self._pause()
+        self._follow()
+        if not self._reading:
+            self._unblock()
+        if self._continue and not self._queue and self.state is not State.LAST:
             self._continue = False
             self._transport.write(CONTINUE)
 
@@ -371,7 +478,7 @@ class Connection:
         """Apply the time limits; called by the sweep."""
         hub, state = self._hub, self.state
         limits, now = hub.limits, hub.now
-        if self._outflow.stuck(self._transport, now, limits.write_timeout_s):
+        if self._given_up(now, limits.write_timeout_s):
             self._transport.abort()
         elif state is State.LINGER:
             taken = not self._transport.get_write_buffer_size()
@@ -390,6 +497,20 @@ class Connection:
             and not unread_bytes(self._transport.get_extra_info("socket"))
         ):
             self._finish()
+
+    def _given_up(self, now: float, limit_s: float) -> bool:
+        """Whether the client takes nothing of its answers, or left while we do not read."""
+        stream = self._stream
+        if stream is None:
+            if self._outflow.stuck(self._transport, now, limit_s):
+                return True
+        elif stream.stuck(now, limit_s):
+            return True
+        if not self._queue or not (stream is not None or self._queue[0].leaves):
+            return False
+        if self._eof:  # it came before anybody minded
+            return True
+        return not self._reading and hung_up(self._transport.get_extra_info("socket"))
 
     def idle_s(self, now: float) -> float:
         """For how long nothing is owed on it and nothing of a request is here; -1: not so."""

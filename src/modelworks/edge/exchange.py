@@ -8,6 +8,39 @@ from modelworks.edge.trace import TraceContext
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 
+class Stream(Protocol):
+    """An answer whose body is sent piece by piece, on the loop's thread.
+
+    Attributes:
+        gone: the client left; what is written is then thrown away.
+        waiting: bytes that the client has not taken yet. Whoever writes stops above a bound of its
+            own, and goes on when `on_drained` is called.
+        on_gone: called once when the client leaves before `end`.
+        on_drained: called when what waited has been taken, each time.
+    """
+
+    gone: bool
+    on_gone: Callable[[], None] | None
+    on_drained: Callable[[], None] | None
+
+    @property
+    def waiting(self) -> int:
+        """See above."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send a piece; it leaves at once. Empty is quiet."""
+        ...
+
+    def end(self) -> None:
+        """The body is whole."""
+        ...
+
+    def cut(self) -> None:
+        """The body cannot be made whole: the client is to see that it is not."""
+        ...
+
+
 class Exchange(Protocol):
     """One request on one connection.
 
@@ -48,6 +81,10 @@ class Exchange(Protocol):
 
     def reply(self, status: int, body: bytes, content_type: bytes, headers: Headers = ()) -> None:
         """Answer. A second call on the same exchange is an error of the caller."""
+        ...
+
+    def stream(self, status: int, content_type: bytes, headers: Headers = ()) -> Stream:
+        """Answer piece by piece, in place of `reply`: the head leaves, the body comes later."""
         ...
 
 

@@ -16,12 +16,12 @@ import httptools
 from modelworks.edge.limits import Limits
 from modelworks.edge.trace import perhaps_sampled, request_id_of
 
-_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _SCHEME = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]*")
 _LINE_PARTS = 3
 _new = object.__new__  # a head made from another needs no summing up
-_CODINGS = {b"": "", b"identity": "", b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
+CODINGS = {b"": "", b"identity": "", b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
 
 
 class Refusal(Exception):  # noqa: N818 - an answer to a client, not a fault of ours
@@ -203,7 +203,7 @@ def _build(method: bytes, modern: bool, collector: _Collector, limits: Limits) -
         raise Refusal(501, "CONNECT is not offered")
     if modern and collector.hosts == 0:
         raise Refusal(400, "HTTP/1.1 needs a Host header")
-    if collector.hosts > 1 or _HOST.fullmatch(headers.get(b"host", b"")) is None:
+    if collector.hosts > 1 or HOST.fullmatch(headers.get(b"host", b"")) is None:
         raise Refusal(400, "malformed or repeated Host header")
     upgrade = headers.get(b"upgrade")
     if upgrade is not None and upgrade.lower() != b"h2c":
@@ -213,7 +213,7 @@ def _build(method: bytes, modern: bool, collector: _Collector, limits: Limits) -
     path, query = _target(collector.target, method)
     tokens = {part.strip(b" \t") for part in headers.get(b"connection", b"").lower().split(b",")}
     keep = b"close" not in tokens and (modern or b"keep-alive" in tokens)
-    coding = _CODINGS.get(headers.get(b"content-encoding", b"").lower())
+    coding = CODINGS.get(headers.get(b"content-encoding", b"").lower())
     if coding is None:
         raise Refusal(
             415,

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, MutableSet
-from typing import Protocol
+from typing import Any, Protocol
 
 from modelworks.edge.answer import HeadWriter
 from modelworks.edge.exchange import Handler
@@ -49,6 +49,9 @@ class Hub:
         drain_since: when draining began, on `now`'s clock; None = not draining.
         admit: looks at a head before its body is waited for, and raises a `Refusal`; None = all
             may send theirs.
+        grpc: called with every call of gRPC, an `http2.call.GrpcCall`; None = they are refused.
+        http2: makes what takes over a connection that begins as one of HTTP/2; None = it is
+            refused.
         traced: told of each answer to a request whose trace is kept; None = nobody is.
     """
 
@@ -59,8 +62,10 @@ class Hub:
         "buffered",
         "connections",
         "drain_since",
+        "grpc",
         "handler",
         "heads",
+        "http2",
         "in_flight",
         "limits",
         "loop",
@@ -81,6 +86,8 @@ class Hub:
         """Begin with no connection."""
         self.handler = handler
         self.admit = admit
+        self.grpc: Callable[[Any], None] | None = None
+        self.http2: Callable[[], asyncio.Protocol] | None = None
         self.traced: Callable[[Sampled, int], None] | None = None
         self.limits = limits
         self.loop = loop

@@ -4,6 +4,7 @@ from collections import deque
 from typing import Final, NamedTuple
 
 BOUND: Final = 8192  # entries keep their request's headers alive: a tenth of a second at full speed
+HTTP2: Final = 2
 GONE: Final = 499
 """Status of a request whose client left before its answer, as nginx notes it."""
 
@@ -16,7 +17,7 @@ class Entry(NamedTuple):
         method: empty where the request could not be read.
         path: raw, without the query.
         headers: of the request; read only.
-        modern: HTTP/1.1.
+        modern: 0 = HTTP/1.0, 1 = HTTP/1.1, 2 = HTTP/2.
         received_ns: `time.perf_counter_ns()` when the request was complete.
         answered_ns: the same when it was answered.
         status: HTTP status; 499 when the client left first.
@@ -28,7 +29,7 @@ class Entry(NamedTuple):
     method: bytes
     path: bytes
     headers: dict[bytes, bytes]
-    modern: bool
+    modern: int
     received_ns: int
     answered_ns: int
     status: int

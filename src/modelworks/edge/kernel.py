@@ -4,6 +4,7 @@ import array
 import ctypes
 import fcntl
 import logging
+import select
 import socket
 import struct
 import sys
@@ -61,3 +62,11 @@ def unread_bytes(sock: socket.socket) -> int:
     except OSError:
         return 0
     return answer[0]
+
+
+def hung_up(sock: socket.socket) -> bool:
+    """Whether the other side has closed, as far as can be told without reading."""
+    poll = select.poll()
+    closed = getattr(select, "POLLRDHUP", 0)
+    poll.register(sock, closed)  # POLLHUP and POLLERR are told of always
+    return bool(poll.poll(0))

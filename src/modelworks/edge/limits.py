@@ -24,6 +24,8 @@ class Limits:
         drain_linger_s: while draining, how long a connection stays silent before it is closed.
         max_connections: beyond it a new connection is answered 503 and closed.
         max_pipelined: requests of one connection without an answer; beyond it reading stops.
+        max_streams: requests of one connection of HTTP/2 that are open at once; a further one is
+            refused, and may be sent again.
         write_high_water: unsent answer bytes of one connection; beyond it reading stops.
     """
 
@@ -42,4 +44,5 @@ class Limits:
     drain_linger_s: float = 0.25
     max_connections: int = 4096
     max_pipelined: int = 64
+    max_streams: int = 256
     write_high_water: int = 1024 * 1024

@@ -13,6 +13,8 @@ from typing import cast
 from modelworks.core.errors import ConflictError, InvalidError
 from modelworks.edge.connection import Connection
 from modelworks.edge.exchange import Handler
+from modelworks.edge.http2.call import GrpcHandler
+from modelworks.edge.http2.connection import Http2Connection
 from modelworks.edge.hub import Hub
 from modelworks.edge.journal import Journal
 from modelworks.edge.kernel import backlog, hold_off
@@ -87,7 +89,9 @@ class Listener:
         keys: who is let through to the handler; None = everybody, at no cost.
         traced: told of each answer to a request whose trace is kept; None = nobody is.
         made: makes another kind of connection, which has no use for the handler, the journal and
-            the keys; None = one that collects whole requests for the handler.
+            the keys; None = one that collects whole requests for the handler, and speaks HTTP/2
+            with clients that begin with it.
+        grpc: called with every call of gRPC that may pass; None = they are refused.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - every one is a part that may be left out
@@ -100,6 +104,7 @@ class Listener:
         keys: Gate | None = None,
         traced: Callable[[Sampled, int], None] | None = None,
         made: Callable[[Hub], asyncio.Protocol] | None = None,
+        grpc: GrpcHandler | None = None,
     ) -> None:
         """Nothing is opened before `start`."""
         self._handler = handler if keys is None else keys.before(handler)
@@ -110,6 +115,7 @@ class Listener:
         self._sharing = sharing if tls is None else None
         self._traced = traced
         self._kind = made
+        self._grpc = grpc
         self._hub: Hub | None = None
         self._servers: list[asyncio.Server] = []
         self._socks: tuple[socket.socket, ...] = ()
@@ -135,7 +141,11 @@ class Listener:
         """Listen; connections are served from here on. The sockets belong to the listener now."""
         loop = asyncio.get_running_loop()
         hub = Hub(self._handler, self._limits, loop, self._admit)
-        hub.traced = self._traced
+        hub.traced, hub.grpc = self._traced, self._grpc
+        if self._kind is None:
+            hub.http2 = cast(
+                "Callable[[], asyncio.Protocol]", partial(Http2Connection, hub, self._journal)
+            )
         self._hub, self._socks = hub, socks
         plain = self._plain(hub)
         if self._sharing is not None:

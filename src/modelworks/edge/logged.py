@@ -8,6 +8,7 @@ from modelworks.edge.exchange import Headers
 from modelworks.edge.hub import Hub
 from modelworks.edge.journal import GONE, Journal
 from modelworks.edge.request import Request
+from modelworks.edge.streams import HttpStream
 
 
 class LoggedConnection(Connection):
@@ -31,8 +32,11 @@ class LoggedConnection(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `Connection`; requests without an answer are noted too."""
         for request in self._queue:
-            if request.kept is None:
+            kept = request.kept
+            if kept is None:
                 self._note(request, GONE, 0)
+            elif isinstance(kept, HttpStream):
+                self._note(request, kept.status if kept.begun else GONE, kept.given)
         super().connection_lost(exc)
 
     def answered(
@@ -41,6 +45,12 @@ class LoggedConnection(Connection):
         """See `Connection`."""
         super().answered(request, status, body, content_type, headers)
         self._note(request, status, len(body))
+
+    def stream_done(self, stream: HttpStream) -> None:
+        """See `Connection`."""
+        request = self._queue[0]
+        super().stream_done(stream)
+        self._note(request, stream.status, stream.given)
 
     def _note(self, request: Request, status: int, given: int) -> None:
         journal = self._journal

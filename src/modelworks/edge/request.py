@@ -5,8 +5,9 @@ from time import perf_counter_ns
 from typing import Any, Protocol
 
 from modelworks.core.ids import uuid7
-from modelworks.edge.exchange import Headers
+from modelworks.edge.exchange import Headers, Stream
 from modelworks.edge.head import Head
+from modelworks.edge.streams import HttpStream
 from modelworks.edge.trace import REQUEST_ID, TraceContext, request_id_of, trace_of
 
 
@@ -17,6 +18,12 @@ class Answers(Protocol):
         self, request: "Request", status: int, body: bytes, content_type: bytes, headers: Headers
     ) -> None:
         """Send it, or keep it until the earlier ones are sent."""
+        ...
+
+    def streamed(
+        self, request: "Request", status: int, content_type: bytes, headers: Headers
+    ) -> Stream:
+        """Begin an answer that is sent piece by piece."""
         ...
 
     def traced(self, request: "Sampled", status: int) -> None:
@@ -32,13 +39,15 @@ class Request:
     Attributes:
         modern: it came as HTTP/1.1.
         usual: nothing in it asks for another answer than the usual one.
-        kept: its answer, while earlier requests of the connection wait for theirs.
+        kept: its answer, while earlier requests of the connection wait for theirs; one that is sent
+            piece by piece, until it has ended.
     """
 
     __slots__ = (
         "_answered",
         "_connection",
         "_id",
+        "_leaves",
         "body",
         "gone",
         "headers",
@@ -64,7 +73,7 @@ class Request:
         self.on_gone: Callable[[], None] | None = None
         self.modern = head.modern
         self.usual = head.usual
-        self.kept: tuple[int, bytes, bytes, Headers] | None = None
+        self.kept: tuple[int, bytes, bytes, Headers] | HttpStream | None = None
         self._connection = connection
         self._answered = False
 
@@ -83,8 +92,20 @@ class Request:
             return self._id
 
     @property
+    def leaves(self) -> bool:
+        """Whether a client that closes its sending side is taken to have left."""
+        try:
+            return self._leaves
+        except AttributeError:
+            return False
+
+    def expect_leaving(self) -> None:
+        """Take a client that closes its sending side to have left: the work is long, and for it."""
+        self._leaves: bool = True
+
+    @property
     def answered(self) -> bool:
-        """Whether `reply` was called."""
+        """Whether `reply` or `stream` was called."""
         return self._answered
 
     def reply(self, status: int, body: bytes, content_type: bytes, headers: Headers = ()) -> None:
@@ -100,6 +121,21 @@ class Request:
         if not self.gone:
             self._connection.answered(self, status, body, content_type, headers)
 
+    def stream(self, status: int, content_type: bytes, headers: Headers = ()) -> Stream:
+        """Answer piece by piece.
+
+        Raises:
+            RuntimeError: this request has been answered already.
+        """
+        if self._answered:
+            raise RuntimeError("this request has been answered already")
+        self._answered = True
+        self.on_gone = None
+        return self._connection.streamed(self, status, content_type, headers)
+
+    def streamed(self, status: int) -> None:
+        """An answer that was sent piece by piece is over."""
+
 
 class Echoing(Request):
     """A request that named itself by `X-Request-Id`: its answer repeats the name."""
@@ -110,6 +146,11 @@ class Echoing(Request):
         """See `Request`."""
         name = (b"X-Request-Id", self.headers[REQUEST_ID])
         super().reply(status, body, content_type, (*headers, name))
+
+    def stream(self, status: int, content_type: bytes, headers: Headers = ()) -> Stream:
+        """See `Request`."""
+        name = (b"X-Request-Id", self.headers[REQUEST_ID])
+        return super().stream(status, content_type, (*headers, name))
 
 
 class Sampled(Request):
@@ -131,4 +172,14 @@ class Sampled(Request):
         if request_id_of(self.headers):
             headers = (*headers, (b"X-Request-Id", self.headers[REQUEST_ID]))
         super().reply(status, body, content_type, headers)
+        self._connection.traced(self, status)
+
+    def stream(self, status: int, content_type: bytes, headers: Headers = ()) -> Stream:
+        """See `Request`; a request that named itself is answered with the name."""
+        if request_id_of(self.headers):
+            headers = (*headers, (b"X-Request-Id", self.headers[REQUEST_ID]))
+        return super().stream(status, content_type, headers)
+
+    def streamed(self, status: int) -> None:
+        """See `Request`."""
         self._connection.traced(self, status)

@@ -1,6 +1,6 @@
 """What a TLS port needs: certificate, key and client authorities, read and checked.
 
-TLS 1.2 and 1.3, without renegotiation and compression, HTTP/1.1 by ALPN.
+TLS 1.2 and 1.3, without renegotiation and compression; HTTP/1.1 by ALPN, HTTP/2 where asked for.
 """
 
 import ssl
@@ -36,8 +36,12 @@ class TlsFiles:
         return tuple(mark_of(path) for path in (self.certificate, self.key, self.client_ca) if path)
 
 
-def load(files: TlsFiles) -> tuple[ssl.SSLContext, tuple[str, ...]]:
+def load(files: TlsFiles, *, http2: bool = False) -> tuple[ssl.SSLContext, tuple[str, ...]]:
     """The server's side of TLS, and what its owner should hear.
+
+    Args:
+        files: see there.
+        http2: is offered to clients too, before HTTP/1.1.
 
     Returns:
         A context for new handshakes; warnings (an expired certificate, a key others can read).
@@ -54,7 +58,7 @@ def load(files: TlsFiles) -> tuple[ssl.SSLContext, tuple[str, ...]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
     try:
         context.load_cert_chain(files.certificate, files.key, password=lambda: "")
     except (ssl.SSLError, OSError) as error:

@@ -173,6 +173,10 @@ class TlsChannel(asyncio.Transport, asyncio.Protocol):
 
     # -- what the connection calls
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """From here on, what the connection hears goes to another one."""
+        self._connection = cast("asyncio.Protocol", protocol)
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send."""
         if self._closing:

@@ -32,6 +32,7 @@ class TlsGate:
         handshake_timeout_s: a handshake that takes longer is cut off.
         max_handshakes: under way at once; beyond it the oldest one is cut off.
         look_s: how often the files are looked at.
+        http2: is offered to clients.
 
     Attributes:
         context: for the next handshake; replaced when the files have changed.
@@ -46,11 +47,14 @@ class TlsGate:
         handshake_timeout_s: float = 10.0,
         max_handshakes: int = 256,
         look_s: float = 1.0,
+        *,
+        http2: bool = False,
     ) -> None:
         self._files = files
         self._timeout_s = handshake_timeout_s
         self._max = max_handshakes
         self._look_s = look_s
+        self._http2 = http2
         self._marks = files.marks()
         self._under_way: dict[Shaking, None] = {}  # in the order of their beginning
         self._failed = 0
@@ -113,7 +117,7 @@ class TlsGate:
                 _log.info("TLS files have changed: new handshakes use %s", self._files.certificate)
 
     def _load(self) -> ssl.SSLContext:
-        context, warnings = load(self._files)
+        context, warnings = load(self._files, http2=self._http2)
         for warning in warnings:
             _log.warning("%s", warning)
         return context

@@ -23,6 +23,8 @@ from modelworks.gateway.wire import CLOSING
 _HEAD: Final = State.HEAD
 _BODY: Final = State.BODY
 _LAST: Final = State.LAST
+_GENERATED: Final = (b"/generate", b"/generate_stream", b"/completions")
+"""How paths end whose answer is generated."""
 
 
 class Caller(Answers):
@@ -57,10 +59,20 @@ class Caller(Answers):
             self._ended()
 
     def eof_received(self) -> bool:
-        """The caller sends no more; what it is owed it still gets."""
+        """The caller sends no more; what it is owed it still gets.
+
+        Of a text that is generated, and of an answer whose length nobody knows, it is taken to
+        have left, as the servers behind us take it.
+        """
         if self.state is State.LINGER:
             return False
         self._eof = True
+        call = self._call
+        if call is not None and (
+            (call.begun and self._chunked) or self._head.path.endswith(_GENERATED)
+        ):
+            self.cut()  # the answer is long, and nobody else could tell that it need not be made
+            return False
         if self._partial or self._incoming.open:
             self._refused(Refusal(400, "the request ended before its time"))
             return self.state is not State.CLOSED

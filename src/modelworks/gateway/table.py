@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from modelworks.core.errors import UnsupportedError
 from modelworks.core.routes import Arm, Endpoint, Route, Snapshot
 from modelworks.gateway.budget import Budget
 from modelworks.gateway.counts import Counts, RouteCounts
@@ -143,6 +144,7 @@ class Maker:
             InvalidError: the snapshot cannot be gone by; its field is named.
         """
         check(snapshot)
+        _refuse_tokens(snapshot)
         _breathe()
         access = self._let_in(snapshot)
         policy = Policy(snapshot, _breathe)
@@ -193,6 +195,21 @@ class Maker:
             seats.append(seat)
         counts.arm(arm.name)
         return Seats(arm, tuple(seats), route.breaker.most_ejected)
+
+
+def _refuse_tokens(snapshot: Snapshot) -> None:
+    """Refuse what only the servers behind can count.
+
+    Raises:
+        UnsupportedError: a key has a quota of tokens.
+    """
+    name = next((entry.name for entry in snapshot.keys.values() if entry.tokens), None)
+    if name is not None:
+        raise UnsupportedError(
+            f"the key '{name}' has a quota of tokens, and a gateway counts none: say it in the "
+            "routes of the servers behind it",
+            field="keys.tokens",
+        )
 
 
 def _breathe() -> None:

@@ -22,7 +22,7 @@ from modelworks.core.errors import (
 from modelworks.core.imports import Imported, ImportOptions, Runtime, refuse_unread
 from modelworks.core.model import Evidence, Verdict
 from modelworks.core.native import NATIVE
-from modelworks.core.seams import Engine, EngineOptions, Importer, Session, Sniffed
+from modelworks.core.seams import Engine, EngineOptions, Importer, Inside, Session, Sniffed
 from modelworks.core.served import ENGINES
 from modelworks.core.tensor import Signature
 from modelworks.evaluation.parity import tolerance_for
@@ -272,9 +272,11 @@ def _open(imported: Imported, into: Path) -> tuple[str, Session]:
 
 
 def _engine(name: str) -> Engine:
-    """The plug-in; no process can be started in here, and this one is the native model's own."""
-    engine: Engine = InsideEngine() if name == ENGINES[NATIVE] else load("engines", name)()
-    return engine
+    """The plug-in; no process can be started in here, and this one is the model's own."""
+    if name == ENGINES[NATIVE]:
+        return InsideEngine()
+    engine: Engine = load("engines", name)()
+    return engine.inside() if isinstance(engine, Inside) else engine
 
 
 def _load(engine: str, into: Path, signature: Signature) -> Session:

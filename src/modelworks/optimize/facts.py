@@ -246,6 +246,7 @@ def against_pass(facts: PassFacts, have: Have) -> str:
     kinds = next((one for one in _KINDS if fnmatchcase(name, one[0])), ("", set(Kind), ""))
     reasons = (
         (have.kind not in kinds[1], f"{name}: {kinds[2]}"),
+        (bool(facts.unsearched), f"{name}: {facts.unsearched}"),
         (not facts.verified, f"what {name} writes cannot be run here: no search chooses it"),
         (
             facts.size_only and not sizes,

@@ -26,6 +26,7 @@ from modelworks.sandbox.install import fetch
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _ENGINES: Final = {"litert": "ai-edge-litert", "openvino": "openvino", "trees": "llvmlite"}
+_LANGUAGE: Final = ("genai", ("onnxruntime-genai", "tokenizers", "jinja2"))
 _CASCADE: Final = "cascade"
 _STEPS: Final = {"tokenize": "tokenizers", "decode_image": "pillow"}
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -187,8 +188,10 @@ def _engines(path: Path, kind: str, engine: str) -> Iterator[str]:
 
 def _more(model: ServedModel) -> Iterator[str]:
     """What a model's engine and steps bring beside the base install."""
-    engines = _engines(Path(model.path), model.format, model.engine)
+    engines = tuple(_engines(Path(model.path), model.format, model.engine))
     yield from (_ENGINES[name] for name in dict.fromkeys(engines) if name in _ENGINES)
+    if _LANGUAGE[0] in engines:
+        yield from _LANGUAGE[1]
     for item in model.signature.steps if model.signature else ():
         for step, name in _STEPS.items():
             if getattr(item, step, None) is not None:

@@ -22,6 +22,7 @@ GROUPS = (
     "routes",
     "tokens",
     "finders",
+    "events",
 )
 
 

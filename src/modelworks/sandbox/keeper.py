@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from modelworks.core.errors import UNLOADED, ModelworksError, UnavailableError
+from modelworks.sandbox.pieces import Pieces
 from modelworks.sandbox.program import Program, Started
 from modelworks.sandbox.worker import Worker
 
@@ -26,6 +27,7 @@ class Keeper:
     Args:
         program: what the process is.
         spare: keep a second one that is prepared.
+        kind: of the process's parent side.
 
     Attributes:
         started: how the newest start went.
@@ -34,8 +36,11 @@ class Keeper:
         ModelworksError: it does not load; nothing is left behind.
     """
 
-    def __init__(self, program: Program, *, spare: bool = False) -> None:
+    def __init__(
+        self, program: Program, *, spare: bool = False, kind: type[Worker] = Worker
+    ) -> None:
         self._program = program
+        self._kind = kind
         self._with_spare = spare
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -75,9 +80,29 @@ class Keeper:
         Raises:
             UnavailableError: the process is gone; another one is on its way.
         """
+        return self.worker.call(arrays)
+
+    @property
+    def worker(self) -> Worker:
+        """The process that answers.
+
+        Raises:
+            UnavailableError: it is gone; another one is on its way.
+        """
         if self._why:
             raise UnavailableError(self._why)
-        return self._worker.call(arrays)
+        return self._worker
+
+    @property
+    def pieces(self) -> Pieces:
+        """What the process generates.
+
+        Raises:
+            UnavailableError: the process is gone; another one is on its way.
+        """
+        if self._why:
+            raise UnavailableError(self._why)
+        return self._worker.pieces
 
     def close(self) -> None:
         """End the process and whoever starts it again. Twice is quiet."""
@@ -143,7 +168,7 @@ class Keeper:
         worker = spare
         if worker is None or not worker.alive:
             try:
-                worker = Worker(self._program, self._ended)
+                worker = self._kind(self._program, self._ended)
             except OSError as error:
                 raise UnavailableError(
                     f"the model's process cannot be started: {error.strerror or error}"
@@ -159,7 +184,7 @@ class Keeper:
         if not self._with_spare or self._stop.is_set():
             return
         with suppress(OSError, ModelworksError):
-            spare = Worker(self._program, self._ended, self.started.modules)
+            spare = self._kind(self._program, self._ended, self.started.modules)
             self._spare = spare
             spare.prepare()
 

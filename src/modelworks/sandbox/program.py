@@ -54,6 +54,7 @@ class Started:
         start_s: from the start of the process to its readiness.
         resident_bytes: when it was ready.
         signature: of the model.
+        generates: it answers in pieces too.
     """
 
     isolation: Isolation
@@ -62,3 +63,4 @@ class Started:
     start_s: float
     resident_bytes: int
     signature: Signature
+    generates: bool = False

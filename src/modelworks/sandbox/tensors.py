@@ -126,6 +126,17 @@ def unpack(region: mmap.mmap, specs: Sequence[TensorSpec], *, own: bool) -> list
     return arrays
 
 
+def extent(region: mmap.mmap, specs: Sequence[TensorSpec]) -> int:
+    """Bytes of a region that hold its table and its tensors, once `unpack` has judged it."""
+    words = sum([len(spec.shape) + 2 for spec in specs])
+    table = np.ndarray((words,), np.int64, region).tolist()
+    at, end = 0, words * _WORD
+    for spec in specs:
+        at += len(spec.shape) + 2
+        end = max(end, table[at - 2] + table[at - 1])
+    return end
+
+
 def _numbers(region: mmap.mmap, shape: tuple[int, ...], dtype: Any, at: int, *, own: bool) -> Any:
     if dtype == np.bool_ and own:  # any other byte than 0 and 1 is no boolean
         return np.ndarray(shape, np.uint8, region, at) != 0

@@ -32,6 +32,13 @@ class Word(IntEnum):
     MORE = 6  # the reply region is too small: so many bytes are wanted
     REGION = 7  # here is a larger one
     ERROR = 8  # JSON says which
+    RELAY = 9  # as CALL, between two buffers: twice their number, and 1 more where one is new here
+    PIECES = 10  # to the child: here is a socket for what it generates
+    GENERATE = 11  # on that socket, as all that follow: JSON says what is continued, and how
+    STOP = 12  # to the child: nobody wants more of that number
+    PIECE = 13  # to the parent: JSON; the last one of a number says so
+    COUNT = 14  # to the child: JSON has a text
+    COUNTED = 15  # to the parent: value: so many tokens
 
 
 def pack(word: Word, number: int = 0, first: int = 0, second: int = 0, data: Any = None) -> bytes:

@@ -30,6 +30,7 @@ from modelworks.core.errors import (
 from modelworks.core.tensor import Signature, TensorSpec
 from modelworks.sandbox import spawn, wire
 from modelworks.sandbox.isolate import Isolation
+from modelworks.sandbox.pieces import Pieces
 from modelworks.sandbox.program import Program, Started
 from modelworks.sandbox.report import rebuild
 from modelworks.sandbox.scratch import Scratch
@@ -67,6 +68,7 @@ class Worker:
         self._request: mmap.mmap | None = None
         self._reply: mmap.mmap | None = None
         self._isolation: Isolation | None = None
+        self._pieces: Pieces | None = None
         self._began = time.monotonic()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)  # noqa: FBT003 - the library's signature
@@ -137,7 +139,7 @@ class Worker:
         message = self._hear(until, "to load the model")
         word = wire.unpack(message)[0]
         if word == Word.ERROR:
-            raise _judged(wire.data_of(message), loading=True)
+            raise judged(wire.data_of(message), loading=True)
         if word != Word.READY:
             raise self._broken("it did not say that it is ready")
         facts = wire.data_of(message)
@@ -154,7 +156,30 @@ class Worker:
             start_s=self.age_s,
             resident_bytes=resident(self.pid),
             signature=signature,
+            generates=self._open_pieces(facts),
         )
+
+    def _open_pieces(self, facts: dict[str, Any]) -> bool:
+        """Give a model that generates a socket for its pieces."""
+        if facts.get("generates") is not True:
+            return False
+        self._pieces = pieces = Pieces(self._program.call_s, self._watched.end)
+        try:
+            self._say(wire.pack(Word.PIECES), [pieces.theirs.fileno()])
+        finally:
+            pieces.theirs.close()
+        return True
+
+    @property
+    def pieces(self) -> Pieces:
+        """What it generates.
+
+        Raises:
+            UnavailableError: it does not, or was closed.
+        """
+        if self._pieces is None:
+            raise UnavailableError(UNLOADED)
+        return self._pieces
 
     def call(self, arrays: Sequence[Any]) -> list[Any]:
         """Run the model once; other threads wait.
@@ -188,11 +213,11 @@ class Worker:
         try:
             fresh = self._request is None or len(self._request) < packed.size
             if fresh:
-                self._request, handle = _region(packed.size)
+                self._request, handle = region(packed.size)
                 handles.append(handle)
             first = self._reply is None
             if first:
-                self._reply, handle = _region(_FIRST)
+                self._reply, handle = region(_FIRST)
                 handles.append(handle)
             assert self._request is not None  # noqa: S101 - made above
             packed.write(self._request)
@@ -208,7 +233,7 @@ class Worker:
             if number != self._number:
                 raise self._broken("it answers what nobody asked")
             if word == Word.ERROR:
-                raise _judged(wire.data_of(message), loading=False)
+                raise judged(wire.data_of(message), loading=False)
             if word == Word.MORE:
                 self._enlarge(size)
             elif word == Word.DONE:
@@ -221,7 +246,7 @@ class Worker:
         if not 0 < size <= self._program.tensor_bytes:
             self._say(wire.pack(Word.REGION, self._number))
             return
-        self._reply, handle = _region(size)
+        self._reply, handle = region(size)
         try:
             self._say(wire.pack(Word.REGION, self._number), [handle])
         finally:
@@ -248,6 +273,8 @@ class Worker:
             self._control.shutdown(socket.SHUT_RDWR)
         assert self._vigil is not None  # noqa: S101 - set by __init__
         self._vigil.join(_GRACE_S)
+        if self._pieces is not None:
+            self._pieces.close()
         with self._lock:
             self._control.close()
             self._request = self._reply = None
@@ -341,7 +368,7 @@ class Worker:
         return UnavailableError(f"the model's process broke its protocol: {what}; it was ended")
 
 
-def _judged(data: dict[str, Any], *, loading: bool) -> ModelworksError:
+def judged(data: dict[str, Any], *, loading: bool) -> ModelworksError:
     """The child's error, as one of those that it may raise."""
     error = rebuild(data)
     allowed = InvalidError | MissingExtraError if loading else InvalidError
@@ -350,7 +377,7 @@ def _judged(data: dict[str, Any], *, loading: bool) -> ModelworksError:
     return CrashedError(error.message, field=error.field)
 
 
-def _region(size: int) -> tuple[mmap.mmap, int]:
+def region(size: int) -> tuple[mmap.mmap, int]:
     """Memory to share, which the other side can neither shrink (we would die reading) nor grow."""
     size = max(_FIRST, 1 << (size - 1).bit_length()) if size <= _KEPT else size
     handle = os.memfd_create("tensors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

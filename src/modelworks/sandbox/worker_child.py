@@ -20,10 +20,12 @@ from typing import Any
 from modelworks.core import codec
 from modelworks.core.errors import CrashedError, InvalidError, MissingExtraError, ModelworksError
 from modelworks.core.native import NativeModel, read_native
+from modelworks.core.seams import Generating
 from modelworks.core.tensor import Signature, Tensors
 from modelworks.sandbox import kernel, wire
 from modelworks.sandbox.isolate import Guard, isolate
 from modelworks.sandbox.limits import GIB, Limits
+from modelworks.sandbox.pieces_child import Telling
 from modelworks.sandbox.report import describe, one_line
 from modelworks.sandbox.tensors import Packed, fitting, unpack
 from modelworks.sandbox.wire import Word
@@ -58,13 +60,15 @@ def main() -> None:
         control.send(wire.pack(Word.ERROR, data=_told(error, limits, loading=True)))
         return
     gc.freeze()
-    ready = wire.pack(Word.READY, data=_facts(began, signature, tell=order["tell"]))
+    generating = getattr(predict, "generating", None)
+    facts = _facts(began, signature, tell=order["tell"]) | {"generates": generating is not None}
+    ready = wire.pack(Word.READY, data=facts)
     if len(ready) > wire.LONGEST:
         told = InvalidError(f"a signature of {len(ready)} bytes is more than a process can tell")
         control.send(wire.pack(Word.ERROR, data=_told(told, limits, loading=True)))
         return
     control.send(ready)
-    _Server(control, signature, predict, limits).run()
+    _Server(control, signature, predict, limits, generating).run()
 
 
 def _die_with(parent: int) -> None:
@@ -127,16 +131,19 @@ class _Server:
         signature: Signature,
         predict: Callable[[Tensors], Tensors],
         limits: Limits,
+        generating: Generating | None = None,
     ) -> None:
         self._control = control
+        self._generating = generating
         self._inputs = signature.inputs
         self._outputs = signature.outputs
         self._predict = predict
         self._limits = limits
         self._request: mmap.mmap | None = None
         self._reply: mmap.mmap | None = None
+        self._buffers: dict[int, mmap.mmap] = {}
 
-    def run(self) -> None:
+    def run(self) -> None:  # noqa: C901 - a table of what the parent may say
         """Until the parent hangs up."""
         control = self._control
         while True:
@@ -144,12 +151,19 @@ class _Server:
             if not message:
                 return
             word, number, request, reply = wire.unpack(message)
-            if word != Word.CALL:
+            if word == Word.RELAY:
+                self._request = self._buffer(request, handles)
+                self._reply = self._buffer(reply, handles)
+            elif word == Word.PIECES and self._generating is not None:
+                Telling(handles.pop(), self._generating).start()
+                continue
+            elif word != Word.CALL:
                 return
-            if request:
-                self._request = _mapped(handles.pop(0))
-            if reply:
-                self._reply = _mapped(handles.pop(0))
+            else:
+                if request:
+                    self._request = _mapped(handles.pop(0))
+                if reply:
+                    self._reply = _mapped(handles.pop(0))
             try:
                 packed = self._answer()
                 self._make_room(number, packed.size)
@@ -161,6 +175,15 @@ class _Server:
                 control.send(wire.pack(Word.ERROR, number, data=told))
             else:
                 control.send(wire.pack(Word.DONE, number))
+            if word == Word.RELAY and self._reply is not None:  # it may be a larger one now
+                self._buffers[reply >> 1] = self._reply
+                self._request = self._reply = None
+
+    def _buffer(self, told: int, handles: list[int]) -> mmap.mmap:
+        """One that several processes of a pipeline share; mapped once."""
+        if told & 1:
+            self._buffers[told >> 1] = _mapped(handles.pop(0))
+        return self._buffers[told >> 1]
 
     def _answer(self) -> Packed:
         assert self._request is not None  # noqa: S101 - the first call brings one

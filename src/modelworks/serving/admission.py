@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from modelworks.core.tensor import Signature
 from modelworks.protocol.checks import Checks
-from modelworks.protocol.oip import InferRequest
+from modelworks.protocol.oip import InferRequest, decode_request
 from modelworks.protocol.oip.templates import RequestReader, Template, Varying
 from modelworks.protocol.rows import PlainRows
 
@@ -20,6 +21,22 @@ class Reader(Protocol):
     def recognise(self, body: bytes, header_length: int | None) -> tuple[Template, Varying] | None:
         """See `protocol.oip.templates.RequestReader.recognise`."""
         ...
+
+
+class PlainReader:
+    """A `Reader` of a model that keeps sequences: hardly two of its requests begin alike."""
+
+    __slots__ = ("_signature",)
+
+    def __init__(self, signature: Signature) -> None:
+        self._signature = signature
+
+    def read(self, body: bytes, header_length: int | None) -> InferRequest:
+        """Decode."""
+        return decode_request(body, header_length, self._signature)
+
+    def recognise(self, _body: bytes, _header_length: int | None) -> None:
+        """Nothing."""
 
 
 class EagerReader:

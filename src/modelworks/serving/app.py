@@ -32,15 +32,21 @@ from modelworks.serving.dialects import dialect
 from modelworks.serving.entries import Entry
 from modelworks.serving.examples import Examples
 from modelworks.serving.explaining import Desk, of_v1, of_v2
+from modelworks.serving.generate import generate, generate_stream
+from modelworks.serving.generating.numbers import families as generated
+from modelworks.serving.graphs.numbers import families as graph_families
 from modelworks.serving.infer import JSON, infer, refuse
+from modelworks.serving.jobs.seam import Jobs, NoJobs
 from modelworks.serving.latency import latency
 from modelworks.serving.live import Live
 from modelworks.serving.models import ModelTable
+from modelworks.serving.openai.front import PATHS, OpenAI
 from modelworks.serving.predict import predict
+from modelworks.serving.repeated import act_of
 from modelworks.serving.routing.router import Router
 from modelworks.serving.sizing import Sizing, as_set
 from modelworks.serving.statistics import Recorder
-from modelworks.serving.traces import Traces
+from modelworks.serving.traces import Kept, Traces
 from modelworks.serving.waiting import Act, Waiting
 
 _log = logging.getLogger("modelworks.serving")
@@ -66,6 +72,7 @@ class App:
 
     Attributes:
         draining: not ready any more; requests are still answered.
+        jobs: who keeps asynchronous requests.
     """
 
     def __init__(
@@ -95,15 +102,37 @@ class App:
         self._explain_v1: Act = partial(desk.take, of_v1)
         self._examples = Examples()
         self._traces: Traces | None = None
+        self._openai = OpenAI(
+            lambda: self._models, self._asked, self._recorder, started, self._router
+        )
+        self._followers: list[Callable[[], None]] = []
+        self.jobs: Jobs = NoJobs()
 
     def export(self, traces: Traces) -> None:
         """Tell it of every answer to a request whose trace is kept."""
         self._traces = traces
 
+    @property
+    def traces(self) -> bool:
+        """Whether anybody wants to be told of them."""
+        return self._traces is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether what starts by itself was loaded, and the server does not end."""
+        return self._table is not None and self._table.ready and not self.draining
+
+    def follow(self, changed: Callable[[], None]) -> None:
+        """Tell somebody else too when other models answer."""
+        self._followers.append(changed)
+
     def families(self) -> list[Family]:
         """What `/metrics` tells."""
         found = self._examples.found
         told = metrics.families(self._block, self._version, self._started, found)
+        if self._table is not None:
+            told += graph_families(self._block, self._table.entries())
+        told += [*generated(self._block), *self.jobs.families()]
         return told if self._router is None else [*told, *self._router.families()]
 
     def begin(self, table: ModelTable, control: Control) -> None:
@@ -118,24 +147,38 @@ class App:
     def refresh(self) -> None:
         """Note what answers now, by whole path; called whenever that changes."""
         table = self._models
+        for changed in self._followers:
+            changed()
         hot: dict[bytes, Answer] = {}
-        if self._traces is not None:
-            for entry in table.entries():
-                if entry.live is not None:
-                    entry.live.follow(self._traces)
+        self._tell(table)
         if self._router is not None:
             self._hot = hot  # filled path by path: there may be thousands of routes
             return
         for name, live in table.names():
             for written in {name, name.replace("@", "%40")}:
-                hot[f"/v2/models/{written}/infer".encode()] = MethodType(infer, live)
-                hot[f"/predict/{written}".encode()] = MethodType(predict, live)
+                hot[f"/v2/models/{written}/infer".encode()] = MethodType(act_of(live, infer), live)
+                hot[f"/predict/{written}".encode()] = MethodType(act_of(live, predict), live)
+                if live.generations is not None:
+                    path = f"/v2/models/{written}/generate"
+                    hot[path.encode()] = MethodType(generate, live)
+                    hot[f"{path}_stream".encode()] = MethodType(generate_stream, live)
         for entry in table.entries():
             live_or_none = entry.live
             if live_or_none is not None:
                 path = f"/v2/models/{entry.served.name}/versions/{entry.served.version}/infer"
-                hot[path.encode()] = MethodType(infer, live_or_none)
+                hot[path.encode()] = MethodType(act_of(live_or_none, infer), live_or_none)
         self._hot = hot
+
+    def _tell(self, table: ModelTable) -> None:
+        """Tell every model whom its calls are told to, and who counts its callers' tokens."""
+        for entry in table.entries():
+            live = entry.live
+            if live is None:
+                continue
+            if self._traces is not None:
+                live.follow(self._traces)
+            if self._router is not None and live.generations is not None:
+                live.generations.meter_of = self._router.tokens_of
 
     def __call__(self, exchange: Exchange) -> None:
         """Answer, now or when the engine has."""
@@ -180,7 +223,8 @@ class App:
                 self._hot[exchange.path] = answer
                 answer(exchange)
                 return True
-        router.let_in(exchange)
+        if not self._openai.owns(exchange):
+            router.let_in(exchange)
         return False
 
     def _find(self, path: list[str]) -> Methods:  # noqa: C901, PLR0911 - a table, one line a path
@@ -206,16 +250,32 @@ class App:
                 return self._repository(rest)
             case ["v2", "systemsharedmemory" | "cudasharedmemory" as kind, *rest]:
                 return _shared_memory(kind, rest)
-            case ["v1", "models", name] if name.endswith(_EXPLAIN):
-                model = name.removesuffix(_EXPLAIN)
-                return {_POST: partial(self._asked, model, None, self._explain_v1)}
+            case ["v1", *rest]:
+                return self._v1(rest)
             case ["predict", name]:
                 return {_POST: partial(self._predict, name)}
+            case ["v2", "jobs", *rest]:
+                return self.jobs.methods(rest)
             case ["metrics"]:
                 return {b"GET": self._metrics}
         raise NotFoundError(f"there is nothing at /{'/'.join(path)}"[:200])
 
-    def _model(self, name: str, version: str | None, rest: list[str]) -> Methods:  # noqa: PLR0911 - a table, one line a path
+    def _v1(self, rest: list[str]) -> Methods:
+        """KServe's first protocol, and OpenAI's API."""
+        match rest:
+            case ["models", name] if name.endswith(_EXPLAIN):
+                model = name.removesuffix(_EXPLAIN)
+                return {_POST: partial(self._asked, model, None, self._explain_v1)}
+            case ["models"]:
+                return {b"GET": self._openai.models}
+            case ["models", name]:
+                return {b"GET": partial(self._openai.model, name)}
+        what = "/".join(rest)
+        if what in PATHS:
+            return {_POST: partial(self._openai.ask, what)}
+        raise NotFoundError(f"there is nothing at /v1/{what}"[:200])
+
+    def _model(self, name: str, version: str | None, rest: list[str]) -> Methods:  # noqa: C901, PLR0911 - a table, one line a path
         table = self._models
         if self._router is not None and version is None:
             stands = self._router.stable(name)
@@ -228,8 +288,14 @@ class App:
                 return {b"GET": partial(self._model_ready, name, version)}
             case ["infer"]:
                 return {_POST: partial(self._asked, name, version, infer)}
+            case ["generate"]:
+                return {_POST: partial(self._asked, name, version, generate)}
+            case ["generate_stream"]:
+                return {_POST: partial(self._asked, name, version, generate_stream)}
             case ["explain"]:
                 return {_POST: partial(self._asked, name, version, self._explain_v2)}
+            case ["jobs"]:
+                return {_POST: partial(self.jobs.submit, name, version)}
             case ["stats"]:
                 return _get(lambda: documents.statistics(self._block, self._of(name, version)))
             case ["latency"]:
@@ -260,11 +326,37 @@ class App:
         else:
             act(self._models.resolve(name, version), exchange)
 
+    def ask(self, exchange: Exchange, name: str, version: str, act: Act) -> Answer | None:
+        """Answer a prediction that did not come by HTTP.
+
+        Args:
+            exchange: with the path that it would have by HTTP.
+            name: of the model, or `name@alias`.
+            version: empty = it names none.
+            act: what is asked of the model.
+
+        Returns:
+            What answers the next one of the name; None where that is to be asked again.
+        """
+        try:
+            if self._router is not None:
+                answer = self._router.answer_for(exchange.path, act)
+                if answer is not None:
+                    answer(exchange)
+                    return answer
+                self._router.let_in(exchange)
+            self._asked(name, version or None, act, exchange)
+            live = self._models.entry(name, version or None).live
+        except ModelworksError as error:
+            refuse(exchange, error, self._recorder)
+            return None
+        return MethodType(act, live) if live is not None and self._router is None else None
+
     def _config(self, live: Live, exchange: Exchange) -> None:
         exchange.reply(200, documents.config(live, self._sizing), JSON)
 
     def _ready(self, exchange: Exchange) -> None:
-        ready = self._models.ready and not self.draining
+        ready = self._models.ready and self.ready
         exchange.reply(200 if ready else 503, oip.server_ready(ready=ready), JSON)
 
     def _model_ready(self, name: str, version: str | None, exchange: Exchange) -> None:
@@ -291,6 +383,10 @@ class App:
         """Told of every answer to a request whose trace is kept."""
         answer = self._hot.get(request.path)
         live = cast("Live", answer.__self__) if isinstance(answer, MethodType) else None
+        self.note(request, status, live)
+
+    def note(self, request: Kept, status: int, live: Live | None) -> None:
+        """The same, of an answer that `live` gave; None = no model is known to have."""
         model = (live.name, live.version) if live is not None else ("", "")
         if status == 200 and live is not None:
             self._examples.take(request, model)

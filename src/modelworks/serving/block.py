@@ -19,6 +19,8 @@ _FIRST: Final = 2
 SERVER: Final = 0
 """The region of requests that name no model."""
 _OVERFLOW: Final = 1
+PART: Final = "\1"
+"""Begins the name of a region that is no model's, but belongs to one."""
 
 
 class Block:
@@ -63,7 +65,12 @@ class Block:
             text = self._read_name(index)
             name, _, version = text.partition("\0")
             self._known[name, version] = index
-        return dict(self._known)
+        return {key: at for key, at in self._known.items() if not key[0].startswith(PART)}
+
+    def parts(self) -> dict[tuple[str, str], int]:
+        """(name, version) -> region, of what belongs to models and is none; see `PART`."""
+        self.models()
+        return {key: at for key, at in self._known.items() if key[0].startswith(PART)}
 
     def before_reading(self, name: str, version: str, call: Callable[[], None]) -> None:
         """Have something called whenever this worker reads a model's region."""
@@ -101,7 +108,8 @@ class Block:
         if self._fd is not None:
             fcntl.lockf(self._fd, fcntl.LOCK_EX)
         try:
-            found = self.models().get((name, version))
+            self.models()
+            found = self._known.get((name, version))
             return self._append(name, version) if found is None else found
         finally:
             if self._fd is not None:

@@ -5,8 +5,10 @@ import tempfile
 from dataclasses import dataclass
 from typing import Final
 
-REGION: Final = 1536
+REGION: Final = 2048
 """Cells of 8 bytes a model and worker; what they mean is `statistics`'s business."""
+GENERATING: Final = 1536
+"""The first of 256 cells that count generations: see `generating.numbers`."""
 MODELS: Final = 2048
 """Regions; a server that sees more (name, version) pairs in its life counts the rest in one."""
 HEADER: Final = 4096

@@ -7,10 +7,12 @@ import orjson
 
 from modelworks.core import codec
 from modelworks.core.served import Batching
+from modelworks.core.stateful import Sequences
 from modelworks.core.tensor import Signature, TensorSpec
 from modelworks.protocol.oip import documents
 from modelworks.protocol.oip.documents import BatchStatistics, Duration, IndexEntry, ModelStatistics
 from modelworks.serving.block import Block
+from modelworks.serving.cache.numbers import CacheNumbers, read_cache
 from modelworks.serving.entries import Entry
 from modelworks.serving.lifetimes import Lifetime, read_lifetime
 from modelworks.serving.live import Live
@@ -21,9 +23,11 @@ from modelworks.serving.statistics import Numbers, Outcome, Stage, read
 EXTENSIONS: Final = (
     "binary_tensor_data",
     "classification",
+    "generate",
     "model_configuration",
     "model_repository",
     "model_repository(unload_dependents)",
+    "sequence",
     "statistics",
 )
 _CONFIG_TYPES: Final = {"BYTES": "TYPE_STRING"}
@@ -62,12 +66,16 @@ def statistics(block: Block, entries: Iterable[Entry]) -> bytes:
         place = regions.get((name, version))
         if place is not None:
             life = read_lifetime(block, place)
-            found.append(_statistics(name, version, read(block, place), life))
+            numbers, cache = read(block, place), read_cache(block, place)
+            found.append(_statistics(name, version, numbers, life, cache))
     return documents.statistics(found)
 
 
-def _statistics(name: str, version: str, numbers: Numbers, life: Lifetime) -> ModelStatistics:
+def _statistics(
+    name: str, version: str, numbers: Numbers, life: Lifetime, cache: CacheNumbers
+) -> ModelStatistics:
     success = numbers.outcomes[Outcome.SUCCESS]
+    computed = numbers.stages[Stage.COMPUTE].count if cache.hits else success
     return ModelStatistics(
         name=name,
         version=version,
@@ -76,10 +84,10 @@ def _statistics(name: str, version: str, numbers: Numbers, life: Lifetime) -> Mo
         execution_count=numbers.calls,
         success=Duration(success, numbers.stages[Stage.TOTAL].sum_ns),
         fail=Duration(numbers.failures, numbers.fail_ns),
-        queue=Duration(success, numbers.stages[Stage.QUEUE].sum_ns),
-        compute_input=Duration(success, numbers.input_ns),
-        compute_infer=Duration(success, numbers.infer_ns),
-        compute_output=Duration(success, numbers.output_ns),
+        queue=Duration(computed, numbers.stages[Stage.QUEUE].sum_ns),
+        compute_input=Duration(computed, numbers.input_ns),
+        compute_infer=Duration(computed, numbers.infer_ns),
+        compute_output=Duration(computed, numbers.output_ns),
         batches=[
             BatchStatistics(
                 row.size,
@@ -95,6 +103,8 @@ def _statistics(name: str, version: str, numbers: Numbers, life: Lifetime) -> Mo
         load_failures=life.failures,
         unloads=life.unloads,
         evictions=life.evictions,
+        cache_hit=Duration(cache.hits, cache.hit_ns),
+        cache_miss=Duration(cache.misses, cache.miss_ns),
     )
 
 
@@ -115,7 +125,22 @@ def config(live: Live, sizing: Sizing) -> bytes:
     }
     if batched:
         document["dynamic_batching"] = _dynamic(live.batcher.limits)
+    if live.served.cache is not None:
+        document["response_cache"] = {"enable": not live.loaded.uncached}
+    if live.served.sequences is not None:
+        document["sequence_batching"] = _sequence_batching(live.served.sequences)
     return orjson.dumps(document)
+
+
+def _sequence_batching(sequences: Sequences) -> dict[str, Any]:
+    """As in Triton: the direct strategy, states kept by the server."""
+    return {
+        "max_sequence_idle_microseconds": round(1e6 * sequences.idle_s),
+        "direct": {},
+        "state": [
+            {"input_name": state.input, "output_name": state.output} for state in sequences.state
+        ],
+    }
 
 
 def _dynamic(limits: Batching) -> dict[str, Any]:

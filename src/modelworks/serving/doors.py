@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from modelworks.edge.access_lines import Form
 from modelworks.edge.access_log import AccessLog
 from modelworks.edge.exchange import Handler
+from modelworks.edge.http2.call import GrpcHandler
 from modelworks.edge.journal import Journal
 from modelworks.edge.key_gate import KeyGate, NamingGate
 from modelworks.edge.key_ring import KeyRing
@@ -52,6 +53,7 @@ class Doors:
         traced: told of each answer to a request whose trace is kept.
         gate: in front of the handler in the place of the API keys' own; None = that one, where
             there are keys.
+        grpc: answers calls of gRPC; None = they are refused.
 
     Raises:
         InvalidError: a TLS file or the access log cannot be used; `field` says which.
@@ -64,12 +66,13 @@ class Doors:
         openings: Openings,
         traced: Callable[[Sampled, int], None] | None = None,
         gate: NamingGate | None = None,
+        grpc: GrpcHandler | None = None,
     ) -> None:
         self._openings = openings
         tls = None
         if openings.tls is not None:
             # As patient with a handshake as with the headers that follow it.
-            tls = TlsGate(openings.tls, handshake_timeout_s=limits.header_timeout_s)
+            tls = TlsGate(openings.tls, handshake_timeout_s=limits.header_timeout_s, http2=True)
         journal = Journal() if openings.access_log else None
         self._keys = keys = openings.keys
         name_of = keys.name_of if keys is not None else None
@@ -80,7 +83,9 @@ class Doors:
             else None
         )
         known = gate or (KeyGate(keys) if keys is not None else None)
-        self._listener = Listener(handler, limits, tls, journal, openings.sharing, known, traced)
+        self._listener = Listener(
+            *(handler, limits, tls, journal, openings.sharing, known, traced), grpc=grpc
+        )
 
     @property
     def logs(self) -> bool:

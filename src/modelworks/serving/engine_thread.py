@@ -54,6 +54,35 @@ class EngineThread:
                 _log.warning("the answer of a call of %s came after the server's end", self._name)
 
 
+class EngineThreads(EngineThread):
+    """Several of them as one: so many jobs at a time, which is for the caller to keep to.
+
+    Args:
+        name: of the model.
+        loop: that hears of results.
+        count: of threads.
+    """
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, count: int) -> None:
+        super().__init__(name, loop)
+        self._all = [EngineThread(f"{name}-{number}", loop) for number in range(count)]
+        self._free = list(reversed(self._all))
+
+    def run(self, job: Callable[[], R], done: Callable[[R], None]) -> None:
+        """As `EngineThread.run`, on one that is free."""
+        thread = self._free.pop()
+
+        def landed(result: R) -> None:
+            self._free.append(thread)
+            done(result)
+
+        thread.run(job, landed)
+
+    async def stop(self, within: float) -> bool:
+        """End all after their present jobs; False when one still runs after `within` s."""
+        return all(await asyncio.gather(*(thread.stop(within) for thread in self._all)))
+
+
 async def apart(name: str, work: Callable[[], R], within: float) -> R:
     """The result of `work`, called on a thread of its own.
 

@@ -8,10 +8,10 @@ import time
 from time import perf_counter_ns
 from typing import Final
 
-from modelworks.edge.request import Sampled
 from modelworks.edge.trace import trace_of
 from modelworks.protocol.openmetrics import Exemplar, placed
 from modelworks.serving.metrics import BOUNDS
+from modelworks.serving.traces import Kept
 
 _BOUNDS: Final = tuple(float(label) for _, label in BOUNDS)
 _LABELS: Final = (*(label for _, label in BOUNDS), "+Inf")
@@ -30,7 +30,7 @@ class Examples:
     def __init__(self) -> None:
         self.found: dict[Key, dict[str, Exemplar]] = {}
 
-    def take(self, request: Sampled, model: Key) -> None:
+    def take(self, request: Kept, model: Key) -> None:
         """An answer that was just given."""
         taken = (perf_counter_ns() - request.received_ns) / 1e9
         trace = trace_of(request.headers)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from modelworks.core.instances import told
 from modelworks.core.native import NATIVE
 from modelworks.core.served import Isolation, ServedModel
 from modelworks.serving.memory import MIB
@@ -90,14 +91,19 @@ class Footprints:
 
 def _name(served: ServedModel) -> str:
     digest = served.digest or f"{served.path}:{size_of(Path(served.path))}"
-    return f"{digest} {served.isolation}"
+    copies = f" {told(served.instances)}" if served.instances else ""
+    return f"{digest} {served.isolation}{copies}"
 
 
 def _estimate(served: ServedModel) -> int:
     size = _LEAST + _TIMES * size_of(Path(served.path))
     if served.format == NATIVE:
-        return size + _FRAMEWORK
-    return size + (_PROCESS if served.isolation is Isolation.PROCESS else 0)
+        size += _FRAMEWORK
+    elif served.format == "stages":  # a process each
+        size += _PROCESS * sum(1 for one in Path(served.path).glob("*/") if one.is_dir())
+    elif served.isolation is Isolation.PROCESS:
+        size += _PROCESS
+    return size * max(1, sum(one.count for one in served.instances))
 
 
 def size_of(path: Path) -> int:

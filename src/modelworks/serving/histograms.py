@@ -43,6 +43,13 @@ def places_of(taken: Any) -> Any:
     return places
 
 
+def place_of(taken_ns: int) -> int:
+    """The cell that counts one duration: `places_of` without an array."""
+    number = min(max(taken_ns, 1 << _LOWEST - 1), 1 << _HIGHEST)
+    bits = number.bit_length()
+    return _PARTS * (bits - _LOWEST) + (number >> bits - 3 & _PARTS - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Histogram:
     """Durations counted.

@@ -6,7 +6,10 @@ from itertools import repeat
 from time import perf_counter_ns
 from typing import Any, Final
 
+from mypy_extensions import mypyc_attr
+
 from modelworks.core.errors import DeadlineError, InvalidError, ModelworksError, UnavailableError
+from modelworks.core.stateful import Step
 from modelworks.core.tensor import Tensors
 from modelworks.edge.exchange import Exchange, Headers
 from modelworks.edge.patience import TIMEOUT, timeout_ms
@@ -67,6 +70,7 @@ def refuse(
         tap.refused(exchange, body, status)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Answering(Member):
     """A member that answers an exchange; kinds of request differ in how they write outputs."""
 
@@ -142,6 +146,11 @@ class InferMember(Answering):
         """See `Member`."""
         return self.request.priority
 
+    @property
+    def sequence(self) -> Step | None:
+        """See `Member`."""
+        return self.request.sequence
+
     def decode(self) -> None:
         """Make the inputs of a known request.
 
@@ -162,9 +171,13 @@ class InferMember(Answering):
     def succeed(self, outputs: Sequence[Any]) -> None:
         """See `Member.succeed`."""
         live = self.live
-        body, kind, headers = encode_response(
-            live.name, live.version, self.request, outputs, live.signature
-        )
+        form = self.form
+        written = None if form is None else live.writer.write_one(form, outputs, self.request.rows)
+        if written is None:
+            written = encode_response(
+                live.name, live.version, self.request, outputs, live.signature
+            )
+        body, kind, headers = written
         self.exchange.reply(200, body, kind, headers)
         if live.tap is not None:
             live.tap.one(self, body, headers, 200)

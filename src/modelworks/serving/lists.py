@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from modelworks.core.errors import InvalidError
+from modelworks.core.graphs import GRAPH
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.serving.entries import Key
 
@@ -32,9 +33,29 @@ def check(served: ServedList) -> None:
         model.batching.check(f"{where}.batching")
         if model.records is not None:
             model.records.check(f"{where}.records")
+        _check_kept(model, where)
     wrong = [name for name, count in defaults.items() if count != 1]
     if wrong:
         raise InvalidError(f"model '{wrong[0]}' has {defaults[wrong[0]]} defaults, wanted is one")
+
+
+def _check_kept(model: ServedModel, where: str) -> None:
+    if model.format == GRAPH and (model.cache is not None or model.sequences is not None):
+        name = "cache" if model.cache is not None else "sequences"
+        raise InvalidError(
+            f"{where}.{name}: {model.name} is a graph: say {name} of the models that it asks",
+            field=f"{where}.{name}",
+        )
+    if model.cache is not None:
+        model.cache.check(f"{where}.cache")
+    if model.sequences is not None:
+        model.sequences.check(f"{where}.sequences")
+        if model.cache is not None:
+            raise InvalidError(
+                f"{where}.cache: {model.name} has sequences: the same question has another answer "
+                "each time, so none can be kept; leave cache out",
+                field=f"{where}.cache",
+            )
 
 
 def essence(model: ServedModel) -> ServedModel:

@@ -14,8 +14,10 @@ from modelworks.protocol.openmetrics import (
 )
 from modelworks.serving import recorded
 from modelworks.serving.block import SERVER, Block
+from modelworks.serving.cache import numbers as cached
 from modelworks.serving.histograms import Histogram
 from modelworks.serving.lifetimes import Lifetime, read_lifetime
+from modelworks.serving.sequences import numbers as remembered
 from modelworks.serving.statistics import (
     CODES,
     Cell,
@@ -91,6 +93,8 @@ def families(
         _durations(models, examples or {}),
         _batches(models),
         *recorded.families(block),
+        *cached.families(block),
+        *remembered.families(block),
     ]
 
 

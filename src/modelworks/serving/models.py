@@ -2,15 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import perf_counter, time
 from typing import Final
 
-from modelworks.core.errors import ModelworksError, NotFoundError, UnavailableError
+from modelworks.core.errors import (
+    ConflictError,
+    ModelworksError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
+from modelworks.core.graphs import GRAPH
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.serving.block import Block
 from modelworks.serving.entries import Entry, Key, State
+from modelworks.serving.graphs.book import Graphs
+from modelworks.serving.graphs.live import GraphLive
 from modelworks.serving.infer import answer, gather
 from modelworks.serving.lifetimes import Lifetimes
 from modelworks.serving.lists import check, essence
@@ -57,7 +66,8 @@ class ModelTable:
         self._block = block
         self._policy = policy
         self._residence = Residence(policy, threads, block.workers)
-        self._changed = changed
+        self._told = changed
+        self._graphs = Graphs(block, self.entry)
         self._entries: dict[Key, Entry] = {}
         self._wanted: dict[Key, ServedModel] = {}
         self._names: dict[str, Key] = {}
@@ -144,9 +154,11 @@ class ModelTable:
             self._wanted = wanted
             todo = [key for key, model in wanted.items() if self._admit(key, model)]
             self._point()
+            todo.sort(key=lambda key: wanted[key].format == GRAPH)  # behind their models
             for key in todo:
                 await self._bring(self._entries[key])
             self._point()
+            await self._join(todo)
             await self._retire()
             self.generation = served.generation
 
@@ -164,6 +176,7 @@ class ModelTable:
                     error = await self._bring(entry)
                     problem = problem or error
             self._point()
+            await self._join()
             await self._retire()
         if problem is not None:
             raise problem
@@ -173,8 +186,11 @@ class ModelTable:
 
         Raises:
             NotFoundError: the list has no such model.
+            ConflictError: it has sequences that are open.
         """
         async with self._lock:
+            for entry in self._of(name):
+                self._check_open(entry)
             for entry in self._of(name):
                 was, entry.dormant = entry.dormant, False
                 if entry.held is not None:
@@ -217,7 +233,43 @@ class ModelTable:
         """Answer everything that waits and give all memory back."""
         self._closing = True
         lives = [entry.held for entry in self._entries.values() if entry.held is not None]
-        await asyncio.gather(*(live.close(within) for live in lives))
+        began = perf_counter()
+        graphs = [live for live in lives if isinstance(live, GraphLive)]
+        await asyncio.gather(*(live.close(within) for live in graphs))  # they need their models
+        left = max(0.1, within - (perf_counter() - began))
+        await asyncio.gather(*(live.close(left) for live in lives if live not in graphs))
+
+    def _changed(self) -> None:
+        self._graphs.look(self._entries.values())
+        self._told()
+
+    async def _join(self, tried: Sequence[Key] = ()) -> None:
+        """Load graphs that could not be before for want of their models."""
+        for key, entry in list(self._entries.items()):
+            wanting = entry.served.format == GRAPH and entry.held is None and entry.starts
+            if wanting and key not in tried and entry.reason != _UNLOADED and not self._closing:
+                await self._bring(entry)
+
+    def _check(self, model: ServedModel) -> None:
+        """Refuse what this server cannot do for a model.
+
+        Raises:
+            UnsupportedError: it keeps sequences, and there are several workers.
+        """
+        if model.sequences is not None and self._block.workers > 1:
+            raise UnsupportedError(
+                f"it keeps sequences, which lie in one process, and this server has "
+                f"{self._block.workers} workers: serve it with --workers 1",
+                field="sequences",
+            )
+
+    def _check_open(self, entry: Entry) -> None:
+        live = entry.held
+        if live is not None and live.sequences and live.served.sequences is not None:
+            raise ConflictError(
+                f"{_named(entry)} has {live.sequences} open sequences: end them, or wait until "
+                f"none was asked for {live.served.sequences.idle_s:g} s"
+            )
 
     def _of(self, name: str) -> list[Entry]:
         found = [entry for (n, _), entry in sorted(self._entries.items()) if n == name]
@@ -268,9 +320,15 @@ class ModelTable:
         model = entry.served
         began = perf_counter()
         try:
-            await self._make_room(entry)
-            began = perf_counter()
-            loaded, footprint = await self._residence.load(model)
+            self._check(model)
+            if model.format == GRAPH:
+                for asleep in await self._graphs.asleep(model):
+                    await self._bring(asleep)
+                loaded, footprint = await self._graphs.load(model), 0
+            else:
+                await self._make_room(entry)
+                began = perf_counter()
+                loaded, footprint = await self._residence.load(model)
         except ModelworksError as error:
             if not (isinstance(error, NoRoomError) and error.passing):
                 lifetimes.failed(perf_counter() - began)
@@ -280,7 +338,8 @@ class ModelTable:
         lifetimes.loaded(perf_counter() - began, footprint)
         patient = model.batching.max_delay_ms > 0 or model.batching.latency_goal_ms > 0
         recorder = Recorder.of_model(self._block, *entry.key, patient=patient)
-        live = Live(model, loaded, recorder, answer, gather)
+        kind = GraphLive if model.format == GRAPH else Live
+        live = kind(model, loaded, recorder, answer, gather)
         live.tap = self._tap(live)
         entry.live, entry.fallen, entry.dormant = live, None, False
         entry.footprint, entry.born = footprint, time()
@@ -292,6 +351,7 @@ class ModelTable:
         _log.info("%s %s is ready", *entry.key)
         self._changed()
         if old is not None:
+            old.lead(live)
             await old.close(_DRAIN_S)
             lifetimes.unloaded(evicted=False, gone=False)
         return None
@@ -344,6 +404,8 @@ class ModelTable:
         entry.live = entry.fallen = None
         entry.move(State.UNLOADING, reason)
         live.recorder.ready(value=False)
+        key = self._names.get(live.name)
+        live.lead(self._entries[key].live if key in self._entries else None)
         self._changed()
         await live.close(_DRAIN_S)
         entry.footprint = 0
@@ -373,7 +435,9 @@ class ModelTable:
     async def _retire(self) -> None:
         """Let go of versions that are not on the list and that no name points at."""
         kept = set(self._wanted) | set(self._names.values())
-        for key in [key for key in self._entries if key not in kept]:
+        gone = [key for key in self._entries if key not in kept]
+        gone.sort(key=lambda key: self._entries[key].served.format != GRAPH)  # before their models
+        for key in gone:
             await self._drop(self._entries[key], "no longer on the list")
             del self._entries[key]
         self._changed()
@@ -383,7 +447,20 @@ def _named(entry: Entry) -> str:
     return f"model '{entry.served.name}' version {entry.served.version}"
 
 
+def _unheard(live: Live) -> str:
+    """What is asked of a model that generates and means nothing to it."""
+    batching = live.served.batching
+    found = ["its generations are not recorded"] if live.tap is not None else []
+    if batching.latency_goal_ms or batching.max_delay_ms or batching.priority_levels > 1:
+        found.append("its engine sees to batches: of batching only max_queue_size and timeout_ms")
+    return "; ".join(found)
+
+
 def _remark(live: Live) -> str:
+    if live.loaded.uncached:
+        return f"no answers are kept: {live.loaded.uncached}"
+    if live.generations is not None:
+        return _unheard(live)
     if live.unbatched:
         return f"requests are not batched: {live.unbatched}"
     return live.unpadded and f"requests of different lengths share no call: {live.unpadded}"

@@ -4,8 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from modelworks.core.caching import AnswerCache
+from modelworks.core.graphs import GRAPH
+from modelworks.core.instances import Instances
 from modelworks.core.records import RecordPolicy
 from modelworks.core.served import Isolation, ServedModel
+from modelworks.core.stateful import Sequences
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,9 @@ class Policy:
         records: of models whose line of the list has no policy of its own; None = those are not
             recorded.
         revision: of the deployment, of models whose line of the list has none of its own.
+        cache: of models whose line says nothing of cache and sequences; a graph has neither.
+        sequences: the same.
+        instances: of models whose line has none.
     """
 
     limited: bool = False
@@ -34,10 +41,16 @@ class Policy:
     footprints: Path | None = None
     records: RecordPolicy | None = None
     revision: str = ""
+    cache: AnswerCache | None = None
+    sequences: Sequences | None = None
+    instances: tuple[Instances, ...] = ()
 
     def line(self, served: ServedModel) -> ServedModel:
         """A line of the list as this server takes it."""
         said: dict[str, Any] = dict(self.batching)
+        cache, sequences = served.cache, served.sequences
+        if served.format != GRAPH and cache is None and sequences is None:
+            cache, sequences = self.cache, self.sequences
         return replace(
             served,
             pinned=served.pinned or served.name in self.pinned,
@@ -45,4 +58,7 @@ class Policy:
             batching=replace(served.batching, **said),
             records=self.records if served.records is None else served.records,
             revision=served.revision or self.revision,
+            cache=cache,
+            sequences=sequences,
+            instances=served.instances or self.instances,
         )

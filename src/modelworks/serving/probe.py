@@ -14,8 +14,9 @@ from typing import Any, Final
 import uvloop
 
 from modelworks.core.errors import ModelworksError
+from modelworks.core.graphs import GRAPH
 from modelworks.core.native import NATIVE
-from modelworks.core.seams import Session
+from modelworks.core.seams import Generating, Session
 from modelworks.core.served import Isolation, ServedList, ServedModel
 from modelworks.core.tensor import Tensors
 from modelworks.edge.listener import bind
@@ -58,7 +59,8 @@ class Probe:
     """
 
     def __init__(self, models: tuple[ServedModel, ...]) -> None:
-        self._models = tuple(model for model in models if model.autoload)
+        # A graph has nothing of its own to measure: its models are on the list too.
+        self._models = tuple(m for m in models if m.autoload and m.format != GRAPH)
         self._loaded: list[_Loaded] = []
         self.base_bytes = resident()
 
@@ -119,6 +121,9 @@ class Probe:
         except ModelworksError as error:
             return _left_out(model, error.message)
         session, rows = loaded.session, loaded.batching.max_batch_size
+        if isinstance(session, Generating):
+            session.close()
+            return _left_out(model, "what an answer costs is said by its tokens")
         try:
             free = warm_up(session)
             small = made_up(session.signature, 1, free)

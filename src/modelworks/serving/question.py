@@ -25,9 +25,10 @@ _GRACE_S: Final = 1.0
 
 
 class Question(Member):
-    """Rows of an explanation."""
+    """Rows of an explanation. Nobody asks with the same ones again: its answers are not kept."""
 
     __slots__ = ("_future",)
+    keeps = False
 
     def __init__(self, live: Live, inputs: Tensors, rows: int, future: "Future[list[Any]]") -> None:
         super().__init__(

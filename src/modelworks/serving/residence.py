@@ -8,6 +8,7 @@ from time import time
 from typing import Final
 
 from modelworks.core.errors import UnavailableError
+from modelworks.core.graphs import GRAPH
 from modelworks.core.seams import Elsewhere
 from modelworks.core.served import ServedModel
 from modelworks.serving import memory
@@ -66,7 +67,7 @@ class Residence:
         # A hundred processes take a while to ask.
         elsewhere = await asyncio.to_thread(memory.of_processes, pids) if pids else 0
         room = limit.room(memory.own() + elsewhere, memory.machine())
-        decided = plan(wanted.bytes, room, [_tenant(other) for other in others if other.live])
+        decided = plan(wanted.bytes, room, [_tenant(other) for other in others if _leaves(other)])
         if not decided.fits:
             raise refusal(entry, wanted, room, limit, decided)
         return decided
@@ -84,6 +85,11 @@ class Residence:
         size = max(size, _LEAST)
         self._footprints.measured(served, size)
         return loaded, size
+
+
+def _leaves(entry: Entry) -> bool:
+    """Whether anything comes free when it goes: a graph has no memory of its own."""
+    return entry.live is not None and entry.served.format != GRAPH
 
 
 def _tenant(entry: Entry) -> Tenant:

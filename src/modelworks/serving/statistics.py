@@ -12,7 +12,14 @@ import numpy as np
 from modelworks.serving.batcher import Call
 from modelworks.serving.block import SERVER, Block
 from modelworks.serving.execute import Cut
-from modelworks.serving.histograms import CELLS, Histogram, bits_of, histogram_of, places_of
+from modelworks.serving.histograms import (
+    CELLS,
+    Histogram,
+    bits_of,
+    histogram_of,
+    place_of,
+    places_of,
+)
 
 
 class Stage(StrEnum):
@@ -66,6 +73,8 @@ class Cell(IntEnum):
     LIFETIMES = 24  # to 29: see `lifetimes`
     RECORDS = 11  # to 14: see `recorded`
     CUTS = 32
+    CACHE = 44  # to 51: see `cache.numbers`
+    SEQUENCES = 52  # to 59: see `sequences.numbers`
     HISTOGRAMS = 64
     BATCHES = 816
 
@@ -255,6 +264,14 @@ class Recorder:
             counts = np.bincount(places.ravel(), weights=every, minlength=len(cells))
             cells += counts.astype(np.int64)
             cells[firsts[:, 0] + CELLS] += taken @ times
+
+    def answered(self, taken_ns: int) -> None:
+        """A request that was answered without a call of the batcher."""
+        cells = self.cells
+        cells[_PLACE[Outcome.SUCCESS]] += 1
+        cells[_FIRST[Stage.TOTAL] + place_of(taken_ns)] += 1
+        cells[_FIRST[Stage.TOTAL] + CELLS] += taken_ns
+        cells[Cell.LAST_MS] = time_ns() // 1_000_000
 
     def ended(self, outcome: Outcome, taken_ns: int) -> None:
         """A request that was not answered with a prediction."""

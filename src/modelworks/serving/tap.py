@@ -11,7 +11,7 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 from modelworks.edge.exchange import Exchange, Headers
-from modelworks.protocol.records.calls import HEADERS, JSON_LENGTH, LEFT_OUT, pack_calls
+from modelworks.protocol.records.calls import CACHED, HEADERS, JSON_LENGTH, LEFT_OUT, pack_calls
 
 PORTION: Final = 48
 """Notes that are packed at once. Packed together after 40 ms, two hundred stopped the loop for 0.3
@@ -20,6 +20,18 @@ ROWS: Final = 0
 """Status of an answer to plain rows; other answers say what HTTP says."""
 _ANSWERED: Final = 200
 _CALL: Final = 6  # numbers of a call
+
+
+class Kept:
+    """Stands where a call of the engine would, where a kept answer is given: see `Tap.within`."""
+
+    __slots__ = ("inferred", "joined", "started")
+
+    def __init__(self) -> None:
+        self.started = self.joined = self.inferred = CACHED
+
+
+KEPT: Final = Kept()
 
 
 class Tap:
@@ -87,11 +99,11 @@ class Tap:
 
     def within(self, answer: Callable[[Any], None], call: Any) -> None:
         """Answer a call's members one by one; `one` then knows of the call."""
-        self._call = call
+        before, self._call = self._call, call
         try:
             answer(call)
         finally:
-            self._call = None
+            self._call = before
 
     def one(self, member: Any, body: bytes, headers: Headers, status: int) -> None:
         """A member was answered alone, within a call where there is one."""
@@ -100,6 +112,12 @@ class Tap:
         call = self._call
         times = (0, 0, 0) if call is None else (call.started, call.joined, call.inferred)
         self._note(member.exchange, member.queued_ns, body, times, status)
+
+    def kept(self, exchange: Exchange, body: bytes, headers: Headers, status: int) -> None:
+        """A request was given an answer that was kept, as it was."""
+        if headers:
+            self._binary.append((len(self._bodies), (headers,)))
+        self._note(exchange, exchange.received_ns, body, (CACHED, CACHED, CACHED), status)
 
     def refused(self, exchange: Exchange, body: bytes, status: int) -> None:
         """A request was refused; refusals take half of the room at most."""

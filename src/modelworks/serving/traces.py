@@ -9,16 +9,30 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from modelworks.core.spans import Call, Traced
-from modelworks.edge.request import Sampled
 from modelworks.edge.trace import request_id_of, trace_of
 from modelworks.serving.batcher import Call as EngineCall
 
 BOUND: Final = 4096
 _SETTLED_NS: Final = 50_000_000  # a request is answered before its call is noted
 _LONGEST: Final = 1024  # of a path
+
+
+class Kept(Protocol):
+    """A request whose trace is kept.
+
+    Attributes:
+        noted: what is kept of it.
+    """
+
+    headers: dict[bytes, bytes]
+    method: bytes
+    path: bytes
+    body: bytes
+    received_ns: int
+    noted: Any
 
 
 class Noted:
@@ -35,7 +49,7 @@ class Noted:
         "version",
     )
 
-    def __init__(self, request: Sampled, status: int, model: str, version: str) -> None:
+    def __init__(self, request: Kept, status: int, model: str, version: str) -> None:
         self.headers = request.headers
         self.method = request.method
         self.path = request.path[:_LONGEST]
@@ -66,7 +80,7 @@ class Traces:
         self._entries: deque[Noted] = deque()
         self.dropped = 0
 
-    def note(self, request: Sampled, status: int, model: str, version: str) -> None:
+    def note(self, request: Kept, status: int, model: str, version: str) -> None:
         """It was just answered."""
         if len(self._entries) >= self._bound:
             self.dropped += 1
@@ -81,9 +95,8 @@ class Traces:
         """
         laps: tuple[tuple[str, int, int], ...] | None = None
         for member in call.members:
-            exchange = getattr(member, "exchange", None)
-            if type(exchange) is Sampled and exchange.noted is not None:
-                noted: Noted = exchange.noted
+            noted: Noted | None = getattr(getattr(member, "exchange", None), "noted", None)
+            if noted is not None:
                 times = (member.queued_ns, call.started, call.joined, call.inferred)
                 noted.call = (call.rows, *times)
                 if laps is None:

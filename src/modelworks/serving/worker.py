@@ -16,6 +16,7 @@ from typing import Final
 
 from modelworks.core.errors import ModelworksError
 from modelworks.core.served import ServedList
+from modelworks.edge.key_ring import KeyRing
 from modelworks.edge.limits import Limits
 from modelworks.protocol.openmetrics import Family
 from modelworks.serving.app import App
@@ -23,11 +24,15 @@ from modelworks.serving.block import Block
 from modelworks.serving.control import Link, LocalControl, act_here
 from modelworks.serving.doors import Doors, Openings
 from modelworks.serving.export import Export
+from modelworks.serving.grpc.service import GrpcService
+from modelworks.serving.jobs.options import JobOptions
+from modelworks.serving.jobs.owners import owner_of
 from modelworks.serving.models import ModelTable
 from modelworks.serving.outbox import Outbox
 from modelworks.serving.policy import Policy
 from modelworks.serving.routing.routes import RouteOptions, Routes
 from modelworks.serving.sizing import Sizing, as_set
+from modelworks.serving.statistics import Recorder
 from modelworks.serving.traces import Traces
 from modelworks.serving.watch import ListWatch
 
@@ -63,6 +68,7 @@ class WorkerOptions:
         exporter: command of the process that traces and metrics are told to; () = there is none.
         export_seconds: between two tellings of the metrics.
         routes: that are gone by; None = there are none.
+        jobs: how they are kept; None = they are not.
     """
 
     version: str
@@ -80,6 +86,7 @@ class WorkerOptions:
     exporter: tuple[str, ...] = ()
     export_seconds: float = 15.0
     routes: RouteOptions | None = None
+    jobs: JobOptions | None = None
 
 
 class Worker:
@@ -119,9 +126,14 @@ class Worker:
         self._table = ModelTable(
             block, options.threads, self._app.refresh, options.policy, self._outbox
         )
+        if options.jobs is not None:
+            self._keep_jobs(block, options.jobs, openings.keys)
         self._export = self._exporting(block, "http" if openings.tls is None else "https")
         gate = self._routes.gate if self._routes is not None else None
-        self._doors = Doors(self._app, options.limits, openings, self._app.traced, gate)
+        self._grpc = GrpcService(self._app)
+        self._doors = Doors(
+            *(self._app, options.limits, openings, self._app.traced, gate), grpc=self._grpc
+        )
         self._watch: ListWatch | None = None
         self._newest: ServedList | None = None
         self._applying: asyncio.Task[None] | None = None
@@ -156,6 +168,7 @@ class Worker:
             await self._doors.start()
         try:
             await self._load(overrides)
+            self._app.jobs.start()
             if patient and not self._over.is_set():
                 await self._doors.start()
             if not self._over.is_set():
@@ -165,6 +178,13 @@ class Worker:
             if minding is not None:
                 minding.cancel()
             await self._drain()
+
+    def _keep_jobs(self, block: Block, options: JobOptions, keys: KeyRing | None) -> None:
+        """Load whoever keeps jobs: only where there are any."""
+        from modelworks.serving.jobs.desk import Desk  # noqa: PLC0415 - and SQLite with it
+
+        who = owner_of(keys, self._routes.router if self._routes is not None else None)
+        self._app.jobs = Desk(options, self._table, Recorder.of_server(block), who)
 
     def _exporting(self, block: Block, scheme: str) -> Export | None:
         """What tells the exporter, where there is one; one worker tells it the metrics of all."""
@@ -226,6 +246,7 @@ class Worker:
             self._watch.start()
 
     def _announce(self) -> None:
+        self._grpc.refresh()
         gc.freeze()  # what is here now stays: a full collection need not walk it, and is short
         gc.set_threshold(*_GARBAGE)
         if self._link is not None:
@@ -244,11 +265,13 @@ class Worker:
     async def _drain(self) -> None:
         began = time.monotonic()
         self._app.draining = True
+        self._grpc.drain()
         if self._watch is not None:
             self._watch.stop()
         if self._routes is not None:
             self._routes.stop()
         await self._doors.drain(self._options.drain_s)
+        await self._app.jobs.close()
         left = self._options.drain_s - (time.monotonic() - began)
         await self._table.close(max(0.5, left))
         if self._outbox is not None:

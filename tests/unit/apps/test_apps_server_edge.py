@@ -4,11 +4,12 @@ import resource
 
 import pytest
 
-from modelworks.apps.server_doors import with_files
+from modelworks.apps.server_doors import bind_grpc, with_files
 from modelworks.apps.server_edge import EdgeSettings, arguments_of_edge
 from modelworks.apps.server_settings import ServerSettings
-from modelworks.core.errors import InvalidError
+from modelworks.core.errors import ConflictError, InvalidError
 from modelworks.edge.limits import Limits
+from modelworks.edge.listener import bind
 
 pytestmark = pytest.mark.unit
 
@@ -37,6 +38,17 @@ def test_a_body_may_be_larger_than_all_together_were():
     assert EdgeSettings(max_body=1 << 33).limits.max_buffered_bytes == 1 << 33
 
 
+def test_the_second_port_is_another_one():
+    assert bind_grpc(ServerSettings(file="m.onnx")) is None
+    with pytest.raises(InvalidError, match="speaks gRPC too"):
+        bind_grpc(ServerSettings(file="m.onnx", port=8001, grpc_port=8001))
+    with bind("127.0.0.1", 0) as taken:
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        with pytest.raises(ConflictError, match="taken by another program"):
+            bind_grpc(ServerSettings(file="m.onnx", grpc_port=port))
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [
@@ -44,6 +56,8 @@ def test_a_body_may_be_larger_than_all_together_were():
         ({"client_ca": "a"}, "client_ca"),
         ({"unix_only": True}, "unix_only"),
         ({"unix": "s", "unix_only": True, "tls_cert": "c"}, "tls_cert"),
+        ({"unix": "s", "unix_only": True, "grpc_port": 8001}, "grpc_port"),
+        ({"grpc_port": 70000}, "grpc_port"),
         ({"unix_mode": "0999"}, "unix_mode"),
         ({"unix_mode": "-1"}, "unix_mode"),
         ({"unix_mode": "7777"}, "unix_mode"),

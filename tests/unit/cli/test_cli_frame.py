@@ -94,7 +94,10 @@ def test_help_lists_every_command_and_every_exit_code(type_):
 def _commands() -> list[tuple[str, ...]]:
     groups = {"alias", "ci", "environments", "keys", "manifest", "records", "feedback", "reference"}
     groups |= {"alerts", "experiment", "observability", "proxies", "quality", "rollout", "routes"}
+    groups |= {"graph", "jobs"}
     return [(name,) for name in frame.COMMANDS if name not in groups] + [
+        *(("jobs", name) for name in ("submit", "list", "show", "result", "cancel")),
+        *(("graph", name) for name in ("check", "add")),
         ("alias", "set"),
         ("alias", "remove"),
         ("ci", "init"),

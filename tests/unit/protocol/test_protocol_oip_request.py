@@ -487,9 +487,6 @@ def test_rows_must_agree_between_inputs():
 @pytest.mark.parametrize(
     "more",
     [
-        {"parameters": {"sequence_id": 7}},
-        {"parameters": {"sequence_id": "seven"}},
-        {"parameters": {"sequence_start": True}},
         {"outputs": [{"name": "label", "parameters": {"shared_memory_region": "a"}}]},
     ],
 )

@@ -14,7 +14,7 @@ from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.core.records import Act, FieldPolicy, RecordPolicy
 from modelworks.core.served import ServedModel
 from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
-from modelworks.protocol.records.calls import HEADERS, LEFT_OUT, Told
+from modelworks.protocol.records.calls import CACHED, HEADERS, LEFT_OUT, Told
 from modelworks.protocol.records.making import RecordMaker, made_id
 from modelworks.serving.outbox import told_of
 
@@ -54,6 +54,13 @@ def maker(vault=no_vault, signature=SIGNATURE, **policy):
 
 def made(told=ANSWERED, **policy):
     return maker(**policy).make(told, UTC)
+
+
+def test_an_answer_that_had_been_kept():
+    assert not made().record.cached
+    kept = made(replace(ANSWERED, times=(CACHED, CACHED, CACHED, 160))).record
+    assert kept.cached
+    assert (kept.total_ns, kept.decode_ns, kept.queue_ns, kept.compute_ns) == (120, 0, 0, 0)
 
 
 def test_an_answered_request():

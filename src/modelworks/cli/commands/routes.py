@@ -106,6 +106,7 @@ def share(file: Path, route: str, shares: tuple[str, ...], as_json: bool) -> Non
 @click.option("--rate", type=click.FloatRange(min=0), default=0.0, help="Requests a second. [any]")
 @click.option("--burst", type=click.IntRange(min=1), default=1, help="At once, with --rate. [1]")
 @click.option("--quota", type=click.IntRange(min=0), default=0, help="Requests a day. [any]")
+@click.option("--tokens", type=click.IntRange(min=0), default=0, help="Of language models, a day.")
 @json_option
 def key(  # noqa: PLR0913, PLR0917 - click's parameters
     file: Path,
@@ -116,6 +117,7 @@ def key(  # noqa: PLR0913, PLR0917 - click's parameters
     rate: float,
     burst: int,
     quota: int,
+    tokens: int,
     as_json: bool,
 ) -> None:
     """Make a key and print it, once: only its hash is kept. The first one closes the routes.
@@ -132,6 +134,8 @@ def key(  # noqa: PLR0913, PLR0917 - click's parameters
         entry["until_ns"] = time.time_ns() + round(days * _DAY_NS)
     if rate or quota:
         entry["limit"] = {"rate": rate, "burst": burst, "quota": quota}
+    if tokens:
+        entry["tokens"] = tokens
     keys[digest_of(made.encode())] = entry
     _write(file, data)
     if as_json:

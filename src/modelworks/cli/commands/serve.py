@@ -15,6 +15,7 @@ from modelworks.cli.batching import batching_options
 from modelworks.cli.context import json_option, settings
 from modelworks.cli.edge import edge_flags
 from modelworks.cli.foreground import foreground
+from modelworks.cli.keeping import keeping_options
 from modelworks.cli.memory import memory_options
 from modelworks.cli.output import Output
 from modelworks.cli.recording import Recording, recording_options
@@ -23,6 +24,7 @@ from modelworks.cli.workers import THREADS_HELP, WORKERS, WORKERS_HELP
 from modelworks.client import endpoints
 from modelworks.core.errors import NotFoundError, UnsupportedError
 from modelworks.core.files import replace_text
+from modelworks.core.graphs import GRAPH
 from modelworks.core.home import Home
 from modelworks.core.ids import uuid7
 from modelworks.core.optimizing.variants import SOURCE
@@ -63,6 +65,7 @@ _BACKGROUND = 200  # rows: more change nothing but the time
 )
 @batching_options
 @memory_options
+@keeping_options
 @recording_options
 @edge_flags
 @json_option
@@ -80,6 +83,7 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
     as_json: bool,
     batching: Batching,
     memory: tuple[str, ...],
+    kept: tuple[str, ...],
     recording: Recording,
     edge: tuple[str, ...],
 ) -> int:
@@ -102,7 +106,7 @@ def serve(  # noqa: PLR0913, PLR0917 - click's parameters
         free(host, port)
     listen = ["--host", host, "--port", str(port), "--workers", workers, "--with-parent"]
     listen += ["--threads", threads]
-    listen += [*memory, *edge]
+    listen += [*memory, *kept, *edge]
     if recording.wanted:
         listen += recording.arguments(home.records)
     if file is not None:
@@ -152,14 +156,16 @@ def _explained(served: Path, table: Path, known: Path) -> None:
     from modelworks.protocol.rows import read_rows
 
     listed = read_served(served)
-    (model,) = listed.models
+    # A graph brings its models; it is the one that was named.
+    (model,) = [one for one in listed.models if one.format == GRAPH] or listed.models
     if model.signature is None:
         raise UnsupportedError("the version has no signature: import it again", field="background")
     texts = {spec.name for spec in model.signature.inputs if spec.datatype == "BYTES"}
     rows = read_csv(table, texts)[:_BACKGROUND]
     read_rows(rows, model.signature)
     replace_text(known, json.dumps({"rows": rows}))
-    lines = (replace(model, background=str(known)),)
+    named = replace(model, background=str(known))
+    lines = tuple(named if one is model else one for one in listed.models)
     write_served(served, replace(listed, models=lines))
 
 

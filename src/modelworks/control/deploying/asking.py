@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from modelworks.control.forms import Place
 from modelworks.core.deployment import Revision
+from modelworks.core.errors import UnsupportedError
+from modelworks.core.graphs import GRAPH
 from modelworks.core.optimizing.variants import SOURCE
 from modelworks.core.seams import OpenTarget, Target
 from modelworks.core.served import ServedModel
@@ -66,11 +68,18 @@ def model_of(models: Models, ref: str, want: str, place: Place) -> ServedModel:
 
     Raises:
         NotFoundError: no such model, version, alias or variant.
-        UnsupportedError: a variant for other hardware than the place's.
+        UnsupportedError: a variant for other hardware than the place's, or a graph.
         CorruptError: stored bytes are not what was stored.
     """
-    [found] = models.resolve([ref], want, place).models
-    model: ServedModel = found
+    found = models.resolve([ref], want, place).models
+    model: ServedModel = found[0]
+    graph = next((one for one in found if one.format == GRAPH), None)
+    if graph is not None:
+        raise UnsupportedError(
+            f"{graph.ref} is a graph, and its models have to be in the same server: a deployment "
+            "serves one version; serve the graph with `modelworks up` or `modelworks serve`",
+            field="model",
+        )
     return replace(model, aliases=(), default=True, autoload=True)
 
 

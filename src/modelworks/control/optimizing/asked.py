@@ -6,6 +6,7 @@ from importlib.metadata import version as installed
 
 from modelworks.core import codec, digest
 from modelworks.core.errors import InvalidError, NotFoundError, UnsupportedError
+from modelworks.core.graphs import GRAPH
 from modelworks.core.model import ModelVersion
 from modelworks.core.native import NATIVE
 from modelworks.core.optimizing.recipes import Recipe
@@ -78,6 +79,12 @@ def check(asked: Asked, version: ModelVersion) -> None:
             field="objective",
         )
     format_ = version.artifact.format
+    if format_ == GRAPH:
+        raise UnsupportedError(
+            f"{version.ref} is a graph, and has nothing of its own to optimize: optimize the "
+            "models that it asks",
+            field="ref",
+        )
     if format_ == NATIVE or format_ not in ENGINES:
         raise UnsupportedError(
             f"{version.ref} is a {format_} model, run by its own framework: no pass reads it; "

@@ -63,6 +63,7 @@ class PassFacts:
         size_only: it makes a file smaller when that is compressed, and nothing faster.
         mends: name of a pass whose form it makes as well, taught: worth its time only where that
             form was fast and lost too much.
+        unsearched: why no search tries it by itself; empty = it may.
     """
 
     name: str
@@ -83,6 +84,7 @@ class PassFacts:
     verified: bool = True
     size_only: bool = False
     mends: str = ""
+    unsearched: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,22 @@
 
 Entry-point groups: `modelworks.importers`, `modelworks.engines`, `modelworks.loaders`,
 `modelworks.steps`, `modelworks.targets`, `modelworks.records`, `modelworks.sinks`,
-`modelworks.notifiers`, `modelworks.explainers`, `modelworks.passes`, `modelworks.viewers`. The
-suites are in `modelworks.testing`.
+`modelworks.notifiers`, `modelworks.explainers`, `modelworks.passes`, `modelworks.viewers`,
+`modelworks.events`. The suites are in `modelworks.testing`.
 """
 
+from modelworks.core.seams.events import Event, EventBus, OpenEvents
 from modelworks.core.seams.importing import Importer, NeedsEnvironment, Sniffed
 from modelworks.core.seams.optimizing import Pass, Seconds, View, Viewer
 from modelworks.core.seams.running import (
+    Concurrent,
+    Conversing,
+    Counting,
     Elsewhere,
     Engine,
     EngineOptions,
+    Generating,
+    Inside,
     Loader,
     OpenStep,
     Reusable,
@@ -31,16 +37,24 @@ from modelworks.core.seams.watching import (
 )
 
 __all__ = [
+    "Concurrent",
+    "Conversing",
+    "Counting",
     "Elsewhere",
     "Engine",
     "EngineOptions",
+    "Event",
+    "EventBus",
     "Explainer",
     "Explanation",
     "FeedbackStore",
+    "Generating",
     "Importer",
+    "Inside",
     "Loader",
     "NeedsEnvironment",
     "Notifier",
+    "OpenEvents",
     "OpenSink",
     "OpenStep",
     "OpenTarget",

@@ -1,10 +1,11 @@
 """What runs models and the steps before them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from modelworks.core.generation import Piece, Prompt, Sampling
 from modelworks.core.native import NativeModel
 from modelworks.core.steps import InputSteps
 from modelworks.core.tensor import Signature, Tensors
@@ -106,11 +107,95 @@ class Reusable(Protocol):
 
 
 @runtime_checkable
+class Concurrent(Protocol):
+    """A session that takes several calls at a time: stages of a pipeline, several devices.
+
+    Attributes:
+        lanes: `infer` may be called from so many threads at once, 1 or more; the others wait.
+    """
+
+    lanes: int
+
+
+@runtime_checkable
 class Elsewhere(Protocol):
     """A session whose model takes memory in other processes than this one."""
 
     def processes(self) -> tuple[int, ...]:
         """Ids of those processes; empty when it was closed."""
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A session before whose model texts become tokens."""
+
+    def count_texts(self, texts: Sequence[str]) -> int:
+        """Tokens of all of them, as the model reads them, special ones included.
+
+        It may be called from any thread.
+        """
+        ...
+
+
+@runtime_checkable
+class Generating(Protocol):
+    """A session that answers in pieces. How requests share the model is the engine's affair.
+
+    Both methods may be called from any thread, several times at once.
+    """
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, as the model would read it."""
+        ...
+
+    def generate(
+        self, prompt: Prompt, sampling: Sampling, tell: Callable[[Piece], None]
+    ) -> Callable[[], None]:
+        """Begin; returns at once.
+
+        Args:
+            prompt: what is continued.
+            sampling: how.
+            tell: gets every piece, in order, from a thread of the engine; the last one has
+                `finish`, and nothing comes after it. It must return quickly.
+
+        Returns:
+            What stops it: the last piece then says CANCELLED. Quiet when it has ended.
+
+        Raises:
+            InvalidError: no such adapter, or the prompt is longer than the context.
+            UnavailableError: it is full, or closed.
+        """
+        ...
+
+
+@runtime_checkable
+class Conversing(Generating, Protocol):
+    """A session of a language model that knows how conversations are written for it.
+
+    Attributes:
+        context: tokens that a prompt and its answer may have together.
+        adapters: names that `Prompt.adapter` takes, beside the empty one.
+        outstanding: tokens that prompts and answers under way may have together; 0 = any number.
+    """
+
+    context: int
+    adapters: tuple[str, ...]
+    outstanding: int
+
+    def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """A conversation as the text of a prompt that the model's answer follows.
+
+        It may take a while: never called on the loop.
+
+        Args:
+            messages: `role` and `content` each, in order.
+
+        Raises:
+            InvalidError: the model's template refuses them.
+            UnavailableError: the model is gone.
+        """
         ...
 
 
@@ -127,6 +212,15 @@ class Engine(Protocol):
         Raises:
             InvalidError: this is no model that the engine can run; one line, why.
         """
+        ...
+
+
+@runtime_checkable
+class Inside(Protocol):
+    """An engine that serves in processes of its own, and can do without where none can begin."""
+
+    def inside(self) -> Engine:
+        """An engine that runs models in the calling process; for the sandbox."""
         ...
 
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from modelworks.core.errors import UNLOADED, InvalidError, RefusedError, UnavailableError
+from modelworks.core.generation import Piece, Prompt, Sampling
 from modelworks.core.native import NATIVE, NativeModel, read_native
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Signature, Tensors, TensorSpec
@@ -110,6 +111,22 @@ class NativeSession:
         return array
 
 
+class GeneratingSession(NativeSession):
+    """The same, of a model that generates; see `core.seams.Generating`."""
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, as the model would read it."""
+        return self._open.pieces.count(text)
+
+    def generate(
+        self, prompt: Prompt, sampling: Sampling, tell: Callable[[Piece], None]
+    ) -> Callable[[], None]:
+        """Begin; see `core.seams.Generating.generate`. No such model has adapters."""
+        if prompt.adapter:
+            raise InvalidError(f"no adapter '{prompt.adapter[:60]}' here", field="adapter")
+        return self._open.pieces.generate(prompt, sampling, tell)
+
+
 class NativeEngine:
     """The engine `native`. Its own settings: `memory_gib`, `deadline_s`, `start_s`, `spare`."""
 
@@ -132,9 +149,9 @@ class NativeEngine:
         if options.signature is not None:
             agree(options.signature, model.signature, "native.json", shapes=True)
         program, spare = _program(folder, model, options)
-        return NativeSession(
-            Keeper(program, spare=spare), model.signature, options.signature or model.signature
-        )
+        keeper = Keeper(program, spare=spare)
+        kind = GeneratingSession if keeper.started.generates else NativeSession
+        return kind(keeper, model.signature, options.signature or model.signature)
 
 
 def _program(folder: Path, model: NativeModel, options: EngineOptions) -> tuple[Program, bool]:

@@ -158,6 +158,9 @@ class OnnxRuntimeEngine:
 
     Its own settings:
         provider: cpu, cuda or tensorrt: where it computes (`providers`).
+        device: cuda:1, of several; alone it means provider=cuda.
+        gpu_memory_mib: of the device that the session may take; refused where less is free.
+        tf32, cudnn_search: on or off; exhaustive, heuristic or default. Of CUDA.
         optimization: of the graph as it is loaded: all, extended, basic, disabled.
         execution: sequential or parallel; with parallel, `inter_threads` operators at a time.
         arena: common, own or off: where intermediate tensors lie.
@@ -171,8 +174,9 @@ class OnnxRuntimeEngine:
         """Load `path`, or `model.onnx` in it; see `core.seams.Engine.load`."""
         file = _model_file(Path(path))
         settings = _settings(options)
+        place = providers.place_of(dict(options.extra))
         try:
-            session = providers.session(file, settings, dict(options.extra).get("provider", "cpu"))
+            session = providers.session(file, settings, place)
         except ModelworksError:
             raise
         except Exception as error:  # onnxruntime has no base of its own
@@ -197,7 +201,8 @@ def _model_file(path: Path) -> Path:
 
 def _settings(options: EngineOptions) -> ort.SessionOptions:
     extra = dict(options.extra)
-    extra.pop("provider", None)
+    for name in providers.OPTIONS:
+        extra.pop(name, None)
     settings = ort.SessionOptions()
     settings.log_severity_level = _QUIET
     settings.intra_op_num_threads = options.threads
@@ -214,7 +219,7 @@ def _settings(options: EngineOptions) -> ort.SessionOptions:
         unknown = min(extra)
         raise InvalidError(
             f"onnxruntime has no option '{unknown[:40]}'; known are arena, execution, "
-            "inter_threads, optimization, provider",
+            f"inter_threads, optimization, {', '.join(providers.OPTIONS)}",
             field=unknown,
         )
     return settings

@@ -1,4 +1,4 @@
-"""Runs OpenVINO IR on the CPU: one compiled model and one request, for the shortest answer."""
+"""Runs OpenVINO IR: one compiled model and one request, for the shortest answer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,18 +6,27 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from modelworks.core.errors import UNLOADED, CrashedError, InvalidError, UnavailableError
+from modelworks.core.errors import (
+    UNLOADED,
+    CrashedError,
+    InvalidError,
+    UnavailableError,
+    UnsupportedError,
+)
 from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Datatype, Signature, Tensors
 from modelworks.ext.engines.agreement import agree, conform, nothing, refuse_unknown, trim
+from modelworks.ext.engines.gpus import number_of
 from modelworks.ext.engines.openvino_model import grouped, ov, reason, settings, signature_of
 from modelworks.ext.formats import ir
 from modelworks.protocol.tensors import DTYPES
 
 _PRECISIONS: Final = ("f32", "bf16", "f16")
-_KNOWN: Final = ("precision", "reshape", "dynamic_quantization")
+_KNOWN: Final = ("precision", "reshape", "dynamic_quantization", "device")
 _MOST_SHAPES: Final = 8
 _LONGEST_AXIS: Final = 65_536
+_CPU: Final = "CPU"
+_OF_CPU: Final = ("INFERENCE_NUM_THREADS", "ENABLE_CPU_PINNING")  # other devices refuse them
 _GROUPS: Final = ("0", "32", "64", "128")
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -96,6 +105,7 @@ class OpenVinoEngine:
         dynamic_quantization: 32, 64 or 128: activations are rounded to eight bits in groups of so
             many where weights are of eight or four; 0 = they are not. As the file says, unless
             given; files that say nothing mean 0.
+        device: cpu, or gpu:0 of Intel's where OpenVINO finds one.
     """
 
     name: ClassVar[str] = "openvino"
@@ -113,19 +123,22 @@ class OpenVinoEngine:
         ir.read(file)
         try:
             core = ov.Core()
+            device = _device(core, extra.get("device", "cpu"))
             model = core.read_model(str(file))
             own = signature_of(model)
             group = extra.get("dynamic_quantization", "") or grouped(model)
             _choice("dynamic_quantization", group, _GROUPS)
             wanted = settings(options.threads, precision, int(group))
-            compiled = core.compile_model(model, "CPU", wanted)
+            if device != _CPU:
+                wanted = {key: value for key, value in wanted.items() if key not in _OF_CPU}
+            compiled = core.compile_model(model, device, wanted)
         except (RuntimeError, ValueError, TypeError) as error:
             raise InvalidError(
                 f"{file.name} is no model that OpenVINO can load: {reason(error)}", field="file"
             ) from error
         if options.signature is not None:
             agree(options.signature, own)
-        fixed = {shapes: _fixed(model, shapes, wanted) for shapes in _shapes(own, asked)}
+        fixed = {shapes: _fixed(model, shapes, device, wanted) for shapes in _shapes(own, asked)}
         session = OpenVinoSession(compiled, options.signature or own, own, fixed)
         del core, model, compiled, fixed
         trim()
@@ -180,12 +193,36 @@ def _shapes(own: Signature, asked: list[tuple[int, ...]]) -> list[Shapes]:
     return found
 
 
-def _fixed(model: ov.Model, shapes: Shapes, wanted: dict[str, Any]) -> ov.CompiledModel:
+def _device(core: ov.Core, told: str) -> str:
+    """OpenVINO's name of a device that is there.
+
+    Raises:
+        InvalidError: it is none.
+        UnsupportedError: OpenVINO does not find it.
+    """
+    if told == "cpu":
+        return _CPU
+    number = number_of(told, "gpu")
+    there = [str(one) for one in core.available_devices]
+    known = {f"GPU.{number}"} | ({"GPU"} if number == 0 else set())  # a single one has no number
+    found = next((one for one in there if one in known), None)
+    if found is None:
+        raise UnsupportedError(
+            f"device={told}: OpenVINO finds {', '.join(there) or 'none'} here: Intel's GPU needs "
+            "its compute runtime (intel-opencl-icd) and a process that may open "
+            "/dev/dri/renderD128; or device=cpu"
+        )
+    return found
+
+
+def _fixed(
+    model: ov.Model, shapes: Shapes, device: str, wanted: dict[str, Any]
+) -> ov.CompiledModel:
     """The model for these shapes alone."""
     copy = model.clone()
     try:
         copy.reshape(dict(enumerate(map(ov.PartialShape, map(list, shapes)))))
-        return ov.Core().compile_model(copy, "CPU", wanted)
+        return ov.Core().compile_model(copy, device, wanted)
     except (RuntimeError, ValueError, TypeError) as error:
         raise InvalidError(
             f"reshape: the model cannot be compiled for {shapes[0]}: {reason(error)}",

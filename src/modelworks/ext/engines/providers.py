@@ -6,6 +6,8 @@ refused, by name and with the cure, and never replaced by the processor in silen
 
 import json
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +15,7 @@ from typing import Any, Final
 import onnxruntime as ort
 
 from modelworks.core.errors import InvalidError, UnsupportedError
+from modelworks.ext.engines import gpus
 
 CPU: Final = "cpu"
 _NAMES: Final = {
@@ -24,6 +27,16 @@ _CHAINS: Final = {"cuda": ("cuda",), "tensorrt": ("tensorrt", "cuda")}
 """What takes the operators that the one before it does not; the processor comes last."""
 
 _EXACT: Final = {"use_tf32": "0"}  # float32 stays float32: the graph says how precise it is
+_CUDA: Final = {
+    "tf32": ("use_tf32", {"on": "1", "off": "0"}),
+    "cudnn_search": (
+        "cudnn_conv_algo_search",
+        {"exhaustive": "EXHAUSTIVE", "heuristic": "HEURISTIC", "default": "DEFAULT"},
+    ),
+}
+"""Our settings -> ONNX Runtime's options of its CUDA provider."""
+
+_TIMES: Final = 2  # weights, and what is computed from them, where nobody says better
 _PLAN: Final = "plan.json"
 _TAKEN: Final = {
     "trt_fp16_enable": bool,
@@ -37,12 +50,74 @@ _TAKEN: Final = {
 _LARGEST_PLAN: Final = 1 << 20
 
 
-def chain(provider: str, folder: Path) -> list[Any]:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a session computes, as its engine's settings say.
+
+    Attributes:
+        provider: `cpu`, `cuda` or `tensorrt`.
+        number: of NVIDIA's device, in CUDA's order for this process.
+        memory_mib: that the session's arena may take there; 0 = as much as it asks for.
+        more: options of the CUDA provider by ONNX Runtime's names.
+    """
+
+    provider: str = CPU
+    number: int = 0
+    memory_mib: int = 0
+    more: tuple[tuple[str, str], ...] = ()
+
+
+OPTIONS: Final = ("provider", "device", "gpu_memory_mib", "tf32", "cudnn_search")
+"""Settings of the engine that say where it computes."""
+
+
+def place_of(extra: Mapping[str, str]) -> Place:
+    """What an engine's settings say; `device=cuda:1` alone means the provider `cuda`.
+
+    Raises:
+        InvalidError: a value that cannot be, or two that contradict each other.
+    """
+    device = extra.get("device", "")
+    provider = extra.get("provider") or ("cuda" if device.startswith("cuda") else CPU)
+    if provider not in _NAMES:
+        raise InvalidError(
+            f"provider: '{provider[:40]}' is none of {', '.join(_NAMES)}", field="provider"
+        )
+    if provider == CPU:
+        wrong = [name for name in OPTIONS[2:] if name in extra]
+        if device not in {"", CPU}:
+            wrong.append("device")
+        if wrong:
+            raise InvalidError(
+                f"{wrong[0]}={extra[wrong[0]][:40]} goes with a GPU of NVIDIA's: device=cuda:0, or "
+                "provider=cuda or tensorrt",
+                field=wrong[0],
+            )
+        return Place()
+    number = gpus.number_of(device, "cuda") if device else 0
+    memory = extra.get("gpu_memory_mib", "0")
+    if not (memory.isdecimal() and len(memory) < 8):
+        raise InvalidError(
+            f"gpu_memory_mib: '{memory[:40]}' is no number of MiB", field="gpu_memory_mib"
+        )
+    more = []
+    for name, (key, values) in _CUDA.items():
+        if name in extra:
+            if extra[name] not in values:
+                raise InvalidError(
+                    f"{name}: '{extra[name][:40]}' is none of {', '.join(values)}", field=name
+                )
+            more.append((key, values[extra[name]]))
+    return Place(provider, number, int(memory), tuple(more))
+
+
+def chain(provider: str, folder: Path, place: Place | None = None) -> list[Any]:
     """What `InferenceSession` is given, the first choice first.
 
     Args:
         provider: `cpu`, `cuda` or `tensorrt`.
         folder: of the model; `plan.json` in it says how TensorRT is to be used.
+        place: which device, and how; None = the first one.
 
     Raises:
         InvalidError: no such word, or a plan that is none.
@@ -55,21 +130,35 @@ def chain(provider: str, folder: Path) -> list[Any]:
     if provider == CPU:
         return [_NAMES[CPU]]
     _refuse_absent(provider)
+    place = place or Place(provider)
     plan = _plan(folder) if provider == "tensorrt" else {}
-    told: dict[str, dict[str, str]] = {"cuda": _EXACT, "tensorrt": plan}
+    cuda = _EXACT | dict(place.more)
+    if place.number:
+        plan = plan | {"device_id": str(place.number)}
+        cuda["device_id"] = str(place.number)
+    if place.memory_mib:
+        cuda |= {
+            "gpu_mem_limit": str(place.memory_mib << 20),
+            "arena_extend_strategy": "kSameAsRequested",
+        }
+    told: dict[str, dict[str, str]] = {"cuda": cuda, "tensorrt": plan}
     chosen = [(_NAMES[one], told[one]) for one in _CHAINS[provider]]
     return [*chosen, (_NAMES[CPU], {})]
 
 
-def session(file: Path, settings: ort.SessionOptions, provider: str) -> ort.InferenceSession:
+def session(file: Path, settings: ort.SessionOptions, place: Place) -> ort.InferenceSession:
     """A session that computes where it was asked to.
 
     Raises:
         InvalidError: as `chain`.
         UnsupportedError: the accelerator cannot be had: ONNX Runtime would take the processor.
+        UnavailableError: it has not the memory that the model is taken to need.
         Exception: ONNX Runtime's own; it has no base.
     """
-    wanted = chain(provider, file.parent)
+    provider = place.provider
+    wanted = chain(provider, file.parent, place)
+    if provider != CPU:
+        _admit(file, place)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they say is asked for below
         found = ort.InferenceSession(str(file), settings, providers=wanted, enable_fallback=False)
@@ -80,6 +169,14 @@ def session(file: Path, settings: ort.SessionOptions, provider: str) -> ort.Infe
             "form on the processor"
         )
     return found
+
+
+def _admit(file: Path, place: Place) -> None:
+    """Look at the device before anything of the model is read."""
+    files = [file, *file.parent.glob("*.data")]
+    weights = sum(one.stat().st_size for one in files if one.is_file())
+    wanted = place.memory_mib << 20 or _TIMES * weights
+    gpus.admit(place.number, wanted, f"provider={place.provider} device=cuda:{place.number}")
 
 
 def _refuse_absent(provider: str) -> None:

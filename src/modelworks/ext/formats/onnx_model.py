@@ -148,7 +148,7 @@ def sort_nodes(model: onnx.ModelProto) -> None:
     """Put every node after those that it reads, and else leave the order as it is."""
     graph = model.graph
     made = {name for node in graph.node for name in node.output if name}
-    waits = [{n for n in _reads(node) if n in made} for node in graph.node]
+    waits = [{n for n in reads_of(node) if n in made} for node in graph.node]
     readers: dict[str, list[int]] = {}
     for place, names in enumerate(waits):
         for name in names:
@@ -172,11 +172,11 @@ def sort_nodes(model: onnx.ModelProto) -> None:
         graph.node.extend(nodes)
 
 
-def _reads(node: onnx.NodeProto) -> set[str]:
+def reads_of(node: onnx.NodeProto) -> set[str]:
     """Names that a node reads, those of the graphs inside of it too."""
     names = set(node.input)
     for attribute in node.attribute:
         for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
             for one in inner.node:
-                names |= _reads(one)
+                names |= reads_of(one)
     return names

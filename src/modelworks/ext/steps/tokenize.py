@@ -86,6 +86,10 @@ class OpenTokenizer:
             ) from error
         return self._filled(found)
 
+    def count_texts(self, texts: Sequence[str]) -> int:
+        """See `core.seams.Counting`."""
+        return sum(map(len, self._tokenizer.encode_batch_fast(list(texts))))
+
     def _texts(self, array: Any, name: str) -> list[str]:
         texts = []
         for row, item in enumerate(array.reshape(-1).tolist()):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from modelworks.core.instances import DEVICE, MOST
 from modelworks.core.optimizing.variants import SOURCE
 from modelworks.core.served import BATCHING_BOUNDS
 from modelworks.protocol.manifest.fields import (
@@ -20,6 +21,7 @@ from modelworks.protocol.manifest.fields import (
     Reference,
     Variable,
 )
+from modelworks.protocol.manifest.kept import Cache, Sequences
 from modelworks.protocol.manifest.monitoring import Monitoring
 
 
@@ -132,6 +134,15 @@ class Resources(Part):
         return self
 
 
+class Instances(Part):
+    """So many copies of the model on one device, which answer side by side."""
+
+    device: Annotated[str, Field(pattern=f"^{DEVICE}$")] = "cpu"
+    """`cpu`, `cuda:0`, `gpu:0` (OpenVINO's)."""
+    count: Annotated[int, Field(ge=1, le=MOST)] = 1
+    """Copies."""
+
+
 class Server(Part):
     """How a replica's server uses its cores."""
 
@@ -141,6 +152,8 @@ class Server(Part):
     """Of the engine, a model and worker."""
     isolation: Annotated[Isolation, WORD] = Isolation.THREAD
     """Whether the model has a process of its own, which can be ended alone."""
+    instances: Annotated[list[Instances], Field(max_length=16)] = Field(default_factory=list)
+    """Copies of the model in a worker, by device; empty = one."""
 
 
 class Batching(Part):
@@ -281,6 +294,10 @@ class DeploymentSpec(Part):
     """How a replica uses its cores."""
     batching: Batching = Batching()
     """How requests share engine calls."""
+    cache: Cache | None = None
+    """Answers that are kept and given again; unset = each is computed."""
+    sequences: Sequences | None = None
+    """What a recurrent model remembers from one request to the next; unset = nothing."""
     slo: Slo = Slo()
     """What was promised."""
     environment: dict[Variable, Annotated[str, Field(max_length=32_768)]] = Field(
@@ -311,11 +328,25 @@ class DeploymentSpec(Part):
             raise ValueError(
                 f"resources.cpu_limit is {limit:g}, less than cpu: {self.resources.cpu:g}"
             )
+        self._alone()
         names = [secret.name for secret in self.secrets] + list(self.environment)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{twice[0]} is set twice, in environment or secrets")
         return self
+
+    def _alone(self) -> None:
+        """What is remembered lies in one process: every request has to come there."""
+        if self.sequences is None:
+            return
+        if self.cache is not None:
+            raise ValueError("cache and sequences: a model that remembers has no answer to keep")
+        copies = self.replicas if self.autoscaling is None else self.autoscaling.max
+        if copies > 1 or self.server.workers > 1:
+            raise ValueError(
+                "sequences lie in one process: replicas, autoscaling.max and server.workers can "
+                "only be 1; for more, deploy it under several names and let callers choose by id"
+            )
 
 
 class Deployment(Kind):

@@ -9,14 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modelworks.core import codec
+from modelworks.core import codec, instances
 from modelworks.core.deployment import Capability, honoured
+from modelworks.core.instances import CPU, Instances
 from modelworks.protocol.manifest.deployment import (
     Access,
     Batching,
     DeploymentSpec,
     SecretSource,
 )
+from modelworks.protocol.manifest.kept import Cache, Sequences
 from modelworks.protocol.manifest.leaves import fields
 from modelworks.protocol.manifest.monitoring import Records
 
@@ -28,14 +30,32 @@ CERTIFICATE: Final = "modelworks-tls.crt"
 PRIVATE_KEY: Final = "modelworks-tls.key"
 _BATCHING: Final = Batching()
 
+
+def _device(value: Any, spec: Mapping[str, Any]) -> str:
+    """A device that the deployment has not asked for is not there."""
+    if value == CPU:
+        return ""
+    wanted, found = Instances(value).number + 1, spec["resources"]["gpu"]
+    if found >= wanted:
+        return ""
+    return (
+        f"{value}: a replica is given {found} GPUs: say resources.gpu: {wanted} or more, on a "
+        "target that has them (kubernetes); or device: cpu"
+    )
+
+
 SERVER_FIELDS: Final[Mapping[str, Capability]] = {
     "server.workers": honoured("the server's --workers"),
     "server.threads": honoured("the server's --threads"),
     "server.isolation": honoured("the server's --isolation"),
+    "server.instances[].device": honoured("the server's --instances", _device),
+    "server.instances[].count": honoured("the server's --instances"),
     **{
         f"batching.{name}": honoured(f"the server's --{name.replace('_', '-')}")
         for name in Batching.model_fields
     },
+    **{f"cache.{name}": honoured("the server's --cache") for name in fields(Cache)},
+    **{f"sequences.{name}": honoured("the server's --sequences") for name in fields(Sequences)},
     "access.port": honoured("the server's --port"),
     "monitoring.access_log": honoured("the server's --access-log -"),
 }
@@ -99,6 +119,9 @@ def variables(spec: DeploymentSpec, places: Places, *, shared: bool = False) -> 
         "WORKERS": spec.server.workers,
         "THREADS": spec.server.threads,
         "ISOLATION": spec.server.isolation.value,
+        "INSTANCES": instances.told(
+            Instances(one.device, one.count) for one in spec.server.instances
+        ),
         "DRAIN_SECONDS": spec.strategy.drain_s,
         "MEMORY_LIMIT": spec.resources.memory,
         "SERVED": places.served,
@@ -108,6 +131,8 @@ def variables(spec: DeploymentSpec, places: Places, *, shared: bool = False) -> 
         **_access(spec.access, places.secrets),
         **_records(spec.monitoring.records, places),
         **_batching(spec.batching),
+        "CACHE": _json(spec.cache),
+        "SEQUENCES": _json(spec.sequences),
     }
     own = {f"{PREFIX}{name}": str(value) for name, value in told.items() if value != ""}
     mounted = {f"{s.name}_FILE": f"{places.secrets}/{s.name}" for s in spec.secrets if s.mount}
@@ -152,6 +177,13 @@ def _records(records: Records | None, places: Places) -> Mapping[str, str]:
         return {}
     policy = json.dumps(codec.encode(records.policy), separators=(",", ":"))
     return {"RECORDS": places.records, "RECORD_POLICY": policy, "REVISION": places.revision}
+
+
+def _json(part: Cache | Sequences | None) -> str:
+    """As the server reads it."""
+    if part is None:
+        return ""
+    return json.dumps(part.model_dump(mode="json"), separators=(",", ":"))
 
 
 def _batching(batching: Batching) -> Mapping[str, Any]:

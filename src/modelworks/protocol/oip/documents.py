@@ -59,6 +59,9 @@ class ModelStatistics:
         load_failures: loads that did not.
         unloads: of any kind.
         evictions: unloads that made room for another model.
+        cache_hit: requests given a kept answer, and what finding and giving took.
+        cache_miss: requests of a model with a cache that were computed, and what looking and
+            keeping took.
         cuts: engine calls by why their batch was not larger.
     """
 
@@ -80,6 +83,8 @@ class ModelStatistics:
     load_failures: int = 0
     unloads: int = 0
     evictions: int = 0
+    cache_hit: Duration = Duration()
+    cache_miss: Duration = Duration()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +212,6 @@ def statistics(models: Iterable[ModelStatistics]) -> bytes:
 
 
 def _statistics(model: ModelStatistics) -> dict[str, Any]:
-    none = _duration(Duration())
     return {
         "name": model.name,
         "version": model.version,
@@ -221,8 +225,8 @@ def _statistics(model: ModelStatistics) -> dict[str, Any]:
             "compute_input": _duration(model.compute_input),
             "compute_infer": _duration(model.compute_infer),
             "compute_output": _duration(model.compute_output),
-            "cache_hit": none,
-            "cache_miss": none,
+            "cache_hit": _duration(model.cache_hit),
+            "cache_miss": _duration(model.cache_miss),
         },
         "memory_usage": [{"type": "CPU", "id": 0, "byte_size": model.memory_bytes}],
         "load_stats": {

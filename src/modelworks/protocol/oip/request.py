@@ -8,7 +8,8 @@ check on JSON input: JSON has no NaN, and FP32 overflow is refused when the valu
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelworks.core.errors import InvalidError, UnsupportedError
+from modelworks.core.errors import InvalidError
+from modelworks.core.stateful import Step
 from modelworks.core.tensor import Signature, TensorSpec
 from modelworks.protocol.oip.long_lists import LONG, with_long_list
 from modelworks.protocol.oip.parameters import (
@@ -21,6 +22,7 @@ from modelworks.protocol.oip.parameters import (
     parameters_of,
 )
 from modelworks.protocol.oip.raw import Raw
+from modelworks.protocol.oip.sequences import step_of
 from modelworks.protocol.tensors import (
     BINARY_ONLY,
     Array,
@@ -31,9 +33,10 @@ from modelworks.protocol.tensors import (
 )
 
 _TOP_KEYS = frozenset({"id", "parameters", "inputs", "outputs"})
+# KServe's SDK says them in the body too. The path decides: it may have an alias, which they lack.
+_REPEATED = frozenset({"model_name", "model_version"})
 _INPUT_KEYS = frozenset({"name", "shape", "datatype", "parameters", "data"})
 _OUTPUT_KEYS = frozenset({"name", "parameters"})
-_SEQUENCE_KEYS = ("sequence_id", "sequence_start", "sequence_end")
 _SHARED_MEMORY = "shared_memory_region"
 _MAX_ID = 1024
 _PATHS = tuple(f"inputs[{i}]" for i in range(64))
@@ -68,6 +71,7 @@ class InferRequest:
         binary_output: raw bytes for outputs that were not named.
         timeout_us: the caller's deadline in microseconds; 0 = none.
         priority: 0 = the default.
+        sequence: which one it belongs to; None = none.
         parameters: all other request parameters.
     """
 
@@ -78,6 +82,7 @@ class InferRequest:
     binary_output: bool = False
     timeout_us: int = 0
     priority: int = 0
+    sequence: Step | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
@@ -135,7 +140,7 @@ def decode_request(body: bytes, header_length: int | None, signature: Signature)
 
     Raises:
         InvalidError: anything wrong with the request; `field` names it (`inputs[0].shape`).
-        UnsupportedError: shared memory or sequences.
+        UnsupportedError: shared memory.
     """
     plan = _plan(signature)
     text: bytes | memoryview = body
@@ -164,6 +169,24 @@ def decode_request(body: bytes, header_length: int | None, signature: Signature)
         _rest(plan, data, request)
     if plan.textless is not None:
         _check_binary_only(plan, request)
+    return request
+
+
+def read_document(data: dict[str, Any], raw: Raw, signature: Signature) -> InferRequest:
+    """A request that came in another form than JSON, as the object that JSON would be.
+
+    Args:
+        data: of it; every input says `binary_data_size`.
+        raw: the inputs' bytes.
+        signature: of the model; one object a model.
+
+    Raises:
+        InvalidError: as `decode_request`.
+        UnsupportedError: the same.
+    """
+    plan = _plan(signature)
+    request = _inputs(plan, data.get("inputs"), raw, booleans=True)
+    _rest(plan, data, request)
     return request
 
 
@@ -254,7 +277,8 @@ def _closer(
 
 def _rest(plan: _Plan, data: dict[str, Any], request: InferRequest) -> None:
     """Everything but the inputs."""
-    only(data, _TOP_KEYS, "")
+    if not data.keys() <= _TOP_KEYS:
+        only({key: data[key] for key in data if key not in _REPEATED}, _TOP_KEYS, "")
     given = data.get("id")
     if given is not None:
         if type(given) is not str or len(given) > _MAX_ID:
@@ -277,11 +301,7 @@ def _rest(plan: _Plan, data: dict[str, Any], request: InferRequest) -> None:
 
 
 def _request_parameters(parameters: dict[str, Any], request: InferRequest) -> None:
-    for key in _SEQUENCE_KEYS:
-        if parameters.pop(key, None) not in {None, 0, ""}:
-            raise UnsupportedError(
-                f"sequences are not offered: leave {key} out", field=f"parameters.{key}"
-            )
+    request.sequence = step_of(parameters)
     request.timeout_us = count(parameters, "timeout")
     request.priority = count(parameters, "priority")
     request.binary_output = flag(parameters, "binary_data_output", "parameters")

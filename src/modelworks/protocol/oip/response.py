@@ -54,7 +54,7 @@ def encode_response(
         for item in wanted:
             spec, array = signature.outputs[item.position], outputs[item.position]
             if item.classification:
-                spec, array = _classified(spec, array, item, signature)
+                spec, array = classified(spec, array, item, signature)
             entries.append(_entry(spec, array, raws, binary=item.binary))
     answer: dict[str, Any] = {"model_name": model, "model_version": version}
     if request.id:
@@ -104,7 +104,7 @@ def _text(spec: TensorSpec, item: Any) -> str:
         ) from None
 
 
-def _classified(
+def classified(
     spec: TensorSpec, array: Array, wanted: RequestedOutput, signature: Signature
 ) -> tuple[TensorSpec, Array]:
     """The classification extension: the `k` largest of each row as `value:index[:label]`."""

@@ -21,6 +21,7 @@ from modelworks.core.errors import ModelworksError
 from modelworks.core.tensor import Datatype, Signature, Tensors, TensorSpec
 from modelworks.protocol.oip.answers import Form
 from modelworks.protocol.oip.request import InferRequest, decode_request
+from modelworks.protocol.oip.sequences import no_sequences
 from modelworks.protocol.tensors import CODES, DTYPES, FLOATS, has_nan
 
 Varying: TypeAlias = bytes | memoryview
@@ -202,6 +203,8 @@ class RequestReader:
     def read(self, body: bytes, header_length: int | None) -> InferRequest:
         """Decode one request, and learn from it; see `decode_request` for results and errors."""
         request = decode_request(body, header_length, self._signature)
+        if request.sequence is not None:
+            raise no_sequences(request.sequence)
         self._seen += 1
         if self._seen >= self._learn_at:
             self._learn_at = self._seen + _PATIENCE

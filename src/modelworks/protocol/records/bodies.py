@@ -13,6 +13,8 @@ import orjson
 from modelworks.core.errors import InvalidError
 from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
 from modelworks.protocol.oip.templates import RequestReader
+from modelworks.protocol.oip_grpc.responses import read_answer
+from modelworks.protocol.oip_grpc.templates import MessageReader
 from modelworks.protocol.rows import decode_rows
 from modelworks.protocol.tensors import Array, from_binary
 
@@ -44,6 +46,7 @@ class BodyReader:
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
         self._reader = RequestReader(signature)
+        self._messages = MessageReader(signature)
         self._outputs = {spec.name: spec for spec in signature.outputs}
         one = len(signature.inputs) == 1 and len(signature.inputs[0].shape) == 2
         self._split = one and signature.layout is not Layout.TENSORS
@@ -63,6 +66,24 @@ class BodyReader:
                 return Request(template.request.id, template.rows, self._columns(inputs))
         request = self._reader.read(body, json_length)
         return Request(request.id, request.rows, self._columns(request.inputs))
+
+    def message(self, body: bytes) -> Request:
+        """Columns of a request that came by gRPC.
+
+        Raises:
+            ModelworksError: the model would not take it either.
+        """
+        request = self._messages.read(body, None)
+        return Request(request.id, request.rows, self._columns(request.inputs))
+
+    def told(self, body: bytes) -> Columns:
+        """Columns of the answer to one.
+
+        Raises:
+            ModelworksError: it is none.
+        """
+        _, outputs = read_answer(body)
+        return {spec.name: items(spec, array) for spec, array in outputs}
 
     def rows(self, body: bytes) -> Request:
         """Columns of plain rows.

@@ -34,6 +34,8 @@ HEAD: Final = struct.Struct("=6Iq")
 TALLY: Final = struct.Struct("=4I")
 """Number of the model; of its requests: kept, lost, not readable in part."""
 DONE: Final = 0xFFFFFFFF
+CACHED: Final = -1
+"""Stands for the times of a call of the engine: there was none, the answer had been kept."""
 LEFT_OUT: Final = b"\0"
 """Stands for a body: no request and no answer looks so."""
 ARM: Final = b":arm"
@@ -46,6 +48,8 @@ HEADERS: Final = (b"x-request-id", b"traceparent", b"authorization", ARM, CALLER
 """Of a request's headers those that are told of, whatever the policy says; then the length of its
 JSON, then those that the policy names."""
 JSON_LENGTH: Final = b"inference-header-content-length"
+MESSAGE: Final = b"message"
+"""Stands there where the bodies are messages of gRPC."""
 _CALL: Final = 6
 
 
@@ -78,7 +82,7 @@ class Told:
 
     Attributes:
         times: of its call: started, joined, inferred, ended; but for the last all 0 where there was
-            none.
+            none, and `CACHED` where a kept answer was given.
         received_ns: when the request was complete.
         queued_ns: when it was decoded.
         status: HTTP; 0 = answered, to `/predict`.

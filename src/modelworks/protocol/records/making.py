@@ -13,7 +13,16 @@ from modelworks.core.records import Record, RecordPolicy
 from modelworks.core.tensor import Signature
 from modelworks.protocol.oip.request import parse_header_length
 from modelworks.protocol.records.bodies import BodyReader, Columns, Request
-from modelworks.protocol.records.calls import ARM, CALLER, COPY, HEADERS, LEFT_OUT, Told
+from modelworks.protocol.records.calls import (
+    ARM,
+    CACHED,
+    CALLER,
+    COPY,
+    HEADERS,
+    LEFT_OUT,
+    MESSAGE,
+    Told,
+)
 from modelworks.protocol.records.fields import HEADER, FieldRules
 from modelworks.protocol.records.vault import Vault
 
@@ -119,6 +128,8 @@ class RecordMaker:
             return None
         length = told.headers[len(HEADERS)]
         try:
+            if length == MESSAGE:
+                return self._reader.message(told.request)
             if told.status == ROWS or (told.status != _OK and b'"inputs"' not in told.request):
                 return self._reader.rows(told.request)
             return self._reader.request(told.request, parse_header_length(length or None))
@@ -134,6 +145,8 @@ class RecordMaker:
         try:
             if told.status == ROWS:
                 return self._reader.predictions(told.answer)
+            if told.headers[len(HEADERS)] == MESSAGE:
+                return self._reader.told(told.answer)
             return self._reader.answer(told.answer, told.answer_json)
         except (ModelworksError, ValueError, KeyError, TypeError):
             left_out.append("outputs unreadable")
@@ -175,6 +188,8 @@ def made_id(at_ns: int, started: int, body: bytes) -> str:
 def _times(told: Told) -> dict[str, Any]:
     started, joined, inferred, ended = told.times
     taken = {"total_ns": max(0, ended - told.received_ns)}
+    if started == CACHED:
+        return {**taken, "cached": True}
     if not started:
         return taken
     return {

@@ -35,9 +35,10 @@ class Caller:
         models: patterns of the models that it opens; None = all.
         until_ns: UTC; 0 = for ever.
         meter: of its own limit.
+        tokens: of its own quota of tokens; None = it has none.
     """
 
-    __slots__ = ("_opens", "meter", "models", "name", "tenant", "until_ns")
+    __slots__ = ("_opens", "meter", "models", "name", "tenant", "tokens", "until_ns")
 
     def __init__(
         self,
@@ -46,7 +47,9 @@ class Caller:
         models: tuple[str, ...] | None = None,
         until_ns: int = 0,
         meter: Meter | None = None,
+        tokens: Meter | None = None,
     ) -> None:
+        self.tokens = tokens
         self.name = name
         self.tenant = tenant
         self.models = models
@@ -211,6 +214,10 @@ class Access:
             models = entry.models or None
             meter = self._meter(f"key {entry.tenant} {entry.name}", entry.limit)
             caller = Caller(entry.name, entry.tenant, models, entry.until_ns, meter)
+            if entry.tokens:
+                quota = Limit(quota=entry.tokens, quota_s=entry.tokens_s)
+                subject = f"tokens of key {entry.tenant} {entry.name}"
+                caller.tokens = self._meter(subject, quota)
             self._callers[digest] = caller
         return caller
 

@@ -85,6 +85,8 @@ def check_key(digest: str, entry: Pass) -> None:
     _need(entry.until_ns >= 0, f"{where}.until_ns", "nanoseconds since 1970 UTC, or 0")
     if entry.limit is not None:
         check_limit(entry.limit, f"{where}.limit")
+    _need(entry.tokens >= 0, f"{where}.tokens", "tokens, or 0")
+    _need(0 < entry.tokens_s < float("inf"), f"{where}.tokens_s", "seconds above 0 are wanted")
 
 
 def check_limit(limit: Limit, where: str) -> None:

@@ -24,6 +24,10 @@ def parameter_of(asked: _Asked, name: str) -> str | None:
     """
     if not name:
         return None
+    own = getattr(asked, "parameter", None)
+    if own is not None:  # it did not come as JSON
+        found: str | None = own(name)
+        return found
     given = asked.headers.get(_LENGTH)
     try:
         length = None if given is None else parse_header_length(given)

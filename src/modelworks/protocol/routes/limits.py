@@ -158,14 +158,29 @@ class Meter:
                 return Refused(self.subject, end - now, quota=True)
         return None
 
+    def charge(self, amount: float) -> None:
+        """Count what was used of a quota, once that is known; it may end beyond the quota."""
+        now = self._clock()
+        if self._cells[self._at] != self._mark:
+            self._at = self._table.place(self._mark, now)
+        self._use(now, amount)
+
+    def left(self) -> Refused | None:
+        """Why nothing may be used now; None = something is left. Nothing is counted."""
+        return self.refusal(self._clock())
+
+    def _use(self, now: float, amount: float) -> None:
+        cells, at = self._cells, self._at
+        if now < cells[at + _END]:
+            cells[at + _USED] += amount
+        else:
+            cells[at + _USED] = amount
+            cells[at + _END] = now + self._quota_s
+
     def count(self, now: float) -> None:
         """Count a request that passed `refusal` at the same moment."""
         cells, at = self._cells, self._at
         if self._quota:
-            if now < cells[at + _END]:
-                cells[at + _USED] += 1.0
-            else:
-                cells[at + _USED] = 1.0
-                cells[at + _END] = now + self._quota_s
+            self._use(now, 1.0)
         if self._interval:
             cells[at + _DUE] = max(now, cells[at + _DUE]) + self._interval

@@ -350,6 +350,19 @@ class Batcher:
         self._alarm = None
         self._wake()
 
+    def hold(self) -> bool:
+        """Whether the queue slept; then nobody who comes wakes it, until `release` does.
+
+        For who puts in several members that belong together, and lets them go in this very turn.
+        """
+        slept = self._asleep
+        self._asleep = False
+        return slept
+
+    def release(self) -> None:
+        """Take the turn of those who came since `hold`."""
+        self._turn()
+
     def _silence(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()

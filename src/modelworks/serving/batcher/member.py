@@ -5,11 +5,12 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from time import perf_counter_ns
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from mypy_extensions import mypyc_attr
 
 from modelworks.core.errors import CrashedError, ModelworksError
+from modelworks.core.stateful import Step
 from modelworks.core.tensor import Tensors
 from modelworks.serving.execute import Ran
 
@@ -30,7 +31,11 @@ class Member(ABC):
         expected_ns: the wait that was foretold to it; set where it has a deadline.
         waiting: in the queue, not yet taken.
         priority: 1 goes first; 0 = it says nothing. Read only where a model has levels.
+        sequence: which one it belongs to. Read only where a model keeps sequences.
+        keeps: its answer may be kept for others. Read only where a model has a cache.
     """
+
+    keeps: ClassVar[bool] = True
 
     __slots__ = (
         *("deadline_ns", "expected_ns", "inputs", "queued_ns", "received_ns", "rows", "shape"),
@@ -55,6 +60,18 @@ class Member(ABC):
     def priority(self) -> int:
         """1 goes first; 0 = it says nothing, and goes last."""
         return 0
+
+    @property
+    def sequence(self) -> Step | None:
+        """None = of none."""
+        return None
+
+    def decode(self) -> None:  # noqa: B027 - most have theirs from the beginning
+        """Make the inputs, where that was put off.
+
+        Raises:
+            InvalidError: they are not what the model takes.
+        """
 
     @abstractmethod
     def succeed(self, outputs: Sequence[Any]) -> None:

@@ -18,10 +18,12 @@ from modelworks.edge.key_gate import OPEN
 from modelworks.edge.key_ring import KeyRing
 from modelworks.protocol.openmetrics import Family
 from modelworks.protocol.routes.access import ANYBODY, Access, Caller
+from modelworks.protocol.routes.limits import Meter
 from modelworks.protocol.routes.paths import Asked, asked
 from modelworks.protocol.routes.policy import RoutePolicy
 from modelworks.serving.block import Block
 from modelworks.serving.entries import Entry
+from modelworks.serving.generate import generate, generate_stream
 from modelworks.serving.infer import infer, refuse
 from modelworks.serving.models import ModelTable
 from modelworks.serving.predict import predict
@@ -33,7 +35,13 @@ from modelworks.serving.statistics import Recorder
 from modelworks.serving.waiting import Act
 
 Answer: TypeAlias = Callable[[Exchange], None]
+_ACTS: Final[dict[str, Act]] = {
+    "/infer": infer,
+    "/generate": generate,
+    "/generate_stream": generate_stream,
+}
 _LOOKING: Final = frozenset({b"GET", b"HEAD"})
+JOBS: Final = b"/v2/jobs"
 _ITSELF: Final = (Span(0, BUCKETS, "itself"),)
 
 
@@ -98,17 +106,32 @@ class Router:
         own = self._ring.name_of(headers) if self._ring is not None else ""
         return own or self.access.name_of(headers.get(AUTHORIZATION))
 
+    def tokens_of(self, headers: dict[bytes, bytes]) -> Meter | None:
+        """What counts the tokens of whoever sent a request; None = nothing does.
+
+        Raises:
+            UnauthenticatedError: nobody who is known.
+        """
+        if not self.closed:
+            return None
+        return self.who(headers.get(AUTHORIZATION)).tokens
+
     def close(self) -> None:
         """Drop the copies that wait."""
         self._shadows.close()
 
     # -- what the server asks
 
-    def answer_for(self, path: bytes) -> Answer | None:
-        """What answers predictions asked at a path; None = no model is asked for one there."""
+    def answer_for(self, path: bytes, act: Act | None = None) -> Answer | None:
+        """What answers predictions asked at a path; None = no model is asked for one there.
+
+        Args:
+            path: of HTTP.
+            act: what is asked of the model; None = what the path says.
+        """
         path = plain(path)
         found = asked(path)
-        act = _act_of(found) if found is not None else None
+        act = act or (_act_of(found) if found is not None else None)
         if found is None or act is None:
             return None
         model, _, alias = found.model.partition("@")
@@ -187,6 +210,8 @@ class Router:
         caller = self.who(exchange.headers.get(AUTHORIZATION)) if self.closed else ANYBODY
         spelled = plain(exchange.path)
         found = asked(spelled)
+        if spelled == JOBS or spelled.startswith(JOBS + b"/"):
+            return  # a caller sees its own alone; submitting one is asking its model
         if found is None or spelled == b"/v2/models/stats":
             if caller is not ANYBODY and spelled != b"/v2":
                 raise ForbiddenError(
@@ -234,8 +259,8 @@ def plain(path: bytes) -> bytes:
 
 
 def _act_of(found: Asked) -> Act | None:
-    if found.form == "v2" and found.rest == "/infer":
-        return infer
+    if found.form == "v2" and found.rest in _ACTS:
+        return _ACTS[found.rest]
     return predict if found.form == "predict" and not found.rest else None
 
 

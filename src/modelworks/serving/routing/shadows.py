@@ -59,6 +59,37 @@ class Copy:
         self.on_gone = None
         self._line.answered(self, status)
 
+    def stream(self, status: int, content_type: bytes, headers: Headers = ()) -> "Nowhere":
+        """Let the pieces go; it is answered when they end."""
+        del content_type, headers
+        self.on_gone = None
+        return Nowhere(self._line, self, status)
+
+
+class Nowhere:
+    """Where a copy's pieces go: fulfils `edge.exchange.Stream`."""
+
+    waiting = 0
+
+    def __init__(self, line: "Shadows", copy: Copy, status: int) -> None:
+        self.gone = False
+        self.on_gone: Callable[[], None] | None = None
+        self.on_drained: Callable[[], None] | None = None
+        self._line = line
+        self._copy = copy
+        self._status = status
+
+    def write(self, data: bytes) -> None:
+        """Let it go."""
+
+    def end(self) -> None:
+        """It is answered."""
+        self._line.answered(self._copy, self._status)
+
+    def cut(self) -> None:
+        """It failed."""
+        self._line.answered(self._copy, 500)
+
 
 class Shadows:
     """The line of one worker; on its loop.

@@ -1,18 +1,27 @@
 """A Python folder's `load` and `predict` as a function of named tensors."""
 
 import inspect
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from modelworks.core.errors import InvalidError
+from modelworks.core.generation import Prompt, Sampling
 from modelworks.core.tensor import Signature, Tensors
+from modelworks.ext.importers.python.yielding import Yielding
 from modelworks.ext.importers.usercode import failure, module_of, told
 
+TEXT_INPUT: Final = "text_input"
+TEXT_OUTPUT: Final = "text_output"
+_PREDICTED: Final = Sampling(max_tokens=16, temperature=0.0)
 _KINDS = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 
-def bind(folder: Path, signature: Signature) -> Callable[[Tensors], Tensors]:
+def bind(folder: Path, signature: Signature) -> "Bound":
     """The model of a folder as a function of named tensors.
 
     Args:
@@ -23,28 +32,72 @@ def bind(folder: Path, signature: Signature) -> Callable[[Tensors], Tensors]:
         InvalidError: `model.py` lacks a function, or `load` failed: one line, with file and line.
     """
     module = module_of(folder, "model")
-    predict = getattr(module, "predict", None)
-    if not callable(predict):
+    predict, generate = getattr(module, "predict", None), getattr(module, "generate", None)
+    if not callable(predict) and not callable(generate):
         raise InvalidError("model.py has no function predict(model, inputs)")
-    takes = _arguments(predict)
-    if not 1 <= takes <= 2:
-        raise InvalidError(
-            f"predict of model.py takes {takes} arguments: (model, inputs) is wanted"
-        )
-    loaded = _loaded(module, folder)
-    names = [spec.name for spec in signature.outputs]
+    for function, most, wanted in (
+        (predict, 2, "predict of model.py takes {} arguments: (model, inputs) is wanted"),
+        (generate, 3, "generate of model.py takes {} arguments: (model, text, sampling) is wanted"),
+    ):
+        takes = _arguments(function) if callable(function) else 1
+        if not 1 <= takes <= most:
+            raise InvalidError(wanted.format(takes))
+    return Bound(folder, _loaded(module, folder), predict, generate, signature)
 
-    def call(inputs: Tensors) -> Tensors:
+
+class Bound:
+    """A folder's model as a function of named tensors.
+
+    Args:
+        folder: of its code.
+        loaded: what `load` gave.
+        predict: the owner's function; None = texts are predicted by `generate`.
+        generate: the same; None = it does not generate.
+        signature: of the model.
+
+    Attributes:
+        generating: fulfils `core.seams.Generating`; None = it does not generate.
+    """
+
+    def __init__(
+        self, folder: Path, loaded: Any, predict: Any, generate: Any, signature: Signature
+    ) -> None:
+        self._folder = folder
+        self._loaded = loaded
+        self._predict = predict
+        self._generate = generate
+        self._takes = _arguments(predict if callable(predict) else generate)
+        self._names = [spec.name for spec in signature.outputs]
+        self._lock = threading.Lock()
+        self.generating: Yielding | None = None
+        if callable(generate):
+            self.generating = Yielding(self._begin, self._lock, folder)
+
+    def __call__(self, inputs: Tensors) -> Tensors:
+        """Run once."""
         try:
-            given = dict(inputs)
-            answer = predict(loaded, given) if takes == 2 else predict(given)
+            with self._lock:
+                return named(self._answer(dict(inputs)), self._names)
         except MemoryError:
             raise
         except Exception as error:
-            raise failure(error, folder) from error
-        return named(answer, names)
+            raise failure(error, self._folder) from error
 
-    return call
+    def _answer(self, given: dict[str, Any]) -> Any:
+        if callable(self._predict):
+            return self._predict(self._loaded, given) if self._takes == 2 else self._predict(given)
+        texts = next(iter(given.values()))
+        made = np.empty(len(texts), dtype=object)
+        for row, text in enumerate(texts.ravel().tolist()):
+            pieces = self._begin(Prompt(bytes(text).decode(errors="replace")), _PREDICTED)
+            made[row] = "".join(islice(pieces, _PREDICTED.max_tokens)).encode()
+        return {self._names[0] if self._names else TEXT_OUTPUT: made}
+
+    def _begin(self, prompt: Prompt, sampling: Sampling) -> Iterator[Any]:
+        takes = _arguments(self._generate)
+        given = (self._loaded, prompt.text, sampling)
+        found: Iterator[Any] = self._generate(*(given if takes == 3 else given[2 - takes : 2]))
+        return found
 
 
 def _loaded(module: Any, folder: Path) -> Any:

@@ -17,8 +17,9 @@ from modelworks.core.tensor import Datatype, Layout, Signature, Tensors, TensorS
 from modelworks.evaluation.probes import generate, narrow
 from modelworks.ext.importers import samples
 from modelworks.ext.importers.python import declared
-from modelworks.ext.importers.python.bind import bind
+from modelworks.ext.importers.python.bind import TEXT_INPUT, bind
 from modelworks.ext.importers.python.requirements import pinned_lines
+from modelworks.ext.importers.usercode import module_of
 from modelworks.sandbox.tensors import DTYPES
 
 _LOOK = 5
@@ -76,6 +77,9 @@ def _inputs(
         return given, said.layout, said.features, ()
     if sample is not None:
         return _sampled(sample)
+    if callable(getattr(module_of(path.resolve(), "model"), "generate", None)):
+        text = TensorSpec(TEXT_INPUT, Datatype.BYTES, (None,))
+        return (text,), Layout.TENSORS, (), ("it generates: one text goes in",)
     raise InvalidError(
         f"{path.name}: nothing says what goes in: a signature.json in the folder, --input "
         "x:FP32[-1,3], or --sample FILE",

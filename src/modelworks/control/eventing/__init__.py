@@ -1,0 +1,1 @@
+"""Messages of a broker ask a model server, and its answers go back."""

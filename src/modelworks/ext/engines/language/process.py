@@ -1,0 +1,229 @@
+"""The parent's side of a language model's process: starts it, says and hears, notices its end."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final
+
+from modelworks.core import codec
+from modelworks.core.errors import (
+    CrashedError,
+    InvalidError,
+    MissingExtraError,
+    ModelworksError,
+    UnavailableError,
+)
+from modelworks.ext.engines.language.lines import Lines
+from modelworks.sandbox import spawn
+from modelworks.sandbox.isolate import Isolation
+from modelworks.sandbox.limits import Limits
+from modelworks.sandbox.report import rebuild
+from modelworks.sandbox.scratch import Scratch
+from modelworks.sandbox.start import how
+from modelworks.sandbox.vigil import Vigil, Watched
+
+_CHILD: Final = "modelworks.ext.engines.language.child"
+_JOIN_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the process is to be.
+
+    Attributes:
+        folder: of the model.
+        threads: of one step.
+        slots: generations that compute in turn.
+        kept: bytes for what was computed of earlier prompts.
+        limits: of the process.
+        start_s: that it may take to become ready.
+    """
+
+    folder: Path
+    threads: int
+    slots: int
+    kept: int
+    limits: Limits
+    start_s: float
+
+
+class Process:
+    """One, loaded and ready when it is made.
+
+    Args:
+        plan: what it is to be.
+        heard: gets every message, from a thread of ours, in order.
+        ended: called once, from a thread of ours, when it ended unasked, after the last message:
+            why, in words that follow "the model's process".
+
+    Attributes:
+        isolation: the walls that stand around it.
+
+    Raises:
+        ModelworksError: it does not load; nothing is left behind.
+    """
+
+    def __init__(
+        self, plan: Plan, heard: Callable[[Any], None], ended: Callable[[str], None]
+    ) -> None:
+        self._heard = heard
+        self._ended = ended
+        self._out: SimpleQueue[Any] = SimpleQueue()
+        self._closed = False
+        try:
+            self._control, theirs = socket.socketpair()
+            with theirs:
+                self._vigil = _start(plan, theirs)
+        except OSError as error:
+            raise UnavailableError(
+                f"the model's process cannot be started: {error.strerror or error}"
+            ) from error
+        lines = Lines(self._control)
+        try:
+            lines.send(_setup(plan, self._watched.work))
+            self.isolation = self._ready(plan, lines)
+        except BaseException:
+            self._closed = True
+            self._watched.dismiss()
+            self._control.close()
+            self._vigil.join(_JOIN_S)
+            raise
+        self._control.settimeout(None)
+        name = f"language-{self.pid}"
+        self._reading = threading.Thread(
+            target=self._read, args=(lines,), name=f"{name}-in", daemon=True
+        )
+        self._writing = threading.Thread(
+            target=self._write, args=(lines,), name=f"{name}-out", daemon=True
+        )
+        self._reading.start()
+        self._writing.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._watched.pid
+
+    def say(self, message: Any) -> None:
+        """Send, at once or a little later; quiet when it is gone."""
+        self._out.put(message)
+
+    def end(self, why: str) -> None:
+        """Kill it for a reason: `ended` is told."""
+        self._watched.end(why)
+
+    def close(self) -> None:
+        """End it, and give everything back. Twice is quiet."""
+        if self._closed:
+            return
+        self._closed = True
+        self._watched.dismiss()
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+        self._out.put(None)
+        for thread in (self._reading, self._writing):
+            if thread is not threading.current_thread():
+                thread.join(_JOIN_S)
+        self._vigil.join(_JOIN_S)
+        self._control.close()
+
+    @property
+    def _watched(self) -> Watched:
+        return self._vigil.watched
+
+    def _ready(self, plan: Plan, lines: Lines) -> Isolation:
+        self._control.settimeout(plan.start_s)
+        try:
+            came = lines.read()
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"the model took longer than {plan.start_s:g} s to load; its process was ended"
+            ) from error
+        except (OSError, ValueError):
+            came = None
+        if not came or not isinstance(came[0], dict):
+            self._watched.hung_up()
+            self._watched.ended.wait(_JOIN_S)
+            raise CrashedError(f"the model's process {self._watched.reason or 'does not answer'}")
+        if "error" in came[0]:
+            raise _judged(came[0]["error"])
+        return codec.decode(Isolation, came[0].get("ready"))
+
+    def _read(self, lines: Lines) -> None:
+        why = ""
+        try:
+            while (came := lines.read()) is not None:
+                for message in came:
+                    self._heard(message)
+        except OSError:
+            pass  # it is gone, or we closed it
+        except Exception as error:  # noqa: BLE001 - what it says is no protocol of ours
+            why = f"broke its protocol: {type(error).__name__}"
+        watched = self._watched
+        if why:
+            watched.end(why)
+        if self._closed:
+            return
+        watched.hung_up()
+        watched.ended.wait(_JOIN_S)
+        self._out.put(None)
+        if not self._closed:
+            self._ended(watched.reason or "does not answer")
+
+    def _write(self, lines: Lines) -> None:
+        with suppress(OSError):
+            while (message := self._out.get()) is not None:
+                lines.send(message)
+
+
+def _start(plan: Plan, theirs: socket.socket) -> Vigil:
+    launch = how()
+    scratch = Scratch()
+    read, write = os.pipe()
+    try:
+        handle = theirs.fileno()
+        process = spawn.start(
+            spawn.Start(
+                [*launch.command, "-m", _CHILD, str(handle), str(os.getpid())],
+                (handle,),
+                launch.environment(plan.threads),
+                write,
+            )
+        )
+    except BaseException:
+        os.close(read)
+        scratch.remove()
+        raise
+    finally:
+        os.close(write)
+    return Vigil(Watched(process, read, scratch.work, plan.limits), scratch.remove, _nothing)
+
+
+def _setup(plan: Plan, work: Path) -> dict[str, Any]:
+    """The first message: what the process has to know before it loads."""
+    folder = plan.folder.resolve()
+    return {
+        "folder": str(folder),
+        "work": str(work),
+        "reads": [str(folder), *(str(path) for path in how().reads)],
+        "limits": codec.encode(plan.limits),
+        "threads": plan.threads,
+        "slots": plan.slots,
+        "kept": plan.kept,
+    }
+
+
+def _nothing(_reason: str) -> None:
+    """Whoever reads notices the end: after the last message."""
+
+
+def _judged(data: Any) -> ModelworksError:
+    error = rebuild(data if isinstance(data, dict) else {})
+    if isinstance(error, InvalidError | MissingExtraError):
+        return error
+    return CrashedError(error.message, field=error.field)

@@ -1,0 +1,1 @@
+"""Brokers whose messages ask models."""

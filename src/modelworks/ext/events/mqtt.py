@@ -1,0 +1,227 @@
+"""Messages of an MQTT 5 broker: acknowledged by hand, after their answer was."""
+
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from modelworks.core.errors import InvalidError, UnavailableError
+from modelworks.core.seams import Event
+from modelworks.ext.events.given import (
+    CORRELATION,
+    REASON,
+    REPLY,
+    checked,
+    password_of,
+    reason_of,
+    seconds_of,
+)
+
+_SECONDS: Final = 30.0
+_LEAST_ONCE: Final = 1
+_SESSION_S: Final = 7 * 86400
+_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+_PIECE_S: Final = 0.1
+
+
+class MqttEvents:
+    """See `core.seams.EventBus`."""
+
+    name: ClassVar[str] = "mqtt"
+    extra: ClassVar[str] = "mqtt"
+    experimental: ClassVar[bool] = False
+    settings: ClassVar[Mapping[str, str]] = {
+        "url": "of the broker, mqtt://HOST:PORT, or mqtts://",
+        "subject": "topic that asks; # and + stand for many; $share/NAME/TOPIC is shared",
+        "answers": "topic of answers, where a message names none itself",
+        "dead": "topic of what is refused (answers + /dead)",
+        "client": "name under which the broker remembers what we have not answered (modelworks)",
+        "user": "of the broker",
+        "password_file": "a file with its password",
+        "ca": "authorities (PEM) of an mqtts:// broker",
+        "timeout": "seconds for one handing over (30)",
+    }
+
+    def open(self, settings: Mapping[str, str], most: int) -> "OpenMqttEvents":
+        """See `EventBus.open`."""
+        checked(settings, self.settings, ("url", "subject", "answers"))
+        return OpenMqttEvents(settings, most)
+
+
+class OpenMqttEvents:
+    """See `core.seams.OpenEvents`: the library's thread reads, ours publish and acknowledge.
+
+    The broker keeps the session for a week: what comes while nobody listens waits there. It hands
+    over `most` messages that are not acknowledged, and no more.
+    """
+
+    def __init__(self, settings: Mapping[str, str], most: int) -> None:
+        place = urlsplit(settings["url"])
+        if place.scheme not in _PORTS or not place.hostname:
+            raise InvalidError(
+                f"url: '{settings['url'][:120]}' is none of mqtt://HOST:PORT or mqtts://HOST:PORT",
+                field="url",
+            )
+        self._topic = settings["subject"]
+        self._answers = settings["answers"]
+        self._dead = settings.get("dead") or f"{self._answers}/dead"
+        for name, topic in (("answers", self._answers), ("dead", self._dead)):
+            if set(topic) & set("#+"):
+                raise InvalidError(f"{name}: one topic is wanted, not '{topic}'", field=name)
+        self._shown = f"{place.hostname}:{place.port or _PORTS[place.scheme]}"
+        self._seconds = seconds_of(settings, "timeout", _SECONDS)
+        self._came: queue.Queue[tuple[int, MQTTMessage]] = queue.Queue(maxsize=most)
+        self._session = 0  # a message is acknowledged on the connection that it came by, or again
+        self._up = threading.Event()
+        self._problem = ""
+        self._closed = False
+        self._client = client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=settings.get("client") or "modelworks",
+            protocol=MQTTProtocolVersion.MQTTv5,
+            manual_ack=True,
+        )
+        if settings.get("user"):
+            client.username_pw_set(settings["user"], password_of(settings))
+        if place.scheme == "mqtts":
+            client.tls_set(ca_certs=settings.get("ca") or None)
+        client.reconnect_delay_set(min_delay=1, max_delay=5)
+        client.on_connect = self._connected
+        client.on_disconnect = self._lost
+        client.on_subscribe = self._subscribed
+        client.on_message = self._heard
+        wanted = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        wanted.SessionExpiryInterval = _SESSION_S
+        wanted.ReceiveMaximum = most
+        try:
+            client.connect(
+                place.hostname,
+                place.port or _PORTS[place.scheme],
+                clean_start=False,
+                properties=wanted,
+            )
+        except (OSError, ValueError) as error:
+            raise UnavailableError(f"{self._shown} does not answer: {error}") from error
+        client.loop_start()
+        if not self._up.wait(self._seconds):
+            self.close()
+            why = self._problem or f"no answer within {self._seconds:g} s"
+            raise UnavailableError(f"{self._shown}: {why}")
+
+    def take(self, most: int, seconds: float) -> Sequence[Event]:
+        """See `OpenEvents.take`."""
+        found: list[Event] = []
+        until = time.monotonic() + seconds
+        while len(found) < most:
+            left = until - time.monotonic()
+            try:
+                session, message = self._came.get(timeout=max(0.0, left) if not found else 0.0)
+            except queue.Empty:
+                break
+            if session == self._session:  # else it comes again, by the new connection
+                found.append(_event(session, message))
+        if not found and not self._up.is_set():
+            raise UnavailableError(f"{self._shown}: {self._problem or 'the connection broke'}")
+        return found
+
+    def answer(self, event: Event, data: bytes, headers: Mapping[str, str]) -> None:
+        """See `OpenEvents.answer`."""
+        topic = event.reply or self._answers
+        self._publish(event, topic, data, {**headers, CORRELATION: event.id})
+
+    def refuse(self, event: Event, reason: str) -> None:
+        """See `OpenEvents.refuse`."""
+        told = {**event.headers, CORRELATION: event.id, REASON: reason_of(reason)}
+        self._publish(event, self._dead, event.data, told)
+
+    def keep(self, event: Event) -> None:
+        """See `OpenEvents.keep`: a broker waits as long as the connection stands."""
+
+    def close(self) -> None:
+        """See `OpenEvents.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        with suppress(OSError, ValueError):
+            self._client.disconnect()
+        self._client.loop_stop()
+
+    def _publish(self, event: Event, topic: str, data: bytes, headers: Mapping[str, str]) -> None:
+        told = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        told.CorrelationData = event.id.encode()
+        told.UserProperty = list(headers.items())
+        sent = self._client.publish(topic, data, qos=_LEAST_ONCE, properties=told)
+        self._delivered(sent)
+        session, mid = event.token
+        if session == self._session:
+            self._client.ack(mid, _LEAST_ONCE)
+
+    def _delivered(self, sent: MQTTMessageInfo) -> None:
+        """Wait until the broker has acknowledged it."""
+        until = time.monotonic() + self._seconds
+        try:
+            while not sent.is_published():
+                if time.monotonic() >= until:
+                    raise UnavailableError(
+                        f"{self._shown} did not take an answer within {self._seconds:g} s"
+                    )
+                sent.wait_for_publish(_PIECE_S)
+        except (RuntimeError, ValueError) as error:
+            raise UnavailableError(f"{self._shown} did not take an answer: {error}") from error
+
+    # -- on the library's thread
+
+    def _connected(self, client: Client, _data: Any, _flags: Any, code: Any, _more: Any) -> None:
+        if code.is_failure:
+            self._problem = f"it refuses the connection: {code}"
+            return
+        self._session += 1
+        with suppress(queue.Empty):  # what came by the old connection comes again by this one
+            while True:
+                self._came.get_nowait()
+        client.subscribe(self._topic, options=SubscribeOptions(qos=_LEAST_ONCE))
+
+    def _subscribed(
+        self, _client: Client, _data: Any, _mid: int, codes: list[Any], _more: Any
+    ) -> None:
+        if any(code.is_failure for code in codes):
+            self._problem = f"it refuses the subscription to '{self._topic}': {codes[0]}"
+            return
+        self._problem = ""
+        self._up.set()
+
+    def _lost(self, _client: Client, _data: Any, _flags: Any, code: Any, _more: Any) -> None:
+        self._problem = f"the connection broke: {code}"
+        self._up.clear()
+
+    def _heard(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        # The broker sends no more than the queue takes; of an older session there may be some.
+        with suppress(queue.Full):
+            self._came.put_nowait((self._session, message))
+
+
+def _event(session: int, message: MQTTMessage) -> Event:
+    told = message.properties
+    headers = {str(k).lower(): str(v) for k, v in getattr(told, "UserProperty", None) or ()}
+    data = getattr(told, "CorrelationData", None)
+    named = data.decode("utf-8", "replace") if data else headers.get(CORRELATION, "")
+    if kind := getattr(told, "ContentType", None):
+        headers.setdefault("content-type", str(kind))
+    return Event(
+        id=named or f"{message.topic}-{message.mid}",
+        data=bytes(message.payload),
+        headers=headers,
+        subject=message.topic,
+        reply=str(getattr(told, "ResponseTopic", None) or headers.get(REPLY, "")),
+        tries=1 if message.dup else 0,
+        token=(session, message.mid),
+    )

@@ -1,0 +1,96 @@
+"""`grpc.health.v1.Health`: whether the server answers, asked once or told at every change."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from modelworks.core.errors import ModelworksError
+from modelworks.edge.http2.call import GrpcCall
+from modelworks.protocol.oip_grpc.beside import CODEC
+from modelworks.serving.grpc.statuses import INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED
+from modelworks.serving.grpc.statuses import UNAVAILABLE as _UNAVAILABLE
+
+MOST: Final = 1024
+"""Watchers of one worker."""
+_ASKED: Final = "grpc.health.v1.HealthCheckRequest"
+_TOLD: Final = "grpc.health.v1.HealthCheckResponse"
+_SERVING, _NOT_SERVING, _NO_SERVICE = "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"
+
+
+class Health:
+    """Of one worker.
+
+    Args:
+        ready: whether all models were loaded and nothing ends.
+        services: names that are known, beside the empty one for the server.
+    """
+
+    def __init__(self, ready: Callable[[], bool], services: Iterable[str]) -> None:
+        self._ready = ready
+        self._services = {"", *services}
+        self._watchers: dict[GrpcCall, str] = {}
+        self._last: str = ""
+
+    @property
+    def watchers(self) -> int:
+        """How many are told of changes."""
+        return len(self._watchers)
+
+    def check(self, call: GrpcCall, message: bytes) -> None:
+        """`Check`."""
+        try:
+            service = CODEC.decode(_ASKED, message).get("service", "")
+        except ModelworksError as error:
+            call.finish(INVALID_ARGUMENT, error.message)
+            return
+        if service in self._services:
+            call.answer(_told(self._status()))
+        else:
+            call.finish(NOT_FOUND, f"there is no service '{service[:100]}' here")
+
+    def watch(self, call: GrpcCall, message: bytes) -> None:
+        """`Watch`."""
+        call.on_message = None
+        try:
+            service = CODEC.decode(_ASKED, message).get("service", "")
+        except ModelworksError as error:
+            call.finish(INVALID_ARGUMENT, error.message)
+            return
+        if len(self._watchers) >= MOST:
+            call.finish(RESOURCE_EXHAUSTED, f"{MOST} clients watch already")
+            return
+        known = service in self._services
+        self._watchers[call] = service
+        call.on_gone = lambda: self._leave(call)
+        self._last = self._status()
+        call.send(_told(self._last if known else _NO_SERVICE))
+
+    def changed(self) -> None:
+        """Tell who watches, where it is another status than before."""
+        if not self._watchers:
+            return
+        status = self._status()
+        if status == self._last:
+            return
+        self._last = status
+        for call, service in self._watchers.items():
+            if service in self._services and not call.waiting:  # who reads nothing is told nothing
+                call.send(_told(status))
+
+    def end(self) -> None:
+        """The server ends: say so, and end the calls, which would keep it from ending."""
+        watchers, self._watchers = self._watchers, {}
+        for call, service in watchers.items():
+            call.on_gone = None
+            if service in self._services:
+                call.send(_told(_NOT_SERVING))
+            call.finish(_UNAVAILABLE, "the server is ending")
+
+    def _leave(self, call: GrpcCall) -> None:
+        self._watchers.pop(call, None)
+
+    def _status(self) -> str:
+        return _SERVING if self._ready() else _NOT_SERVING
+
+
+def _told(status: str) -> bytes:
+    return CODEC.encode(_TOLD, {"status": status})

@@ -1,0 +1,1 @@
+"""Asynchronous inference: jobs are written down before they are accepted, and run behind others."""

@@ -1,0 +1,1 @@
+"""OpenAI's API over what is served: text from models that generate, vectors from others."""

@@ -1,0 +1,1 @@
+"""Recurrent models: what they remember of each sequence. See docs/sequences.md."""

@@ -1,0 +1,107 @@
+"""Events of a real Mosquitto: the contract, and a circle with a real model server."""
+
+import json
+import threading
+
+import pytest
+
+from events_brokers import Mosquitto, Post
+from jobs_desk import body
+from modelworks.client.wire import Wire
+from modelworks.control.eventing.asking import asker
+from modelworks.control.eventing.pump import Pump
+from modelworks.core.errors import InvalidError, UnavailableError
+from modelworks.plugins import load as plugins
+from modelworks.testing import onnx_models as models
+from modelworks.testing.events import Broker, EventContract, OutageContract
+from modelworks.testing.servers import Server
+from recording_server import until
+from store_servers import free_port
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def server(tmp_path):
+    found = Mosquitto(tmp_path)
+    found.start()
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+@pytest.fixture
+def post(server):
+    found = Post(server, "answers", "answers/dead", "reply/here")
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def listening(server):
+    """Settings, and a session that the broker keeps."""
+    settings = {"url": server.url, "subject": "ask/+", "answers": "answers"}
+    plugins.load("events", "mqtt")().open(settings, 4).close()
+    return settings
+
+
+class TestMqtt(EventContract, OutageContract):
+    @pytest.fixture
+    def case(self, server, listening, post, tmp_path):
+        return Broker(
+            bus=plugins.load("events", "mqtt")(),
+            settings=listening,
+            send=post.send,
+            answers=lambda: list(post.came["answers"]),
+            dead=lambda: list(post.came["answers/dead"]),
+            elsewhere=lambda: list(post.came["reply/here"]),
+            reply="reply/here",
+            required=("url", "subject", "answers"),
+            impossible={
+                "ca": str(tmp_path / "none"),
+                "url": "http://127.0.0.1",
+                "answers": "a/#",
+                "password_file": str(tmp_path / "none"),
+            },
+            stop=server.stop,
+            start=server.start,
+        )
+
+
+def test_nobody_there_is_told():
+    settings = {"url": f"mqtt://127.0.0.1:{free_port()}", "subject": "a", "answers": "b"}
+    with pytest.raises(UnavailableError, match="does not answer"):
+        plugins.load("events", "mqtt")().open(settings, 4)
+
+
+def test_rows_are_answered_and_nonsense_is_refused(server, listening, post, tmp_path):
+    path = models.double(tmp_path / "double.onnx")
+    with Server(["--file", str(path)]) as served:
+        wire = Wire(served.url, "model server", "")
+        opened = plugins.load("events", "mqtt")().open(listening, 8)
+        pump = Pump(opened, asker(wire, "double", "infer"))
+        thread = threading.Thread(target=pump.run)
+        thread.start()
+        try:
+            for number in range(40):
+                text = b"nonsense" if number == 7 else body(number, number, number)
+                post.send(text, {"correlation-id": f"c-{number}"})
+            until(lambda: len(post.came["answers"]) == 39 and post.came["answers/dead"])
+        finally:
+            pump.stop()
+            thread.join()
+            opened.close()
+            wire.close()
+        for headers, data in post.came["answers"]:
+            number = float(headers["correlation-id"].partition("-")[2])
+            assert json.loads(data)["outputs"][0]["data"] == [2 * number] * 3
+        ((headers, _),) = post.came["answers/dead"]
+        assert headers["correlation-id"] == "c-7"
+        assert (pump.tally.answered, pump.tally.refused) == (39, 1)
+
+
+def test_topics_of_answers_stand_for_one(listening):
+    with pytest.raises(InvalidError, match="one topic is wanted") as refused:
+        plugins.load("events", "mqtt")().open({**listening, "dead": "x/+"}, 4)
+    assert refused.value.field == "dead"
