@@ -125,7 +125,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-_KINDS = frozenset({"unit", "contract", "real", "long", "story", "alone"})
+_KINDS = frozenset({"unit", "contract", "real", "long", "story", "alone", "gpu"})
 
 
 @pytest.hookimpl(tryfirst=True)

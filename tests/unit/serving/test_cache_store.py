@@ -1,13 +1,11 @@
 """What is kept, how much room it takes, and what makes two questions the same."""
 
-import gc
-import tracemalloc
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memory_taken import counted
 from modelworks.core.tensor import Datatype, TensorSpec
 from modelworks.protocol.tensors import DTYPES
 from modelworks.serving.cache import keys
@@ -53,18 +51,12 @@ def test_an_answer_is_good_until_its_time_and_a_newer_one_takes_its_place():
 def test_what_is_kept_takes_no_more_memory_than_is_said(columns):
     """Python's own count of bytes, of 500 answers of small and large arrays."""
     store = Store(1 << 30)
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
+    with counted(__file__) as held:
         for number in range(500):
             arrays = kept_arrays([np.full((1, columns), number, np.float32)])
             key = keys.of_tensors({"x": np.array([number])}, ["x"])
             store.put(key, arrays, size_of_arrays(arrays), until=1e9 + number)
-        gc.collect()
-        taken = tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
+        taken = held()
     assert taken <= store.bytes
     assert store.bytes < 1.7 * taken
 

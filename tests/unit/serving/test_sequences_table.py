@@ -1,14 +1,13 @@
 """Sequences in front of a batcher: in order, beside others, and nobody gets another's state."""
 
 import asyncio
-import gc
-import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from memory_taken import counted
 from modelworks.core.errors import (
     ConflictError,
     CrashedError,
@@ -384,20 +383,14 @@ def test_a_sequence_takes_no_more_memory_than_is_said(key):
     async def main():
         desk = SequenceDesk(max=2000, limits=Batching(64, 5000))
         await tell(desk, Told("warm", 1, start=True))
-        gc.collect()
-        tracemalloc.start()
-        try:
+        with counted(__file__) as held:
             said = desk.numbers.bytes
-            before, _ = tracemalloc.get_traced_memory()
             for number in range(300):
                 desk.table.submit(Told(key(number), 1, start=True))
                 if number % 50 == 0:
                     await turns()
             await turns(200)
-            gc.collect()
-            taken = tracemalloc.get_traced_memory()[0] - before
-        finally:
-            tracemalloc.stop()
+            taken = held()
         said = desk.numbers.bytes - said
         assert desk.numbers.open == 301
         assert taken <= said < 3 * taken
