@@ -122,6 +122,11 @@ class App:
         """Whether what starts by itself was loaded, and the server does not end."""
         return self._table is not None and self._table.ready and not self.draining
 
+    @property
+    def ring(self) -> KeyRing | None:
+        """The keys that each request of a long call is held to; None = none, or routes do that."""
+        return self._keys if self._router is None else None
+
     def follow(self, changed: Callable[[], None]) -> None:
         """Tell somebody else too when other models answer."""
         self._followers.append(changed)

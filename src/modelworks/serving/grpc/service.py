@@ -5,9 +5,10 @@ from functools import partial
 from types import MethodType
 from typing import Final, TypeAlias, cast
 
-from modelworks.core.errors import ModelworksError
+from modelworks.core.errors import ModelworksError, UnauthenticatedError
 from modelworks.edge.exchange import Exchange
 from modelworks.edge.http2.call import GrpcCall
+from modelworks.edge.key_gate import AUTHORIZATION
 from modelworks.edge.trace import perhaps_sampled
 from modelworks.protocol.oip_grpc.inference import CODEC, SERVICE
 from modelworks.protocol.oip_grpc.requests import REQUEST
@@ -110,10 +111,21 @@ class GrpcService:
         self._take(Asked(call, message, parts_of(message)))
 
     def _stream(self, call: GrpcCall) -> None:
-        line = Line(call, self._take, self.streams.discard)
+        take = self._take if self._app.ring is None else self._held_to_keys
+        line = Line(call, take, self.streams.discard)
         self.streams.add(line)
         if self._ending:
             line.leave()
+
+    def _held_to_keys(self, asked: Asked) -> None:
+        """A request of a stream: its key may have been revoked since the stream began."""
+        ring, given = self._app.ring, asked.headers.get(AUTHORIZATION)
+        if ring is None or ring.keys.find(given) is not None:
+            self._take(asked)
+            return
+        error = UnauthenticatedError(ring.refused(given), field="Authorization")
+        status, body, headers = problem(error)
+        asked.reply(status, body, b"", headers)
 
     def _take(self, asked: Asked) -> None:
         answer = self._hot.get(asked.named)
