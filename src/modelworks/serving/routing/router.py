@@ -17,6 +17,7 @@ from modelworks.edge.exchange import Exchange
 from modelworks.edge.key_gate import OPEN
 from modelworks.edge.key_ring import KeyRing
 from modelworks.protocol.openmetrics import Family
+from modelworks.protocol.records.calls import ARM, COPY
 from modelworks.protocol.routes.access import ANYBODY, Access, Caller
 from modelworks.protocol.routes.limits import Meter
 from modelworks.protocol.routes.paths import Asked, asked
@@ -109,10 +110,12 @@ class Router:
     def tokens_of(self, headers: dict[bytes, bytes]) -> Meter | None:
         """What counts the tokens of whoever sent a request; None = nothing does.
 
+        Copies for shadows are ours: the caller is charged for his own request alone.
+
         Raises:
             UnauthenticatedError: nobody who is known.
         """
-        if not self.closed:
+        if not self.closed or headers.get(ARM, b"").startswith(COPY):
             return None
         return self.who(headers.get(AUTHORIZATION)).tokens
 
