@@ -80,6 +80,11 @@ class GraphQueue(Ahead):
         self._journeys: dict[Member, Journey] = {}
         self._idle = asyncio.Event()
 
+    def go_by(self, plan: Plan, bound: Sequence[Bound | None]) -> None:
+        """Run who comes from now on by this plan, with these models."""
+        self._plan = plan
+        self._bound = bound
+
     @property
     def items(self) -> int:
         """Rows that are under way."""
