@@ -137,7 +137,16 @@ def endless():
         yield b"x" * 65536
 
 
-@pytest.mark.parametrize("act", [lambda h: h.say(200, b"x" * 101), lambda h: chunked(h, endless())])
+def boasting(handler):
+    handler.send_response(200)
+    handler.send_header("Content-Length", "9" * 5000)
+    handler.end_headers()
+    handler.close_connection = True
+
+
+@pytest.mark.parametrize(
+    "act", [lambda h: h.say(200, b"x" * 101), lambda h: chunked(h, endless()), boasting]
+)
 def test_more_than_the_bound_is_refused_and_not_read(act):
     with Receiver(act) as server, pytest.raises(InvalidError, match="more than 100 bytes"):
         Outside(("127.0.0.1",)).get(server.url, 10, 100)
