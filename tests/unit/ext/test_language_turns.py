@@ -296,3 +296,17 @@ def test_a_stop_string_ends_a_text_and_its_beginning_waits(letters, stop, wanted
 def test_a_stop_string_that_begins_twice(letters):
     parts, stopped = written(letters, "aababc", "abc")
     assert ("".join(parts), stopped) == ("aab", True)
+
+
+def test_bytes_that_are_no_text_end_no_answer():
+    """A model may choose any token: what was sent as `A` is none with the byte behind it."""
+    names = ["?", *(f"<0x{byte:02X}>" for byte in range(256)), "b", "\u2581c"]
+    vocabulary = {name: place for place, name in enumerate(names)}
+    made = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True, unk_token="?"))
+    spaces = decoders.Replace("\u2581", " ")
+    made.decoder = decoders.Sequence([spaces, decoders.ByteFallback(), decoders.Fuse()])
+    writing = Writing(made, ())
+    tokens = [vocabulary[name] for name in ("<0x41>", "<0xE2>", "b", "\u2581c", "b")]
+    assert "".join(map(writing.add, tokens)) == "Ab cb"
+    with pytest.raises(TypeError):
+        writing.add(1 << 40)
