@@ -58,6 +58,7 @@ class Pieces:
         self._number = 0
         self._open: dict[int, Callable[[Piece], None]] = {}
         self._counting: dict[int, _Counting] = {}
+        self._unsaid: set[int] = set()  # to be stopped, as soon as the process takes a message
         self._heard = time.monotonic()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="pieces", daemon=True)
@@ -105,9 +106,8 @@ class Pieces:
             raise
 
         def stop() -> None:
-            if number in self._open:
-                with suppress(UnavailableError):  # it is gone, and so is what it generates
-                    self._say(wire.pack(Word.STOP, number))
+            self._unsaid.add(number)
+            self._say_stops()
 
         return stop
 
@@ -138,6 +138,16 @@ class Pieces:
         except OSError as error:
             raise UnavailableError("the model's process is gone; it is started again") from error
 
+    def _say_stops(self) -> None:
+        """Say what is to be stopped; what the process is too busy for, the thread says again."""
+        for number in tuple(self._unsaid):
+            if number in self._open:
+                try:
+                    self._say(wire.pack(Word.STOP, number))
+                except UnavailableError:
+                    return
+            self._unsaid.discard(number)
+
     # -- the thread
 
     def _run(self) -> None:
@@ -145,6 +155,8 @@ class Pieces:
         poll.register(self._ours, select.POLLIN)
         try:
             while True:
+                if self._unsaid:
+                    self._say_stops()
                 if poll.poll(_LOOK_MS):
                     message = self._ours.recv(wire.LONGEST)
                     if not message:

@@ -137,6 +137,19 @@ def test_a_child_that_reads_nothing_is_busy(parent):
         [here.pieces.generate(text, Sampling(), Told()) for text in texts]
 
 
+def test_a_child_that_is_too_busy_to_be_stopped_is_told_when_it_reads_again(parent):
+    here = parent()
+    _, stop, number = here.ask()
+    texts = [Prompt("x" * 10_000)] * 10_000
+    with pytest.raises(UnavailableError, match="too busy"):
+        [here.pieces.generate(text, Sampling(), Told()) for text in texts]
+    stop()
+    word = Word.GENERATE
+    while word == Word.GENERATE:
+        word, which, _, _ = wire.unpack(here.child.recv(wire.LONGEST))
+    assert (word, which) == (Word.STOP, number)
+
+
 def test_closed_it_cancels(parent):
     here = parent()
     told, _, _ = here.ask()
