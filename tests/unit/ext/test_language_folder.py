@@ -92,6 +92,17 @@ def test_what_is_not_known_to_be_data_is_refused(folder, model, kind):
     assert caught.value.field
 
 
+def test_a_key_that_stands_twice_is_refused(folder):
+    """Whoever reads the last one alone does not see what the library obeys."""
+    harmless = json.dumps({"model": GOOD})
+    twice = harmless.replace(
+        '"session_options"', '"session_options": {"custom_ops_library": "a.so"}, "session_options"'
+    )
+    (folder / "genai_config.json").write_text(twice)
+    with pytest.raises(InvalidError, match="twice"):
+        genai.read(folder)
+
+
 @pytest.mark.parametrize("text", ["", "[", "[" * 100_000, "7", '{"model": 1}'])
 def test_a_configuration_that_is_none_is_refused(folder, text):
     (folder / "genai_config.json").write_text(text)

@@ -184,6 +184,14 @@ def _count(data: dict[str, Any], key: str) -> int:
     return value
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which no key stands twice: the library would obey the one that we do not see."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
 def _json(file: Path, *, wanted: bool = True) -> dict[str, Any]:
     if not file.is_file():
         if wanted:
@@ -192,9 +200,11 @@ def _json(file: Path, *, wanted: bool = True) -> dict[str, Any]:
     if file.stat().st_size > _LONGEST:
         raise InvalidError(f"{file.name} is longer than {_LONGEST} bytes", field="file")
     try:
-        data = json.loads(file.read_bytes())
+        data = json.loads(file.read_bytes(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise InvalidError(f"{file.name} is no JSON", field="file") from error
+        raise InvalidError(
+            f"{file.name} is no JSON, or has a key twice in an object", field="file"
+        ) from error
     if not isinstance(data, dict):
         raise InvalidError(f"{file.name} is no JSON object", field="file")
     return data
