@@ -71,6 +71,15 @@ def test_it_knows_how_conversations_are_written(session):
         session.chat([{"role": "judge", "content": "b"}])
 
 
+def test_a_conversation_that_no_message_holds_is_refused_and_its_process_lives(session):
+    before = session.processes()
+    with pytest.raises(InvalidError, match="characters") as caught:
+        session.chat([{"role": "user", "content": "\u2744" * (6 << 20)}])
+    assert caught.value.field == "messages"
+    assert session.chat([{"role": "user", "content": "b"}]).startswith("<user>b")
+    assert session.processes() == before
+
+
 def test_characters_come_whole_though_their_bytes_are_tokens(session):
     told = generated(session, WIDE[0], Sampling(max_tokens=20, temperature=0.0))
     assert told.text == WIDE[1:]

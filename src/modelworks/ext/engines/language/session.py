@@ -21,6 +21,7 @@ from modelworks.core.errors import (
 )
 from modelworks.core.generation import Finish, Piece, Prompt, Sampling
 from modelworks.core.tensor import Tensors
+from modelworks.ext.engines.language.lines import LONGEST_TEXT
 from modelworks.ext.engines.language.process import Plan, Process
 from modelworks.ext.engines.language.texts import (
     encoded,
@@ -143,6 +144,12 @@ class LanguageSession:
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
         """See `core.seams.Conversing.chat`."""
+        size = sum(len(text) for each in messages for text in each.values())
+        if size > LONGEST_TEXT:
+            raise InvalidError(
+                f"the conversation has {size} characters, and at most {LONGEST_TEXT} are taken",
+                field="messages",
+            )
         answer: SimpleQueue[dict[str, Any]] = SimpleQueue()
         with self._lock:
             process = self._process
