@@ -12,7 +12,7 @@ from modelworks.edge.key_gate import AUTHORIZATION
 from modelworks.edge.trace import perhaps_sampled
 from modelworks.protocol.oip_grpc.inference import CODEC, SERVICE
 from modelworks.protocol.oip_grpc.requests import REQUEST
-from modelworks.protocol.oip_grpc.templates import parts_of
+from modelworks.protocol.oip_grpc.templates import behind, parts_of
 from modelworks.protocol.problems import problem
 from modelworks.serving.app import App
 from modelworks.serving.grpc.exchange import Asked
@@ -136,6 +136,8 @@ class GrpcService:
             return
         try:
             given = CODEC.decode(REQUEST, asked.body)
+            if asked.start is not None:
+                behind(asked.body, asked.start)  # what is remembered is its beginning alone
             name, version = given.get("model_name", ""), given.get("model_version", "")
             asked.path = model_path(name, version, "/infer").encode()
         except ModelworksError as error:
