@@ -122,6 +122,19 @@ def test_a_piece_of_nobody_and_one_behind_the_last(parent):
     assert "nobody asked for" in here.why[0]
 
 
+@pytest.mark.parametrize("finish", [{}, {"finish": "stop"}])
+def test_an_answer_without_an_end_ends_the_process(parent, finish):
+    """Whoever wants it whole would hold more and more of it."""
+    here = parent()
+    _, _, number = here.ask()
+    size = 100_000
+    for _ in range((32 << 20) // (size + 1)):
+        here.say(Word.PIECE, number, data={"text": "x" * size, "tokens": 0})
+    here.say(Word.PIECE, number, data={"text": "x" * size, **finish})
+    assert here.told.wait(20)
+    assert "has no end" in here.why[0]
+
+
 def test_silence_ends_the_process(parent):
     here = parent(silence_s=0.1)
     told, _, _ = here.ask()
