@@ -78,8 +78,10 @@ def decoder(**more):
         (decoder(session_options={"custom_ops_library": "a.so"}), RefusedError),
         (decoder(session_options={"enable_profiling": "/tmp/x"}), RefusedError),
         (decoder(session_options=[]), RefusedError),
+        (decoder(session_options={"provider_options": 7}), InvalidError),
+        (decoder(session_options={"provider_options": [7]}), InvalidError),
         (decoder(session_options={"provider_options": [{"cuda": {}}]}), UnsupportedError),
-        (decoder(session_options={"provider_options": "cuda"}), UnsupportedError),
+        (decoder(session_options={"provider_options": "cuda"}), InvalidError),
         (decoder(num_hidden_layers=1 << 30), InvalidError),
     ],
 )

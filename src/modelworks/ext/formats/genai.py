@@ -135,6 +135,11 @@ def _judge(folder: Path, model: dict[str, Any], decoder: dict[str, Any]) -> None
             field=f"session_options.{wrong[0][:_NAME]}",
         )
     providers = settings.get("provider_options", [])
+    if type(providers) is not list or not all(type(each) is dict for each in providers):
+        raise InvalidError(
+            f"{CONFIG}: provider_options is no list of objects",
+            field="session_options.provider_options",
+        )
     if any(name != "cpu" for each in providers for name in each):
         raise UnsupportedError(
             f"{CONFIG}: the model was built for a device; build it for the CPU (`-e cpu`)",
