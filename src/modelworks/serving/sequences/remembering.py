@@ -67,6 +67,11 @@ class Turn(Member):
         """The request's own."""
         return self.member.priority
 
+    @property
+    def exchange(self) -> Any:
+        """The request's, for whoever follows traces; None where it came by none."""
+        return getattr(self.member, "exchange", None)
+
     def succeed(self, outputs: Sequence[Any]) -> None:
         """See `Member.succeed`."""
         self._owner.done(self, outputs)
