@@ -28,6 +28,7 @@ from modelworks.serving.generate import generate, generate_stream
 from modelworks.serving.infer import infer, refuse
 from modelworks.serving.models import ModelTable
 from modelworks.serving.predict import predict
+from modelworks.serving.predict_v1 import predict_v1
 from modelworks.serving.routing.book import Book, empty_book
 from modelworks.serving.routing.numbers import count_refusal, families
 from modelworks.serving.routing.routed import AUTHORIZATION, Place, Routed
@@ -264,6 +265,8 @@ def plain(path: bytes) -> bytes:
 def _act_of(found: Asked) -> Act | None:
     if found.form == "v2" and found.rest in _ACTS:
         return _ACTS[found.rest]
+    if found.form == "v1" and found.rest == ":predict":
+        return predict_v1
     return predict if found.form == "predict" and not found.rest else None
 
 
