@@ -231,7 +231,8 @@ class Live:
         limits = self.served.sequences
         assert limits is not None  # noqa: S101 - the caller looked
         counts = SequenceCounts(self.recorder.cells)
-        return Remembering(inner, limits, states, counts, self.name, batched=self.batched)
+        rowed = self.loaded.session.signature.batch_axis  # even where requests share no call
+        return Remembering(inner, limits, states, counts, self.name, batched=rowed)
 
     @property
     def sequences(self) -> int:

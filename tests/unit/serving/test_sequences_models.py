@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 from modelworks.core.errors import ConflictError, InvalidError, UnavailableError
-from modelworks.core.served import ServedList, ServedModel
+from modelworks.core.served import Batching, ServedList, ServedModel
 from modelworks.core.stateful import Sequences, State
 from modelworks.core.tensor import Datatype
 from modelworks.protocol.openmetrics import write_text
@@ -82,6 +82,16 @@ def test_what_callers_see_and_what_is_told(tmp_path):
         assert 'modelworks_sequences_ended_total{model="m",version="1.0.0",reason="end"} 0' in text
 
     serve(adding(tmp_path), main)
+
+
+def test_a_request_has_one_row_where_requests_share_no_call_too(tmp_path):
+    async def main(table):
+        assert not table.resolve("m").batched
+        with pytest.raises(InvalidError, match="one row, not 3"):
+            await tell(table, 7, 2, start=True, rows=3)
+        assert (await tell(table, 7, 2, start=True))[0] == 2
+
+    serve(replace(adding(tmp_path), batching=Batching(max_batch_size=1)), main)
 
 
 def test_a_file_in_the_place_of_another_ends_what_that_one_began(tmp_path):

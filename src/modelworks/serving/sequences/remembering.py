@@ -157,9 +157,10 @@ class Remembering(Ahead):
             self._elsewhere(step, member)
             return
         member.decode()
-        if self._batched and member.rows != 1:
+        rows = max(map(len, member.inputs.values())) if self._batched else 1
+        if rows != 1:
             raise InvalidError(
-                f"a request of a sequence has one row, not {member.rows}: each row would be a "
+                f"a request of a sequence has one row, not {rows}: each row would be a "
                 "sequence of its own",
                 field="inputs[0].shape",
             )
