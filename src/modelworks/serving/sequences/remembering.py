@@ -31,6 +31,7 @@ from modelworks.serving.shapes import shape_of
 _ID: Final = "parameters.sequence_id"
 _LATE: Final = "the request's time-out was over before those of its sequence that came first"
 _LEAST_S: Final = 0.01
+_ENDING_S: Final = 5.0  # of a drain, for those who wait when their sequences may not go on
 _UNLOADED: Final = "the model was unloaded, and its sequences with it: begin again"
 
 
@@ -195,8 +196,9 @@ class Remembering(Ahead):
         self._closed = True
         began = self._loop.time()
         if self._heirs and len(self._table):
+            most = max(within / 2, within - _ENDING_S)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), min(self._limits.drain_s, within / 2))
+                await asyncio.wait_for(self._empty.wait(), min(self._limits.drain_s, most))
         for sequence in self._table.all():
             self._refuse_line(sequence, UnavailableError(_UNLOADED), everybody=True)
         ended = await self.inner.drain(max(0.1, within - (self._loop.time() - began)))
