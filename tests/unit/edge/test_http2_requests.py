@@ -292,6 +292,21 @@ def test_a_refusal_that_is_not_taken_is_given_up_once(hasty):
         assert wire.events == ["417", "RST_STREAM CANCEL", *["200", "RST_STREAM CANCEL"] * 3]
 
 
+def test_a_window_that_opens_bit_by_bit_is_for_all_streams(called):
+    wire = called.wire(PREFACE + settings((4, 2**30)))
+    with wire.sock:
+        wire.send(b"".join(headers(get(b"/big"), n) for n in (1, 3, 5)))
+        wire.rest()
+        before = dict(wire.bodies)
+        for _ in range(9):
+            wire.send(window(0, 16_384))
+            wire.rest()
+        grown = [len(wire.bodies[n]) - len(before.get(n, b"")) for n in (1, 3, 5)]
+        assert grown == [3 * 16_384] * 3
+        wire.send(window(0, 2**30))
+        assert all(len(wire.answer(n)) == 3_000_000 for n in (1, 3, 5))
+
+
 def test_streams_share_the_connections_window(called):
     wire = called.wire(PREFACE + settings((4, 2**30)))
     with wire.sock:
