@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from jobs_desk import Asked, Receiver, Station, body, run, until
+from jobs_desk import Asked, Receiver, Station, body, run, submission, until
 from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.core.served import Batching, ServedList
 from modelworks.protocol.oip.caller import build_request, read_response
@@ -333,6 +333,22 @@ def test_batches_are_as_large_as_the_model_takes(tmp_path):
             await station.ended(job["id"])
         assert max(largest) == 4
         assert live.recorder.read().calls == 3
+
+    run(main, tmp_path)
+
+
+def test_one_look_clears_more_than_one_commit_may(tmp_path):
+    async def main(station):
+        runner = station.desk._runner
+
+        def many(base):
+            for _ in range(1200):
+                store.submit(base, station.options, submission(deadline_ns=1), look=False)
+
+        await runner.ledger.do(many)
+        await runner._look()
+        counts = await runner.ledger.do(work.counts, writes=False)
+        assert counts.states == {"queued": 0, "expired": 1200}
 
     run(main, tmp_path)
 
