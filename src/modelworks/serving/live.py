@@ -241,6 +241,9 @@ class Live:
 
     def lead(self, heir: "Live | None") -> None:
         """Go on for the sequences that are open here, while another version has the name."""
+        if heir is not None and heir.generations is not None and self.generations is not None:
+            same = (heir.name, heir.version) == (self.name, self.version)  # and the same cells
+            heir.generations.counts.inherit(len(self.generations) if same else 0)
         mine = self.batcher
         if heir is not None and self.sequences and isinstance(mine, Remembering):
             theirs = heir.batcher
