@@ -164,7 +164,7 @@ def test_many_features_come_with_errors(served):
             {"instances": [[1]]},
             405,
             "GET only",
-        ),  # ids of models may have colons
+        ),
     ],
 )
 def test_refusals_say_why(served, path, body, status, says):
