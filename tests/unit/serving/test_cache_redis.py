@@ -352,6 +352,35 @@ def test_a_greeting_that_fails_is_tried_again_later(said, monkeypatch):
     run(main())
 
 
+def test_one_that_greets_and_answers_nothing_is_left_alone_longer_each_time(monkeypatch, caplog):
+    monkeypatch.setattr(room, "_PAUSE_S", 0.001)
+
+    async def main():
+        well = []
+
+        def say(words):
+            return memory()(words) if well or words[0] == b"PING" else None
+
+        async with talking(say, timeout_s=0.01) as (client, _, _):
+
+            def asked():
+                client.get(b"key", lambda value: None)
+                return client.connected
+
+            for _ in range(4):
+                await eventually(asked)
+                await eventually(lambda: not client.connected)
+            assert client._pause > 0.01
+            assert len(caplog.messages) == 1
+            assert "is passed by" in caplog.messages[0]
+            well.append(1)
+            await eventually(lambda: asked() and client._pause < 0.01)
+            assert "answers again" in caplog.messages[1]
+
+    with caplog.at_level("WARNING", "modelworks.serving"):
+        run(main())
+
+
 def test_too_many_questions_at_once_are_not_asked(monkeypatch):
     monkeypatch.setattr(room, "_OUTSTANDING", 5)
 
