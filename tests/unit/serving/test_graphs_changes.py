@@ -14,8 +14,10 @@ from modelworks.core.served import ServedList, ServedModel
 from modelworks.core.stateful import Sequences
 from modelworks.core.stateful import State as Remembered
 from modelworks.core.tensor import Datatype
+from modelworks.serving import block, block_file
 from modelworks.serving.block import Block
 from modelworks.serving.entries import State
+from modelworks.serving.graphs.numbers import cells_of
 from modelworks.serving.models import ModelTable
 from modelworks.serving.policy import Policy
 from modelworks.testing import onnx_models as models
@@ -392,6 +394,19 @@ def test_kept_answers_of_its_models_are_given_to_a_graph(tmp_path):
         assert table.resolve("three").recorder.read().calls >= 4
 
     serve(lines, main)
+
+
+def test_steps_that_found_no_room_are_not_counted_as_something_else(monkeypatch):
+    for module in (block, block_file):
+        monkeypatch.setattr(module, "MODELS", 4)
+    whole = block.Block()
+    first = cells_of(whole, "flow", "1", "sha256:a")
+    first[3] = 7
+    assert cells_of(whole, "flow", "1", "sha256:a")[3] == 7
+    whole.region("model", "1")
+    others = whole.region("more than there is room for", "1")
+    cells_of(whole, "flow", "2", "sha256:b")[3] = 7
+    assert not any(others)
 
 
 def test_a_file_that_is_no_graph_is_the_reason(tmp_path):
