@@ -208,14 +208,18 @@ def clear(base: sqlite3.Connection, options: JobOptions, now: int) -> bool:
     # A tenth of the room is for those that come: what has ended goes for it, the oldest first.
     over = kept - round(0.9 * options.most_bytes)
     gone: list[tuple[int]] = []
-    if over > 0:
-        for seq, size in base.execute(
-            "SELECT seq, size FROM jobs WHERE ended_ns > 0 ORDER BY ended_ns LIMIT ?", (_SOME,)
-        ):
+    for telling in (False, True):  # those that somebody is still to be told of go last
+        rows = base.execute(
+            "SELECT seq, size FROM jobs WHERE ended_ns > 0 AND (callback_state = 'pending') = ? "
+            "ORDER BY ended_ns LIMIT ?",
+            (telling, _SOME - len(gone) if over > 0 else 0),
+        )
+        for seq, size in rows:
             gone.append((seq,))
             over -= size
             if over <= 0:
                 break
+        rows.close()
         base.executemany("DELETE FROM jobs WHERE seq = ?", gone)
     base.execute("DELETE FROM totals WHERE open = 0 AND bytes = 0")
     free = int(base.execute("PRAGMA freelist_count").fetchone()[0])
