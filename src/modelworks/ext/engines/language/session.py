@@ -36,6 +36,7 @@ from modelworks.ext.formats.genai import SIGNATURE, Facts
 _log = logging.getLogger("modelworks.language")
 _WAITS: Final = (0.0, 0.1, 0.5, 2.0, 8.0, 30.0)
 _JOIN_S: Final = 10.0
+_AGAIN: Final = "the model's process ended; it is started again"
 Tell = Callable[[Piece], None]
 
 
@@ -317,6 +318,9 @@ class LanguageSession:
                 old, self._process = self._process, None
             if old is not None:
                 old.close()
+            # One that ended as soon as it was ready was told of before it was ours: who was let in
+            # since is told now.
+            self._drop(Finish.ERROR, _AGAIN)
             while not self._stop.wait(_WAITS[min(failed, len(_WAITS) - 1)]):
                 failed += 1
                 if self._again():
