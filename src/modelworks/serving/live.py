@@ -296,8 +296,16 @@ class Live:
 
     @property
     def busy(self) -> bool:
-        """Whether somebody waits for an answer."""
+        """Whether somebody waits for an answer, or may come back to a sequence that is open."""
         return self.batcher.busy or bool(self.generations)
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody waits for an answer now."""
+        queue = self.batcher
+        if isinstance(queue, Remembering):
+            queue = queue.inner
+        return queue.busy or bool(self.generations)
 
     @property
     def used(self) -> float:

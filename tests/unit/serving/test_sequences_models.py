@@ -17,8 +17,10 @@ from modelworks.serving import documents
 from modelworks.serving.block import Block
 from modelworks.serving.entries import State as At
 from modelworks.serving.models import ModelTable
+from modelworks.serving.routing.router import Router
 from modelworks.serving.sequences.numbers import families
 from modelworks.serving.sizing import as_set
+from modelworks.serving.statistics import Recorder
 from modelworks.testing import onnx_models as models
 from sequence_desk import Told
 
@@ -80,6 +82,19 @@ def test_what_callers_see_and_what_is_told(tmp_path):
         text = write_text(families(table._block)).decode()
         assert 'modelworks_sequences_open{model="m",version="1.0.0"} 1' in text
         assert 'modelworks_sequences_ended_total{model="m",version="1.0.0",reason="end"} 0' in text
+
+    serve(adding(tmp_path), main)
+
+
+def test_an_open_sequence_keeps_no_copy_for_a_shadow_waiting(tmp_path):
+    async def main(table):
+        router = Router(table._block)
+        router.begin(table, lambda *_: None, Recorder.of_server(table._block))
+        await tell(table, 7, 2, start=True)
+        async with asyncio.timeout(30):
+            while router._busy():  # noqa: ASYNC110 - a queue tells nobody that it is empty
+                await asyncio.sleep(0.001)
+        assert table.resolve("m").busy
 
     serve(adding(tmp_path), main)
 

@@ -249,7 +249,7 @@ class Router:
         table = self._table
         if table is None:
             return False
-        return any(entry.live is not None and entry.live.busy for entry in table.entries())
+        return any(entry.live is not None and entry.live.waited_for for entry in table.entries())
 
 
 def plain(path: bytes) -> bytes:
