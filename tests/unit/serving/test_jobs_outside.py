@@ -20,6 +20,7 @@ INNER = (
     "http://169.254.169.254/latest/meta-data/",
     "http://[fe80::1]/",
     "http://[fd00::1]/",
+    "http://[fec0::1]/",
     "http://[::ffff:127.0.0.1]/",
     "http://[::ffff:10.0.0.1]/",
     "http://[64:ff9b::7f00:1]/",

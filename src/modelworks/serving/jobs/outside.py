@@ -24,6 +24,7 @@ _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PORTS: Final = {"http": 80, "https": 443}
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_SITES: Final = ipaddress.IPv6Network("fec0::/10")  # once for sites; Python calls them public
 _LONGEST: Final = 2048
 _PIECE: Final = 1 << 16
 _DIGITS: Final = 18
@@ -209,6 +210,7 @@ class Outside:
         if any(inner in network for network in self._networks if network.version == inner.version):
             return
         public = inner.is_global and not inner.is_multicast and not inner.is_reserved
+        public = public and inner not in _SITES
         if public and (
             self._named(place.host) if _address(place.host) is None else "*" in self._names
         ):
