@@ -71,6 +71,15 @@ def test_it_knows_how_conversations_are_written(session):
         session.chat([{"role": "judge", "content": "b"}])
 
 
+def test_a_conversation_that_no_message_holds_is_refused_and_its_process_lives(session):
+    before = session.processes()
+    with pytest.raises(InvalidError, match="characters") as caught:
+        session.chat([{"role": "user", "content": "\u2744" * (6 << 20)}])
+    assert caught.value.field == "messages"
+    assert session.chat([{"role": "user", "content": "b"}]).startswith("<user>b")
+    assert session.processes() == before
+
+
 def test_characters_come_whole_though_their_bytes_are_tokens(session):
     told = generated(session, WIDE[0], Sampling(max_tokens=20, temperature=0.0))
     assert told.text == WIDE[1:]
@@ -145,6 +154,19 @@ def test_a_killed_process_ends_what_is_open_and_another_one_takes_over(folder):
     assert session.processes() == ()
 
 
+def test_a_process_that_ended_as_it_became_ready_leaves_nobody_waiting(folder):
+    """Its end was told before the session had it: nobody who is let in after that hears of it."""
+    session = opened(folder)
+    told, stands = Told(), threading.Event()
+    session.watch(lambda why: why or stands.set())
+    session.generate(Prompt(TestGenai.prompt), Sampling(max_tokens=400, seed=1), told)
+    session._fallen.set()
+    assert told.wait().finish in {Finish.ERROR, Finish.STOP, Finish.LENGTH}
+    assert stands.wait(60)
+    assert story(session) == STORY.removeprefix("one two")
+    session.close()
+
+
 def test_a_template_that_never_ends_costs_its_process_and_no_more(folder, tmp_path):
     endless = shutil.copytree(folder, tmp_path / "endless")
     loop = (
@@ -152,10 +174,10 @@ def test_a_template_that_never_ends_costs_its_process_and_no_more(folder, tmp_pa
         "{% endfor %}{% endfor %}{% endif %}"
     )
     (endless / "chat_template.jinja").write_text(loop + TEMPLATE)
-    session = opened(endless, row_s=1)
+    session = opened(endless, row_s=3)
     stands = threading.Event()
     session.watch(lambda why: why or stands.set())
-    with pytest.raises(UnavailableError, match="took longer than 1 s"):
+    with pytest.raises(UnavailableError, match="took longer than 3 s"):
         session.chat([{"role": "user", "content": "go"}])
     assert stands.wait(60)
     assert session.chat([{"role": "user", "content": "b"}]).startswith("<user>b")

@@ -90,10 +90,21 @@ async def by_rest(found):
     await client.close()
 
 
+async def by_v1(found):
+    client = InferenceRESTClient(RESTConfig(protocol="v1"))
+    base = f"http://{ADDRESS}"
+    found["v1 model"] = await client.is_model_ready(base, "double")
+    asked = {"instances": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]}
+    answer = await client.infer(base, asked, model_name="double")
+    found["v1 predictions"] = answer["predictions"]
+    await client.close()
+
+
 async def main():
     found = {}
     await by_grpc(found)
     await by_rest(found)
+    await by_v1(found)
     sys.stdout.write(f"{json.dumps(found)}\n")
 
 

@@ -6,6 +6,7 @@ import uuid
 import confluent_kafka as kafka
 import pytest
 
+from modelworks.core.errors import InvalidError
 from modelworks.plugins import load as plugins
 from modelworks.testing.events import Broker, EventContract, taken
 
@@ -99,4 +100,17 @@ def test_how_far_we_are_is_noted_in_order_whoever_is_answered_first(cluster):
     opened.close()
     opened = bus.open(settings, 8)
     assert [event.data for event in taken(opened, 1)] == [b"3"]
+    opened.close()
+
+
+def test_an_answer_that_is_too_large_is_its_messages_fault(cluster):
+    settings = {"brokers": cluster.brokers, "subject": "ask", "answers": "answers"}
+    opened = plugins.load("events", "kafka")().open(settings, 8)
+    cluster.send(b"1", {"correlation-id": "c-1"})
+    (event,) = taken(opened, 1)
+    with pytest.raises(InvalidError, match="did not take an answer") as refused:
+        opened.answer(event, b"x" * (2 << 20), {})
+    assert refused.value.field is None
+    opened.refuse(event, refused.value.message)
+    assert [headers["correlation-id"] for headers, _ in cluster.told("answers.dead")] == ["c-1"]
     opened.close()

@@ -9,7 +9,7 @@ from events_brokers import Mosquitto, Post
 from jobs_desk import body
 from modelworks.client.wire import Wire
 from modelworks.control.eventing.asking import asker
-from modelworks.control.eventing.pump import Pump
+from modelworks.control.eventing.pump import Answer, Pump
 from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.plugins import load as plugins
 from modelworks.testing import onnx_models as models
@@ -105,3 +105,19 @@ def test_topics_of_answers_stand_for_one(listening):
     with pytest.raises(InvalidError, match="one topic is wanted") as refused:
         plugins.load("events", "mqtt")().open({**listening, "dead": "x/+"}, 4)
     assert refused.value.field == "dead"
+
+
+def test_an_answer_for_a_topic_that_cannot_be_is_this_messages_fault(listening, post):
+    opened = plugins.load("events", "mqtt")().open(listening, 4)
+    pump = Pump(opened, lambda _: Answer(b"yes", "a/b"))
+    try:
+        post.send(b"one", {"correlation-id": "c-1", "Reply-To": "every/#"})
+        post.send(b"two", {"correlation-id": "c-2"})
+        pump.run(2)
+        until(lambda: post.came["answers"] and post.came["answers/dead"])
+    finally:
+        opened.close()
+    ((headers, data),) = post.came["answers/dead"]
+    assert (headers["correlation-id"], data) == ("c-1", b"one")
+    assert "wildcards" in headers["refused-because"]
+    assert [data for _, data in post.came["answers"]] == [b"yes"]

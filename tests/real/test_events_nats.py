@@ -11,6 +11,7 @@ import pytest
 
 from events_brokers import Listener, Nats
 from jobs_desk import body
+from modelworks.control.eventing.pump import Answer, Pump
 from modelworks.core.errors import InvalidError
 from modelworks.plugins import load as plugins
 from modelworks.testing import onnx_models as models
@@ -145,3 +146,21 @@ def test_while_the_model_server_is_away_messages_wait_and_none_is_refused(server
                 until(lambda: len(server.told("answers")) == 2, 60)
             assert process.poll() is None
             assert server.told("answers.dead") == []
+
+
+def test_answers_that_a_server_never_takes_are_their_messages_fault(server):
+    settings = {"url": server.url, "subject": "ask.double", "answers": "answers"}
+    opened = plugins.load("events", "nats")().open(settings, 4)
+    large = b"x" * ((1 << 20) + 1)  # a server takes 1 MiB
+    pump = Pump(opened, lambda event: Answer(large if event.id == "c-2" else b"yes", "a/b"))
+    try:
+        server.send(b"one", {"correlation-id": "c-1", "reply-to": "no subject"})
+        server.send(b"two", {"correlation-id": "c-2"})
+        server.send(b"three", {"correlation-id": "c-3"})
+        pump.run(3)
+        dead = {headers["correlation-id"]: data for headers, data in server.told("answers.dead")}
+        assert dead == {"c-1": b"one", "c-2": b"two"}
+        assert [data for _, data in server.told("answers")] == [b"yes"]
+        assert server.pending() == 0
+    finally:
+        opened.close()

@@ -1,4 +1,4 @@
-"""The KServe SDK, in an environment of its own, by gRPC and by REST v2."""
+"""The KServe SDK, in an environment of its own, by gRPC and by REST, v2 and v1."""
 
 import json
 import subprocess
@@ -45,6 +45,11 @@ def test_every_value_comes_back(found):
     values = {name: good for name, good in checked.items() if name.count(" ") == 2}
     assert len(values) == 30
     assert all(values.values()), [name for name, good in values.items() if not good]
+
+
+def test_the_first_protocol(found):
+    assert found["v1 model"] is True
+    assert found["v1 predictions"] == [[2.0, 4.0, 6.0], [8.0, 10.0, 12.0]]
 
 
 def test_a_refusal(found):

@@ -10,7 +10,7 @@ import pytest
 
 from modelworks.core.codec import encode
 from modelworks.core.errors import UnsupportedError
-from modelworks.core.routes import Arm, Limit, Pass, Route, Snapshot
+from modelworks.core.routes import Arm, Limit, Pass, Route, Shadow, Snapshot
 from modelworks.core.served import ServedModel
 from modelworks.protocol.routes import spans
 from modelworks.testing.servers import Server, serve_list
@@ -37,11 +37,18 @@ def server(tmp_path_factory):
     models = [line("story", story), line("other", story), line("theirs", story, tenant="b")]
     routes = (
         Route("tale", (Arm("only", "story", "1.0.0"),), spans((), {"only": 1}), model="tale"),
+        Route(
+            *("copied", (Arm("only", "story", "1.0.0"), Arm("next", "other", "1.0.0"))),
+            spans((), {"only": 1}),
+            model="copied",
+            shadows=(Shadow("next", 1.0),),
+        ),
     )
     keys = {
         digest("all"): Pass("all"),
         digest("story"): Pass("story", models=("story", "tale")),
         digest("short"): Pass("short", tokens=60, tokens_s=3600.0),
+        digest("once"): Pass("once", tokens=60, tokens_s=3600.0),
         digest("rare"): Pass("rare", limit=Limit(quota=2)),
     }
     file = folder / "routes.json"
@@ -129,6 +136,19 @@ def test_a_quota_of_tokens_is_used_up_and_generate_counts_on_it_too(server, clie
     assert "tokens of key default short" in caught.value.message
     assert int(caught.value.response.headers["retry-after"]) > 60
     assert say(client("all")) == REST
+
+
+def test_copies_for_shadows_are_not_charged(server, client):
+    once = client("once")
+    assert say(once, "copied") == REST  # more than half of the quota
+    counted = 'modelworks_route_copies_total{route="copied",arm="next",outcome="answered"} 1'
+    end = time.monotonic() + 60
+    while counted not in httpx.get(f"{server.url}/metrics").text:
+        assert time.monotonic() < end, "the copy was not answered"
+        time.sleep(0.02)
+    assert say(once) == REST
+    with pytest.raises(openai.RateLimitError):
+        say(once)
 
 
 def test_a_gateway_refuses_what_it_cannot_count():

@@ -159,7 +159,12 @@ def test_many_features_come_with_errors(served):
         ("/v2/models/plain/explain", v2(np.zeros((65, 3))), 400, "at most 64"),
         ("/v1/models/plain:explain", {"rows": []}, 400, "instances"),
         ("/v1/models/plain:explain", {"instances": [[1]]}, 400, "3"),
-        ("/v1/models/plain:shout", {"instances": [[1]]}, 404, "nothing"),
+        (
+            "/v1/models/plain:shout",
+            {"instances": [[1]]},
+            405,
+            "GET only",
+        ),
     ],
 )
 def test_refusals_say_why(served, path, body, status, says):

@@ -17,6 +17,7 @@ from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.core.seams import EngineOptions
 from modelworks.ext.engines.stages import StagesEngine
 from modelworks.testing import onnx_models as models
+from recording_server import until
 from shards import cut
 
 pytestmark = pytest.mark.real
@@ -312,3 +313,31 @@ def test_a_host_that_lies_is_left(folder, answers):
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+
+
+def test_a_call_that_waits_for_a_line_hears_of_the_end_of_those_before_it(folder):
+    listener = liar(b"")
+    session = opened(folder, listener.getsockname()[1], ("in_flight", "3"))
+    elsewhere = session._running[1]
+    free, told = elsewhere._free, []
+
+    def ask():
+        try:
+            session.infer(rows(2))
+        except UnavailableError as error:
+            told.append(error.message)
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(3)]
+    try:
+        for thread in threads:
+            thread.start()
+        until(lambda: len(free.not_empty._waiters) == 1)  # two lines, and three calls
+        listener.close()
+        elsewhere._watched.connection.shutdown(socket.SHUT_RDWR)  # as if the host had ended
+        for thread in threads:
+            thread.join(30)  # a call has 300 s
+        assert [thread.is_alive() for thread in threads] == [False] * 3
+        assert len(told) == 3
+    finally:
+        listener.close()
+        session.close()

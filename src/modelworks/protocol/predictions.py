@@ -67,10 +67,10 @@ def predictions(signature: Signature, outputs: Sequence[Any]) -> list[dict[str, 
         _classify(answers, labels, probabilities, signature.classes)
         rest = [pair for pair in named if pair is not label and pair is not probabilities]
     elif score is not None:
-        _put(answers, "score", _plain(*score))
+        _put(answers, "score", plain(*score))
         rest = [pair for pair in named if pair is not score]
     for spec, array in rest:
-        for answer, value in zip(answers, _plain(spec, array), strict=True):
+        for answer, value in zip(answers, plain(spec, array), strict=True):
             answer.setdefault("outputs", {})[spec.name] = value
     return answers
 
@@ -122,7 +122,7 @@ def _key(label: Label) -> str:
 def _labels(pair: _Named, signature: Signature) -> list[Any]:
     """The label column in the words of `classes`."""
     spec, array = pair
-    values = _plain(spec, array)
+    values = plain(spec, array)
     classes = signature.classes
     if not classes or spec.datatype is Datatype.BYTES:
         return values
@@ -137,7 +137,7 @@ def _named(value: Any, classes: tuple[Label, ...]) -> Any:
     return classes[value] if type(value) is int and 0 <= value < len(classes) else value
 
 
-def _plain(spec: TensorSpec, array: Array) -> list[Any]:
+def plain(spec: TensorSpec, array: Array) -> list[Any]:
     """One plain value a row: a scalar where a row has one element, else nested lists."""
     if spec.datatype is Datatype.BYTES:
         values = array.copy()

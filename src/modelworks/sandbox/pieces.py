@@ -25,6 +25,8 @@ from modelworks.sandbox.wire import Word
 
 _FINISHES: Final = [kind.value for kind in Finish]  # what is compared may be anything
 _MOST_TOKENS: Final = 1_000_000  # of one piece
+_MOST_TEXT: Final = 32 << 20
+"""Characters of one answer, and a further one a piece: whoever reads it whole holds all of it."""
 _LOOK_MS: Final = 500
 _COUNT_S: Final = 10.0
 _GRACE_S: Final = 5.0
@@ -36,6 +38,14 @@ class _Counting:
     def __init__(self) -> None:
         self.told = threading.Event()
         self.tokens = -1
+
+
+class _Open:
+    """What is being generated."""
+
+    def __init__(self, tell: Callable[[Piece], None]) -> None:
+        self.tell = tell
+        self.size = 0
 
 
 class Pieces:
@@ -56,8 +66,9 @@ class Pieces:
         self._ours.setblocking(False)  # noqa: FBT003 - the library's signature
         self._lock = threading.Lock()
         self._number = 0
-        self._open: dict[int, Callable[[Piece], None]] = {}
+        self._open: dict[int, _Open] = {}
         self._counting: dict[int, _Counting] = {}
+        self._unsaid: set[int] = set()  # to be stopped, as soon as the process takes a message
         self._heard = time.monotonic()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="pieces", daemon=True)
@@ -95,7 +106,7 @@ class Pieces:
                 self._heard = time.monotonic()
             self._number += 1
             number = self._number
-            self._open[number] = tell
+            self._open[number] = _Open(tell)
         asked = {"prompt": codec.encode(prompt), "sampling": codec.encode(sampling)}
         try:
             self._say(wire.pack(Word.GENERATE, number, data=asked))
@@ -105,9 +116,8 @@ class Pieces:
             raise
 
         def stop() -> None:
-            if number in self._open:
-                with suppress(UnavailableError):  # it is gone, and so is what it generates
-                    self._say(wire.pack(Word.STOP, number))
+            self._unsaid.add(number)
+            self._say_stops()
 
         return stop
 
@@ -138,6 +148,16 @@ class Pieces:
         except OSError as error:
             raise UnavailableError("the model's process is gone; it is started again") from error
 
+    def _say_stops(self) -> None:
+        """Say what is to be stopped; what the process is too busy for, the thread says again."""
+        for number in tuple(self._unsaid):
+            if number in self._open:
+                try:
+                    self._say(wire.pack(Word.STOP, number))
+                except UnavailableError:
+                    return
+            self._unsaid.discard(number)
+
     # -- the thread
 
     def _run(self) -> None:
@@ -145,6 +165,8 @@ class Pieces:
         poll.register(self._ours, select.POLLIN)
         try:
             while True:
+                if self._unsaid:
+                    self._say_stops()
                 if poll.poll(_LOOK_MS):
                     message = self._ours.recv(wire.LONGEST)
                     if not message:
@@ -170,27 +192,30 @@ class Pieces:
             return
         if word != Word.PIECE:
             raise CrashedError("the model's process: it says what it may not say")
-        tell = self._open.get(number)
-        if tell is None:
+        one = self._open.get(number)
+        if one is None:
             raise CrashedError("the model's process: a piece came that nobody asked for")
         piece = _piece(wire.data_of(message))
+        one.size += 1 + len(piece.text)
+        if one.size > _MOST_TEXT:
+            raise CrashedError("the model's process: an answer has no end")
         if piece.finish is not None:
             with self._lock:
                 del self._open[number]
-        tell(piece)
+        one.tell(piece)
 
     def _end(self) -> None:
         with self._lock:
             dismissed, self._closed = self._closed, True
             waiting, self._open = self._open, {}
             counting = list(self._counting.values())
-        for one in counting:
-            one.told.set()
+        for count in counting:
+            count.told.set()
         last = Piece("", 0, Finish.ERROR, "the model's process ended; it is started again")
         if dismissed:
             last = Piece("", 0, Finish.CANCELLED)
-        for tell in waiting.values():
-            tell(last)
+        for one in waiting.values():
+            one.tell(last)
 
 
 def _piece(data: dict[str, Any]) -> Piece:

@@ -42,6 +42,7 @@ from modelworks.serving.live import Live
 from modelworks.serving.models import ModelTable
 from modelworks.serving.openai.front import PATHS, OpenAI
 from modelworks.serving.predict import predict
+from modelworks.serving.predict_v1 import predict_v1
 from modelworks.serving.repeated import act_of
 from modelworks.serving.routing.router import Router
 from modelworks.serving.sizing import Sizing, as_set
@@ -55,6 +56,7 @@ Methods: TypeAlias = dict[bytes, Answer]
 _POST: Final = b"POST"
 _ALONE: Final = as_set(1, 1)
 _EXPLAIN: Final = ":explain"
+_PREDICT: Final = ":predict"
 _PATHS: Final = 4096  # that are answered by routes and remembered; clients choose their spelling
 
 
@@ -121,6 +123,11 @@ class App:
     def ready(self) -> bool:
         """Whether what starts by itself was loaded, and the server does not end."""
         return self._table is not None and self._table.ready and not self.draining
+
+    @property
+    def ring(self) -> KeyRing | None:
+        """The keys that each request of a long call is held to; None = none, or routes do that."""
+        return self._keys if self._router is None else None
 
     def follow(self, changed: Callable[[], None]) -> None:
         """Tell somebody else too when other models answer."""
@@ -266,6 +273,9 @@ class App:
             case ["models", name] if name.endswith(_EXPLAIN):
                 model = name.removesuffix(_EXPLAIN)
                 return {_POST: partial(self._asked, model, None, self._explain_v1)}
+            case ["models", name] if name.endswith(_PREDICT):
+                model = name.removesuffix(_PREDICT)
+                return {_POST: partial(self._asked, model, None, predict_v1)}
             case ["models"]:
                 return {b"GET": self._openai.models}
             case ["models", name]:

@@ -30,8 +30,9 @@ from modelworks.edge.exchange import Exchange
 from modelworks.edge.patience import TIMEOUT, timeout_ms
 from modelworks.plugins.explaining import AUTO, explain_by
 from modelworks.protocol.features import Features, answer_of, answers
+from modelworks.protocol.kserve_v1 import decode_instances
 from modelworks.protocol.oip import parse_header_length
-from modelworks.protocol.rows import PlainRows, decode_rows, read_rows
+from modelworks.protocol.rows import PlainRows, decode_rows
 from modelworks.serving.infer import JSON, readable, refuse
 from modelworks.serving.live import Live
 from modelworks.serving.question import Asking
@@ -76,13 +77,7 @@ def of_v2(live: Live, exchange: Exchange) -> Wanted:
 
 def of_v1(live: Live, exchange: Exchange) -> Wanted:
     """As KServe's v1 protocol: `{"instances": [...]}`."""
-    try:
-        told = orjson.loads(exchange.body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidError(f"the body is no JSON: {error}", field="body") from error
-    if type(told) is not dict or type(told.get("instances")) is not list:
-        raise InvalidError('{"instances": [...]} is wanted', field="instances")
-    found = read_rows(told["instances"], live.signature, MOST_ROWS)
+    found = decode_instances(exchange.body, live.signature, MOST_ROWS)
     if live.checks is not None:
         live.checks.check(found.inputs)
     return Wanted(found.inputs, found.rows, "", _SECONDS, _v1)

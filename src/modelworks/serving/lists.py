@@ -4,16 +4,20 @@ from dataclasses import replace
 
 from modelworks.core.errors import InvalidError
 from modelworks.core.graphs import GRAPH
+from modelworks.core.instances import checked
 from modelworks.core.served import ServedList, ServedModel
 from modelworks.serving.entries import Key
+
+_OF_MODELS = ("cache", "sequences", "instances")
+"""Of a line what a graph has not: it asks models that have."""
 
 
 def check(served: ServedList) -> None:
     """Refuse a list that contradicts itself.
 
     Raises:
-        InvalidError: a version twice, an alias twice, not exactly one default a model, or an
-            impossible value of batching.
+        InvalidError: a version twice, an alias twice, not exactly one default a model, or what is
+            impossible in a line.
     """
     keys: set[Key] = set()
     aliases: set[str] = set()
@@ -33,6 +37,7 @@ def check(served: ServedList) -> None:
         model.batching.check(f"{where}.batching")
         if model.records is not None:
             model.records.check(f"{where}.records")
+        checked(model.instances, f"{where}.instances")
         _check_kept(model, where)
     wrong = [name for name, count in defaults.items() if count != 1]
     if wrong:
@@ -40,8 +45,9 @@ def check(served: ServedList) -> None:
 
 
 def _check_kept(model: ServedModel, where: str) -> None:
-    if model.format == GRAPH and (model.cache is not None or model.sequences is not None):
-        name = "cache" if model.cache is not None else "sequences"
+    said = [name for name in _OF_MODELS if getattr(model, name)]
+    if model.format == GRAPH and said:
+        name = said[0]
         raise InvalidError(
             f"{where}.{name}: {model.name} is a graph: say {name} of the models that it asks",
             field=f"{where}.{name}",

@@ -231,7 +231,8 @@ class Live:
         limits = self.served.sequences
         assert limits is not None  # noqa: S101 - the caller looked
         counts = SequenceCounts(self.recorder.cells)
-        return Remembering(inner, limits, states, counts, self.name, batched=self.batched)
+        rowed = self.loaded.session.signature.batch_axis  # even where requests share no call
+        return Remembering(inner, limits, states, counts, self.name, batched=rowed)
 
     @property
     def sequences(self) -> int:
@@ -240,6 +241,9 @@ class Live:
 
     def lead(self, heir: "Live | None") -> None:
         """Go on for the sequences that are open here, while another version has the name."""
+        if heir is not None and heir.generations is not None and self.generations is not None:
+            same = (heir.name, heir.version) == (self.name, self.version)  # and the same cells
+            heir.generations.counts.inherit(len(self.generations) if same else 0)
         mine = self.batcher
         if heir is not None and self.sequences and isinstance(mine, Remembering):
             theirs = heir.batcher
@@ -292,8 +296,16 @@ class Live:
 
     @property
     def busy(self) -> bool:
-        """Whether somebody waits for an answer."""
+        """Whether somebody waits for an answer, or may come back to a sequence that is open."""
         return self.batcher.busy or bool(self.generations)
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody waits for an answer now."""
+        queue = self.batcher
+        if isinstance(queue, Remembering):
+            queue = queue.inner
+        return queue.busy or bool(self.generations)
 
     @property
     def used(self) -> float:

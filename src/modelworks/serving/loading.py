@@ -154,7 +154,8 @@ def _prepared(session: Session, served: ServedModel) -> Loaded:
         _log.warning("%s %s: %s; it is served as it is", served.name, served.version, error.message)
         problem = f"no made-up input suits the model, so nothing is known of its batches: {error}"
         one, none = replace(batching, max_batch_size=1), Cost(by_rows=False)
-        return Loaded(session, one, problem, none, uncached=problem)
+        uncached = problem if served.cache is not None else ""
+        return Loaded(session, one, problem, none, uncached=uncached)
     free_axes = any(None in spec.shape[1:] for spec in session.signature.inputs)
     cost = Cost(by_rows=not free_axes and not session.apart)
     problem = batch_problem(session, free) or text_problem(session)

@@ -103,6 +103,7 @@ def test_what_a_manifest_says_is_what_the_server_reads():
         ({"sequences": json.loads(STATED), "replicas": 2}, "can only be 1"),
         ({"sequences": json.loads(STATED), "server": {"workers": 2}}, "can only be 1"),
         ({"sequences": json.loads(STATED), "autoscaling": {"max": 2}}, "can only be 1"),
+        ({"server": {"instances": [{"count": 33}, {"count": 32}]}}, "64 copies at most"),
     ],
 )
 def test_what_a_manifest_may_not_say(said, why):

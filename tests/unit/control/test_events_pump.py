@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from modelworks.client.wire import Wire
 from modelworks.control.eventing.asking import asker, broker_of
 from modelworks.control.eventing.pump import Answer, Pump
 from modelworks.core.errors import (
@@ -156,6 +157,24 @@ def test_a_broker_that_would_refuse_every_answer_ends_it_with_the_reason():
     assert len(line.open) == 1  # not acknowledged: it comes again
 
 
+def test_an_answer_that_the_broker_never_takes_sends_its_message_to_the_dead():
+    line = Line(3)
+    line.away = [InvalidError("the payload is too large")]
+    pump = Pump(line, lambda _: YES, at_once=1)
+    pump.run(3)
+    assert line.dead == {"c-0": "its answer is not taken: the payload is too large"}
+    assert (list(line.answered), line.open) == (["c-1", "c-2"], {})
+    assert (pump.tally.answered, pump.tally.refused) == (2, 1)
+
+
+def test_what_nobody_foresaw_ends_it_with_the_message_named():
+    line = Line(3)
+    line.away = [ValueError("odd")]
+    with pytest.raises(CrashedError, match=r"message c-0 failed: ValueError\('odd'\)"):
+        Pump(line, lambda _: YES, at_once=1).run()
+    assert len(line.open) == 1  # not acknowledged: it comes again
+
+
 def test_stopped_while_a_message_is_held_it_ends_and_the_message_comes_again(monkeypatch):
     monkeypatch.setattr("modelworks.control.eventing.pump._FIRST_S", 100.0)
     line = Line(1)
@@ -200,3 +219,12 @@ def test_other_urls_are_refused(url):
 def test_models_and_forms_that_cannot_be_are_refused(model, form):
     with pytest.raises(InvalidError):
         asker(None, model, form)
+
+
+@pytest.mark.parametrize("name", ["content-type", "inference-header-content-length"])
+@pytest.mark.parametrize("value", ["a\r\nX-Other: b", "a/\u20ac"])
+def test_headers_that_http_does_not_take_are_the_messages_fault(name, value):
+    ask = asker(Wire("http://127.0.0.1:9", "model server", ""), "m", "infer")
+    with pytest.raises(InvalidError, match="printable ASCII") as refused:
+        ask(Event("c", b"{}", {name: value}))
+    assert refused.value.field == name

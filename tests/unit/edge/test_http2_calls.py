@@ -319,6 +319,42 @@ def test_a_slow_message_and_a_stream_without_one(hasty):
         assert not hasty.calls[-2].gone
 
 
+# -- calls that the edge ends
+
+
+WRONG = {
+    "too long": (message(b"")[:1] + b"\xff\xff\xff\xff", False, "8"),
+    "compressed somehow": (message(b"abc", flag=1), False, "13"),
+    "half a message at the end": (message(b"abc")[:6], True, "13"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_who_is_at_work_is_told_when_the_edge_ends_a_call(called, wire, wrong):
+    call = begun(called, wire, b"Keep")
+    wire.send(data(message(b"abc"), last=False))
+    called.until(lambda: called.messages)
+    sent, last, status = WRONG[wrong]
+    wire.send(data(sent, last=last))
+    wire.answer()
+    assert dict(wire.fields[1])["grpc-status"] == status
+    called.until(lambda: called.left == [call])
+    assert call.gone
+    called.call(call.send, b"for nobody")
+    called.call(call.finish, 0)
+    assert called.call(lambda: called.listener._hub.in_flight) == 0
+
+
+def test_who_is_at_work_is_told_when_a_further_message_makes_the_service_fail(called, wire, caplog):
+    call = begun(called, wire, b"Keep")
+    call.on_message = lambda *_: 1 / 0
+    wire.send(data(message(b"abc"), last=False))
+    wire.answer()
+    called.until(lambda: called.left == [call])
+    called.call(call.answer, b"for nobody")
+    assert "ZeroDivisionError" in caplog.text
+
+
 # -- who may call
 
 

@@ -267,6 +267,46 @@ def test_windows_of_streams(called):
         assert wire.answer(1) == wire.answer(5) == b"GET /ok? "
 
 
+def test_a_refusal_waits_for_room_as_any_answer_does(called):
+    strange = (
+        headers(get(b"/ok", (b"expect", b"tea"))),
+        headers(get(b"/ok", (b"expect", b"tea")), 3),
+    )
+    wire = called.wire(PREFACE + settings((4, 0)))
+    with wire.sock:
+        wire.send(b"".join(strange))
+        assert wire.rest() == ["417", "417"]
+        wire.send(reset(3) + window(1, 1000) + window(3, 1000))
+        assert b"the only expectation" in wire.answer(1)
+        assert wire.rest() == ["417", "417"]
+        assert 3 not in wire.bodies
+
+
+def test_a_refusal_that_is_not_taken_is_given_up_once(hasty):
+    wire = hasty.wire(PREFACE + settings((4, 0)) + headers(get(b"/ok", (b"expect", b"tea"))))
+    with wire.sock:
+        wire.until(lambda: 1 in wire.ended)
+        for number in range(3, 9, 2):  # time passes: sweeps that give these up
+            wire.send(headers(GET, number))
+            wire.until(lambda number=number: number in wire.ended)
+        assert wire.events == ["417", "RST_STREAM CANCEL", *["200", "RST_STREAM CANCEL"] * 3]
+
+
+def test_a_window_that_opens_bit_by_bit_is_for_all_streams(called):
+    wire = called.wire(PREFACE + settings((4, 2**30)))
+    with wire.sock:
+        wire.send(b"".join(headers(get(b"/big"), n) for n in (1, 3, 5)))
+        wire.rest()
+        before = dict(wire.bodies)
+        for _ in range(9):
+            wire.send(window(0, 16_384))
+            wire.rest()
+        grown = [len(wire.bodies[n]) - len(before.get(n, b"")) for n in (1, 3, 5)]
+        assert grown == [3 * 16_384] * 3
+        wire.send(window(0, 2**30))
+        assert all(len(wire.answer(n)) == 3_000_000 for n in (1, 3, 5))
+
+
 def test_streams_share_the_connections_window(called):
     wire = called.wire(PREFACE + settings((4, 2**30)))
     with wire.sock:

@@ -78,8 +78,10 @@ def decoder(**more):
         (decoder(session_options={"custom_ops_library": "a.so"}), RefusedError),
         (decoder(session_options={"enable_profiling": "/tmp/x"}), RefusedError),
         (decoder(session_options=[]), RefusedError),
+        (decoder(session_options={"provider_options": 7}), InvalidError),
+        (decoder(session_options={"provider_options": [7]}), InvalidError),
         (decoder(session_options={"provider_options": [{"cuda": {}}]}), UnsupportedError),
-        (decoder(session_options={"provider_options": "cuda"}), UnsupportedError),
+        (decoder(session_options={"provider_options": "cuda"}), InvalidError),
         (decoder(num_hidden_layers=1 << 30), InvalidError),
     ],
 )
@@ -90,6 +92,17 @@ def test_what_is_not_known_to_be_data_is_refused(folder, model, kind):
     assert type(caught.value) is kind
     assert "\n" not in caught.value.message
     assert caught.value.field
+
+
+def test_a_key_that_stands_twice_is_refused(folder):
+    """Whoever reads the last one alone does not see what the library obeys."""
+    harmless = json.dumps({"model": GOOD})
+    twice = harmless.replace(
+        '"session_options"', '"session_options": {"custom_ops_library": "a.so"}, "session_options"'
+    )
+    (folder / "genai_config.json").write_text(twice)
+    with pytest.raises(InvalidError, match="twice"):
+        genai.read(folder)
 
 
 @pytest.mark.parametrize("text", ["", "[", "[" * 100_000, "7", '{"model": 1}'])

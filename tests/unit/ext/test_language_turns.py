@@ -1,13 +1,19 @@
 """Turns of generations, the choice of tokens, prefixes that are kept, and texts as they come."""
 
+import select
+import socket
+
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from modelworks.core.errors import CrashedError
 from modelworks.core.generation import Finish, Sampling
+from modelworks.ext.engines.language.child import _Serving
 from modelworks.ext.engines.language.choosing import Choosing
+from modelworks.ext.engines.language.lines import Lines
 from modelworks.ext.engines.language.prefixes import Prefixes, State
+from modelworks.ext.engines.language.template import Template
 from modelworks.ext.engines.language.turns import CHUNK, Turns
 from modelworks.ext.engines.language.writing import Writing
 from modelworks.ext.formats.genai import Facts
@@ -144,6 +150,51 @@ def test_a_kept_prefix_answers_as_if_all_had_been_computed():
         cached = told[-1][3]
         assert cached >= 4
         assert sum(decoder.steps) == len(asked) - cached + 4
+
+
+def test_who_asks_between_two_steps_is_heard():
+    decoder = Sums()
+    turns = Turns(decoder, FACTS, 3, 0)
+    for number in (1, 2, 3):
+        turns.enter(number, [number], "", GREEDY)
+    heard = []
+
+    def between():
+        heard.append(len(decoder.steps))
+        heard.extend(turns.stop(2))
+
+    assert [who for who, *_ in turns.step(between)] == [1, 3]
+    assert heard == [1, (2, -1, Finish.CANCELLED, 0, ""), 1]
+
+
+class Slow(Sums):
+    """Says something to its own process while it computes, and looks for an answer in the next."""
+
+    def __init__(self, parent):
+        super().__init__()
+        self.parent, self.lines = parent, Lines(parent)
+        self.answered = []
+
+    def add(self, model, tokens):
+        super().add(model, tokens)
+        if len(self.steps) == 1:
+            self.lines.send({"chat": 1, "messages": [{"role": "user", "content": "hello"}]})
+        elif not self.answered:
+            self.answered.append(bool(select.select([self.parent], [], [], 0)[0]))
+            self.parent.shutdown(socket.SHUT_WR)
+
+
+def test_a_conversation_is_written_before_everybody_had_his_turn():
+    """Its caller waits `row_s` seconds and takes the process to be stuck then."""
+    parent, control = socket.socketpair()
+    with parent, control:
+        decoder = Slow(parent)
+        turns = Turns(decoder, FACTS, 2, 0)
+        for number in (1, 2):
+            turns.enter(number, [number], "", GREEDY)
+        _Serving(control, Lines(control), turns, Template("", {})).run()
+        assert decoder.answered == [True]
+        assert decoder.lines.read()[0] == {"chat": 1, "text": "user: hello\nassistant:"}
 
 
 # -- prefixes
@@ -296,3 +347,17 @@ def test_a_stop_string_ends_a_text_and_its_beginning_waits(letters, stop, wanted
 def test_a_stop_string_that_begins_twice(letters):
     parts, stopped = written(letters, "aababc", "abc")
     assert ("".join(parts), stopped) == ("aab", True)
+
+
+def test_bytes_that_are_no_text_end_no_answer():
+    """A model may choose any token: what was sent as `A` is none with the byte behind it."""
+    names = ["?", *(f"<0x{byte:02X}>" for byte in range(256)), "b", "\u2581c"]
+    vocabulary = {name: place for place, name in enumerate(names)}
+    made = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True, unk_token="?"))
+    spaces = decoders.Replace("\u2581", " ")
+    made.decoder = decoders.Sequence([spaces, decoders.ByteFallback(), decoders.Fuse()])
+    writing = Writing(made, ())
+    tokens = [vocabulary[name] for name in ("<0x41>", "<0xE2>", "b", "\u2581c", "b")]
+    assert "".join(map(writing.add, tokens)) == "Ab cb"
+    with pytest.raises(TypeError):
+        writing.add(1 << 40)

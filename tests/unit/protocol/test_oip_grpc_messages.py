@@ -206,9 +206,11 @@ def test_what_varies_otherwise_is_never_read_by_template():
     other = message([raw_input("x", np.ones((1, 2), "f4"))], timeout=7)
     assert reader.recognise(other, start) is None
     assert reader.read(other, start).timeout_us == 7
-    # The same, with the model's name once more at its end: the piece is another one.
+    # The same, with the model's name once more at its end, where it would count: who looked at the
+    # beginning has asked another model.
     twice = plain + b"\x0a\x01z"
-    reader.read(twice, start)
+    with pytest.raises(InvalidError, match="stand once"):
+        reader.read(twice, start)
     assert reader.recognise(twice, start) is None
 
 

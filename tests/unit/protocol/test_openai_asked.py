@@ -278,3 +278,9 @@ def test_errors_in_openais_form(status, kind, code, out):
     wanted = {"message": "why", "type": kind, "param": "x", "code": code}
     assert json.loads(body) == {"error": wanted}
     assert json.loads(in_their_form(500, b"\xff")[1])["error"]["message"]
+
+
+def test_a_name_that_is_long_is_told_shortened():
+    with pytest.raises(InvalidError) as caught:
+        read_chat(orjson.dumps({"x" * 100_000: 1}))
+    assert caught.value.field == "x" * 60

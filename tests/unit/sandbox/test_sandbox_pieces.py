@@ -122,6 +122,19 @@ def test_a_piece_of_nobody_and_one_behind_the_last(parent):
     assert "nobody asked for" in here.why[0]
 
 
+@pytest.mark.parametrize("finish", [{}, {"finish": "stop"}])
+def test_an_answer_without_an_end_ends_the_process(parent, finish):
+    """Whoever wants it whole would hold more and more of it."""
+    here = parent()
+    _, _, number = here.ask()
+    size = 100_000
+    for _ in range((32 << 20) // (size + 1)):
+        here.say(Word.PIECE, number, data={"text": "x" * size, "tokens": 0})
+    here.say(Word.PIECE, number, data={"text": "x" * size, **finish})
+    assert here.told.wait(20)
+    assert "has no end" in here.why[0]
+
+
 def test_silence_ends_the_process(parent):
     here = parent(silence_s=0.1)
     told, _, _ = here.ask()
@@ -135,6 +148,19 @@ def test_a_child_that_reads_nothing_is_busy(parent):
     texts = [Prompt("x" * 10_000)] * 10_000
     with pytest.raises(UnavailableError, match="too busy"):
         [here.pieces.generate(text, Sampling(), Told()) for text in texts]
+
+
+def test_a_child_that_is_too_busy_to_be_stopped_is_told_when_it_reads_again(parent):
+    here = parent()
+    _, stop, number = here.ask()
+    texts = [Prompt("x" * 10_000)] * 10_000
+    with pytest.raises(UnavailableError, match="too busy"):
+        [here.pieces.generate(text, Sampling(), Told()) for text in texts]
+    stop()
+    word = Word.GENERATE
+    while word == Word.GENERATE:
+        word, which, _, _ = wire.unpack(here.child.recv(wire.LONGEST))
+    assert (word, which) == (Word.STOP, number)
 
 
 def test_closed_it_cancels(parent):

@@ -3,12 +3,17 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 
 from kept_desk import Asked, Desk
 from modelworks.core.errors import DeadlineError, UnavailableError
+from modelworks.core.served import ServedModel
+from modelworks.core.tensor import Datatype, Signature, TensorSpec
 from modelworks.serving.cache import redis as room
+from modelworks.serving.cache.numbers import CacheCounts
 from modelworks.serving.cache.redis import Redis
+from modelworks.serving.cache.shared import Shared
 from virtual_loop import play
 
 pytestmark = pytest.mark.unit
@@ -72,8 +77,6 @@ def test_what_is_there_is_given_and_kept_no_longer_than_it_is_good():
         desk = Desk(shared=Elsewhere(), ttl_s=100.0)
         members = [Asked(1, now=loop.now_ns()) for _ in range(2)]
         ask(desk, *members)
-        import numpy as np
-
         desk.cached._shared.asked[0][1]((([np.array([7.0])]), 5.0))
         await turns()
         assert [member.answers for member in members] == [[[7.0]], [[7.0]]]
@@ -90,6 +93,35 @@ def test_what_is_there_is_given_and_kept_no_longer_than_it_is_good():
         assert desk.cached._shared.closed
 
     play(main)
+
+
+class Noting:
+    """In the place of a connection: what is put."""
+
+    def __init__(self):
+        self.values = []
+
+    def put(self, key, value, ttl_ms):
+        self.values.append(value)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "made"),
+    [
+        (Datatype.BYTES, lambda size: np.array([b"x" * (size // 2), b"y" * (size // 2)], object)),
+        (Datatype.UINT8, lambda size: np.zeros(size, np.uint8)),
+    ],
+)
+def test_large_answers_are_not_sent_there(datatype, made):
+    spec = TensorSpec("y", datatype, (None,))
+    redis, counts = Noting(), CacheCounts(memoryview(bytearray(8 * 512)).cast("q"))
+    served = ServedModel("m", "1.0.0", "m.onnx", "sha256:m")
+    shared = Shared(redis, served, Signature((spec,), (spec,)), 60, counts)
+    shared.put(b"large", [made((4 << 20) + 2)])
+    assert redis.values == []
+    shared.put(b"small", [made(4 << 20)])
+    (value,) = redis.values
+    assert len(value) < (4 << 20) + 200
 
 
 def test_who_leaves_while_redis_is_asked():
@@ -318,6 +350,35 @@ def test_a_greeting_that_fails_is_tried_again_later(said, monkeypatch):
             assert len(talker.links) >= 2
 
     run(main())
+
+
+def test_one_that_greets_and_answers_nothing_is_left_alone_longer_each_time(monkeypatch, caplog):
+    monkeypatch.setattr(room, "_PAUSE_S", 0.001)
+
+    async def main():
+        well = []
+
+        def say(words):
+            return memory()(words) if well or words[0] == b"PING" else None
+
+        async with talking(say, timeout_s=0.01) as (client, _, _):
+
+            def asked():
+                client.get(b"key", lambda value: None)
+                return client.connected
+
+            for _ in range(4):
+                await eventually(asked)
+                await eventually(lambda: not client.connected)
+            assert client._pause > 0.01
+            assert len(caplog.messages) == 1
+            assert "is passed by" in caplog.messages[0]
+            well.append(1)
+            await eventually(lambda: asked() and client._pause < 0.01)
+            assert "answers again" in caplog.messages[1]
+
+    with caplog.at_level("WARNING", "modelworks.serving"):
+        run(main())
 
 
 def test_too_many_questions_at_once_are_not_asked(monkeypatch):

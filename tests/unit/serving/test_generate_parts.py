@@ -153,6 +153,23 @@ def test_admission_counts_and_gives_back(text):
     run(main)
 
 
+def test_a_count_that_its_process_is_asked_for_does_not_hold_the_loop_up():
+    async def main(generations, block):
+        go, asked = threading.Event(), []
+
+        def admit(tokens, most):
+            asked.append(tokens)
+            return lambda: None
+
+        generations.session.count = lambda text: 2 if go.wait(5) else 0
+        _, reader = begin(generations, "one two", admit, max_tokens=1)
+        generations.loop.call_soon(go.set)  # the loop's next act
+        await reader.over.wait()
+        assert asked == [2]
+
+    run(main)
+
+
 @pytest.mark.parametrize("text", ["one two", "word " * 1000])
 def test_who_is_not_admitted_is_told(text):
     async def main(generations, block):
@@ -191,11 +208,16 @@ def test_a_reader_that_fails_stops_its_own_and_no_other():
             raise ValueError("a bug")
 
         reader.took = fail
+        short, last = begin(generations, max_tokens=1)
+        last.took = fail
         _, other = begin(generations, max_tokens=5)
         await other.over.wait()
         while made.open or len(generations):  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.001)
         assert read_generated(block, block.models()["m", "1"]).ends[End.FAILED] == 1
+        assert not short.open
+        for one in (reader, last):  # whoever asked gets an answer all the same
+            assert isinstance(one.error, CrashedError)
 
     run(main)
 

@@ -5,12 +5,14 @@ import socket
 import struct
 import threading
 from contextlib import closing
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from generating_served import LIMITS, Answer, Server
 from modelworks.core.served import Batching, ServedList
+from modelworks.serving import loading
 from modelworks.serving.generating import sending
 from modelworks.serving.generating.numbers import End
 from modelworks.serving.statistics import Outcome, Stage
@@ -438,6 +440,29 @@ def test_an_unload_lets_what_is_open_end(serve):
         answer.close()
         unloading.join(30)
     assert session._closed
+
+
+def test_what_is_open_is_counted_while_a_version_is_changed_in_place(serve):
+    session, second = Words(), Words()
+    server = serve(session, held=True)
+    with server.ask(TEXT, "generate_stream", max_tokens=2) as sock:
+        session.allow(1)
+        answer = Answer(sock)
+        events = answer.events()
+        next(events)
+        loading._engine(server.served)[0].session = second
+        changed = replace(server.served, batching=Batching(max_queue_size=7))
+        apply = server.table.apply(ServedList(2, (changed,)))
+        applying = threading.Thread(target=server.wait, args=(apply,))
+        applying.start()
+        server.until(lambda: server.table.resolve("m").served.batching.max_queue_size == 7)
+        assert server.numbers().open == 1
+        session.allow(1)
+        assert next(events)["finish_reason"] == "length"
+        answer.close()
+        applying.join(30)
+    assert session._closed
+    assert server.numbers().open == 0
 
 
 def test_a_model_that_is_taken_away_tells_who_reads(serve):

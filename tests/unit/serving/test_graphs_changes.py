@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from graph_desk import ask, chained, graph, put, rows, scorer, serve, times
 from modelworks.core.caching import AnswerCache
@@ -13,8 +14,10 @@ from modelworks.core.served import ServedList, ServedModel
 from modelworks.core.stateful import Sequences
 from modelworks.core.stateful import State as Remembered
 from modelworks.core.tensor import Datatype
+from modelworks.serving import block, block_file
 from modelworks.serving.block import Block
 from modelworks.serving.entries import State
+from modelworks.serving.graphs.numbers import cells_of
 from modelworks.serving.models import ModelTable
 from modelworks.serving.policy import Policy
 from modelworks.testing import onnx_models as models
@@ -99,6 +102,73 @@ def test_what_the_graph_takes_and_gives_never_changes_under_its_callers(tmp_path
         assert "modelworks graph add" in reason(table)
 
     serve(lines, main)
+
+
+def decider(folder, datatype):
+    """A model that gives the whole part of a row's mean as `d`, [rows, 1]."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1], keepdims=1),
+        helper.make_node("Cast", ["mean"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Cast", ["whole"], ["d"], to=getattr(TensorProto, datatype)),
+    ]
+    told = Datatype.BYTES if datatype == "STRING" else Datatype(datatype)
+    file = models.write(
+        folder / f"{datatype}.onnx",
+        nodes,
+        [models.info("x", Datatype.FP32, (None, 3))],
+        [models.info("d", told, (None, 1))],
+    )
+    return ServedModel("decider", "1.0.0", str(file), f"sha256:{datatype}")
+
+
+def deciding(folder):
+    """A graph that doubles rows that `decider` calls 1, and trebles others; and its models."""
+    inputs = {"inputs": {"x": "$input.x"}, "outputs": ["y"]}
+    case, rest = {"when": 1, "model": "two", **inputs}, {"model": "three", **inputs}
+    switch = {"on": "steps.a.d", "cases": [case], "default": rest}
+    steps = [ask("a", "decider"), {"name": "s", "switch": switch}]
+    two, three = times(folder, "two", 2.0), times(folder, "three", 3.0)
+    return two, three, graph(folder, steps, {"y": "steps.s.y"})
+
+
+def test_a_model_that_says_the_same_in_another_datatype_is_understood(tmp_path):
+    lines = deciding(tmp_path)
+
+    async def main(table):
+        for generation, datatype in enumerate(("INT64", "STRING", "INT64"), 2):
+            await apply(table, generation, decider(tmp_path, datatype), *lines)
+            live = table.resolve("flow")
+            both = (await put(live, rows(1, 5)).answer())[0]
+            assert np.array_equal(both, [[2] * 3, [15] * 3])
+            assert np.array_equal((await put(live, rows(1)).answer())[0], rows(2))
+
+    serve([decider(tmp_path, "INT64"), *lines], main)
+
+
+def test_who_is_under_way_is_never_judged_by_tests_of_another_datatype(tmp_path):
+    lines = deciding(tmp_path)
+
+    async def main(table):
+        live = table.resolve("flow")
+        over, answered = False, []
+
+        async def one():
+            while not over:
+                try:
+                    answered.append((await put(live, rows(1)).answer())[0][0, 0])
+                except UnavailableError as error:  # what it set out with takes no more
+                    assert "step 'a'" in error.message
+                    await asyncio.sleep(0)
+
+        running = [asyncio.ensure_future(one()) for _ in range(4)]
+        for generation in range(2, 8):
+            datatype = ("INT64", "STRING")[generation % 2]
+            await apply(table, generation, decider(tmp_path, datatype), *lines)
+        over = True
+        await asyncio.gather(*running)
+        assert set(answered) == {2.0}
+
+    serve([decider(tmp_path, "STRING"), *lines], main)
 
 
 def test_an_unloaded_model_stops_the_graph_and_a_loaded_one_starts_it(tmp_path):
@@ -324,6 +394,19 @@ def test_kept_answers_of_its_models_are_given_to_a_graph(tmp_path):
         assert table.resolve("three").recorder.read().calls >= 4
 
     serve(lines, main)
+
+
+def test_steps_that_found_no_room_are_not_counted_as_something_else(monkeypatch):
+    for module in (block, block_file):
+        monkeypatch.setattr(module, "MODELS", 4)
+    whole = block.Block()
+    first = cells_of(whole, "flow", "1", "sha256:a")
+    first[3] = 7
+    assert cells_of(whole, "flow", "1", "sha256:a")[3] == 7
+    whole.region("model", "1")
+    others = whole.region("more than there is room for", "1")
+    cells_of(whole, "flow", "2", "sha256:b")[3] = 7
+    assert not any(others)
 
 
 def test_a_file_that_is_no_graph_is_the_reason(tmp_path):

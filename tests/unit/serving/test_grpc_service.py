@@ -13,8 +13,11 @@ import pytest
 from grpc_calls import SERVICE, Gate, asked, standing
 from modelworks.core.caching import AnswerCache
 from modelworks.core.graphs import FILE, GRAPH
+from modelworks.core.key_file import KeyFile
+from modelworks.core.keys import Role
 from modelworks.core.served import Batching, ServedList, ServedModel
 from modelworks.core.tensor import Datatype
+from modelworks.edge.key_ring import KeyRing
 from modelworks.serving.grpc.exchange import Asked
 from modelworks.serving.grpc.inferring import MessageMember
 from modelworks.serving.grpc.relay import WAYS
@@ -344,6 +347,31 @@ def test_a_stream_answers_each_request_in_order(run):
         assert not server.service.streams
 
     run(main)
+
+
+def test_a_stream_whose_key_is_revoked_is_answered_no_more(tmp_path):
+    file = KeyFile(tmp_path / "keys")
+    headers = {b"authorization": b"Bearer " + file.add("shop", Role.PREDICT).encode()}
+    file.add("other", Role.PREDICT)
+    ring = KeyRing(tmp_path / "keys")
+
+    async def main():
+        async with standing(tmp_path, keys=ring) as server:
+            call = server.dial("ModelStreamInfer", headers=headers)
+            call.say(asked(id="a"))
+            await server.until(lambda: len(call.sent) == 1)
+            file.revoke("shop")
+            ring.look()
+            call.say(asked(id="b"))
+            await server.until(lambda: len(call.sent) == 2)
+            assert streamed(call)[0] == ("a", "")
+            name, why = streamed(call)[1]
+            assert name == "b"
+            assert "key" in why
+            call.end()
+            assert (await server.done(call))[0] == 0
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_an_empty_stream_ends(run):

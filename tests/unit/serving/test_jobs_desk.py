@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from jobs_desk import Asked, Receiver, Station, body, run, until
-from modelworks.core.errors import UnavailableError
+from jobs_desk import Asked, Receiver, Station, body, run, submission, until
+from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.core.served import Batching, ServedList
 from modelworks.protocol.oip.caller import build_request, read_response
 from modelworks.serving.infer import infer
@@ -20,6 +20,7 @@ from modelworks.serving.jobs.callbacks import signature
 from modelworks.serving.jobs.exchange import JobExchange
 from modelworks.serving.jobs.holder import Holder
 from modelworks.serving.jobs.ledger import Ledger
+from modelworks.serving.jobs.outside import Outside
 
 pytestmark = pytest.mark.unit
 
@@ -88,6 +89,7 @@ def test_many_at_once_share_commits_and_calls_and_each_has_its_own_answer(tmp_pa
         (None, {"idempotency_key": b"a b"}, "Idempotency-Key"),
         (None, {"job_timeout_seconds": b"0"}, "Job-Timeout-Seconds"),
         (None, {"job_timeout_seconds": b"soon"}, "Job-Timeout-Seconds"),
+        (None, {"job_timeout_seconds": b"0000000001999999999"}, "Job-Timeout-Seconds"),
         (None, {"job_inputs": b"http://127.0.0.1/"}, "body"),
         (b"", {"job_inputs": b"http://127.0.0.1/"}, "Job-Inputs"),
         (None, {"job_callback": b"http://169.254.169.254/"}, "Job-Callback"),
@@ -113,8 +115,12 @@ def test_unknown_models_jobs_and_words_are_told(tmp_path):
         assert (await station.ask("no-such-job", method=b"DELETE"))[0] == 404
         with pytest.raises(Exception, match="a job has no"):
             station.desk.methods(["x", "y", "z"])
-        for query in (b"limit=0", b"limit=9999", b"state=odd", b"callback=odd", b"colour=red"):
-            with pytest.raises(Exception, match=r"wanted|none of"):
+        endless = b"limit=000000001" + b"0" * 5000
+        for query in (
+            *(b"limit=0", b"limit=9999", endless),
+            *(b"state=odd", b"callback=odd", b"colour=red"),
+        ):
+            with pytest.raises(InvalidError, match=r"wanted|none of"):
                 await station.ask(query=query)
 
     run(main, tmp_path)
@@ -331,6 +337,22 @@ def test_batches_are_as_large_as_the_model_takes(tmp_path):
     run(main, tmp_path)
 
 
+def test_one_look_clears_more_than_one_commit_may(tmp_path):
+    async def main(station):
+        runner = station.desk._runner
+
+        def many(base):
+            for _ in range(1200):
+                store.submit(base, station.options, submission(deadline_ns=1), look=False)
+
+        await runner.ledger.do(many)
+        await runner._look()
+        counts = await runner.ledger.do(work.counts, writes=False)
+        assert counts.states == {"queued": 0, "expired": 1200}
+
+    run(main, tmp_path)
+
+
 def test_what_was_accepted_is_there_after_an_end_and_runs(tmp_path):
     async def first():
         async with Station(tmp_path) as station:
@@ -480,6 +502,68 @@ def test_inputs_that_are_not_what_they_should_be_fail_the_job(tmp_path, status, 
             assert (await station.ask(told["id"], "result"))[0] == 400
 
         run(main, tmp_path, outside=("127.0.0.1",), fetch_bytes=1000)
+
+
+def test_inputs_that_fail_as_nobody_foresaw_fail_their_job_and_no_other(tmp_path, monkeypatch):
+    def get(self, url, seconds, most):
+        if url.endswith("odd"):
+            raise ValueError("odd")
+        return body(4, 5, 6), {}
+
+    monkeypatch.setattr(Outside, "get", get)
+
+    async def main(station):
+        urls = [b"http://127.0.0.1/odd", b"http://127.0.0.1/even"]
+        told = [(await station.submit(b"", job_inputs=url))[1]["id"] for url in urls]
+        states = [(await station.ended(job))["state"] for job in told]
+        assert states == ["failed", "done"]
+        assert (await station.ask(told[0], "result"))[0] == 500
+
+    run(main, tmp_path, outside=("127.0.0.1",))
+
+
+def test_a_callback_that_fails_as_nobody_foresaw_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("modelworks.serving.jobs.callbacks._FIRST_S", 0.01)
+    tries = []
+
+    def post(self, url, data, headers, seconds):
+        tries.append(url)
+        if len(tries) == 1:
+            raise ValueError("odd")
+        return 200
+
+    monkeypatch.setattr(Outside, "post", post)
+
+    async def main(station):
+        station.desk.start()
+        _, told = await station.submit(job_callback=b"http://127.0.0.1/")
+        ended = await station.until(told["id"], {"delivered"}, key="callback")
+        assert ended["callback"]["tries"] == 2
+
+    run(main, tmp_path, outside=("127.0.0.1",))
+
+
+def test_what_became_of_a_callback_is_noted_when_the_disk_has_room_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("modelworks.serving.jobs.callbacks._AGAIN_S", 0.02)
+    tries = []
+    note = work.told
+
+    def full(base, **told):
+        tries.append(1)
+        if len(tries) < 3:
+            raise _full()
+        note(base, **told)
+
+    monkeypatch.setattr("modelworks.serving.jobs.callbacks.work.told", full)
+    with Receiver() as server:
+
+        async def main(station):
+            station.desk.start()
+            _, told = await station.submit(job_callback=server.url.encode())
+            await station.until(told["id"], {"delivered"}, key="callback")
+            assert len(server.came) == 1
+
+        run(main, tmp_path, outside=("127.0.0.1",))
 
 
 def test_the_end_is_told_signed_to_whoever_was_named(tmp_path):

@@ -20,6 +20,7 @@ INNER = (
     "http://169.254.169.254/latest/meta-data/",
     "http://[fe80::1]/",
     "http://[fd00::1]/",
+    "http://[fec0::1]/",
     "http://[::ffff:127.0.0.1]/",
     "http://[::ffff:10.0.0.1]/",
     "http://[64:ff9b::7f00:1]/",
@@ -137,7 +138,16 @@ def endless():
         yield b"x" * 65536
 
 
-@pytest.mark.parametrize("act", [lambda h: h.say(200, b"x" * 101), lambda h: chunked(h, endless())])
+def boasting(handler):
+    handler.send_response(200)
+    handler.send_header("Content-Length", "9" * 5000)
+    handler.end_headers()
+    handler.close_connection = True
+
+
+@pytest.mark.parametrize(
+    "act", [lambda h: h.say(200, b"x" * 101), lambda h: chunked(h, endless()), boasting]
+)
 def test_more_than_the_bound_is_refused_and_not_read(act):
     with Receiver(act) as server, pytest.raises(InvalidError, match="more than 100 bytes"):
         Outside(("127.0.0.1",)).get(server.url, 10, 100)

@@ -214,6 +214,19 @@ def test_ended_jobs_make_room_before_their_time_the_oldest_first(base, tmp_path)
     assert totals(base) == (0, 18 * OVERHEAD)
 
 
+def test_jobs_that_somebody_is_to_be_told_of_make_room_last(base, tmp_path):
+    options = JobOptions(tmp_path, most_bytes=20 * OVERHEAD)
+    telling = put(base, options, *[b"x"] * 2, callback="http://h/")
+    others = put(base, options, *[b"x"] * 8)
+    for at, job in enumerate(take(base).jobs):
+        work.end(base, "r", [done(job, b"y" * OVERHEAD)], now_ns() + at)
+    work.clear(base, options, now_ns())
+    left = [job.id for job in store.listed(base, "", {}, "", 100)]
+    assert left == [*others[:0:-1], *telling[::-1]]
+    work.clear(base, JobOptions(tmp_path, most_bytes=round(2.5 * OVERHEAD)), now_ns())
+    assert [job.id for job in store.listed(base, "", {}, "", 100)] == telling[1:]
+
+
 def test_callbacks_are_taken_once_and_told_again_later(base, options):
     (name,) = put(base, options, b"1", callback="http://h/")
     assert store.look(base, "", name).callback_state is CallbackState.WAITING

@@ -6,18 +6,24 @@ import json
 import socket
 import struct
 import threading
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from generating_served import Answer, Server
 from modelworks.core.errors import InvalidError
+from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.protocol.openai.embeddings import Wanted
 from modelworks.serving.generating.numbers import End
 from modelworks.serving.generating.tokens import Tokens
+from modelworks.serving.openai.vectors import _ids
 from modelworks.testing.generating import Words
 
 pytestmark = pytest.mark.unit
 ASKED = {"model": "m", "prompt": "one two three"}
 SAID = {"model": "m", "messages": [{"role": "user", "content": "one two"}]}
+MASK = TensorSpec("attention_mask", Datatype.INT64, (None, None))
 DONE = b"data: [DONE]\n\n"
 
 
@@ -280,3 +286,15 @@ def test_nothing_stays_of_those_who_came_and_went(serve):
     before = tasks()
     objects = round_of(20)
     assert round_of(200) - objects < 1000
+
+
+def test_token_ids_that_would_be_filled_up_beyond_reason_are_refused():
+    """A body of few bytes: many short inputs, filled up to the longest."""
+    spec = TensorSpec("input_ids", Datatype.INT64, (None, None))
+    live = SimpleNamespace(name="m", signature=Signature((spec, MASK), ()))
+    most = 128
+    few = Wanted("m", (), ((1,),) * (most - 1) + ((1,) * 8192,), base64=False, dimensions=0)
+    assert _ids(live, few)["input_ids"].shape == (most, 8192)
+    with pytest.raises(InvalidError, match="send fewer at a time") as caught:
+        _ids(live, replace(few, tokens=(*few.tokens, (1,))))
+    assert caught.value.field == "input"

@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 from modelworks.core.errors import ConflictError, InvalidError, UnavailableError
-from modelworks.core.served import ServedList, ServedModel
+from modelworks.core.served import Batching, ServedList, ServedModel
 from modelworks.core.stateful import Sequences, State
 from modelworks.core.tensor import Datatype
 from modelworks.protocol.openmetrics import write_text
@@ -17,8 +17,10 @@ from modelworks.serving import documents
 from modelworks.serving.block import Block
 from modelworks.serving.entries import State as At
 from modelworks.serving.models import ModelTable
+from modelworks.serving.routing.router import Router
 from modelworks.serving.sequences.numbers import families
 from modelworks.serving.sizing import as_set
+from modelworks.serving.statistics import Recorder
 from modelworks.testing import onnx_models as models
 from sequence_desk import Told
 
@@ -82,6 +84,29 @@ def test_what_callers_see_and_what_is_told(tmp_path):
         assert 'modelworks_sequences_ended_total{model="m",version="1.0.0",reason="end"} 0' in text
 
     serve(adding(tmp_path), main)
+
+
+def test_an_open_sequence_keeps_no_copy_for_a_shadow_waiting(tmp_path):
+    async def main(table):
+        router = Router(table._block)
+        router.begin(table, lambda *_: None, Recorder.of_server(table._block))
+        await tell(table, 7, 2, start=True)
+        async with asyncio.timeout(30):
+            while router._busy():  # noqa: ASYNC110 - a queue tells nobody that it is empty
+                await asyncio.sleep(0.001)
+        assert table.resolve("m").busy
+
+    serve(adding(tmp_path), main)
+
+
+def test_a_request_has_one_row_where_requests_share_no_call_too(tmp_path):
+    async def main(table):
+        assert not table.resolve("m").batched
+        with pytest.raises(InvalidError, match="one row, not 3"):
+            await tell(table, 7, 2, start=True, rows=3)
+        assert (await tell(table, 7, 2, start=True))[0] == 2
+
+    serve(replace(adding(tmp_path), batching=Batching(max_batch_size=1)), main)
 
 
 def test_a_file_in_the_place_of_another_ends_what_that_one_began(tmp_path):

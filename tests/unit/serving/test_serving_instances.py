@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from modelworks.core.errors import InvalidError, UnavailableError
+from modelworks.core.graphs import GRAPH
 from modelworks.core.instances import Instances, parsed, told
 from modelworks.core.seams import Concurrent, Elsewhere, Reusable, Watchable
-from modelworks.core.served import Isolation, ServedModel
+from modelworks.core.served import Isolation, ServedList, ServedModel
 from modelworks.serving import instances
 from modelworks.serving.footprints import Footprints
+from modelworks.serving.lists import check
 from modelworks.serving.loading import load_model
 from modelworks.testing import onnx_models as models
 
@@ -40,6 +42,28 @@ def test_what_cannot_be_is_named(text):
     with pytest.raises(InvalidError) as caught:
         parsed(text)
     assert caught.value.field == "instances"
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        (Instances("tpu"),),
+        (Instances("cpu", 0),),
+        (Instances("cpu", 1_000_000),),
+        (Instances("cpu", 40), Instances("cuda:0", 40)),
+    ],
+)
+def test_lines_of_a_list_are_held_to_the_same(model, groups):
+    check(ServedList(1, (served(model, instances=(Instances("cpu", 2),)),)))
+    with pytest.raises(InvalidError) as caught:
+        check(ServedList(1, (served(model, instances=groups),)))
+    assert caught.value.field == "models[0].instances"
+
+
+def test_a_graph_has_no_copies(model):
+    line = served(model, format=GRAPH, engine=GRAPH, instances=(Instances(),))
+    with pytest.raises(InvalidError, match="is a graph: say instances of the models"):
+        check(ServedList(1, (line,)))
 
 
 def test_two_copies_on_the_processor_are_two_sessions(model):

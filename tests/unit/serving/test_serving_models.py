@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from modelworks.core.caching import AnswerCache
 from modelworks.core.errors import InvalidError, NotFoundError, UnavailableError
 from modelworks.core.reference import parse_ref
 from modelworks.core.seams import EngineOptions
@@ -334,6 +335,19 @@ def test_a_model_that_refuses_every_made_up_input_is_served_unbatched(tmp_path):
     assert "no made-up input suits" in loaded.unbatched
     assert loaded.batching.max_batch_size == 1
     assert not loaded.cost.inline(1)  # nobody knows what a call takes
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"), [(None, "requests are not batched"), (AnswerCache(), "no answers are kept")]
+)
+def test_what_is_remarked_of_it_is_what_was_asked_for(tmp_path, cache, said):
+    path = models.look_up(tmp_path / "m.onnx", size=0)
+
+    async def main(table):
+        await table.apply(some(1, ServedModel("m", "1.0.0", str(path), "sha256:m", cache=cache)))
+        assert table.entry("m").reason.startswith(f"{said}: no made-up input suits")
+
+    run(main)
 
 
 def test_made_up_inputs_follow_the_signature():

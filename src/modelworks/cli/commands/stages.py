@@ -1,9 +1,10 @@
 """`shard` and `stage`: a model too large for one process, cut and run in pieces."""
 
+import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import click
 
@@ -11,7 +12,9 @@ from modelworks.cli import human
 from modelworks.cli.context import json_option
 from modelworks.cli.exits import Terminated
 from modelworks.cli.output import Output
-from modelworks.core.errors import ConflictError
+from modelworks.core.errors import ConflictError, InvalidError
+
+_MODEL: Final = "model.onnx"
 
 
 class _Address(Protocol):
@@ -63,12 +66,20 @@ def shard(model: Path, into: Path, count: int, by: str, same: str, as_json: bool
 
     run = load("passes", "shard")()
     settings = settled(run.facts, {"stages": count, "by": by, "same": same})
+    if not model.is_dir() and model.name != _MODEL:
+        raise InvalidError(
+            f"{model}: a folder with {_MODEL} is wanted, or that file", field="model"
+        )
     try:
         into.mkdir(parents=True)
     except FileExistsError:
         raise ConflictError(f"{into} is there already: name a new folder") from None
     source = model if model.is_dir() else model.parent
-    applied = run.apply(PassJob(source, "onnx", into, Signature((), ()), settings))
+    try:
+        applied = run.apply(PassJob(source, "onnx", into, Signature((), ()), settings))
+    except BaseException:
+        shutil.rmtree(into, ignore_errors=True)  # it is ours, and no model
+        raise
     out = Output(as_json=as_json)
     if as_json:
         out.document({"into": str(into), "notes": applied.notes, "figures": applied.figures})

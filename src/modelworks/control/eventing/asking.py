@@ -42,6 +42,11 @@ def asker(wire: Wire, model: str, form: str) -> Callable[[Event], Answer]:
         if _LENGTH in event.headers:
             headers[_LENGTH] = event.headers[_LENGTH]
         headers = {name: value for name, value in headers.items() if value}
+        for name, value in headers.items():
+            if not (value.isascii() and value.isprintable()):
+                raise InvalidError(
+                    f"{name} of the message: printable ASCII is wanted", field=name.lower()
+                )
         body, told = wire.send(
             "POST", path, body=event.data, headers=headers, seconds=PREDICT_SECONDS
         )

@@ -16,6 +16,7 @@ from modelworks.core.errors import (
     CrashedError,
     DeadlineError,
     ForbiddenError,
+    InvalidError,
     ModelworksError,
     UnauthenticatedError,
     UnavailableError,
@@ -148,8 +149,13 @@ class Pump:
         try:
             self._through(event)
         except ModelworksError as error:  # the broker takes neither an answer nor a refusal
-            self._fatal = self._fatal or error
-            self._over.set()
+            self._end(error)
+        except Exception as error:  # noqa: BLE001 - else its place would be taken for ever
+            self._end(CrashedError(f"message {event.id[:80]} failed: {error!r}"[:500]))
+
+    def _end(self, error: ModelworksError) -> None:
+        self._fatal = self._fatal or error
+        self._over.set()
 
     def _through(self, event: Event) -> None:
         answer: Answer | None = None
@@ -168,6 +174,11 @@ class Pump:
             except CrashedError as error:
                 crashes += 1
                 self._say(error)
+            except InvalidError as error:
+                if answer is None or error.field is not None:
+                    raise  # of a setting: it is so for every message
+                answer, refusal = None, f"its answer is not taken: {error.message}"
+                continue
             else:
                 with self._lock:
                     self.tally.answered += answer is not None

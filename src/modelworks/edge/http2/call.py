@@ -36,7 +36,8 @@ class GrpcCall(Protocol):
         on_message: gets each message, inflated and without its prefix; None = thrown away.
         on_half_closed: called once behind the last message, when the client sends no more; not
             called when the call was answered before.
-        on_gone: called once when the client leaves or cancels before the call is answered.
+        on_gone: called once when the client leaves or cancels before the call is answered, or the
+            edge ends it: no time is left, a message is too long or damaged.
         on_drained: called when what waited has been taken, each time.
     """
 

@@ -138,11 +138,13 @@ class Control:
             raise Fault(FRAME_SIZE_ERROR, "malformed WINDOW_UPDATE")
         more = number(payload)
         if not stream:
+            full = session.window <= 0
             session.window += more
             if not more or session.window > LARGEST_WINDOW:
                 code = FLOW_CONTROL_ERROR if more else PROTOCOL_ERROR
                 raise Fault(code, "a window of the connection that is none")
-            session.pump()
+            if full:  # else it is their own windows that streams wait for: nothing to look through
+                session.pump()
             return
         found = session.streams.get(stream)
         if found is None:

@@ -3,8 +3,6 @@
 The protocol: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
 """
 
-import logging
-from collections.abc import Callable
 from struct import Struct
 from time import perf_counter_ns
 from typing import Final
@@ -36,7 +34,6 @@ from modelworks.edge.http2.stream import Session
 from modelworks.edge.journal import GONE
 from modelworks.edge.pace import body_is_late
 
-_log = logging.getLogger(__name__)
 _HEAD_FIELDS: Final = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 _DONE: Final = ((b"grpc-status", b"0"),)
 _BEGUN: Final = Struct(">HBBBLBL")  # the head of a DATA frame, and of the message in it
@@ -107,18 +104,11 @@ class Call(Receiving):
         limits = self.session.hub.limits
         part = -1 if self._gathering is None or self._holding else self._gathering.held
         if part >= 0 and body_is_late(limits, now - self.since, part):
-            self._expire("the message came too slowly")
+            self._stop(DEADLINE_EXCEEDED, "the message came too slowly")
         elif self.timeout_us:
             waited_us = (perf_counter_ns() - self.received_ns) // 1000
             if waited_us > self.timeout_us + 1_000_000 * _GRACE_S:
-                self._expire("the call's time is over")
-
-    def _expire(self, message: str) -> None:
-        """End it in place of the service, which is told as of a client that left."""
-        call, self.on_gone = self.on_gone, None
-        self.finish(DEADLINE_EXCEEDED, message)
-        self.gone = True
-        self._tell(call)
+                self._stop(DEADLINE_EXCEEDED, "the call's time is over")
 
     def lost(self) -> None:
         """See `Stream`."""
@@ -207,10 +197,3 @@ class Call(Receiving):
     def drained(self) -> None:
         """See `Stream`."""
         self._tell(self.on_drained)
-
-    def _tell(self, call: Callable[[], None] | None) -> None:
-        if call is not None:
-            try:
-                call()
-            except Exception:  # noqa: BLE001 - the others must be told too
-                _log.exception("what was to be told of a client failed")

@@ -231,7 +231,7 @@ class Reader:
             self._trailers(number, block, last=last)
             return
         session.last = number
-        known = self._known.get(block)
+        known, refusal = self._known.get(block), None
         try:
             if known is None:
                 known = self._read(block)
@@ -239,17 +239,18 @@ class Reader:
             self._control.spend(1)
             session.end(number, fault.code)
             return
-        except Refusal as refusal:
-            self._control.spend(1)
-            refused = RequestStream(session, number, _EDGE_OPENING)
-            refused.ended = last
-            refused.refuse(refusal)
-            return
+        except Refusal as found:
+            known, refusal = _EDGE_OPENING, found
         if self.closing or len(session.streams) >= self._session.hub.limits.max_streams:
             self._control.spend(1)
             session.end(number, REFUSED_STREAM)
-            return
-        if known.grpc and known.head.method == b"POST":
+        elif refusal is not None:
+            self._control.spend(1)
+            refused = RequestStream(session, number, known)
+            session.streams[number] = refused  # its answer may have to wait for room
+            refused.ended = last
+            refused.refuse(refusal)
+        elif known.grpc and known.head.method == b"POST":
             call = Call(session, number, known)
             session.streams[number] = call
             call.begin(last=last)

@@ -123,7 +123,7 @@ class Receiving(Stream):
         except TooLongError as error:
             most = hub.limits.max_body_bytes
             told = f"a message of {error.length} bytes: {most} may be sent"
-            self.finish(RESOURCE_EXHAUSTED, told)
+            self._stop(RESOURCE_EXHAUSTED, told)
             return
         if found:
             self.since = hub.now
@@ -140,7 +140,7 @@ class Receiving(Stream):
         self._held += more
         hub.buffered += more
         if more > 0 and hub.buffered > hub.limits.max_buffered_bytes and not self._answered:
-            self.finish(UNAVAILABLE, "too many large messages at once")
+            self._stop(UNAVAILABLE, "too many large messages at once")
 
     def _message(self, flag: int, message: bytes) -> None:
         if flag:
@@ -166,17 +166,17 @@ class Receiving(Stream):
 
     def _inflated(self, flag: int, message: bytes) -> bytes | None:
         if flag != 1 or not self._opening.zipped:
-            self.finish(INTERNAL, "a compressed message, and no grpc-encoding that says how")
+            self._stop(INTERNAL, "a compressed message, and no grpc-encoding that says how")
             return None
         try:
             return inflate(message, "gzip", self.session.hub.limits.max_inflated_bytes)
         except Refusal as refusal:
-            self.finish(of_http(refusal.status), refusal.message)
+            self._stop(of_http(refusal.status), refusal.message)
             return None
 
     def _end_of_client(self) -> None:
         if self._gathering is not None:
-            self.finish(INTERNAL, "the stream ended within a message")
+            self._stop(INTERNAL, "the stream ended within a message")
         elif self._holding or self._messages:
             self._half = True
         else:
@@ -194,7 +194,21 @@ class Receiving(Stream):
     def _failed(self) -> None:
         _log.exception("the service failed on %r", self.path)
         if not self._answered:
-            self.finish(INTERNAL, "internal error: see the server's log")
+            self._stop(INTERNAL, "internal error: see the server's log")
+
+    def _stop(self, status: int, message: str) -> None:
+        """End it in place of the service, which is told as of a client that left."""
+        call, self.on_gone = self.on_gone, None
+        self.finish(status, message)
+        self.gone = True
+        self._tell(call)
+
+    def _tell(self, call: Callable[[], None] | None) -> None:
+        if call is not None:
+            try:
+                call()
+            except Exception:  # noqa: BLE001 - the others must be told too
+                _log.exception("what was to be told of a client failed")
 
     def hold(self) -> None:
         """See `GrpcCall`."""

@@ -79,15 +79,19 @@ class Session(Outlet):
 
     def pump(self) -> None:
         """Send what may be sent now, of each stream that waits in turn."""
-        moved = True
-        while moved and self._blocked and self.open and self.window > 0:
+        moved, blocked = True, self._blocked
+        while moved and blocked and self.open:
             moved = False
-            for stream in list(self._blocked.values()):
+            for stream in list(blocked.values()):
+                if self.window <= 0:  # whose turn it is has it when there is room again
+                    return
                 if stream.pump(1):
                     moved = True
                     stream.stuck_since = self.hub.now
+                    if stream.id in blocked:
+                        blocked[stream.id] = blocked.pop(stream.id)
                 if not stream.waits():
-                    self._blocked.pop(stream.id, None)
+                    blocked.pop(stream.id, None)
 
     def move(self, stream: "Stream") -> None:
         """The client grants more of one stream."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from modelworks.core.errors import InvalidError, UnavailableError
+from modelworks.core.errors import InvalidError, ModelworksError, UnavailableError
 from modelworks.core.seams import Event
 from modelworks.ext.events.given import (
     CORRELATION,
@@ -23,10 +23,9 @@ from modelworks.ext.events.given import (
 _SECONDS: Final = 30.0
 _PIECE_S: Final = 0.1
 _SESSION_MS: Final = 10_000  # of one that was killed the messages go to others after it
-_REFUSALS: Final = frozenset(
+_OF_MESSAGES: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG})
+_REFUSALS: Final = _OF_MESSAGES | frozenset(
     {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.INVALID_MSG,
         KafkaError.TOPIC_EXCEPTION,
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
@@ -177,16 +176,28 @@ class OpenKafkaEvents:
                 headers=[(name, value.encode()) for name, value in headers.items()],
                 on_delivery=told,
             )
-        except (BufferError, KafkaException) as error:
+        except BufferError as error:
             raise UnavailableError(f"{self._shown} did not take an answer: {error}") from error
+        except KafkaException as error:
+            raise self._not_taken(error.args[0], topic) from error
         until = time.monotonic() + self._seconds + 1
         while not over.is_set() and time.monotonic() < until:
             self._producer.poll(_PIECE_S)
-        if failed or not over.is_set():
-            why = failed[0].str() if failed else "no acknowledgement in time"
-            kind = InvalidError if failed and failed[0].code() in _REFUSALS else UnavailableError
-            raise kind(f"{self._shown} did not take an answer: {why}")
+        if failed:
+            raise self._not_taken(failed[0], topic)
+        if not over.is_set():
+            why = "no acknowledgement in time"
+            raise UnavailableError(f"{self._shown} did not take an answer: {why}")
         self._ended(topic_of, part, offset)
+
+    def _not_taken(self, error: Any, topic: str) -> ModelworksError:
+        """Why an answer is not there; without a field it is its message's fault alone."""
+        why = f"{self._shown} did not take an answer: {error.str()}"
+        code = error.code()
+        if code not in _REFUSALS:
+            return UnavailableError(why)
+        settings = code not in _OF_MESSAGES and topic in {self._answers, self._dead}
+        return InvalidError(why, field="answers" if settings else None)
 
     def _ended(self, topic: str, part: int, offset: int) -> None:
         with self._lock:

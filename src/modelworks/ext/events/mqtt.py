@@ -159,7 +159,10 @@ class OpenMqttEvents:
         told = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         told.CorrelationData = event.id.encode()
         told.UserProperty = list(headers.items())
-        sent = self._client.publish(topic, data, qos=_LEAST_ONCE, properties=told)
+        try:
+            sent = self._client.publish(topic, data, qos=_LEAST_ONCE, properties=told)
+        except ValueError as error:
+            raise InvalidError(f"{self._shown} does not take it: {error}") from error
         self._delivered(sent)
         session, mid = event.token
         if session == self._session:

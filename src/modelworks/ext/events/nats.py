@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, Final, TypeVar
 
 import nats
+from nats.errors import BadSubjectError, MaxPayloadError
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig
@@ -174,6 +175,8 @@ class OpenNatsEvents:
             if error.code is not None and 400 <= error.code < 500:
                 raise InvalidError(f"{self._shown} refuses: {error}") from error
             raise UnavailableError(f"{self._shown} did not answer: {error}") from error
+        except (MaxPayloadError, BadSubjectError) as error:
+            raise InvalidError(f"{self._shown} does not take it: {error}") from error
         except (NatsError, OSError, TimeoutError, FutureTimeoutError) as error:
             future.cancel()
             why = str(error) or type(error).__name__

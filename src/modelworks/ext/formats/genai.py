@@ -135,6 +135,11 @@ def _judge(folder: Path, model: dict[str, Any], decoder: dict[str, Any]) -> None
             field=f"session_options.{wrong[0][:_NAME]}",
         )
     providers = settings.get("provider_options", [])
+    if type(providers) is not list or not all(type(each) is dict for each in providers):
+        raise InvalidError(
+            f"{CONFIG}: provider_options is no list of objects",
+            field="session_options.provider_options",
+        )
     if any(name != "cpu" for each in providers for name in each):
         raise UnsupportedError(
             f"{CONFIG}: the model was built for a device; build it for the CPU (`-e cpu`)",
@@ -184,6 +189,14 @@ def _count(data: dict[str, Any], key: str) -> int:
     return value
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which no key stands twice: the library would obey the one that we do not see."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
 def _json(file: Path, *, wanted: bool = True) -> dict[str, Any]:
     if not file.is_file():
         if wanted:
@@ -192,9 +205,11 @@ def _json(file: Path, *, wanted: bool = True) -> dict[str, Any]:
     if file.stat().st_size > _LONGEST:
         raise InvalidError(f"{file.name} is longer than {_LONGEST} bytes", field="file")
     try:
-        data = json.loads(file.read_bytes())
+        data = json.loads(file.read_bytes(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise InvalidError(f"{file.name} is no JSON", field="file") from error
+        raise InvalidError(
+            f"{file.name} is no JSON, or has a key twice in an object", field="file"
+        ) from error
     if not isinstance(data, dict):
         raise InvalidError(f"{file.name} is no JSON object", field="file")
     return data

@@ -155,6 +155,12 @@ class Server(Part):
     instances: Annotated[list[Instances], Field(max_length=16)] = Field(default_factory=list)
     """Copies of the model in a worker, by device; empty = one."""
 
+    @model_validator(mode="after")
+    def _few(self) -> Self:
+        if sum(one.count for one in self.instances) > MOST:
+            raise ValueError(f"instances: {MOST} copies at most, over all devices")
+        return self
+
 
 class Batching(Part):
     """How requests share engine calls; see `docs/serving.md`."""

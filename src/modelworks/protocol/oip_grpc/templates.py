@@ -12,15 +12,17 @@ from typing import Any, Final
 
 import numpy as np
 
+from modelworks.core.errors import InvalidError
 from modelworks.core.tensor import Datatype, Signature
 from modelworks.protocol.oip.request import InferRequest
 from modelworks.protocol.oip_grpc.requests import decode_message
-from modelworks.protocol.oip_grpc.wire import LENGTH, scan
+from modelworks.protocol.oip_grpc.wire import LENGTH, Found, scan
 from modelworks.protocol.tensors import DTYPES, FLOATS, Array, has_nan
 
 _NAME: Final = 0x0A
 _VERSION: Final = 0x12
 _ID: Final = 0x1A
+_ID_NUMBER: Final = 3
 _SHORT: Final = 0x80  # below it a length is one byte
 _FIRST: Final = 4  # number of the first field behind the id
 _RAW: Final = 7
@@ -52,6 +54,22 @@ def parts_of(message: bytes) -> tuple[int, int, str] | None:
         return named, at, message[named + 2 : at].decode()
     except UnicodeDecodeError:
         return None
+
+
+def behind(message: bytes, start: int) -> list[Found]:
+    """The fields behind what `parts_of` found.
+
+    Raises:
+        InvalidError: damaged; or model or version are named there, where they would count: who
+            looked at the beginning alone asked another model.
+    """
+    found = scan(message, start, len(message), "")
+    if any(number < _ID_NUMBER for number, *_ in found):
+        raise InvalidError(
+            "model_name and model_version are to stand once, before all other fields",
+            field="model_name",
+        )
+    return found
 
 
 class Template:
@@ -139,19 +157,21 @@ class MessageReader:
             start: where its id ends; None where it does not begin as usual.
 
         Raises:
-            InvalidError: see `decode_message`.
+            InvalidError: see `decode_message` and `behind`.
             UnsupportedError: the same.
         """
         request = decode_message(message, self._signature)
+        if start is None:
+            return request
+        found = behind(message, start)
         self._seen += 1
         # Who never sends the same piece twice would have each one learned.
         due = len(self._pieces) < _KEPT or self._seen % _PATIENCE == 0
-        if start is not None and due and self._plain and request.binary_output and request.inputs:
-            self._learn(message, start, request)
+        if due and self._plain and request.binary_output and request.inputs:
+            self._learn(message, start, found, request)
         return request
 
-    def _learn(self, message: bytes, start: int, request: InferRequest) -> None:
-        found = scan(message, start, len(message), "")
+    def _learn(self, message: bytes, start: int, found: list[Found], request: InferRequest) -> None:
         numbers = [number for number, *_ in found]
         raws = [(at, end) for number, kind, at, end in found if number == _RAW and kind == LENGTH]
         order = sorted(numbers)
@@ -185,7 +205,7 @@ class MessageReader:
             self._sizes[size] = (length, *lengths[: _SIZES - 1])
 
 
-def _named(message: bytes, found: list[tuple[int, int, int, int]]) -> list[tuple[int, str]]:
+def _named(message: bytes, found: list[Found]) -> list[tuple[int, str]]:
     """The inputs' names, in their order."""
     names = []
     for number, kind, at, end in found:

@@ -46,7 +46,9 @@ def refuse_others(
         if name in known:
             continue
         if name not in idle:
-            raise InvalidError(f"nobody here reads '{name[:_NAME]}': leave it out", field=name)
+            raise InvalidError(
+                f"nobody here reads '{name[:_NAME]}': leave it out", field=name[:_NAME]
+            )
         if any(type(value) is type(one) and value == one for one in (*idle[name], *_NOTHING)):
             continue
         raise UnsupportedError(

@@ -12,6 +12,7 @@ import orjson
 
 from modelworks.core.errors import InvalidError
 from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
+from modelworks.protocol.kserve_v1 import decode_instances
 from modelworks.protocol.oip.templates import RequestReader
 from modelworks.protocol.oip_grpc.responses import read_answer
 from modelworks.protocol.oip_grpc.templates import MessageReader
@@ -86,12 +87,15 @@ class BodyReader:
         return {spec.name: items(spec, array) for spec, array in outputs}
 
     def rows(self, body: bytes) -> Request:
-        """Columns of plain rows.
+        """Columns of plain rows, or of instances of KServe's first protocol.
 
         Raises:
             ModelworksError: the model would not take them either.
         """
-        rows = decode_rows(body, self._signature)
+        try:
+            rows = decode_rows(body, self._signature)
+        except InvalidError:
+            rows = decode_instances(body, self._signature)
         return Request("", rows.rows, self._columns(rows.inputs))
 
     def answer(self, body: bytes, json_length: int) -> Columns:

@@ -38,18 +38,20 @@ class Flight(Member):
     """A question on its way through the batcher, for all who ask it.
 
     Attributes:
+        exchange: of the rider who was answered first, for whoever follows traces; None before.
         key: of the question.
         riders: who wait for the answer; the first brought it.
         looking: Redis is asked first; the batcher does not know of it yet.
     """
 
-    __slots__ = ("_cached", "_priority", "key", "looking", "riders")
+    __slots__ = ("_cached", "_priority", "exchange", "key", "looking", "riders")
 
     def __init__(self, cached: "Cached", key: bytes, first: Member) -> None:
         super().__init__(
             first.inputs, first.rows, first.shape, first.received_ns, first.deadline_ns
         )
         self.queued_ns = first.queued_ns
+        self.exchange: Any = None
         self.key = key
         self.riders = [first]
         self.looking = False
@@ -202,6 +204,7 @@ class Cached(Ahead):
     def landed(self, flight: Flight, outputs: Sequence[Any]) -> None:
         """The answer is there: who brought the question gets it first."""
         riders = self._off(flight)
+        flight.exchange = getattr(riders[0], "exchange", None) if riders else None
         began = perf_counter_ns()
         kept = kept_arrays(outputs)
         until = self._keep(flight.key, kept, self._loop.time() + self._ttl)

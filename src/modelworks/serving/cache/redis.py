@@ -107,7 +107,7 @@ class Redis:
         try:
             async with asyncio.timeout(_CONNECT_S):
                 _, link = await self._loop.create_connection(
-                    lambda: _Link(self._timeout, self._failed, self._lost),
+                    lambda: _Link(self._timeout, self._failed, self._lost, self._good),
                     self._host,
                     self._port,
                     ssl=secure,
@@ -123,7 +123,11 @@ class Redis:
             return
         if link.ended:
             return
-        self._link, self._pause = link, _PAUSE_S
+        self._link = link
+
+    def _good(self) -> None:
+        """A command was answered in time: one that greets and is slow then is left alone longer."""
+        self._pause = _PAUSE_S
         if self._away:
             self._away = False
             _log.warning("Redis at %s:%d answers again", self._host, self._port)
@@ -155,11 +159,13 @@ class _Link(asyncio.Protocol):
         timeout_s: float,
         failed: Callable[[int], None],
         lost: Callable[["_Link", str], None],
+        good: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout = timeout_s
         self._failed = failed
         self._lost = lost
+        self._good: Callable[[], None] | None = good  # until it was told
         self._reader = Reader()
         self._waiting: deque[tuple[float, Took | None]] = deque()
         self._asked: deque[asyncio.Future[None]] = deque()
@@ -254,6 +260,9 @@ class _Link(asyncio.Protocol):
         if not self._waiting:
             raise ValueError("an answer that nobody asked for")
         _, took = self._waiting.popleft()
+        if self._good is not None:
+            self._good()
+            self._good = None
         if isinstance(value, RedisRefusedError):
             self._failed(1)
             value = None

@@ -61,7 +61,7 @@ class Shared:
 
     def put(self, key: bytes, outputs: Sequence[Any]) -> None:
         """Keep an answer there; nobody waits for it."""
-        if sum(array.nbytes for array in outputs) > _LARGEST:
+        if sum(_size(array) for array in outputs) > _LARGEST:
             return
         data = pack(self._specs, outputs, int(1000 * time()) + self._ttl_ms)
         if data is not None:
@@ -79,6 +79,11 @@ class Shared:
             return None
         left = until_ms / 1000 - time() if until_ms else inf
         return (outputs, left) if left > 0 else None
+
+
+def _size(array: Any) -> int:
+    """Bytes of its elements: of texts too, of which the array itself has pointers only."""
+    return sum(map(len, array.ravel().tolist())) if array.dtype.hasobject else int(array.nbytes)
 
 
 def prefix_of(served: ServedModel, signature: Signature) -> bytes:

@@ -17,7 +17,7 @@ from modelworks.core.errors import (
     UnavailableError,
 )
 from modelworks.core.generation import Finish, Piece, Prompt, Sampling
-from modelworks.core.seams import Generating
+from modelworks.core.seams import Conversing, Generating
 from modelworks.serving.generating.handover import Handover
 from modelworks.serving.generating.numbers import Counts, End
 
@@ -143,7 +143,9 @@ class Generation:
         of = self._of
         of.enter(self)
         self._watch(min(filter(None, (self._times.deadline_ns, self._begin_by_ns)), default=0))
-        if len(self._prompt.text) > _LONG:
+        # Who does not converse may ask its process for a count, and wait for it.
+        far = self._admit is not None and not isinstance(of.session, Conversing)
+        if far or len(self._prompt.text) > _LONG:
             of.aside(self._begin_aside())
         else:
             # Not from within: whoever begins may still be making ready to read.
@@ -169,7 +171,7 @@ class Generation:
             self._not_begun(error)
 
     async def _begin_aside(self) -> None:
-        """The same for a long prompt: what reads it runs on a thread."""
+        """The same where it may take long: what reads the prompt runs on a thread."""
         session = self._of.session
         text = self._prompt.text
         try:
@@ -242,6 +244,7 @@ class Generation:
         except Exception:  # noqa: BLE001 - a reader is not the loop's trouble
             _log.exception("what was generated could not be handed on")
             self._close(End.FAILED)
+            _tell(reader, CrashedError("what was generated cannot be handed on: see the log"))
             return
         if not good and self._reader is not None:
             self._fail(*_why(last))
@@ -284,10 +287,7 @@ class Generation:
         if reader is None:
             return
         self._close(end)
-        try:
-            reader.failed(error)
-        except Exception:  # noqa: BLE001 - a reader is not the loop's trouble
-            _log.exception("what was to be told of a failed generation failed")
+        _tell(reader, error)
 
     def _close(self, end: End) -> None:
         """Nobody reads from here on."""
@@ -322,6 +322,13 @@ def _why(last: Piece) -> tuple[End, ModelworksError]:
     if last.finish is Finish.ERROR:
         return End.FAILED, CrashedError(last.error or "the engine failed and does not say why")
     return End.UNLOADED, UnavailableError(UNLOADED)
+
+
+def _tell(reader: Reader, error: ModelworksError) -> None:
+    try:
+        reader.failed(error)
+    except Exception:  # noqa: BLE001 - a reader is not the loop's trouble
+        _log.exception("what was to be told of a failed generation failed")
 
 
 def _quietly(stopper: Callable[[], None]) -> None:

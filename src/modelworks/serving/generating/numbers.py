@@ -48,6 +48,10 @@ class Counts:
         """One more is open."""
         self._cells[OPEN] += 1
 
+    def inherit(self, count: int) -> None:
+        """So many are open still that began before the version was changed in place."""
+        self._cells[OPEN] += count
+
     def closed(self, end: End) -> None:
         """One less is open; it ended so."""
         self._cells[OPEN] -= 1

@@ -95,7 +95,7 @@ class Graphs:
                 checked, lives = self._check(session.graph, served)
                 if not same_tensors(live.signature, checked.signature):
                     raise InvalidError(f"{_ANOTHER}: register it again (modelworks graph add)")
-                session.bind(checked, lives)
+                live.bind(checked, lives)
         except ModelworksError as error:
             steps = session.checked.asked
             entry.dormant = any(self._sleeps(step, served) for step in steps)

@@ -52,7 +52,14 @@ class GraphSession:
         self.bind(checked, lives)
 
     def bind(self, checked: Checked, lives: Sequence[Live]) -> None:
-        """Ask these models from now on; who is under way asks them with its next step."""
+        """Ask these models from now on; who is under way asks them with its next step.
+
+        Unless their tensors are others than those that its plan was made for: then it asks on
+        those that it set out with, as long as they answer.
+        """
+        pairs = zip(self.bound, lives, strict=True)
+        if not all(old is None or _alike(old.live, new) for old, new in pairs):
+            self.bound = [None] * len(lives)
         self.checked = checked
         for number, live in enumerate(lives):
             live.flush_to(self.drive.flush)
@@ -107,6 +114,12 @@ class GraphLive(Live):
             self._called,
         )
 
+    def bind(self, checked: Checked, lives: Sequence[Live]) -> None:
+        """Ask these models from now on; see `GraphSession.bind`."""
+        session = self.graph
+        session.bind(checked, lives)
+        self.queue.go_by(checked.plan, session.bound)
+
     def _learn(self, label: str) -> None:
         """A graph has no batches of its own: a latency goal is its models'."""
 
@@ -125,3 +138,13 @@ class GraphLive(Live):
         """Tell it of every request whose caller keeps a trace; twice is quiet."""
         self.traces = traces
         self.queue.traces = traces
+
+
+def _alike(one: Live, other: Live) -> bool:
+    """Whether a plan that was made for the one runs with the other: the order does not matter."""
+    mine, theirs = one.signature, other.signature
+    return all(
+        {(spec.name, spec.datatype, spec.shape) for spec in old}
+        == {(spec.name, spec.datatype, spec.shape) for spec in new}
+        for old, new in ((mine.inputs, theirs.inputs), (mine.outputs, theirs.outputs))
+    )

@@ -28,10 +28,16 @@ _TOLD: Final = (
 
 
 def cells_of(block: Block, name: str, version: str, digest: str) -> memoryview:
-    """This worker's cells for the steps of a graph."""
+    """This worker's cells for the steps of a graph.
+
+    A block that has no further region gives the one in which all other models are counted, where
+    the numbers of steps would stand for something else: then they are told to nobody.
+    """
     if "\0" in digest:
         raise InvalidError("a digest has no zero byte", field="digest")
-    return block.region(PART + name, f"{version}#{digest[-16:]}")
+    key = PART + name, f"{version}#{digest[-16:]}"
+    cells = block.region(*key)
+    return cells if key in block.parts() else memoryview(bytearray(8 * REGION)).cast("q")
 
 
 def families(block: Block, entries: Iterable[Entry]) -> list[Family]:

@@ -10,7 +10,6 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 from modelworks.core.errors import InvalidError, ModelworksError, UnavailableError
-from modelworks.edge.request import Sampled
 from modelworks.protocol.graphs.plans import Plan
 from modelworks.serving.batcher import Ahead, Batcher, Call, Member, refuse
 from modelworks.serving.execute import Ran
@@ -80,6 +79,11 @@ class GraphQueue(Ahead):
         self._journeys: dict[Member, Journey] = {}
         self._idle = asyncio.Event()
 
+    def go_by(self, plan: Plan, bound: Sequence[Bound | None]) -> None:
+        """Run who comes from now on by this plan, with these models."""
+        self._plan = plan
+        self._bound = bound
+
     @property
     def items(self) -> int:
         """Rows that are under way."""
@@ -110,7 +114,7 @@ class GraphQueue(Ahead):
         member.waiting = True
         self._items = items
         journey = Journey(member, self._bound, self._steps, self._drive, self._ended)
-        if self.traces is not None and type(getattr(member, "exchange", None)) is Sampled:
+        if self.traces is not None and _traced(getattr(member, "exchange", None)):
             journey.laps = []
         self._journeys[member] = journey
         journey.begin(self._plan, values, member.rows)
@@ -188,6 +192,11 @@ class GraphQueue(Ahead):
         self._on_call(call)
         if journey.laps is not None and self.traces is not None:
             self.traces.follow(_Laps(journey.laps), call)
+
+
+def _traced(exchange: Any) -> bool:
+    """Whether its caller keeps a trace; one that came by gRPC has nobody to tell where not."""
+    return hasattr(exchange, "noted") and getattr(exchange, "tell", exchange) is not None
 
 
 def _nobody(*_: object) -> None:

@@ -29,6 +29,7 @@ class Health:
         self._services = {"", *services}
         self._watchers: dict[GrpcCall, str] = {}
         self._last: str = ""
+        self._ended = False
 
     @property
     def watchers(self) -> int:
@@ -59,6 +60,9 @@ class Health:
             call.finish(RESOURCE_EXHAUSTED, f"{MOST} clients watch already")
             return
         known = service in self._services
+        if self._ended:  # who was told of it watches anew at once, often on the same connection
+            _part(call, known=known)
+            return
         self._watchers[call] = service
         call.on_gone = lambda: self._leave(call)
         self._last = self._status()
@@ -78,18 +82,24 @@ class Health:
 
     def end(self) -> None:
         """The server ends: say so, and end the calls, which would keep it from ending."""
+        self._ended = True
         watchers, self._watchers = self._watchers, {}
         for call, service in watchers.items():
             call.on_gone = None
-            if service in self._services:
-                call.send(_told(_NOT_SERVING))
-            call.finish(_UNAVAILABLE, "the server is ending")
+            _part(call, known=service in self._services)
 
     def _leave(self, call: GrpcCall) -> None:
         self._watchers.pop(call, None)
 
     def _status(self) -> str:
         return _SERVING if self._ready() else _NOT_SERVING
+
+
+def _part(call: GrpcCall, *, known: bool) -> None:
+    """Say that the server ends, and end the call."""
+    if known:
+        call.send(_told(_NOT_SERVING))
+    call.finish(_UNAVAILABLE, "the server is ending")
 
 
 def _told(status: str) -> bytes:

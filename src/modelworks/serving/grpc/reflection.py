@@ -1,6 +1,6 @@
 """Server reflection, in both versions: what can be called here, for tools such as grpcurl."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -29,8 +29,9 @@ class Reflection:
         self._asked = f"{package}.ServerReflectionRequest"
         self._told = f"{package}.ServerReflectionResponse"
 
-    def begin(self, call: GrpcCall) -> None:
-        """Answer every question of a call."""
+    def begin(self, call: GrpcCall, ended: Callable[[GrpcCall], None]) -> None:
+        """Answer every question of a call; `ended` is told when it has ended it."""
+        call.state = ended
         call.on_message = self.message
         call.on_half_closed = _end
         call.on_drained = call.go_on
@@ -41,6 +42,7 @@ class Reflection:
             asked = CODEC.decode(self._asked, message)
         except ModelworksError as error:
             call.on_message = None
+            call.state(call)
             call.finish(INVALID_ARGUMENT, error.message)
             return
         told = {"valid_host": asked.get("host", ""), "original_request": asked, **answer(asked)}
@@ -90,4 +92,5 @@ def _symbols() -> Mapping[str, File]:
 
 
 def _end(call: GrpcCall) -> None:
+    call.state(call)
     call.finish(0)

@@ -5,21 +5,23 @@ from functools import partial
 from types import MethodType
 from typing import Final, TypeAlias, cast
 
-from modelworks.core.errors import ModelworksError
+from modelworks.core.errors import ModelworksError, UnauthenticatedError
 from modelworks.edge.exchange import Exchange
 from modelworks.edge.http2.call import GrpcCall
+from modelworks.edge.key_gate import AUTHORIZATION
 from modelworks.edge.trace import perhaps_sampled
+from modelworks.protocol.oip_grpc.beside import V1, V1ALPHA
 from modelworks.protocol.oip_grpc.inference import CODEC, SERVICE
 from modelworks.protocol.oip_grpc.requests import REQUEST
-from modelworks.protocol.oip_grpc.templates import parts_of
+from modelworks.protocol.oip_grpc.templates import behind, parts_of
 from modelworks.protocol.problems import problem
 from modelworks.serving.app import App
 from modelworks.serving.grpc.exchange import Asked
 from modelworks.serving.grpc.health import Health
 from modelworks.serving.grpc.inferring import infer_message
-from modelworks.serving.grpc.reflection import SERVICES, V1_CALLS, V1ALPHA_CALLS
+from modelworks.serving.grpc.reflection import SERVICES, V1_CALLS, V1ALPHA_CALLS, Reflection
 from modelworks.serving.grpc.relay import WAYS, model_path, relay
-from modelworks.serving.grpc.statuses import INTERNAL, UNIMPLEMENTED, refusal
+from modelworks.serving.grpc.statuses import INTERNAL, UNAVAILABLE, UNIMPLEMENTED, refusal
 from modelworks.serving.grpc.stream import Line
 from modelworks.serving.live import Live
 
@@ -55,6 +57,7 @@ class GrpcService:
         self._hot: dict[bytes, Callable[[Exchange], None]] = {}
         self.health = Health(lambda: app.ready, SERVICES)
         self.streams: set[Line] = set()
+        self._described: set[GrpcCall] = set()  # open calls of reflection
         self._ending = False
         begin = {f"/{SERVICE}/ModelInfer": self._unary(self._infer)}
         begin[f"/{SERVICE}/ModelStreamInfer"] = self._stream
@@ -66,9 +69,9 @@ class GrpcService:
             begin[f"/{SERVICE}/{name}"] = self._unary(_empty)
         begin["/grpc.health.v1.Health/Check"] = self._unary(self.health.check)
         begin["/grpc.health.v1.Health/Watch"] = self._unary(self.health.watch)
-        begin["/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"] = V1_CALLS.begin
-        path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-        begin[path] = V1ALPHA_CALLS.begin
+        for package, told in ((V1, V1_CALLS), (V1ALPHA, V1ALPHA_CALLS)):
+            path = f"/{package}.ServerReflection/ServerReflectionInfo"
+            begin[path] = partial(self._describe, told)
         self._begin = {path.encode(): act for path, act in begin.items()}
         app.follow(self.refresh)
 
@@ -92,6 +95,9 @@ class GrpcService:
         self.health.end()
         for line in list(self.streams):
             line.leave()
+        described, self._described = self._described, set()
+        for call in described:
+            call.finish(UNAVAILABLE, "the server is ending")
 
     def _unary(self, take: Take) -> Callable[[GrpcCall], None]:
         def begin(call: GrpcCall) -> None:
@@ -110,10 +116,21 @@ class GrpcService:
         self._take(Asked(call, message, parts_of(message)))
 
     def _stream(self, call: GrpcCall) -> None:
-        line = Line(call, self._take, self.streams.discard)
+        take = self._take if self._app.ring is None else self._held_to_keys
+        line = Line(call, take, self.streams.discard)
         self.streams.add(line)
         if self._ending:
             line.leave()
+
+    def _held_to_keys(self, asked: Asked) -> None:
+        """A request of a stream: its key may have been revoked since the stream began."""
+        ring, given = self._app.ring, asked.headers.get(AUTHORIZATION)
+        if ring is None or ring.keys.find(given) is not None:
+            self._take(asked)
+            return
+        error = UnauthenticatedError(ring.refused(given), field="Authorization")
+        status, body, headers = problem(error)
+        asked.reply(status, body, b"", headers)
 
     def _take(self, asked: Asked) -> None:
         answer = self._hot.get(asked.named)
@@ -124,6 +141,8 @@ class GrpcService:
             return
         try:
             given = CODEC.decode(REQUEST, asked.body)
+            if asked.start is not None:
+                behind(asked.body, asked.start)  # what is remembered is its beginning alone
             name, version = given.get("model_name", ""), given.get("model_version", "")
             asked.path = model_path(name, version, "/infer").encode()
         except ModelworksError as error:
@@ -141,6 +160,15 @@ class GrpcService:
         self._app.note(asked, status, _model_of(self._hot.get(asked.named)))
 
     # -- everything else
+
+    def _describe(self, told: Reflection, call: GrpcCall) -> None:
+        """Reflection. Its calls may stay open for long: one would keep the server from ending."""
+        if self._ending:
+            call.finish(UNAVAILABLE, "the server is ending")
+            return
+        self._described.add(call)
+        call.on_gone = partial(self._described.discard, call)
+        told.begin(call, self._described.discard)
 
     def _relay(self, name: str, call: GrpcCall, message: bytes) -> None:
         try:

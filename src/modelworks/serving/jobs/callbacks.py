@@ -7,16 +7,17 @@ after the last time the callback is dead: the result can still be fetched.
 import asyncio
 import hmac
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
 from typing import Final
 
-from modelworks.core.errors import InvalidError, ModelworksError
+from modelworks.core.errors import InvalidError, ModelworksError, UnavailableError
 from modelworks.core.ids import now_ns
 from modelworks.core.jobs import CallbackState
 from modelworks.serving.jobs import work
-from modelworks.serving.jobs.ledger import Ledger
+from modelworks.serving.jobs.ledger import Base, Ledger
 from modelworks.serving.jobs.options import JobOptions
 from modelworks.serving.jobs.outside import Outside
 from modelworks.serving.jobs.rows import CallbackDue
@@ -25,6 +26,7 @@ _log = logging.getLogger("modelworks.serving")
 _AT_ONCE: Final = 4
 _MOST: Final = 16
 _FIRST_S: Final = 1.0
+_AGAIN_S: Final = 0.5
 _LONGEST_S: Final = 300.0
 SIGNATURE: Final = "Job-Signature"
 
@@ -95,13 +97,28 @@ class Callbacks:
             error, final = problem.message, True
         except ModelworksError as problem:
             error = problem.message
+        except Exception:  # noqa: BLE001 - it is noted, else nobody ever made it again
+            _log.exception("the callback of job %s failed", due.id)
+            error = "it failed: see the server's log"
         state, again = CallbackState.DELIVERED, 0
         if error:
             last = final or due.tries + 1 >= self._options.call_tries
             state = CallbackState.DEAD if last else CallbackState.PENDING
             again = now_ns() + round(1e9 * min(_LONGEST_S, _FIRST_S * 2.0**due.tries))
         noted = partial(work.told, runner=self._runner, due=due, state=state, error=error[:500])
-        await self._ledger.do(partial(noted, again_ns=again))
+        await self._note(partial(noted, again_ns=again))
+
+    async def _note(self, noted: Callable[[Base], None]) -> None:
+        """Write down what became of one; waits for a disk that is full: it is ours until then."""
+        while True:
+            try:
+                await self._ledger.do(noted)
+            except UnavailableError:
+                if self._closing:
+                    raise
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
 
     def _post(self, due: CallbackDue) -> int:
         found = due.result

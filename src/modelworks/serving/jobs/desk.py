@@ -40,6 +40,7 @@ _LENGTH: Final = b"inference-header-content-length"
 _KEPT: Final = (b"content-type", _LENGTH, b"x-request-id")
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 _LONGEST_S: Final = 30 * 86400
+_DIGITS: Final = 9
 
 
 class Desk:
@@ -167,7 +168,7 @@ class Desk:
     def _seconds(self, given: bytes | None) -> int:
         if given is None:
             return round(self._options.deadline_s)
-        if not given.isdigit() or not 0 < int(given[:10]) <= _LONGEST_S:
+        if not given.isdigit() or len(given) > _DIGITS or not 0 < int(given) <= _LONGEST_S:
             raise InvalidError(
                 f"Job-Timeout-Seconds: a whole number from 1 to {_LONGEST_S} is wanted",
                 field="Job-Timeout-Seconds",
@@ -209,10 +210,11 @@ class Desk:
                     f"{name}: '{value[:40]}' is none of {', '.join(known[name])}",
                     field=name,
                 )
-        if not (most.isascii() and most.isdigit() and 0 < int(most[:9]) <= store.MOST_LISTED):
+        number = int(most) if most.isascii() and most.isdigit() and len(most) <= _DIGITS else 0
+        if not 0 < number <= store.MOST_LISTED:
             raise InvalidError(f"limit: 1 to {store.MOST_LISTED} is wanted", field="limit")
         owner = self._who(exchange)
-        found = partial(store.listed, owner=owner, wanted=asked, after=after, most=int(most))
+        found = partial(store.listed, owner=owner, wanted=asked, after=after, most=number)
         self._ask(exchange, found, _several, writes=False)
 
     def _ask(

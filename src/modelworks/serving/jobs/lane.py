@@ -6,7 +6,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from modelworks.core.errors import InvalidError, ModelworksError, NotFoundError, UnavailableError
+from modelworks.core.errors import (
+    CrashedError,
+    InvalidError,
+    ModelworksError,
+    NotFoundError,
+    UnavailableError,
+)
 from modelworks.core.ids import now_ns
 from modelworks.core.jobs import JobState
 from modelworks.protocol.problems import problem
@@ -164,11 +170,15 @@ class Lane:
             if isinstance(result, ModelworksError):
                 later = isinstance(result, UnavailableError)
                 endings.append(self._again(refusal(job, result), later=later))
+            elif isinstance(result, Exception):  # one's trouble is not its neighbours'
+                _log.error("inputs of job %s could not be fetched", job.id, exc_info=result)
+                why = CrashedError("its inputs could not be fetched: see the server's log")
+                endings.append(refusal(job, why))
             elif isinstance(result, BaseException):
                 raise result
             elif result.body is None:
-                why = InvalidError("the body was damaged on the disk: submit the job again")
-                endings.append(refusal(job, why))
+                damage = InvalidError("the body was damaged on the disk: submit the job again")
+                endings.append(refusal(job, damage))
             else:
                 found.append(result)
         if endings:

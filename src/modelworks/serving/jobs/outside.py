@@ -24,8 +24,10 @@ _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PORTS: Final = {"http": 80, "https": 443}
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_SITES: Final = ipaddress.IPv6Network("fec0::/10")  # once for sites; Python calls them public
 _LONGEST: Final = 2048
 _PIECE: Final = 1 << 16
+_DIGITS: Final = 18
 _ANSWER: Final = 64 << 10  # of a callback's answer, which nobody reads
 
 
@@ -134,8 +136,10 @@ class Outside:
                     "followed"
                 )
             length = answer.headers.get("Content-Length", "")
-            body = b"" if length.isdecimal() and int(length) > most else _read(answer, until, most)
-            if len(body) > most or (length.isdecimal() and int(length) > most):
+            # One of thousands of digits is more than Python makes a number of.
+            large = length.isdecimal() and (len(length) > _DIGITS or int(length) > most)
+            body = b"" if large else _read(answer, until, most)
+            if large or len(body) > most:
                 raise InvalidError(
                     f"Job-Inputs: {place.shown} has more than {most} bytes", field="Job-Inputs"
                 )
@@ -206,6 +210,7 @@ class Outside:
         if any(inner in network for network in self._networks if network.version == inner.version):
             return
         public = inner.is_global and not inner.is_multicast and not inner.is_reserved
+        public = public and inner not in _SITES
         if public and (
             self._named(place.host) if _address(place.host) is None else "*" in self._names
         ):

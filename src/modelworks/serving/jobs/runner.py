@@ -26,6 +26,7 @@ R = TypeVar("R")
 FILE: Final = "jobs.sqlite"
 _PERIOD_S: Final = 1.0
 _LANES: Final = 32
+_CLEARINGS: Final = 20  # a second, others' commits between them: more than are accepted meanwhile
 _AGAIN_S: Final = 0.5
 _STOP_S: Final = 10.0
 _NOTHING: Final = Counts({}, {}, 0, 0)
@@ -179,8 +180,10 @@ class Runner:
         due = await self.ledger.do(
             partial(work.unclear, options=self._options, now=now_ns()), writes=False
         )
-        if due:
-            await self._do(partial(work.clear, options=self._options, now=now_ns()))
+        for _ in range(_CLEARINGS if due else 0):
+            more = await self._do(partial(work.clear, options=self._options, now=now_ns()))
+            if not more or self._closing:
+                break
         for line in found:
             if len(self._lanes) < _LANES:
                 self._begin(line)

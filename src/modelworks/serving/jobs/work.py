@@ -182,9 +182,13 @@ def unclear(base: sqlite3.Connection, options: JobOptions, now: int) -> bool:
     return bool(found[0])
 
 
-def clear(base: sqlite3.Connection, options: JobOptions, now: int) -> None:
-    """Expire what waited too long, drop what was kept long enough, or is too much."""
-    base.execute(
+def clear(base: sqlite3.Connection, options: JobOptions, now: int) -> bool:
+    """Expire what waited too long, drop what was kept long enough, or is too much.
+
+    Returns:
+        Whether there may be more of it.
+    """
+    late = base.execute(
         "UPDATE jobs SET state = 'expired', ended_ns = ?, size = ?, error = ?, due_ns = 0, "
         "callback_state = CASE callback_state WHEN 'waiting' THEN 'pending' ELSE callback_state END"
         " WHERE seq IN (SELECT seq FROM jobs WHERE state = 'queued' AND deadline_ns <= ? LIMIT ?)",
@@ -195,7 +199,7 @@ def clear(base: sqlite3.Connection, options: JobOptions, now: int) -> None:
         "AND ended_ns = ?)",
         (now,),
     )
-    base.execute(
+    old = base.execute(
         "DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE ended_ns BETWEEN 1 AND ? "
         "AND callback_state != 'pending' LIMIT ?)",
         (now - round(options.keep_s * 1e9), _SOME),
@@ -203,20 +207,25 @@ def clear(base: sqlite3.Connection, options: JobOptions, now: int) -> None:
     kept = int(base.execute("SELECT COALESCE(SUM(bytes), 0) FROM totals").fetchone()[0])
     # A tenth of the room is for those that come: what has ended goes for it, the oldest first.
     over = kept - round(0.9 * options.most_bytes)
-    if over > 0:
-        gone = []
-        for seq, size in base.execute(
-            "SELECT seq, size FROM jobs WHERE ended_ns > 0 ORDER BY ended_ns LIMIT ?", (_SOME,)
-        ):
+    gone: list[tuple[int]] = []
+    for telling in (False, True):  # those that somebody is still to be told of go last
+        rows = base.execute(
+            "SELECT seq, size FROM jobs WHERE ended_ns > 0 AND (callback_state = 'pending') = ? "
+            "ORDER BY ended_ns LIMIT ?",
+            (telling, _SOME - len(gone) if over > 0 else 0),
+        )
+        for seq, size in rows:
             gone.append((seq,))
             over -= size
             if over <= 0:
                 break
+        rows.close()
         base.executemany("DELETE FROM jobs WHERE seq = ?", gone)
     base.execute("DELETE FROM totals WHERE open = 0 AND bytes = 0")
     free = int(base.execute("PRAGMA freelist_count").fetchone()[0])
     for _ in range(min(free, _PAGES)):
         base.execute("PRAGMA incremental_vacuum(1)")  # Python's module steps it once, for one page
+    return max(late.rowcount, old.rowcount, len(gone)) >= _SOME
 
 
 def calling(base: sqlite3.Connection, now: int) -> bool:

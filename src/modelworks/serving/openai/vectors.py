@@ -22,6 +22,7 @@ _MASK: Final = "attention_mask"
 _TYPES: Final = "token_type_ids"
 _NAMES: Final = ("sentence_embedding", "embeddings", "embedding", "pooler_output")
 _FLOATS: Final = {Datatype.FP32: "<f4", Datatype.FP16: "<f2", Datatype.FP64: "<f8"}
+_CELLS: Final = 1 << 20  # token ids of one request, all filled up to the longest
 _SHORT: Final = 4096  # characters: counting the tokens of more would hold up the loop
 
 
@@ -154,6 +155,12 @@ def _ids(live: Live, wanted: Wanted) -> Tensors:
     if _MASK not in specs and any(len(row) != longest for row in wanted.tokens):
         raise UnsupportedError(
             f"model '{live.name}' takes no mask: inputs must be equally long", field="input"
+        )
+    if len(wanted.tokens) * longest > _CELLS:
+        raise InvalidError(
+            f"{len(wanted.tokens)} inputs, filled up to the {longest} token ids of the longest, "
+            f"are more than {_CELLS}: send fewer at a time",
+            field="input",
         )
     ids = np.zeros((len(wanted.tokens), longest), np.int64)
     mask = np.zeros_like(ids)

@@ -17,6 +17,7 @@ from modelworks.edge.exchange import Exchange
 from modelworks.edge.key_gate import OPEN
 from modelworks.edge.key_ring import KeyRing
 from modelworks.protocol.openmetrics import Family
+from modelworks.protocol.records.calls import ARM, COPY
 from modelworks.protocol.routes.access import ANYBODY, Access, Caller
 from modelworks.protocol.routes.limits import Meter
 from modelworks.protocol.routes.paths import Asked, asked
@@ -27,6 +28,7 @@ from modelworks.serving.generate import generate, generate_stream
 from modelworks.serving.infer import infer, refuse
 from modelworks.serving.models import ModelTable
 from modelworks.serving.predict import predict
+from modelworks.serving.predict_v1 import predict_v1
 from modelworks.serving.routing.book import Book, empty_book
 from modelworks.serving.routing.numbers import count_refusal, families
 from modelworks.serving.routing.routed import AUTHORIZATION, Place, Routed
@@ -109,10 +111,12 @@ class Router:
     def tokens_of(self, headers: dict[bytes, bytes]) -> Meter | None:
         """What counts the tokens of whoever sent a request; None = nothing does.
 
+        Copies for shadows are ours: the caller is charged for his own request alone.
+
         Raises:
             UnauthenticatedError: nobody who is known.
         """
-        if not self.closed:
+        if not self.closed or headers.get(ARM, b"").startswith(COPY):
             return None
         return self.who(headers.get(AUTHORIZATION)).tokens
 
@@ -245,7 +249,7 @@ class Router:
         table = self._table
         if table is None:
             return False
-        return any(entry.live is not None and entry.live.busy for entry in table.entries())
+        return any(entry.live is not None and entry.live.waited_for for entry in table.entries())
 
 
 def plain(path: bytes) -> bytes:
@@ -261,6 +265,8 @@ def plain(path: bytes) -> bytes:
 def _act_of(found: Asked) -> Act | None:
     if found.form == "v2" and found.rest in _ACTS:
         return _ACTS[found.rest]
+    if found.form == "v1" and found.rest == ":predict":
+        return predict_v1
     return predict if found.form == "predict" and not found.rest else None
 
 

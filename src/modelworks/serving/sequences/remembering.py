@@ -31,6 +31,7 @@ from modelworks.serving.shapes import shape_of
 _ID: Final = "parameters.sequence_id"
 _LATE: Final = "the request's time-out was over before those of its sequence that came first"
 _LEAST_S: Final = 0.01
+_ENDING_S: Final = 5.0  # of a drain, for those who wait when their sequences may not go on
 _UNLOADED: Final = "the model was unloaded, and its sequences with it: begin again"
 
 
@@ -66,6 +67,11 @@ class Turn(Member):
     def priority(self) -> int:
         """The request's own."""
         return self.member.priority
+
+    @property
+    def exchange(self) -> Any:
+        """The request's, for whoever follows traces; None where it came by none."""
+        return getattr(self.member, "exchange", None)
 
     def succeed(self, outputs: Sequence[Any]) -> None:
         """See `Member.succeed`."""
@@ -152,9 +158,10 @@ class Remembering(Ahead):
             self._elsewhere(step, member)
             return
         member.decode()
-        if self._batched and member.rows != 1:
+        rows = max(map(len, member.inputs.values())) if self._batched else 1
+        if rows != 1:
             raise InvalidError(
-                f"a request of a sequence has one row, not {member.rows}: each row would be a "
+                f"a request of a sequence has one row, not {rows}: each row would be a "
                 "sequence of its own",
                 field="inputs[0].shape",
             )
@@ -189,8 +196,9 @@ class Remembering(Ahead):
         self._closed = True
         began = self._loop.time()
         if self._heirs and len(self._table):
+            most = max(within / 2, within - _ENDING_S)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), min(self._limits.drain_s, within / 2))
+                await asyncio.wait_for(self._empty.wait(), min(self._limits.drain_s, most))
         for sequence in self._table.all():
             self._refuse_line(sequence, UnavailableError(_UNLOADED), everybody=True)
         ended = await self.inner.drain(max(0.1, within - (self._loop.time() - began)))

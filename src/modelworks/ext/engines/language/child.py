@@ -84,17 +84,25 @@ class _Serving:
     def run(self) -> None:
         """Hear what there is, then one step of everybody; until the parent hangs up."""
         turns = self._turns
-        while True:
-            if self._poll.poll(0 if turns.busy else None):
-                came = self._lines.read()
-                if came is None:
-                    return
-                for message in came:
-                    self._do(message)
+        while self._hear(0 if turns.busy else None):
             if turns.busy:
-                told = turns.step()
+                told = turns.step(self._between)
                 if told:
                     self._lines.send(told)
+
+    def _hear(self, wait_ms: int | None) -> bool:
+        """Do what the parent says; false when it hung up."""
+        if self._poll.poll(wait_ms):
+            came = self._lines.read()
+            if came is None:
+                return False
+            for message in came:
+                self._do(message)
+        return True
+
+    def _between(self) -> None:
+        """A step may take seconds: a conversation to be written waits for one, not for all."""
+        self._hear(0)  # that the parent hung up is heard again
 
     def _do(self, message: dict[str, Any]) -> None:
         if "stop" in message:

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 LONGEST: Final = 32 << 20
 """Bytes of one message."""
+LONGEST_TEXT: Final = LONGEST // 16
+"""Characters of a text in one: JSON takes 12 bytes for some of them."""
 _PART: Final = 1 << 16
 
 

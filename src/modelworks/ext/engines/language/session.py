@@ -21,6 +21,7 @@ from modelworks.core.errors import (
 )
 from modelworks.core.generation import Finish, Piece, Prompt, Sampling
 from modelworks.core.tensor import Tensors
+from modelworks.ext.engines.language.lines import LONGEST_TEXT
 from modelworks.ext.engines.language.process import Plan, Process
 from modelworks.ext.engines.language.texts import (
     encoded,
@@ -35,6 +36,7 @@ from modelworks.ext.formats.genai import SIGNATURE, Facts
 _log = logging.getLogger("modelworks.language")
 _WAITS: Final = (0.0, 0.1, 0.5, 2.0, 8.0, 30.0)
 _JOIN_S: Final = 10.0
+_AGAIN: Final = "the model's process ended; it is started again"
 Tell = Callable[[Piece], None]
 
 
@@ -143,6 +145,12 @@ class LanguageSession:
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
         """See `core.seams.Conversing.chat`."""
+        size = sum(len(text) for each in messages for text in each.values())
+        if size > LONGEST_TEXT:
+            raise InvalidError(
+                f"the conversation has {size} characters, and at most {LONGEST_TEXT} are taken",
+                field="messages",
+            )
         answer: SimpleQueue[dict[str, Any]] = SimpleQueue()
         with self._lock:
             process = self._process
@@ -310,6 +318,9 @@ class LanguageSession:
                 old, self._process = self._process, None
             if old is not None:
                 old.close()
+            # One that ended as soon as it was ready was told of before it was ours: who was let in
+            # since is told now.
+            self._drop(Finish.ERROR, _AGAIN)
             while not self._stop.wait(_WAITS[min(failed, len(_WAITS) - 1)]):
                 failed += 1
                 if self._again():

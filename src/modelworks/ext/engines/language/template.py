@@ -12,8 +12,8 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from modelworks.core.errors import InvalidError
+from modelworks.ext.engines.language.lines import LONGEST_TEXT
 
-_LONGEST: Final = 8 << 20  # characters
 _PLAIN: Final = (
     "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
 )
@@ -62,7 +62,7 @@ class Template:
             ):
                 parts.append(part)
                 size += len(part)
-                if size > _LONGEST:
+                if size > LONGEST_TEXT:
                     _refuse("it writes without an end")
         except Exception as error:  # a stranger's program
             raise InvalidError(

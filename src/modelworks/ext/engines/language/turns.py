@@ -4,6 +4,7 @@ A step is a token, or a part of a prompt: a long prompt holds nobody up for long
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -95,12 +96,20 @@ class Turns:
                 return [self._ended(work, Finish.CANCELLED)]
         return []
 
-    def step(self) -> list[Word]:
-        """One step of everyone whose turn it is."""
+    def step(self, between: Callable[[], None] | None = None) -> list[Word]:
+        """One step of everyone whose turn it is.
+
+        Args:
+            between: called between one's step and the next one's; may call `enter` and `stop`.
+        """
         while self._waiting and len(self._active) < self._slots:
             self._active.append(self._waiting.popleft())
         told: list[Word] = []
-        for work in list(self._active):
+        for place, work in enumerate(list(self._active)):
+            if place and between is not None:
+                between()
+            if work not in self._active:  # stopped meanwhile
+                continue
             try:
                 told += self._one(work)
             except Exception as error:  # noqa: BLE001 - the engine has no base of its own

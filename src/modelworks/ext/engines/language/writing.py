@@ -30,7 +30,7 @@ class Writing:
         """What can be sent now that this token came."""
         if self.stopped:
             return ""
-        text = self._held + (self._stream.step(self._tokenizer, token) or "")
+        text = self._held + self._next(token)
         if not self._stop:
             return text
         at = min((found for found in map(text.find, self._stop) if found >= 0), default=-1)
@@ -41,6 +41,16 @@ class Writing:
         keep = max(_begun(text, stop) for stop in self._stop)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
+
+    def _next(self, token: int) -> str:
+        try:
+            text = self._stream.step(self._tokenizer, token)
+        except Exception:  # noqa: BLE001 - the library raises bare ones
+            # Bytes that are no UTF-8 made other text of what was sent: go on behind them. A token
+            # that is none fails again.
+            self._stream = DecodeStream(skip_special_tokens=True)
+            text = self._stream.step(self._tokenizer, token)
+        return text or ""
 
     def rest(self) -> str:
         """What was held back, now that nothing comes any more."""

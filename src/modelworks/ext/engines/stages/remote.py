@@ -81,12 +81,10 @@ class RemoteStage:
         try:
             self._call(line, source, into, until)
         except TimeoutError as error:
-            line.close()
-            self._end_all()
+            self._broken(line, free)
             raise self._late() from error
         except (OSError, EOFError, BrokenError) as error:
-            line.close()
-            self._end_all()
+            self._broken(line, free)
             raise UnavailableError(self._told(error)) from error
         except BaseException:
             free.put(line)
@@ -192,6 +190,12 @@ class RemoteStage:
             raise BrokenError("it does not greet")
         line.data(size, until)
         return line
+
+    def _broken(self, line: Line, free: "LifoQueue[Line]") -> None:
+        """End them all; who waits for a line gets this one, and hears of the end by it."""
+        line.close()
+        self._end_all()
+        free.put(line)
 
     def _end_all(self) -> None:
         """End every line: whoever waits on one hears of it, and the watching thread too."""
