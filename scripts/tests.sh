@@ -12,6 +12,7 @@ rm -rf "$cache"
 "$python" -m pytest -o cache_dir="$cache" "$@"
 code=$?
 [ "$code" -eq 1 ] || exit "$code" # 0: all passed; others: the run itself failed
+[ -f "$cache/v/cache/lastfailed" ] || exit 1 # no test failed: something was skipped with CI=true
 failed=$("$python" - "$cache/v/cache/lastfailed" <<'EOF'
 import json, sys
 found = json.load(open(sys.argv[1]))
