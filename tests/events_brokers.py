@@ -128,6 +128,8 @@ class Post:
 
     def __init__(self, server, *topics):
         import paho.mqtt.client as mqtt
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
 
         self.came = {topic: [] for topic in topics}
         self._ready = threading.Event()
@@ -138,7 +140,10 @@ class Post:
         client.on_connect = lambda c, *_: c.subscribe([(topic, 1) for topic in topics])
         client.on_subscribe = lambda *_: self._ready.set()
         client.on_message = self._message
-        client.connect("127.0.0.1", server.port)
+        # What is answered while it is away waits for it, whoever comes back first.
+        kept = Properties(PacketTypes.CONNECT)
+        kept.SessionExpiryInterval = 3600
+        client.connect("127.0.0.1", server.port, clean_start=False, properties=kept)
         client.loop_start()
         assert self._ready.wait(10)
 

@@ -101,6 +101,21 @@ def test_rows_are_answered_and_nonsense_is_refused(server, listening, post, tmp_
         assert (pump.tally.answered, pump.tally.refused) == (39, 1)
 
 
+def test_a_broker_that_sends_more_than_it_was_asked_for_loses_nothing(listening, post):
+    opened = plugins.load("events", "mqtt")().open(listening, 4)
+    try:
+        for number in range(60):
+            post.send(b"x", {"correlation-id": f"c-{number}"})
+        found = []
+        until(lambda: found.extend(opened.take(60, 0.5)) or found)
+        for event in found:  # what is answered makes room for the next ones
+            opened.answer(event, b"yes", {})
+            found.extend(opened.take(60, 0.5) if event is found[-1] else ())
+    finally:
+        opened.close()
+    assert sorted(int(event.id[2:]) for event in found) == list(range(60))
+
+
 def test_topics_of_answers_stand_for_one(listening):
     with pytest.raises(InvalidError, match="one topic is wanted") as refused:
         plugins.load("events", "mqtt")().open({**listening, "dead": "x/+"}, 4)

@@ -31,6 +31,9 @@ _LEAST_ONCE: Final = 1
 _SESSION_S: Final = 7 * 86400
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _PIECE_S: Final = 0.1
+_NUMBERS: Final = 65_535
+"""Of messages that are not acknowledged: the protocol has no more. Mosquitto 2.0.11 sent 40 where
+`ReceiveMaximum` was 8, and what found no place was lost until the next connection."""
 
 
 class MqttEvents:
@@ -60,8 +63,8 @@ class MqttEvents:
 class OpenMqttEvents:
     """See `core.seams.OpenEvents`: the library's thread reads, ours publish and acknowledge.
 
-    The broker keeps the session for a week: what comes while nobody listens waits there. It hands
-    over `most` messages that are not acknowledged, and no more.
+    The broker keeps the session for a week: what comes while nobody listens waits there. It is
+    asked to hand over no more than `most` messages that are not acknowledged.
     """
 
     def __init__(self, settings: Mapping[str, str], most: int) -> None:
@@ -79,7 +82,7 @@ class OpenMqttEvents:
                 raise InvalidError(f"{name}: one topic is wanted, not '{topic}'", field=name)
         self._shown = f"{place.hostname}:{place.port or _PORTS[place.scheme]}"
         self._seconds = seconds_of(settings, "timeout", _SECONDS)
-        self._came: queue.Queue[tuple[int, MQTTMessage]] = queue.Queue(maxsize=most)
+        self._came: queue.Queue[tuple[int, MQTTMessage]] = queue.Queue(maxsize=_NUMBERS)
         self._session = 0  # a message is acknowledged on the connection that it came by, or again
         self._up = threading.Event()
         self._problem = ""
@@ -207,7 +210,7 @@ class OpenMqttEvents:
         self._up.clear()
 
     def _heard(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
-        # The broker sends no more than the queue takes; of an older session there may be some.
+        # Full it can only be of an older session's messages, which come again.
         with suppress(queue.Full):
             self._came.put_nowait((self._session, message))
 
