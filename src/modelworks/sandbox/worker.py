@@ -28,12 +28,12 @@ from modelworks.core.errors import (
     UnavailableError,
 )
 from modelworks.core.tensor import Signature, TensorSpec
-from modelworks.sandbox import spawn, wire
+from modelworks.sandbox import wire
 from modelworks.sandbox.isolate import Isolation
+from modelworks.sandbox.launch import launched
 from modelworks.sandbox.pieces import Pieces
 from modelworks.sandbox.program import Program, Started
 from modelworks.sandbox.report import rebuild
-from modelworks.sandbox.scratch import Scratch
 from modelworks.sandbox.start import how
 from modelworks.sandbox.tensors import Packed, unpack
 from modelworks.sandbox.vigil import Vigil, Watched, resident
@@ -294,28 +294,10 @@ class Worker:
         program = self._program
         launch = how(program.interpreter)
         limits = program.limits
-        scratch = Scratch()
-        read, write = os.pipe()
-        try:
-            handle = theirs.fileno()
-            process = spawn.start(
-                spawn.Start(
-                    [*launch.command, "-m", _CHILD, str(handle), str(os.getpid())],
-                    (handle,),
-                    launch.environment(limits.threads),
-                    write,
-                )
-            )
-        except BaseException:
-            os.close(read)
-            scratch.remove()
-            raise
-        finally:
-            os.close(write)
-        vigil = Vigil(Watched(process, read, scratch.work, limits), scratch.remove, ended)
+        vigil = launched(launch, _CHILD, theirs, limits, limits.threads, ended)
         setup = {
             "limits": codec.encode(limits),
-            "work": str(scratch.work),
+            "work": str(vigil.watched.work),
             "reads": [str(path.resolve()) for path in (program.folder, *launch.reads)],
             "modules": list(modules),
         }

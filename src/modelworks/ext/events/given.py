@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Final
 
 from modelworks.core.errors import InvalidError
+from modelworks.ext import settings
 
 CORRELATION: Final = "correlation-id"
 REPLY: Final = "reply-to"
 REASON: Final = "refused-because"
 _MOST_REASON: Final = 1000
+_MOST_S: Final = 3600
 
 
 def checked(given: Mapping[str, str], known: Mapping[str, str], wanted: tuple[str, ...]) -> None:
@@ -18,33 +20,19 @@ def checked(given: Mapping[str, str], known: Mapping[str, str], wanted: tuple[st
     Raises:
         InvalidError: `field` names it.
     """
-    for name in given:
-        if name not in known:
-            raise InvalidError(
-                f"'{name}' is no setting of this broker; there are {', '.join(known)}", field=name
-            )
-    for name in wanted:
-        if not given.get(name):
-            raise InvalidError(f"{name}: {known[name]}; it is wanted", field=name)
+    settings.checked(given, known, wanted, "broker")
     for name in ("credentials", "password_file", "ca"):
         if given.get(name) and not Path(given[name]).is_file():
             raise InvalidError(f"{name}: no file {given[name]}", field=name)
 
 
 def seconds_of(given: Mapping[str, str], name: str, default: float) -> float:
-    """A setting that is a time in seconds.
+    """A setting that is a time in seconds, 0.1 to 3600.
 
     Raises:
-        InvalidError: it is no number from 0.1 to 3600.
+        InvalidError: it is none.
     """
-    text = given.get(name, "")
-    try:
-        found = float(text) if text else default
-    except ValueError:
-        found = -1.0
-    if not 0.1 <= found <= 3600:
-        raise InvalidError(f"{name}: '{text}' is no number of seconds, 0.1 to 3600", field=name)
-    return found
+    return settings.seconds_of(given, name, default, _MOST_S)
 
 
 def reason_of(reason: str) -> str:

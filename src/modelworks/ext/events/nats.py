@@ -1,13 +1,11 @@
 """Messages of NATS JetStream: a durable consumer; a message is acknowledged after its answer."""
 
 import asyncio
-import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from typing import Any, ClassVar, Final, TypeVar
 
-import nats
 from nats.errors import BadSubjectError, MaxPayloadError
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
@@ -17,11 +15,11 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.core.seams import Event
 from modelworks.ext.events.given import CORRELATION, REASON, REPLY, checked, reason_of, seconds_of
+from modelworks.ext.nats_line import CLOSE_S, NatsLine
 
 R = TypeVar("R")
 _SECONDS: Final = 30.0
 _ACK_S: Final = 60.0
-_CLOSE_S: Final = 5.0
 _ID: Final = "nats-msg-id"
 
 
@@ -59,14 +57,10 @@ class OpenNatsEvents:
         self._durable = settings.get("durable") or "modelworks"
         self._seconds = seconds_of(settings, "timeout", _SECONDS)
         self._ack_s = seconds_of(settings, "ack_wait", _ACK_S)
-        self._servers = settings["url"].split(",")
-        self._shown = ", ".join(url.rpartition("@")[2] for url in self._servers)
-        self._credentials = settings.get("credentials") or None
-        self._ca = settings.get("ca") or None
         self._most = most
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="nats", daemon=True)
-        self._thread.start()
+        files = (settings.get("credentials") or None, settings.get("ca") or None)
+        self._line = NatsLine(settings["url"], *files, self._seconds)
+        self._shown = self._line.shown
         self._client: Any = None
         try:
             self._pulled = self._wait(self._connect(), self._seconds + 1)
@@ -95,29 +89,14 @@ class OpenNatsEvents:
 
     def close(self) -> None:
         """See `OpenEvents.close`."""
-        if self._thread.is_alive():
+        if self._line.open:
             if self._client is not None:
                 with suppress(UnavailableError):
-                    self._wait(self._client.close(), _CLOSE_S)
-            self._stop()
+                    self._wait(self._client.close(), CLOSE_S)
+            self._line.stop()
 
     async def _connect(self) -> Any:
-        context = None
-        if self._ca:
-            import ssl  # noqa: PLC0415 - where it is wanted
-
-            context = ssl.create_default_context(cafile=self._ca)
-        self._client = await nats.connect(
-            self._servers,
-            user_credentials=self._credentials,
-            tls=context,
-            connect_timeout=max(1, round(self._seconds)),
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.2,
-            error_cb=_quiet,
-            name="modelworks",
-        )
+        self._client = await self._line.connect()
         return await self._subscribe()
 
     async def _subscribe(self) -> Any:
@@ -156,9 +135,8 @@ class OpenNatsEvents:
 
     def _wait(self, work: Coroutine[Any, Any, R], seconds: float) -> R:
         """The result of `work` on the connection's thread."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return future.result(seconds)
+            return self._line.run(work, seconds)
         except NoStreamResponseError as error:
             raise InvalidError(
                 f"no stream of {self._shown} listens to '{self._answers}' or '{self._dead}': make "
@@ -178,19 +156,8 @@ class OpenNatsEvents:
         except (MaxPayloadError, BadSubjectError) as error:
             raise InvalidError(f"{self._shown} does not take it: {error}") from error
         except (NatsError, OSError, TimeoutError, FutureTimeoutError) as error:
-            future.cancel()
             why = str(error) or type(error).__name__
             raise UnavailableError(f"{self._shown} did not answer: {why}") from error
-
-    def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_CLOSE_S)
-        if not self._thread.is_alive():
-            self._loop.close()
-
-
-async def _quiet(_error: Exception) -> None:
-    """What goes wrong between two calls is told by the next one."""
 
 
 def _place(message: Any) -> str:

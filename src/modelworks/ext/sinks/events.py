@@ -7,10 +7,11 @@ from urllib.parse import quote
 
 import orjson
 
-from modelworks.core.errors import InvalidError
 from modelworks.core.records import Record
+from modelworks.ext import settings
 
 TYPE: Final = "modelworks.prediction.v1"
+_MOST_S: Final = 600
 _LEFT_TO_THE_HEAD: Final = ("id",)
 
 
@@ -54,27 +55,13 @@ def checked(given: Mapping[str, str], known: Mapping[str, str], wanted: tuple[st
     Raises:
         InvalidError: `field` names it.
     """
-    for name in given:
-        if name not in known:
-            raise InvalidError(
-                f"'{name}' is no setting of this sink; there are {', '.join(known)}", field=name
-            )
-    for name in wanted:
-        if not given.get(name):
-            raise InvalidError(f"{name}: {known[name]}; it is wanted", field=name)
+    settings.checked(given, known, wanted, "sink")
 
 
 def seconds_of(given: Mapping[str, str], name: str, default: float) -> float:
-    """A setting that is a time in seconds.
+    """A setting that is a time in seconds, 0.1 to 600.
 
     Raises:
-        InvalidError: it is no number from 0.1 to 600.
+        InvalidError: it is none.
     """
-    text = given.get(name, "")
-    try:
-        found = float(text) if text else default
-    except ValueError:
-        found = -1.0
-    if not 0.1 <= found <= 600:
-        raise InvalidError(f"{name}: '{text}' is no number of seconds, 0.1 to 600", field=name)
-    return found
+    return settings.seconds_of(given, name, default, _MOST_S)

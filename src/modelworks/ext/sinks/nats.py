@@ -1,25 +1,23 @@
 """Records into NATS JetStream, each acknowledged; a stream knows repetitions by their id."""
 
 import asyncio
-import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
-import nats
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError, NoStreamResponseError
 
 from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.core.records import Record
+from modelworks.ext.nats_line import CLOSE_S, NatsLine
 from modelworks.ext.sinks import events
 
 R = TypeVar("R")
 _SECONDS: Final = 30.0
 _AT_ONCE: Final = 256  # messages under way
-_CLOSE_S: Final = 5.0
 
 
 class NatsSink:
@@ -48,20 +46,17 @@ class OpenNats:
     def __init__(self, settings: Mapping[str, str]) -> None:
         self._subject = settings["subject"]
         self._seconds = events.seconds_of(settings, "timeout", _SECONDS)
-        self._servers = settings["url"].split(",")
-        self._shown = ", ".join(url.rpartition("@")[2] for url in self._servers)
-        self._files = {}
+        files = {}
         for name in ("credentials", "ca"):
             if settings.get(name) and not Path(settings[name]).is_file():
                 raise InvalidError(f"{name}: no file {settings[name]}", field=name)
-            self._files[name] = settings.get(name) or None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="nats", daemon=True)
-        self._thread.start()
+            files[name] = settings.get(name) or None
+        self._line = NatsLine(settings["url"], files["credentials"], files["ca"], self._seconds)
+        self._shown = self._line.shown
         try:
-            self._client = self._wait(self._connect(), self._seconds + 1)
+            self._client = self._wait(self._line.connect(), self._seconds + 1)
         except BaseException:
-            self._stop()
+            self._line.stop()
             raise
 
     def send(self, records: Sequence[Record]) -> None:
@@ -75,28 +70,10 @@ class OpenNats:
 
     def close(self) -> None:
         """See `OpenSink.close`."""
-        if self._thread.is_alive():
+        if self._line.open:
             with suppress(UnavailableError):
-                self._wait(self._client.close(), _CLOSE_S)
-            self._stop()
-
-    async def _connect(self) -> Any:
-        context = None
-        if self._files["ca"]:
-            import ssl  # noqa: PLC0415 - where it is wanted
-
-            context = ssl.create_default_context(cafile=self._files["ca"])
-        return await nats.connect(
-            self._servers,
-            user_credentials=self._files["credentials"],
-            tls=context,
-            connect_timeout=max(1, round(self._seconds)),
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.2,
-            error_cb=_quiet,
-            name="modelworks",
-        )
+                self._wait(self._client.close(), CLOSE_S)
+            self._line.stop()
 
     async def _publish(self, records: Sequence[Record]) -> None:
         stream = self._client.jetstream(timeout=self._seconds)
@@ -117,9 +94,8 @@ class OpenNats:
 
     def _wait(self, work: Coroutine[Any, Any, R], seconds: float) -> R:
         """The result of `work` on the connection's thread."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return future.result(seconds)
+            return self._line.run(work, seconds)
         except NoStreamResponseError as error:
             raise InvalidError(
                 f"no stream of {self._shown} listens to '{self._subject}': make one with the nats "
@@ -131,19 +107,8 @@ class OpenNats:
                 raise InvalidError(f"{self._shown} refuses the records: {error}") from error
             raise UnavailableError(f"{self._shown} did not take the records: {error}") from error
         except (NatsError, OSError, TimeoutError, FutureTimeoutError) as error:
-            future.cancel()
             why = str(error) or type(error).__name__
             raise UnavailableError(f"{self._shown} did not take the records: {why}") from error
-
-    def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_CLOSE_S)
-        if not self._thread.is_alive():
-            self._loop.close()
-
-
-async def _quiet(_error: Exception) -> None:
-    """What goes wrong between two calls is told by the next one."""
 
 
 def _token(name: str) -> str:

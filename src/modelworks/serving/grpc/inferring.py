@@ -16,11 +16,9 @@ from modelworks.protocol.oip.sequences import no_sequences
 from modelworks.protocol.oip_grpc.responses import MessageWriter
 from modelworks.protocol.oip_grpc.templates import MessageReader, parts_of
 from modelworks.protocol.records.calls import JSON_LENGTH, MESSAGE
-from modelworks.serving.batcher import Member
 from modelworks.serving.grpc.exchange import Asked
-from modelworks.serving.infer import bound, readable, refuse
+from modelworks.serving.infer import Answering, bound, readable, refuse
 from modelworks.serving.live import Live
-from modelworks.serving.statistics import Outcome
 
 _MARKS: Final = 1024
 _marked: dict[int, tuple[dict[bytes, bytes], dict[bytes, bytes]]] = {}
@@ -41,19 +39,15 @@ class Messages:
         self.writer = MessageWriter(live.name, live.version, live.signature)
 
 
-class MessageMember(Member):
+class MessageMember(Answering):
     """A request that came as a message.
 
-    Not an `infer.Answering`: where that is compiled, no class that is not may be made of it.
-
     Attributes:
-        exchange: that is answered.
-        live: the model.
         request: decoded, or that of the template it was read by; its id is `own`.
         own: the id.
     """
 
-    __slots__ = ("exchange", "live", "own", "request")
+    __slots__ = ("own", "request")
 
     def __init__(
         self,
@@ -64,12 +58,8 @@ class MessageMember(Member):
         shape: Hashable,
         own: str,
     ) -> None:
-        received = exchange.received_ns
-        deadline = received + 1000 * request.timeout_us if request.timeout_us else 0
         rows = request.rows if live.batched else 1
-        super().__init__(inputs, rows, shape, received, deadline)
-        self.exchange = exchange
-        self.live = live
+        super().__init__(exchange, live, inputs, rows, shape, request.timeout_us)
         self.request = request
         self.own = own
 
@@ -90,16 +80,6 @@ class MessageMember(Member):
         self.exchange.reply(200, body, b"")
         if live.tap is not None:
             live.tap.one(self, body, (), 200)
-
-    def fail(self, error: ModelworksError) -> None:
-        """See `Member.fail`."""
-        refuse(self.exchange, error, self.live.recorder, self.live.tap)
-
-    def left(self) -> None:
-        """The client is gone: leave the queue alone, harm no neighbour."""
-        if self.waiting:
-            self.live.batcher.cancel(self)
-            self.live.recorder.ended(Outcome.CANCELLED, 0)
 
 
 def infer_message(live: Live, exchange: Exchange) -> None:

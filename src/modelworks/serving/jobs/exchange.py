@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from modelworks.core.errors import UnsupportedError
 from modelworks.core.jobs import JobState
 from modelworks.edge.exchange import Headers
 from modelworks.edge.trace import TraceContext
@@ -94,9 +95,9 @@ class JobExchange:
         """Refuse: a job's answer is whole.
 
         Raises:
-            NotImplementedError: always; jobs are given to inference only, which does not ask.
+            UnsupportedError: always; jobs are given to inference only, which does not ask.
         """
-        raise NotImplementedError(f"a job's answer is whole ({status} {content_type!r} {headers})")
+        raise UnsupportedError(f"a job's answer is whole ({status} {content_type!r} {headers})")
 
     def leave(self) -> None:
         """Nobody wants the answer any more: it leaves the queue, where it still waits."""

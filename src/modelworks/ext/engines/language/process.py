@@ -1,6 +1,5 @@
 """The parent's side of a language model's process: starts it, says and hears, notices its end."""
 
-import os
 import socket
 import threading
 from collections.abc import Callable
@@ -19,13 +18,12 @@ from modelworks.core.errors import (
     UnavailableError,
 )
 from modelworks.ext.engines.language.lines import Lines
-from modelworks.sandbox import spawn
 from modelworks.sandbox.isolate import Isolation
+from modelworks.sandbox.launch import launched
 from modelworks.sandbox.limits import Limits
 from modelworks.sandbox.report import rebuild
-from modelworks.sandbox.scratch import Scratch
 from modelworks.sandbox.start import how
-from modelworks.sandbox.vigil import Vigil, Watched
+from modelworks.sandbox.vigil import Watched
 
 _CHILD: Final = "modelworks.ext.engines.language.child"
 _JOIN_S: Final = 5.0
@@ -78,7 +76,7 @@ class Process:
         try:
             self._control, theirs = socket.socketpair()
             with theirs:
-                self._vigil = _start(plan, theirs)
+                self._vigil = launched(how(), _CHILD, theirs, plan.limits, plan.threads, _nothing)
         except OSError as error:
             raise UnavailableError(
                 f"the model's process cannot be started: {error.strerror or error}"
@@ -179,29 +177,6 @@ class Process:
         with suppress(OSError):
             while (message := self._out.get()) is not None:
                 lines.send(message)
-
-
-def _start(plan: Plan, theirs: socket.socket) -> Vigil:
-    launch = how()
-    scratch = Scratch()
-    read, write = os.pipe()
-    try:
-        handle = theirs.fileno()
-        process = spawn.start(
-            spawn.Start(
-                [*launch.command, "-m", _CHILD, str(handle), str(os.getpid())],
-                (handle,),
-                launch.environment(plan.threads),
-                write,
-            )
-        )
-    except BaseException:
-        os.close(read)
-        scratch.remove()
-        raise
-    finally:
-        os.close(write)
-    return Vigil(Watched(process, read, scratch.work, plan.limits), scratch.remove, _nothing)
 
 
 def _setup(plan: Plan, work: Path) -> dict[str, Any]:
