@@ -43,6 +43,7 @@ class Called(Served):
             call.on_message = lambda _, message: self.messages.append(message)
             call.on_half_closed = lambda call: call.finish(0)
         else:
+            call.awaited = method == b"Await"
             call.on_message = lambda _, message: self.messages.append(message)
 
     def wire(self, first=OPEN) -> Wire:

@@ -28,6 +28,7 @@ def test_the_demo_runs_and_tidies_up(tmp_path, environ):
     )
     assert done.returncode == 0, done.stderr
     wanted = ("$ modelworks import", "parity", "$ curl", "0 failed", "cancer:1.1.0", "p99")
+    wanted += ("the label of most originals on 143 of 143 unseen rows",)
     wanted += ("cancer:1.1.0#trees: the original's label on 143 of 143 unseen rows",)
     for said in (*wanted, "1 of 31 features drifted, first worst texture"):
         assert said.lower() in done.stdout.lower()
@@ -47,6 +48,7 @@ def test_kept_it_answers_until_a_signal(tmp_path, environ):
         assert {model["ref"] for model in said["models"]} >= {"cancer:1.0.0", "digits:1.0.0"}
         assert all(model["same_label"] == model["rows"] for model in said["models"])
         assert said["drifted"] == "worst texture"
+        assert said["pieces"] > 10
         assert said["fastest"] == "cancer:1.1.0#trees"
         done = subprocess.run(
             [

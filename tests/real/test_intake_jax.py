@@ -133,6 +133,7 @@ def test_a_network_with_weights_beside_it(mlp, bring):
     session.close()
 
 
+@pytest.mark.long
 def test_a_convolution_by_another_name(bring, tmp_path):
     (tmp_path / "cnn.py").write_text(CNN)
     candidate = bring(
@@ -145,6 +146,7 @@ def test_a_convolution_by_another_name(bring, tmp_path):
     assert parity.verdict is Verdict.PASSED
 
 
+@pytest.mark.long
 def test_integers_and_two_inputs(bring, tmp_path):
     file = written(tmp_path, "def build():\n    return lambda a, b: (a + b, a * 2)\n")
     whole = Datatype.INT32
@@ -160,6 +162,7 @@ def test_without_trust_nothing_runs(bring, tmp_path):
     assert not canary.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -237,6 +237,7 @@ def elsewhere(filled, tmp_path):
     return other
 
 
+@pytest.mark.long
 def test_another_process_with_nothing_kept_makes_the_same_bytes(
     filled, given, elsewhere, archived, tmp_path
 ):
@@ -314,6 +315,7 @@ def test_a_full_disk_leaves_nothing_half(filled, given, archived, small_disk, na
     assert not list(small_disk.iterdir())
 
 
+@pytest.mark.long
 def test_one_that_is_killed_in_the_middle_is_made_by_the_next(given, elsewhere, archived, tmp_path):
     words = (elsewhere, "fraud", *given, "--output", tmp_path / "a.tar")
     blobs = elsewhere.cache / "images" / "oci" / "blobs" / "sha256"

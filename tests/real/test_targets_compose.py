@@ -31,6 +31,7 @@ class TestBridge(TargetContract):
         return case_on(engine, ComposeTarget, folder, {}, removed(engine))
 
 
+@pytest.mark.long  # the contract holds in the engine's own network in every run
 class TestHost(TargetContract):
     @pytest.fixture(scope="class")
     @classmethod

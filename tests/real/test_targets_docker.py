@@ -32,6 +32,7 @@ class TestBridge(TargetContract):
         return case_on(engine, DockerTarget, folder, {}, less_memory(engine))
 
 
+@pytest.mark.long  # the contract holds in the engine's own network in every run
 class TestHost(TargetContract):
     @pytest.fixture(scope="class")
     @classmethod

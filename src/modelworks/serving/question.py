@@ -109,7 +109,7 @@ class Asking:
         if self._left.is_set() or monotonic() >= self._end:
             why = "the explanation took longer than its time-out; the model may be busy"
             future.set_exception(DeadlineError(why))
-        elif self._live.batcher.busy:
+        elif self._live.waited_for:
             self._loop.call_later(_AGAIN_S, self._offer, question, future)
         else:
             try:

@@ -319,6 +319,24 @@ def test_a_slow_message_and_a_stream_without_one(hasty):
         assert not hasty.calls[-2].gone
 
 
+def test_a_call_that_waits_for_its_only_message_does_not_wait_for_ever(hasty):
+    wire = hasty.wire()
+    with wire.sock:
+        before = len(hasty.calls)
+        wire.send(headers(call_of(b"Keep"), last=False))
+        hasty.until(lambda: len(hasty.calls) > before)
+        quiet = hasty.calls[-1]
+        wire.send(headers(call_of(b"Await"), 3, last=False))
+        wire.answer(3)
+        assert dict(wire.fields[3])["grpc-status"] == "4"
+        hasty.until(lambda: hasty.calls[-1] in hasty.left)
+        assert not quiet.gone  # a stream that has said nothing yet
+        wire.send(headers(call_of(b"Await"), 5, last=False))
+        wire.send(data(message(b"abc"), 5, last=False))
+        hasty.until(lambda: hasty.messages[-1:] == [b"abc"])
+        assert not hasty.calls[-1].awaited
+
+
 # -- calls that the edge ends
 
 

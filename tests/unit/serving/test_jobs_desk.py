@@ -5,6 +5,7 @@ import json
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from jobs_desk import Asked, Receiver, Station, body, run, submission, until
 from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.core.served import Batching, ServedList
+from modelworks.core.stateful import Sequences, State
 from modelworks.protocol.oip.caller import build_request, read_response
 from modelworks.serving.infer import infer
 from modelworks.serving.jobs import store, work
@@ -133,6 +135,10 @@ def test_the_same_key_gives_the_same_job(tmp_path):
         assert first["id"] == again["id"]
         status, told = await station.submit(body(9, 9, 9), idempotency_key=b"k1")
         assert (status, told["field"]) == (409, "Idempotency-Key")
+        for other in ({"content_type": b"text/plain"}, {"job_timeout_seconds": b"9"}):
+            assert (await station.submit(idempotency_key=b"k1", **other))[0] == 409
+        _, again = await station.submit(idempotency_key=b"k1", x_request_id=b"another try")
+        assert first["id"] == again["id"]
         both = await asyncio.gather(*(station.submit(idempotency_key=b"k2") for _ in range(20)))
         assert len({told["id"] for _, told in both}) == 1
         assert len((await station.ask())[1]["jobs"]) == 2
@@ -180,6 +186,32 @@ def test_a_job_is_cancelled_while_it_waits_and_while_it_runs(tmp_path):
         await station.ended(other["id"])
         assert (await station.ask(told["id"]))[1]["state"] == "cancelled"
         assert (await station.ask(told["id"], "result"))[0] == 409
+
+    run(main, tmp_path)
+
+
+def test_a_model_that_remembers_takes_no_jobs(tmp_path):
+    async def main(station):
+        _, told = await station.submit()
+        await station.ended(told["id"])
+        entry = station.table.entry("double")
+        entry.served = replace(entry.served, sequences=Sequences((State("x", "y"),)))
+        status, refused = await station.submit()
+        assert (status, "ask it at /infer" in refused["error"]) == (400, True)
+        assert len((await station.ask())[1]["jobs"]) == 1
+
+    run(main, tmp_path)
+
+
+def test_what_was_accepted_for_one_that_remembers_by_now_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("modelworks.serving.jobs.desk.orderless", lambda entry: None)
+
+    async def main(station):
+        entry = station.table.entry("double")
+        entry.served = replace(entry.served, sequences=Sequences((State("x", "y"),)))
+        _, told = await station.submit()
+        ended = await station.ended(told["id"])
+        assert (ended["state"], "remembers" in ended["error"]) == ("failed", True)
 
     run(main, tmp_path)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modelworks.cli import human
+from modelworks.cli.demo.answering import answer
 from modelworks.cli.demo.deploying import deploy
 from modelworks.cli.demo.optimizing import optimize
 from modelworks.cli.demo.rolling import roll_out
@@ -95,6 +96,8 @@ def play(out: Output, *, keep: bool, port: int) -> dict[str, Any]:
         large = next(item for item in imported if item.ref == _cancers(imported)[1])
         rows = _rows(folder, "cancer.csv")
         fastest = optimize(shell, large.ref, rows, large.trained["answers"], port)
+        shell.title(13, "Answer otherwise: three models as one, a job, a text in pieces")
+        pieces = answer(shell, folder, rows, _votes(imported), port)
         _table(shell, lines, time.monotonic() - begin)
         result = {
             "seconds": round(time.monotonic() - begin, 1),
@@ -102,6 +105,7 @@ def play(out: Output, *, keep: bool, port: int) -> dict[str, Any]:
             "refused": refused,
             "drifted": drifted,
             "fastest": fastest,
+            "pieces": pieces,
         }
         if keep:
             _keep(out, shell, port, result)
@@ -251,7 +255,7 @@ def _until_refused(url: str, body: bytes, seen: dict[str, int]) -> None:
 
 
 def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
-    shell.title(13, "The result")
+    shell.title(14, "The result")
     head = ["model", "from", "accuracy", "as original", "p50", "p99", "requests/s"]
     rows = [
         [
@@ -275,7 +279,7 @@ def _table(shell: Shell, lines: list[Line], seconds: float) -> None:
 
 def _keep(out: Output, shell: Shell, port: int, result: dict[str, Any]) -> None:
     """The whole factory on the demo's registry, until Ctrl-C."""
-    shell.title(14, "Keep: console and server go on until Ctrl-C")
+    shell.title(15, "Keep: console and server go on until Ctrl-C")
     running = shell.serve("up", "--port", str(port), "--control-port", "0")
     try:
         shell.say(f"  console  {running.said['control']}")
@@ -293,6 +297,11 @@ def _cancers(imported: list[Imported]) -> tuple[str, str]:
     """Its two versions, in their order."""
     first, second = (item.ref for item in imported if item.ref.startswith("cancer:"))
     return first, second
+
+
+def _votes(imported: list[Imported]) -> list[list[str]]:
+    """What each original says of the people that no training has seen."""
+    return [item.trained["answers"] for item in imported if item.trained["sample"] == "cancer.csv"]
 
 
 def _json(line: Line) -> dict[str, Any]:

@@ -33,6 +33,9 @@ class GrpcCall(Protocol):
         gone: the client left or cancelled, or the edge ended the call: nobody reads an answer;
             `send`, `answer` and `finish` are then quiet.
         state: the service's own; None at first.
+        awaited: set by a service that can do nothing before the first message: where that has not
+            begun to come within `body_timeout_s`, the edge ends the call with status 4. A message
+            ends it; False at first, for a stream may be quiet as long as it likes.
         on_message: gets each message, inflated and without its prefix; None = thrown away.
         on_half_closed: called once behind the last message, when the client sends no more; not
             called when the call was answered before.
@@ -48,6 +51,7 @@ class GrpcCall(Protocol):
     timeout_us: int
     gone: bool
     state: Any
+    awaited: bool
     on_message: "Callable[[GrpcCall, bytes], None] | None"
     on_half_closed: "Callable[[GrpcCall], None] | None"
     on_gone: Callable[[], None] | None

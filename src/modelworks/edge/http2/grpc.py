@@ -105,6 +105,8 @@ class Call(Receiving):
         part = -1 if self._gathering is None or self._holding else self._gathering.held
         if part >= 0 and body_is_late(limits, now - self.since, part):
             self._stop(DEADLINE_EXCEEDED, "the message came too slowly")
+        elif part < 0 and self.awaited and now - self.since > limits.body_timeout_s:
+            self._stop(DEADLINE_EXCEEDED, "no message came")
         elif self.timeout_us:
             waited_us = (perf_counter_ns() - self.received_ns) // 1000
             if waited_us > self.timeout_us + 1_000_000 * _GRACE_S:

@@ -26,7 +26,16 @@ class Receiving(Stream):
 
     __slots__ = (
         *("_answered", "_gathering", "_half", "_held", "_holding", "_id", "_messages"),
-        *("_opening", "gone", "headers", "on_drained", "on_gone", "on_half_closed", "on_message"),
+        *(
+            "_opening",
+            "awaited",
+            "gone",
+            "headers",
+            "on_drained",
+            "on_gone",
+            "on_half_closed",
+            "on_message",
+        ),
         *("path", "state", "timeout_us"),
     )
 
@@ -38,6 +47,7 @@ class Receiving(Stream):
         self.headers = head.headers
         self.gone = False
         self.state: Any = None
+        self.awaited = False
         self.timeout_us = opening.timeout_us
         self.on_gone: Callable[[], None] | None = None
         self.on_drained: Callable[[], None] | None = None
@@ -157,6 +167,7 @@ class Receiving(Stream):
         self._hand(message)
 
     def _hand(self, message: bytes) -> None:
+        self.awaited = False
         call = self.on_message
         if call is not None:
             try:

@@ -23,6 +23,23 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 SEED = 7
+_TELLER = """\
+import json
+import random
+
+
+def load(folder):
+    with open(folder / "following.json") as file:
+        return json.load(file)
+
+
+def generate(following, text, sampling):
+    chance = random.Random(sampling.seed)
+    first, second = ("", "", *text.split())[-2:]
+    while following.get(f"{first} {second}"):
+        first, second = second, chance.choice(following[f"{first} {second}"])
+        yield " " + second
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +127,17 @@ def stranger(folder: Path) -> None:
     (folder / "stranger.pkl").write_bytes(f"cos\nsystem\n(V{command}\ntR.".encode())
 
 
+def teller(folder: Path) -> None:
+    """A model that tells on, word by word: which word follows which two in a text that it knows."""
+    words = load_breast_cancer()["DESCR"].split()
+    following: dict[str, list[str]] = {}
+    for first, second, third in zip(words, words[1:], words[2:], strict=False):
+        following.setdefault(f"{first} {second}", []).append(third)
+    (folder / "teller").mkdir()
+    (folder / "teller" / "following.json").write_text(json.dumps(following))
+    (folder / "teller" / "model.py").write_text(_TELLER)
+
+
 def cnn(folder: Path) -> list[Trained]:
     """A small convolutional network, where PyTorch is installed; else nothing."""
     try:
@@ -149,6 +177,7 @@ def main() -> None:
     """Train all of them, and say how well they do."""
     folder = Path(sys.argv[1])
     stranger(folder)
+    teller(folder)
     found = []
     for train in (cancer, digits, cnn, neighbours):
         for trained in train(folder):

@@ -103,6 +103,7 @@ class GrpcService:
         def begin(call: GrpcCall) -> None:
             call.on_message = first
             call.on_half_closed = _without
+            call.awaited = True
 
         def first(call: GrpcCall, message: bytes) -> None:
             call.on_message = call.on_half_closed = None

@@ -21,7 +21,7 @@ from modelworks.protocol.oip import parse_header_length
 from modelworks.protocol.openmetrics import Family
 from modelworks.serving.infer import JSON, readable, refuse
 from modelworks.serving.jobs import store
-from modelworks.serving.jobs.lane import Models
+from modelworks.serving.jobs.lane import Models, orderless
 from modelworks.serving.jobs.ledger import Base
 from modelworks.serving.jobs.numbers import families
 from modelworks.serving.jobs.options import JobOptions
@@ -38,6 +38,8 @@ KEY: Final = b"idempotency-key"
 LISTED: Final = 100
 _LENGTH: Final = b"inference-header-content-length"
 _KEPT: Final = (b"content-type", _LENGTH, b"x-request-id")
+_SAME: Final = (b"content-type", _LENGTH, TIMEOUT)
+"""Headers of a submission that make it another one; an `X-Request-Id` is new at every try."""
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 _LONGEST_S: Final = 30 * 86400
 _DIGITS: Final = 9
@@ -115,6 +117,7 @@ class Desk:
     def _read(self, name: str, version: str, exchange: Exchange) -> Submission:
         headers = exchange.headers
         entry = self._models.entry(name, version or None)
+        orderless(entry)
         remote = _text(headers.get(INPUTS, b""))
         callback = _text(headers.get(CALLBACK, b""))
         rows = 0
@@ -148,7 +151,8 @@ class Desk:
                 "Idempotency-Key: 1 to 255 printable ASCII characters without spaces are wanted",
                 field="Idempotency-Key",
             )
-        parts = (name, version, remote, callback, exchange.body)
+        said = (headers.get(known, b"") for known in _SAME)
+        parts = (name, version, remote, callback, *said, exchange.body)
         return Submission(
             uuid7(),
             self._who(exchange),

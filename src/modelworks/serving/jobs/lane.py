@@ -217,7 +217,9 @@ class Lane:
 
     def _infer(self, exchange: JobExchange) -> None:
         try:
-            live = self.models.entry(self.line.model, self.line.version or None).live
+            entry = self.models.entry(self.line.model, self.line.version or None)
+            orderless(entry)
+            live = entry.live
             if live is None:
                 raise UnavailableError(f"model '{self.line.model}' is not available")  # noqa: TRY301 - as all others
             infer(live, exchange)
@@ -237,7 +239,7 @@ class Lane:
                 live = self.models.entry(self.line.model, self.line.version or None).live
             except ModelworksError:
                 return
-            if live is None or not live.batcher.busy:
+            if live is None or not live.waited_for:
                 return
             await asyncio.sleep(_LOOK_S)
 
@@ -252,6 +254,19 @@ class Lane:
     def _path(self) -> bytes:
         version = f"/versions/{self.line.version}" if self.line.version else ""
         return f"/v2/models/{self.line.model}{version}/infer".encode()
+
+
+def orderless(entry: Entry) -> None:
+    """See whether requests of a model may run twice, and in any order.
+
+    Raises:
+        InvalidError: it remembers from one to the next.
+    """
+    if entry.served.sequences is not None:
+        raise InvalidError(
+            f"model '{entry.served.name}' remembers from one request of a sequence to the next; a "
+            "job may run twice, and in any order: ask it at /infer"
+        )
 
 
 def refusal(job: Claimed, error: ModelworksError) -> Ending:
