@@ -1,5 +1,7 @@
 """Calls on their way through stages: where each is, what is bounded, what an error leaves."""
 
+import math
+import socket
 import threading
 
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 
 from modelworks.core.errors import CrashedError, InvalidError, UnavailableError
 from modelworks.core.tensor import Datatype, Signature, TensorSpec
+from modelworks.ext.engines.stages.frames import Line
+from modelworks.ext.engines.stages.hosting import Host
 from modelworks.ext.engines.stages.session import StagesSession
 from modelworks.sandbox.relay import Buffer, Pool
 from modelworks.sandbox.tensors import extent
@@ -198,3 +202,22 @@ def test_pages_of_a_large_buffer_go_back_and_it_stays_usable():
     buffer.put([array[:4]])
     np.testing.assert_array_equal(buffer.read((SPEC,), own=True)[0], array[:4])
     buffer.close()
+
+
+def test_a_line_that_nothing_is_said_on_is_not_hung_up_on():
+    """That of the pipeline which only tells of the end: by it all lines end."""
+
+    class Silent(Line):
+        def head(self, until):
+            self.until = until
+            raise EOFError
+
+    here, there = socket.socketpair()
+    with here, there:
+        line = Silent(here)
+        with pytest.raises(EOFError):
+            Host._answer(None, line, None, None)
+        assert line.until == math.inf
+        there.close()
+        with pytest.raises(EOFError):
+            Line(here).head(math.inf)

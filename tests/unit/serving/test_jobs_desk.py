@@ -13,9 +13,11 @@ import pytest
 
 from jobs_desk import Asked, Receiver, Station, body, run, submission, until
 from modelworks.core.errors import InvalidError, UnavailableError
+from modelworks.core.ids import now_ns
 from modelworks.core.served import Batching, ServedList
 from modelworks.core.stateful import Sequences, State
 from modelworks.protocol.oip.caller import build_request, read_response
+from modelworks.protocol.routes.access import Caller
 from modelworks.serving.infer import infer
 from modelworks.serving.jobs import store, work
 from modelworks.serving.jobs.callbacks import signature
@@ -23,6 +25,8 @@ from modelworks.serving.jobs.exchange import JobExchange
 from modelworks.serving.jobs.holder import Holder
 from modelworks.serving.jobs.ledger import Ledger
 from modelworks.serving.jobs.outside import Outside
+from modelworks.serving.jobs.owners import owner_of
+from modelworks.serving.jobs.rows import Line
 
 pytestmark = pytest.mark.unit
 
@@ -188,6 +192,32 @@ def test_a_job_is_cancelled_while_it_waits_and_while_it_runs(tmp_path):
         assert (await station.ask(told["id"], "result"))[0] == 409
 
     run(main, tmp_path)
+
+
+def test_a_job_whose_time_was_over_before_its_turn_is_not_asked(tmp_path):
+    async def main(station):
+        told = submission(body(), model="double", deadline_ns=now_ns() - 5_000_000_000)
+        runner = station.desk._runner
+        await runner.ledger.do(
+            partial(store.submit, options=station.options, told=told, look=False)
+        )
+        runner.accepted(Line("double", "", False))
+        assert (await station.ended(told.id))["state"] == "expired"
+
+    run(main, tmp_path)
+
+
+def test_a_tenant_and_a_name_with_a_bar_are_nobody_else():
+    class Router:
+        closed = True
+
+        def who(self, given):
+            tenant, _, name = given.decode().partition(" ")
+            return Caller(tenant=tenant, name=name)
+
+    who = owner_of(None, Router())
+    owners = {who(Asked(authorization=given)) for given in (b"a b/c", b"a/b c", b"a%2Fb c")}
+    assert len(owners) == 3
 
 
 def test_a_model_that_remembers_takes_no_jobs(tmp_path):

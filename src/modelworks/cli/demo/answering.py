@@ -15,7 +15,7 @@ kind: Graph
 metadata: {name: committee}
 spec:
   inputs:
-    - {name: X, datatype: FP32, shape: [30]}
+    - {name: X, datatype: FP32, shape: [null, 30]}
   steps:
     - {name: small, model: "cancer:1.0.0", inputs: {X: $input.X}}
     - {name: large, model: "cancer:1.1.0", inputs: {X: $input.X}}

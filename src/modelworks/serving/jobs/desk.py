@@ -152,7 +152,7 @@ class Desk:
                 field="Idempotency-Key",
             )
         said = (headers.get(known, b"") for known in _SAME)
-        parts = (name, version, remote, callback, *said, exchange.body)
+        parts: tuple[str | bytes, ...] = (name, version, remote, callback, *said, exchange.body)
         return Submission(
             uuid7(),
             self._who(exchange),

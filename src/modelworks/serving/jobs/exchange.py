@@ -64,7 +64,7 @@ class JobExchange:
 
     def within(self, seconds: float) -> None:
         """Give it up after so many seconds."""
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._late)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.late)
 
     def reply(self, status: int, body: bytes, content_type: bytes, headers: Headers = ()) -> None:
         """Take the answer."""
@@ -108,7 +108,8 @@ class JobExchange:
         if gone is not None:
             gone()
 
-    def _late(self) -> None:
+    def late(self) -> None:
+        """Its time is over."""
         told = self._ended
         self.leave()
         if told is not None:

@@ -205,8 +205,12 @@ class Lane:
         for job in jobs:
             exchange = JobExchange(job, path, ended)
             exchanges.append(exchange)
-            exchange.within(max(0.001, (job.deadline_ns - now_ns()) / 1e9))
-            self._infer(exchange)
+            seconds = (job.deadline_ns - now_ns()) / 1e9
+            if seconds > 0:
+                exchange.within(seconds)
+                self._infer(exchange)
+            else:
+                exchange.late()
         try:
             await over
         finally:

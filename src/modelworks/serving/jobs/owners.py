@@ -20,6 +20,7 @@ def owner_of(ring: KeyRing | None, router: Router | None) -> Callable[[Exchange]
         if own or router is None or not router.closed:
             return f"key {own}" if own else ""
         caller = router.who(given)
-        return f"caller {caller.tenant}/{caller.name}"
+        tenant = caller.tenant.replace("%", "%25").replace("/", "%2F")  # both may have any sign
+        return f"caller {tenant}/{caller.name}"
 
     return who

@@ -6,6 +6,7 @@ JSON where something is said, and in a call the tensors exactly as they lie in s
 """
 
 import json
+import math
 import socket
 import struct
 import time
@@ -40,7 +41,8 @@ class Line:
     """One connection.
 
     Args:
-        connection: open; every wait of ours has an end of its own.
+        connection: open; every wait of ours has an end of its own, or `math.inf` where silence is
+            no fault.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -131,7 +133,10 @@ def crashed(error: Exception) -> ModelworksError:
     return CrashedError(f"the stage failed: {type(error).__name__}: {error}"[:300])
 
 
-def _left(until: float) -> float:
+def _left(until: float) -> float | None:
+    """None = without an end: that the other side is gone, the system notices (keepalive)."""
+    if until == math.inf:
+        return None
     left = until - time.monotonic()
     if left <= 0:
         raise TimeoutError

@@ -1,6 +1,7 @@
 """Offers one stage to pipelines of other hosts."""
 
 import logging
+import math
 import socket
 import ssl
 import threading
@@ -30,7 +31,6 @@ from modelworks.sandbox.relay import Buffer, Pool
 _log = logging.getLogger("modelworks.stages")
 _GREETING_S: Final = 10.0
 _FRAME_S: Final = 60.0  # of a frame that has begun
-_IDLE_S: Final = 24 * 3600.0
 _LINES: Final = 64
 _MOST: Final = 1 << 30  # bytes of the tensors of one call
 _JOIN_S: Final = 5.0
@@ -168,8 +168,8 @@ class Host:
         return line
 
     def _answer(self, line: Line, source: Buffer, into: Buffer) -> None:
-        """One call."""
-        word, number, size = line.head(time.monotonic() + _IDLE_S)
+        """One call; nothing is said on the line that tells a pipeline of the end."""
+        word, number, size = line.head(math.inf)
         until = time.monotonic() + _FRAME_S
         if word is not Word.CALL:
             raise BrokenError("it says what it may not say")
