@@ -81,7 +81,8 @@ class Finals:
         if together is not None and together not in self._tried and self._left() > _LEAST_S:
             made = self._together(together)
             if made is not None:
-                forms[together.id] = made
+                left = {one.recipe.id: forms[one.recipe.id] for one in found}
+                forms = left | {together.id: made}  # one may have failed beside the others
                 found, source = self._measured(forms, self._left(), source)
         self._decide(found, source)
         return source
