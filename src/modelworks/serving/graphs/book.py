@@ -46,13 +46,14 @@ class Graphs:
         self._looking = False
 
     async def asleep(self, served: ServedModel) -> list[Entry]:
-        """Models of a graph that are loaded when somebody asks for them.
+        """Models of a graph that are loaded when somebody asks for them, each once.
 
         Raises:
             ModelworksError: the graph cannot be read.
         """
         steps = (await self._read(served)).models()
-        return [self._meant(step, served.tenant) for step in steps if self._sleeps(step, served)]
+        asleep = (self._meant(step, served.tenant) for step in steps if self._sleeps(step, served))
+        return list({entry.key: entry for entry in asleep}.values())
 
     async def load(self, served: ServedModel) -> Loaded:
         """A graph over its models as they are now.
