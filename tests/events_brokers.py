@@ -153,7 +153,7 @@ class Post:
         headers["correlation-id"] = getattr(told, "CorrelationData", b"").decode()
         self.came[message.topic].append((headers, message.payload))
 
-    def send(self, data, headers, topic="ask/double"):
+    def send(self, data, headers, topic="ask/double", qos=1):
         from paho.mqtt.packettypes import PacketTypes
         from paho.mqtt.properties import Properties
 
@@ -166,7 +166,7 @@ class Post:
         if kind := rest.pop("content-type", ""):
             told.ContentType = kind
         told.UserProperty = list(rest.items())
-        self._client.publish(topic, data, qos=1, properties=told).wait_for_publish(10)
+        self._client.publish(topic, data, qos=qos, properties=told).wait_for_publish(10)
 
     def stop(self):
         self._client.disconnect()

@@ -168,7 +168,7 @@ class OpenMqttEvents:
             raise InvalidError(f"{self._shown} does not take it: {error}") from error
         self._delivered(sent)
         session, mid = event.token
-        if session == self._session:
+        if mid and session == self._session:  # QoS 0 has no number: a broker hangs up at 0
             self._client.ack(mid, _LEAST_ONCE)
 
     def _delivered(self, sent: MQTTMessageInfo) -> None:
