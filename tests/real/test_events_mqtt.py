@@ -2,6 +2,8 @@
 
 import json
 import threading
+from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import pytest
 
@@ -154,3 +156,29 @@ def test_a_message_without_a_number_is_answered_and_the_connection_stands(listen
     finally:
         opened.close()
     until(lambda: len(post.came["answers"]) == 3)
+
+
+def test_an_answer_that_may_not_be_written_is_told_and_its_message_comes_again(tmp_path):
+    """Such a broker acknowledges what it has thrown away, and says so in the acknowledgement."""
+    server = Mosquitto(tmp_path, "topic readwrite ask/#\ntopic readwrite answers/dead\n")
+    settings = {"url": server.url, "subject": "ask/+", "answers": "answers"}
+    bus = plugins.load("events", "mqtt")()
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        server.start()
+        post = Post(server, "answers/dead")
+        stack.callback(post.stop)
+        with closing(bus.open(settings, 4)) as opened:
+            post.send(b"one", {"correlation-id": "c-1"})
+            (event,) = taken(opened, 1)
+            with pytest.raises(InvalidError, match="Not authorized") as refused:
+                opened.answer(event, b"yes", {})
+            assert refused.value.field == "answers"
+        with closing(bus.open(settings, 4)) as opened:
+            (event,) = taken(opened, 1)
+            assert event.id == "c-1"
+            with pytest.raises(InvalidError, match="Not authorized") as refused:
+                opened.answer(replace(event, reply="elsewhere"), b"yes", {})
+            assert refused.value.field is None  # its own fault alone
+            opened.refuse(event, refused.value.message)
+            until(lambda: post.came["answers/dead"])
