@@ -135,8 +135,9 @@ class OpenNatsEvents:
                 await self._client.publish(reply, data, headers=told)
                 await self._client.flush(round(self._seconds))
             else:
-                # A stream drops what comes twice: after a kill an answer may.
-                told["Nats-Msg-Id"] = f"{what}-{_place(event.token)}"
+                # A stream drops what comes twice: after a kill an answer may. Not that of another
+                # durable: each has an answer of its own.
+                told["Nats-Msg-Id"] = f"{what}-{self._durable}-{_place(event.token)}"
                 stream = self._client.jetstream(timeout=self._seconds)
                 subject = self._answers if what == "answer" else self._dead
                 await stream.publish(subject, data, headers=told)
