@@ -29,6 +29,7 @@ _MOST_TEXT: Final = 32 << 20
 """Characters of one answer, and a further one a piece: whoever reads it whole holds all of it."""
 _LOOK_MS: Final = 500
 _COUNT_S: Final = 10.0
+_MOST: Final = 1024  # texts under way: the process takes no more
 _GRACE_S: Final = 5.0
 
 
@@ -100,8 +101,14 @@ class Pieces:
     def generate(
         self, prompt: Prompt, sampling: Sampling, tell: Callable[[Piece], None]
     ) -> Callable[[], None]:
-        """See `Generating`; what the model itself refuses, its last piece says."""
+        """See `Generating`; what the model itself refuses, its last piece says.
+
+        Raises:
+            UnavailableError: as many as may be are under way, or the process is gone.
+        """
         with self._lock:
+            if len(self._open) >= _MOST:
+                raise UnavailableError(f"{_MOST} texts are being made, and more are not begun")
             if not self._open:
                 self._heard = time.monotonic()
             self._number += 1

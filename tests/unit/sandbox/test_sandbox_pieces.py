@@ -168,3 +168,15 @@ def test_closed_it_cancels(parent):
     told, _, _ = here.ask()
     here.pieces.close()
     assert told.wait().finish is Finish.CANCELLED
+
+
+def test_more_texts_than_the_process_takes_are_refused_before_it_hears_of_them(parent):
+    """Its own refusal would be told as its failure."""
+    here = parent()
+    many = [here.ask() for _ in range(1024)]
+    with pytest.raises(UnavailableError, match="1024 texts are being made"):
+        here.pieces.generate(Prompt("t"), Sampling(), Told())
+    told, _, number = many[7]
+    here.say(Word.PIECE, number, data={"finish": "stop"})
+    assert told.wait().finish is Finish.STOP
+    here.ask()  # there is room again
