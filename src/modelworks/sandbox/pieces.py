@@ -178,9 +178,8 @@ class Pieces:
                     message = self._ours.recv(wire.LONGEST)
                     if not message:
                         break
-                    self._heard = time.monotonic()
                     self._take(message)
-                elif self._open and time.monotonic() - self._heard > self._silence_s:
+                if self._open and time.monotonic() - self._heard > self._silence_s:
                     self._end_process(f"generated nothing for {self._silence_s:g} s")
                     break
         except CrashedError as error:
@@ -203,6 +202,7 @@ class Pieces:
         if one is None:
             raise CrashedError("the model's process: a piece came that nobody asked for")
         piece = _piece(wire.data_of(message))
+        self._heard = time.monotonic()  # what is counted, another thread of the process says
         one.size += 1 + len(piece.text)
         if one.size > _MOST_TEXT:
             raise CrashedError("the model's process: an answer has no end")
