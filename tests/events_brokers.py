@@ -81,10 +81,11 @@ class Listener:
 
 
 class Mosquitto:
-    """A Mosquitto broker that keeps sessions on the disk."""
+    """A Mosquitto broker that keeps sessions on the disk; `rules` say who may write where."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, rules=""):
         self.folder = folder
+        self.rules = rules
         self.port = free_port()
         self._process = None
 
@@ -102,6 +103,10 @@ class Mosquitto:
             f"persistence_location {self.folder}/\nautosave_interval 1\n"
             "autosave_on_changes true\nuser root\n"
         )
+        if self.rules:
+            (self.folder / "rules").write_text(self.rules)
+            with config.open("a") as file:
+                file.write(f"acl_file {self.folder}/rules\n")
         with (self.folder / "mosquitto.log").open("ab") as log:
             self._process = subprocess.Popen([program, "-c", config], stdout=log, stderr=log)
         eventually("mosquitto", self._ready, self._process)
@@ -153,7 +158,7 @@ class Post:
         headers["correlation-id"] = getattr(told, "CorrelationData", b"").decode()
         self.came[message.topic].append((headers, message.payload))
 
-    def send(self, data, headers, topic="ask/double"):
+    def send(self, data, headers, topic="ask/double", qos=1):
         from paho.mqtt.packettypes import PacketTypes
         from paho.mqtt.properties import Properties
 
@@ -166,7 +171,7 @@ class Post:
         if kind := rest.pop("content-type", ""):
             told.ContentType = kind
         told.UserProperty = list(rest.items())
-        self._client.publish(topic, data, qos=1, properties=told).wait_for_publish(10)
+        self._client.publish(topic, data, qos=qos, properties=told).wait_for_publish(10)
 
     def stop(self):
         self._client.disconnect()

@@ -13,6 +13,7 @@ from modelworks.core.errors import InvalidError, ModelworksError, RefusedError, 
 from modelworks.core.generation import Finish, Prompt, Sampling
 from modelworks.core.imports import ImportOptions
 from modelworks.core.seams import Conversing, EngineOptions
+from modelworks.ext.engines.language import session as sessions
 from modelworks.plugins.load import load
 from modelworks.plugins.sniffing import ask
 from modelworks.testing.generating import GeneratingContract, Told, generated
@@ -152,6 +153,21 @@ def test_a_killed_process_ends_what_is_open_and_another_one_takes_over(folder):
     assert story(session) == STORY.removeprefix("one two")
     session.close()
     assert session.processes() == ()
+
+
+def test_a_process_that_lived_for_a_while_starts_again_at_once(folder, monkeypatch):
+    """However often others ended before it."""
+    monkeypatch.setattr(sessions, "_WAITS", (0.0, 3600.0))
+    monkeypatch.setattr(sessions, "_HEALTHY_S", 0.0, raising=False)
+    session = opened(folder)
+    try:
+        for _ in range(2):
+            stands = threading.Event()
+            session.watch(lambda why, stands=stands: why or stands.set())
+            os.kill(session.processes()[0], signal.SIGKILL)
+            assert stands.wait(60)
+    finally:
+        session.close()
 
 
 def test_a_process_that_ended_as_it_became_ready_leaves_nobody_waiting(folder):

@@ -2,6 +2,8 @@
 
 import json
 import threading
+from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +15,7 @@ from modelworks.control.eventing.pump import Answer, Pump
 from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.plugins import load as plugins
 from modelworks.testing import onnx_models as models
-from modelworks.testing.events import Broker, EventContract, OutageContract
+from modelworks.testing.events import Broker, EventContract, OutageContract, taken
 from modelworks.testing.servers import Server
 from recording_server import until
 from store_servers import free_port
@@ -136,3 +138,47 @@ def test_an_answer_for_a_topic_that_cannot_be_is_this_messages_fault(listening, 
     assert (headers["correlation-id"], data) == ("c-1", b"one")
     assert "wildcards" in headers["refused-because"]
     assert [data for _, data in post.came["answers"]] == [b"yes"]
+
+
+def test_a_message_without_a_number_is_answered_and_the_connection_stands(listening, post):
+    """QoS 0 is acknowledged by nobody: a broker ends a connection that does it all the same."""
+    opened = plugins.load("events", "mqtt")().open(listening, 4)
+    try:
+        post.send(b"one", {"correlation-id": "c-1"}, qos=0)
+        post.send(b"two", {"correlation-id": "c-2"})
+        for event in taken(opened, 2):
+            opened.answer(event, b"answer to " + event.data, {})
+        post.send(b"three", {"correlation-id": "c-3"})
+        (event,) = taken(opened, 1)
+        opened.answer(event, b"answer to three", {})
+        assert event.id == "c-3"
+        assert opened._session == 1
+    finally:
+        opened.close()
+    until(lambda: len(post.came["answers"]) == 3)
+
+
+def test_an_answer_that_may_not_be_written_is_told_and_its_message_comes_again(tmp_path):
+    """Such a broker acknowledges what it has thrown away, and says so in the acknowledgement."""
+    server = Mosquitto(tmp_path, "topic readwrite ask/#\ntopic readwrite answers/dead\n")
+    settings = {"url": server.url, "subject": "ask/+", "answers": "answers"}
+    bus = plugins.load("events", "mqtt")()
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        server.start()
+        post = Post(server, "answers/dead")
+        stack.callback(post.stop)
+        with closing(bus.open(settings, 4)) as opened:
+            post.send(b"one", {"correlation-id": "c-1"})
+            (event,) = taken(opened, 1)
+            with pytest.raises(InvalidError, match="Not authorized") as refused:
+                opened.answer(event, b"yes", {})
+            assert refused.value.field == "answers"
+        with closing(bus.open(settings, 4)) as opened:
+            (event,) = taken(opened, 1)
+            assert event.id == "c-1"
+            with pytest.raises(InvalidError, match="Not authorized") as refused:
+                opened.answer(replace(event, reply="elsewhere"), b"yes", {})
+            assert refused.value.field is None  # its own fault alone
+            opened.refuse(event, refused.value.message)
+            until(lambda: post.came["answers/dead"])

@@ -164,3 +164,39 @@ def test_answers_that_a_server_never_takes_are_their_messages_fault(server):
         assert server.pending() == 0
     finally:
         opened.close()
+
+
+def test_a_durable_that_takes_another_subject_is_refused_with_the_cure(server):
+    """Else one model is asked what was meant for the other."""
+    settings = {"url": server.url, "subject": "ask.double", "answers": "answers"}
+    bus = plugins.load("events", "nats")()
+    bus.open(settings, 4).close()
+    other = {**settings, "subject": "ask.triple"}
+    with pytest.raises(InvalidError, match=r"'ask\.double' .*--set durable=NAME") as refused:
+        bus.open(other, 4)
+    assert refused.value.field == "durable"
+    opened = bus.open({**other, "durable": "triple"}, 4)
+    try:
+        server.send(b"two", {}, "ask.double")
+        server.send(b"three", {}, "ask.triple")
+        (event,) = taken(opened, 1)
+        assert (event.subject, event.data) == ("ask.triple", b"three")
+    finally:
+        opened.close()
+
+
+def test_two_models_that_answer_the_same_message_have_an_answer_each(server):
+    """A stream drops what comes twice, by the name that it comes under."""
+    settings = {"url": server.url, "subject": "ask.double", "answers": "answers"}
+    bus = plugins.load("events", "nats")()
+    server.send(b"x", {"correlation-id": "c-1"})
+    for name in ("fraud", "churn"):
+        opened = bus.open({**settings, "durable": name}, 4)
+        try:
+            (event,) = taken(opened, 1)
+            opened.answer(event, name.encode(), {})
+        finally:
+            opened.close()
+    found = server.told("answers")
+    assert [data for _, data in found] == [b"fraud", b"churn"]
+    assert {headers["correlation-id"] for headers, _ in found} == {"c-1"}

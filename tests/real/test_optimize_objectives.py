@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from modelworks.control.optimizing.asked import Asked
@@ -14,7 +15,7 @@ from modelworks.control.service import Factory
 from modelworks.core.errors import ConflictError, CrashedError, InvalidError, UnsupportedError
 from modelworks.core.optimizing.recipes import Recipe, RecipeStep
 from modelworks.core.optimizing.variants import Ending, Goal, Objective
-from modelworks.optimize import energy
+from modelworks.optimize import data, energy
 from modelworks.testing import pass_models
 from modelworks.testing.candidates import candidate
 
@@ -132,3 +133,12 @@ def test_a_pass_without_its_library_names_the_cure(factory, net, tmp_path):
         pytest.skip("jax is installed here: nothing is missing")
     with pytest.raises(UnsupportedError, match=r'pip install "modelworks\[optimize-jax\]"'):
         make(factory, net, tmp_path / "jax", ("jax_export",))
+
+
+def test_rows_that_are_given_for_passes_are_all_theirs(factory, net, tmp_path):
+    file = tmp_path / "rows.npz"
+    np.savez(file, x=np.random.default_rng(0).standard_normal((100, 64)).astype(np.float32))
+    recipe = Recipe((RecipeStep("int8_static"),))
+    asked = Asked(rows=data.Asked(calibration=file), recipe=recipe)
+    made = factory.optimizing.make(net.ref, asked, tmp_path / "int8", lambda _: None)
+    assert "operators run in eight bits" in made.notes[0]

@@ -157,6 +157,30 @@ def _guiding(table: Table, seed: int, *, few: bool) -> tuple[Table, Table]:
     return sides(table, seed + 2, count)
 
 
+def for_passes(signature: Signature, asked: Asked, source: Path, into: Path) -> Prepared:
+    """Rows for passes where nothing is judged: of the whole calibration file, if there is one.
+
+    Args:
+        signature: of the version: what callers send.
+        asked: file, label and seed.
+        source: folder of the version's artifact: its steps lie there.
+        into: an existing folder for the files.
+
+    Raises:
+        InvalidError: as `prepared`.
+        MissingExtraError: as `prepared`.
+    """
+    if asked.calibration is None:
+        return prepared(signature, asked, source, into)
+    table = _read(asked.calibration, signature, asked, "calibration")
+    _strange(signature, table.labels)
+    table = table.some(CALIBRATION, asked.seed + 1).whole(max(1, fixed_rows(signature) or 1))
+    if not len(table):
+        raise InvalidError("no rows for passes: give a larger file", field="calibration")
+    rows = _written("calibration", table, signature, source, into)
+    return Prepared(rows, rows, DataFacts(rows.count, rows.count, bool(asked.label)))
+
+
 def plain(
     signature: Signature, file: Path | None, source: Path, into: Path, most: int, seed: int = 0
 ) -> Rows:

@@ -4,12 +4,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from modelworks.core.errors import ModelworksError
+from modelworks.core.errors import ModelworksError, UnavailableError
 from modelworks.core.model import Verdict
 from modelworks.core.optimizing.recipes import Execution, Recipe
 from modelworks.core.optimizing.variants import Ending, Finding, Goal, Measurement
 from modelworks.optimize import scoring
-from modelworks.optimize.applying import Failure, Say
+from modelworks.optimize.applying import NOT_NOW, Failure, Say
 from modelworks.optimize.bench import Bench
 from modelworks.optimize.forms import Form
 from modelworks.optimize.proving import Prover, inherited
@@ -81,7 +81,8 @@ class Finals:
         if together is not None and together not in self._tried and self._left() > _LEAST_S:
             made = self._together(together)
             if made is not None:
-                forms[together.id] = made
+                left = {one.recipe.id: forms[one.recipe.id] for one in found}
+                forms = left | {together.id: made}  # one may have failed beside the others
                 found, source = self._measured(forms, self._left(), source)
         self._decide(found, source)
         return source
@@ -134,8 +135,14 @@ class Finals:
         try:
             timed = self._bench.timed((form,), _LEAST_S)
             judged = self._bench.looked(form, self._pace.end)
+        except UnavailableError as error:
+            self._tried.note(Finding(recipe, Ending.FAILED, f"{NOT_NOW}: {error.message}"))
+            return None
         except ModelworksError as error:
-            self._tried.note(Finding(recipe, Ending.FAILED, error.message))
+            late = time.monotonic() >= self._pace.end
+            ending = Ending.PRUNED if late else Ending.FAILED
+            why = f"{LATE}: {error.message}" if late else error.message
+            self._tried.note(Finding(recipe, ending, why))
             return None
         measured = timed.forms[0]
         failed = [gate.summary for gate in judged.gates if gate.verdict is Verdict.FAILED]

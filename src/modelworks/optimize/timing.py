@@ -139,8 +139,12 @@ class _Order:
     seconds: float
 
     def arguments(self, forms: Sequence[Form]) -> dict[str, Any]:
+        first, *others = [told(one) for one in forms]
+        for one in others:
+            if one["signature"] == first["signature"]:  # that may name a thousand classes
+                del one["signature"]
         return {
-            "forms": [told(one) for one in forms],
+            "forms": [first, *others],
             "rows": str(self.rows.inputs.resolve()),
             "sizes": list(sizes_of(self.source.signature, self.goal.batches)),
             "threads": self.goal.threads,
@@ -247,6 +251,12 @@ def weigh(arguments: dict[str, Any], progress: Callable[[str], None]) -> dict[st
     return found
 
 
+def _told_once(forms: Sequence[dict[str, Any]]) -> list[Form]:
+    """Forms of which those behind the first may have its signature."""
+    signature = forms[0]["signature"]
+    return [codec.decode(Form, {"signature": signature, **one}) for one in forms]
+
+
 def run(arguments: dict[str, Any], progress: Callable[[str], None]) -> dict[str, Any]:
     """The sandboxed function: all forms in turn."""
     with bound(arguments["core"]):
@@ -254,7 +264,7 @@ def run(arguments: dict[str, Any], progress: Callable[[str], None]) -> dict[str,
 
 
 def _run(arguments: dict[str, Any], progress: Callable[[str], None]) -> dict[str, Any]:
-    forms = [codec.decode(Form, one) for one in arguments["forms"]]
+    forms = _told_once(arguments["forms"])
     inputs = arrays.load(Path(arguments["rows"]), forms[0].signature.inputs)
     counters = energy.heard(arguments["counters"])
     threads, sizes = arguments["threads"], arguments["sizes"]

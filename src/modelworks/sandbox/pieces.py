@@ -29,6 +29,7 @@ _MOST_TEXT: Final = 32 << 20
 """Characters of one answer, and a further one a piece: whoever reads it whole holds all of it."""
 _LOOK_MS: Final = 500
 _COUNT_S: Final = 10.0
+_MOST: Final = 1024  # texts under way: the process takes no more
 _GRACE_S: Final = 5.0
 
 
@@ -100,8 +101,14 @@ class Pieces:
     def generate(
         self, prompt: Prompt, sampling: Sampling, tell: Callable[[Piece], None]
     ) -> Callable[[], None]:
-        """See `Generating`; what the model itself refuses, its last piece says."""
+        """See `Generating`; what the model itself refuses, its last piece says.
+
+        Raises:
+            UnavailableError: as many as may be are under way, or the process is gone.
+        """
         with self._lock:
+            if len(self._open) >= _MOST:
+                raise UnavailableError(f"{_MOST} texts are being made, and more are not begun")
             if not self._open:
                 self._heard = time.monotonic()
             self._number += 1
@@ -171,9 +178,8 @@ class Pieces:
                     message = self._ours.recv(wire.LONGEST)
                     if not message:
                         break
-                    self._heard = time.monotonic()
                     self._take(message)
-                elif self._open and time.monotonic() - self._heard > self._silence_s:
+                if self._open and time.monotonic() - self._heard > self._silence_s:
                     self._end_process(f"generated nothing for {self._silence_s:g} s")
                     break
         except CrashedError as error:
@@ -196,6 +202,7 @@ class Pieces:
         if one is None:
             raise CrashedError("the model's process: a piece came that nobody asked for")
         piece = _piece(wire.data_of(message))
+        self._heard = time.monotonic()  # what is counted, another thread of the process says
         one.size += 1 + len(piece.text)
         if one.size > _MOST_TEXT:
             raise CrashedError("the model's process: an answer has no end")

@@ -67,7 +67,7 @@ class ModelTable:
         self._policy = policy
         self._residence = Residence(policy, threads, block.workers)
         self._told = changed
-        self._graphs = Graphs(block, self.entry)
+        self._graphs = Graphs(block, self.entry, self._tap)
         self._entries: dict[Key, Entry] = {}
         self._wanted: dict[Key, ServedModel] = {}
         self._names: dict[str, Key] = {}

@@ -109,6 +109,7 @@ def test_what_was_not_optimized_says_how(type_, filled):
         (("none",), Exit.NOT_FOUND, "none"),
         (("churn", "--objective", "cost"), Exit.INVALID, "--price"),
         (("churn", "--confidence", "0.2"), Exit.INVALID, "confidence"),
+        (("churn", "--slice-drop", "200pp"), Exit.INVALID, "slice_drop: 2.0"),
         (("churn", "--batches", "0"), Exit.INVALID, "batches"),
         (("churn", "--batches", "one"), Exit.USAGE, "numbers"),
         (("churn", "--batches", ","), Exit.INVALID, "batches"),

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pytest
 
@@ -168,3 +169,27 @@ def test_closed_it_cancels(parent):
     told, _, _ = here.ask()
     here.pieces.close()
     assert told.wait().finish is Finish.CANCELLED
+
+
+def test_more_texts_than_the_process_takes_are_refused_before_it_hears_of_them(parent):
+    """Its own refusal would be told as its failure."""
+    here = parent()
+    many = [here.ask() for _ in range(1024)]
+    with pytest.raises(UnavailableError, match="1024 texts are being made"):
+        here.pieces.generate(Prompt("t"), Sampling(), Told())
+    told, _, number = many[7]
+    here.say(Word.PIECE, number, data={"finish": "stop"})
+    assert told.wait().finish is Finish.STOP
+    here.ask()  # there is room again
+
+
+def test_counting_is_no_generating(parent):
+    """Where the one thread of the process hangs, the other still counts tokens."""
+    here = parent(silence_s=0.3)
+    told, _, _ = here.ask()
+    end = time.monotonic() + 20
+    while not here.told.wait(0.01):
+        assert time.monotonic() < end, "a process that hangs was not ended"
+        here.say(Word.COUNTED, 999, 1)
+    assert here.why == ["generated nothing for 0.3 s"]
+    assert told.wait().finish is Finish.ERROR

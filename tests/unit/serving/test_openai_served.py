@@ -18,6 +18,7 @@ from modelworks.protocol.openai.embeddings import Wanted
 from modelworks.serving.generating.numbers import End
 from modelworks.serving.generating.tokens import Tokens
 from modelworks.serving.openai.vectors import _ids
+from modelworks.serving.statistics import Outcome
 from modelworks.testing.generating import Words
 
 pytestmark = pytest.mark.unit
@@ -64,11 +65,11 @@ def serve(monkeypatch):
             server.settled()
 
 
-def ask(server, path, body, method="POST"):
+def ask(server, path, body, method="POST", headers=""):
     data = json.dumps(body).encode() if body is not None else b""
-    head = f"{method} /v1/{path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(data)}\r\n\r\n"
+    head = f"{method} /v1/{path} HTTP/1.1\r\nHost: a\r\n{headers}Content-Length: {len(data)}\r\n"
     sock = server.connect()
-    sock.sendall(head.encode() + data)
+    sock.sendall(head.encode() + b"\r\n" + data)
     return sock
 
 
@@ -189,6 +190,23 @@ def test_an_engine_that_fails_is_told_of_whole_and_in_a_stream(serve):
         answer.close()
     assert b"the third word" in data
     assert DONE not in data
+
+
+def test_a_time_out_is_over_while_the_conversation_is_written(serve):
+    session = Talking()
+    server = serve(session)
+    session.go.clear()
+    try:
+        with ask(server, "chat/completions", SAID, headers="X-Timeout-Ms: 50\r\n") as sock:
+            answer = Answer(sock)
+            assert answer.status == 504
+            assert answer.json()["error"]["code"] == "timeout"
+            answer.close()
+    finally:
+        session.go.set()
+    assert answered(server, "chat/completions", SAID | {"max_tokens": 1})[0] == 200
+    assert session.begun == 2  # the trial at its load, and the one that was not late
+    assert server.requests().outcomes[Outcome.EXPIRED] == 1
 
 
 # -- tokens

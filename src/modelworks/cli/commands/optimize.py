@@ -66,6 +66,7 @@ def _wanted(function: Any) -> Any:
         click.option(
             "--max-drop", type=AMOUNT, default="0.5pp", show_default=True, help="Of the quality."
         ),
+        click.option("--slice-drop", type=AMOUNT, default=0.0, help="Of a slice; 0 = --max-drop."),
         click.option("--confidence", type=float, default=0.95, show_default=True),
         click.option("--metric", type=click.Choice(_METRICS), default="", help="Of the quality."),
         click.option("--agreement", type=AMOUNT, default="99%", show_default=True),
@@ -180,6 +181,7 @@ def _goal(given: dict[str, Any]) -> "Goal":
     return Goal(
         objective=Objective(given["objective"]),
         max_drop=given["max_drop"],
+        slice_drop=given["slice_drop"],
         confidence=given["confidence"],
         metric=given["metric"],
         agreement=given["agreement"],

@@ -66,7 +66,7 @@ def make(place: Place, into: Path) -> MadeForm:
     room = place.work / "rows"
     room.mkdir()
     place.say("preparing rows")
-    rows = data.prepared(version.signature, asked.rows, folder, room)
+    rows = data.for_passes(version.signature, asked.rows, folder, room)
     with ExitStack() as stack:
         shop = place.shop(stack, folder, rows)
         form = shop.make(asked.recipe, time.monotonic() + asked.goal.budget_s, place.say)

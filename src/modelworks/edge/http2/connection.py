@@ -118,7 +118,7 @@ class Http2Connection:
         """The client takes its answers again."""
         self._outflow.open = self._session.open = True
         self._session.pump()
-        if not self._transport.is_closing():
+        if self._outflow.open and not self._transport.is_closing():  # what waited may fill it again
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:

@@ -14,6 +14,7 @@ from modelworks.edge.http2.frames import (
 from modelworks.edge.http2.hpack import Encoder, Field
 
 _KEPT: Final = 256  # header blocks that are not written again
+_TOGETHER: Final = 1 << 20  # bytes that are gathered; only the transport knows whether it is full
 
 
 class Outlet:
@@ -27,7 +28,10 @@ class Outlet:
         gathering: what is written leaves later, together.
     """
 
-    __slots__ = ("_blocks", "_out", "encoder", "frame_bytes", "gathering", "loop", "transport")
+    __slots__ = (
+        *("_blocks", "_gathered", "_out", "encoder", "frame_bytes", "gathering", "loop"),
+        "transport",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
         """Nothing waits."""
@@ -37,18 +41,23 @@ class Outlet:
         self.frame_bytes = FRAME_BYTES
         self.gathering = False
         self._out: list[bytes | memoryview] = []
+        self._gathered = 0  # bytes of them
         self._blocks: dict[tuple[Field, ...], bytes] = {}
 
     def write(self, data: bytes | memoryview) -> None:
         """Send a frame or a part of one, together with what else is sent in this turn."""
         self._out.append(data)
-        if not self.gathering:
+        self._gathered += len(data)
+        if self._gathered > _TOGETHER:
+            self.flush()
+        elif not self.gathering:
             self.gathering = True
             self.loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Let go what was gathered."""
         self.gathering = False
+        self._gathered = 0
         out = self._out
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)

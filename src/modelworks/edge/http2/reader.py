@@ -138,7 +138,7 @@ class Reader:
             else:
                 self._control.take(kind, flags, number, data[begin:position])
         if position < size:
-            if position or not begun:
+            if not self._block_of and (position or not begun):
                 self._since = self._session.hub.now
             self._buffer = data[position:] if position else data
 

@@ -12,9 +12,10 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from modelworks.core.errors import InvalidError, UnavailableError
+from modelworks.core.errors import InvalidError, ModelworksError, UnavailableError
 from modelworks.core.seams import Event
 from modelworks.ext.events.given import (
     CORRELATION,
@@ -31,6 +32,8 @@ _LEAST_ONCE: Final = 1
 _SESSION_S: Final = 7 * 86400
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _PIECE_S: Final = 0.1
+_OF_MESSAGES: Final = frozenset({0x99})  # its form
+_REFUSALS: Final = _OF_MESSAGES | {0x87, 0x90}  # not ours to write, no topic
 _NUMBERS: Final = 65_535
 """Of messages that are not acknowledged: the protocol has no more. Mosquitto 2.0.11 sent 40 where
 `ReceiveMaximum` was 8, and what found no place was lost until the next connection."""
@@ -86,6 +89,7 @@ class OpenMqttEvents:
         self._session = 0  # a message is acknowledged on the connection that it came by, or again
         self._up = threading.Event()
         self._problem = ""
+        self._untaken: dict[int, ReasonCode] = {}  # number of what was published -> why not
         self._closed = False
         self._client = client = Client(
             CallbackAPIVersion.VERSION2,
@@ -102,6 +106,7 @@ class OpenMqttEvents:
         client.on_disconnect = self._lost
         client.on_subscribe = self._subscribed
         client.on_message = self._heard
+        client.on_publish = self._published
         wanted = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         wanted.SessionExpiryInterval = _SESSION_S
         wanted.ReceiveMaximum = most
@@ -167,8 +172,10 @@ class OpenMqttEvents:
         except ValueError as error:
             raise InvalidError(f"{self._shown} does not take it: {error}") from error
         self._delivered(sent)
+        if (code := self._untaken.pop(sent.mid, None)) is not None:
+            raise self._not_taken(code, topic)
         session, mid = event.token
-        if session == self._session:
+        if mid and session == self._session:  # QoS 0 has no number: a broker hangs up at 0
             self._client.ack(mid, _LEAST_ONCE)
 
     def _delivered(self, sent: MQTTMessageInfo) -> None:
@@ -183,6 +190,14 @@ class OpenMqttEvents:
                 sent.wait_for_publish(_PIECE_S)
         except (RuntimeError, ValueError) as error:
             raise UnavailableError(f"{self._shown} did not take an answer: {error}") from error
+
+    def _not_taken(self, code: ReasonCode, topic: str) -> ModelworksError:
+        """Why an answer is not there; without a field it is its message's fault alone."""
+        why = f"{self._shown} did not take an answer: {code}"
+        if code.value not in _REFUSALS:
+            return UnavailableError(why)
+        settings = code.value not in _OF_MESSAGES and topic in {self._answers, self._dead}
+        return InvalidError(why, field="answers" if settings else None)
 
     # -- on the library's thread
 
@@ -208,6 +223,12 @@ class OpenMqttEvents:
     def _lost(self, _client: Client, _data: Any, _flags: Any, code: Any, _more: Any) -> None:
         self._problem = f"the connection broke: {code}"
         self._up.clear()
+
+    def _published(self, _client: Client, _data: Any, mid: int, code: ReasonCode, _: Any) -> None:
+        # Whoever waits hears of the end after this; numbers are used again.
+        self._untaken.pop(mid, None)
+        if code.is_failure:
+            self._untaken[mid] = code
 
     def _heard(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         # Full it can only be of an older session's messages, which come again.

@@ -107,7 +107,16 @@ class OpenNatsEvents:
             filter_subject=self._subject,
         )
         stream = self._client.jetstream(timeout=self._seconds)
-        return await stream.pull_subscribe(self._subject, durable=self._durable, config=wanted)
+        found = await stream.pull_subscribe(self._subject, durable=self._durable, config=wanted)
+        known = (await found.consumer_info()).config  # one that is there already is taken as it is
+        takes = {known.filter_subject, *(getattr(known, "filter_subjects", None) or ())}
+        if others := sorted(filter(None, takes - {self._subject})):
+            raise InvalidError(
+                f"durable: '{self._durable}' takes '{others[0]}' of this stream already, not "
+                f"'{self._subject}': name another one (--set durable=NAME)",
+                field="durable",
+            )
+        return found
 
     async def _take(self, most: int, seconds: float) -> list[Event]:
         try:
@@ -126,8 +135,9 @@ class OpenNatsEvents:
                 await self._client.publish(reply, data, headers=told)
                 await self._client.flush(round(self._seconds))
             else:
-                # A stream drops what comes twice: after a kill an answer may.
-                told["Nats-Msg-Id"] = f"{what}-{_place(event.token)}"
+                # A stream drops what comes twice: after a kill an answer may. Not that of another
+                # durable: each has an answer of its own.
+                told["Nats-Msg-Id"] = f"{what}-{self._durable}-{_place(event.token)}"
                 stream = self._client.jetstream(timeout=self._seconds)
                 subject = self._answers if what == "answer" else self._dead
                 await stream.publish(subject, data, headers=told)

@@ -21,6 +21,8 @@ MOST: Final = 1 << 14
 """Fields of a message, those of messages in it included: each is some objects, and takes a
 microsecond. Repeated numbers are one field."""
 _MOST_FIELD: Final = (1 << 29) - 1
+_PASSED: Final[Found] = (_MOST_FIELD + 1, GROUP, 0, 0)
+"""Stands for a tag in a group: counted as a field, and read by nobody."""
 _LONGEST: Final = 10  # bytes of a varint
 _DEEPEST: Final = 100  # of groups in groups
 _MASK: Final = (1 << 64) - 1
@@ -74,7 +76,10 @@ def tag(number: int, kind: int) -> bytes:
 
 
 def scan(data: bytes | memoryview, at: int, end: int, where: str) -> list[Found]:  # noqa: C901, PLR0912 - one branch a wire type
-    """All fields between two places, in order; groups, which nobody writes any more, left out.
+    """All fields between two places, in order.
+
+    Of groups, which nobody writes any more, each tag counts as a field of a number that none has:
+    passing over them takes as long as reading would.
 
     Args:
         data: that holds the message.
@@ -116,19 +121,24 @@ def scan(data: bytes | memoryview, at: int, end: int, where: str) -> list[Found]
             if at > end:
                 raise damaged(where, f"field {number} is cut off")
             found.append((number, kind, start, at))
+        elif kind == GROUP:
+            at = _over_group(data, at, end, where, number, found)
         else:
-            at = _over_group(data, at, end, where, number, kind)
+            raise damaged(
+                where, f"field {number} has the wire type {kind} where none such may stand"
+            )
     return found
 
 
 def _over_group(
-    data: bytes | memoryview, at: int, end: int, where: str, number: int, kind: int
+    data: bytes | memoryview, at: int, end: int, where: str, number: int, found: list[Found]
 ) -> int:
     """Behind a group, which holds fields between two tags."""
-    if kind != GROUP:
-        raise damaged(where, f"field {number} has the wire type {kind} where none such may stand")
     depth = [number]
     while depth:
+        if len(found) >= MOST:
+            raise too_many(where)
+        found.append(_PASSED)
         key, at = read_varint(data, at, end, where)
         number, kind = key >> 3, key & 7
         if kind == GROUP and len(depth) < _DEEPEST and number:

@@ -222,7 +222,8 @@ class Cached(Ahead):
 
     def failed(self, flight: Flight, error: ModelworksError) -> None:
         """No answer: of those who still have time after one had none, somebody asks again."""
-        late = isinstance(error, DeadlineError) and not self._closed
+        # Without a time-out it is the engine that says so, and would say it again and again.
+        late = isinstance(error, DeadlineError) and flight.deadline_ns > 0 and not self._closed
         if not late:
             for member in self._off(flight):
                 refuse(member, error)

@@ -40,13 +40,10 @@ def launch(
     """
     if generations is None:
         raise UnsupportedError("this model gives no text piece by piece: ask it at /infer")
-    deadline_ns = begin_by_ns = 0
+    begin_by_ns = 0
     if generations.timeout_ms:
         begin_by_ns = exchange.received_ns + int(1_000_000 * generations.timeout_ms)
-    limit_ms = timeout_ms(exchange.headers[TIMEOUT]) if TIMEOUT in exchange.headers else 0
-    if limit_ms:
-        deadline_ns = exchange.received_ns + 1_000_000 * limit_ms
-    times = Times(exchange.received_ns, deadline_ns, begin_by_ns)
+    times = Times(exchange.received_ns, deadline_of(exchange), begin_by_ns)
     admit = admit or generations.admit
     meter = generations.meter_of(exchange.headers) if generations.meter_of is not None else None
     charged = Charged(meter, admit) if meter is not None else None
@@ -59,3 +56,13 @@ def launch(
     if isinstance(exchange, Request):
         exchange.expect_leaving()
     return generation
+
+
+def deadline_of(exchange: Exchange) -> int:
+    """When the `X-Timeout-Ms` of a request is over, on `perf_counter_ns`'s clock; 0 = never.
+
+    Raises:
+        InvalidError: it is no number.
+    """
+    limit_ms = timeout_ms(exchange.headers[TIMEOUT]) if TIMEOUT in exchange.headers else 0
+    return exchange.received_ns + 1_000_000 * limit_ms if limit_ms else 0

@@ -25,6 +25,7 @@ from modelworks.serving.graphs.live import GraphLive, GraphSession
 from modelworks.serving.graphs.numbers import cells_of
 from modelworks.serving.live import Live
 from modelworks.serving.loading import Loaded
+from modelworks.serving.tap import Tap
 
 _SIZING = "a graph has no batches of its own: those of its models are theirs"
 _ANOTHER = "its models take or give other tensors now than when it was registered"
@@ -37,22 +38,30 @@ class Graphs:
         block: the counters.
         entry: the line of the served list that a name, and a version or None, mean. Raises a
             `ModelworksError` where there is none.
+        tap: what notes the requests of one, as it is now.
     """
 
-    def __init__(self, block: Block, entry: Callable[[str, str | None], Entry]) -> None:
+    def __init__(
+        self,
+        block: Block,
+        entry: Callable[[str, str | None], Entry],
+        tap: Callable[[Live], Tap | None],
+    ) -> None:
         self._block = block
         self._entry = entry
+        self._tap = tap
         self._drive = Drive()
         self._looking = False
 
     async def asleep(self, served: ServedModel) -> list[Entry]:
-        """Models of a graph that are loaded when somebody asks for them.
+        """Models of a graph that are loaded when somebody asks for them, each once.
 
         Raises:
             ModelworksError: the graph cannot be read.
         """
         steps = (await self._read(served)).models()
-        return [self._meant(step, served.tenant) for step in steps if self._sleeps(step, served)]
+        asleep = (self._meant(step, served.tenant) for step in steps if self._sleeps(step, served))
+        return list({entry.key: entry for entry in asleep}.values())
 
     async def load(self, served: ServedModel) -> Loaded:
         """A graph over its models as they are now.
@@ -96,6 +105,7 @@ class Graphs:
                 if not same_tensors(live.signature, checked.signature):
                     raise InvalidError(f"{_ANOTHER}: register it again (modelworks graph add)")
                 live.bind(checked, lives)
+                live.tap = self._tap(live)
         except ModelworksError as error:
             steps = session.checked.asked
             entry.dormant = any(self._sleeps(step, served) for step in steps)

@@ -54,8 +54,8 @@ class GraphSession:
     def bind(self, checked: Checked, lives: Sequence[Live]) -> None:
         """Ask these models from now on; who is under way asks them with its next step.
 
-        Unless their tensors are others than those that its plan was made for: then it asks on
-        those that it set out with, as long as they answer.
+        Unless their tensors, columns or classes are others than those that it set out with: then
+        it asks on those models, as long as they answer.
         """
         pairs = zip(self.bound, lives, strict=True)
         if not all(old is None or _alike(old.live, new) for old, new in pairs):
@@ -118,6 +118,10 @@ class GraphLive(Live):
         """Ask these models from now on; see `GraphSession.bind`."""
         session = self.graph
         session.bind(checked, lives)
+        if checked.signature != self.signature:  # the same tensors, and other columns or classes
+            self.signature = session.signature = checked.signature
+            self.messages = None
+            self._read_by(self.loaded)
         self.queue.go_by(checked.plan, session.bound)
 
     def _learn(self, label: str) -> None:
@@ -143,7 +147,8 @@ class GraphLive(Live):
 def _alike(one: Live, other: Live) -> bool:
     """Whether a plan that was made for the one runs with the other: the order does not matter."""
     mine, theirs = one.signature, other.signature
-    return all(
+    same = (mine.features, mine.classes) == (theirs.features, theirs.classes)
+    return same and all(
         {(spec.name, spec.datatype, spec.shape) for spec in old}
         == {(spec.name, spec.datatype, spec.shape) for spec in new}
         for old, new in ((mine.inputs, theirs.inputs), (mine.outputs, theirs.outputs))

@@ -27,8 +27,7 @@ class Health:
     def __init__(self, ready: Callable[[], bool], services: Iterable[str]) -> None:
         self._ready = ready
         self._services = {"", *services}
-        self._watchers: dict[GrpcCall, str] = {}
-        self._last: str = ""
+        self._watchers: dict[GrpcCall, str] = {}  # what each was told last
         self._ended = False
 
     @property
@@ -63,33 +62,37 @@ class Health:
         if self._ended:  # who was told of it watches anew at once, often on the same connection
             _part(call, known=known)
             return
-        self._watchers[call] = service
+        self._watchers[call] = first = self._status() if known else _NO_SERVICE
         call.on_gone = lambda: self._leave(call)
-        self._last = self._status()
-        call.send(_told(self._last if known else _NO_SERVICE))
+        call.on_drained = lambda: self._tell(call, self._status())
+        call.send(_told(first))
 
     def changed(self) -> None:
-        """Tell who watches, where it is another status than before."""
+        """Tell who watches, where it is another status than they know."""
         if not self._watchers:
             return
         status = self._status()
-        if status == self._last:
-            return
-        self._last = status
-        for call, service in self._watchers.items():
-            if service in self._services and not call.waiting:  # who reads nothing is told nothing
-                call.send(_told(status))
+        for call in list(self._watchers):
+            self._tell(call, status)
 
     def end(self) -> None:
         """The server ends: say so, and end the calls, which would keep it from ending."""
         self._ended = True
         watchers, self._watchers = self._watchers, {}
-        for call, service in watchers.items():
+        for call, told in watchers.items():
             call.on_gone = None
-            _part(call, known=service in self._services)
+            _part(call, known=told != _NO_SERVICE)
 
     def _leave(self, call: GrpcCall) -> None:
         self._watchers.pop(call, None)
+
+    def _tell(self, call: GrpcCall, status: str) -> None:
+        """Tell one of them; who has not read the last one is told when he has."""
+        told = self._watchers.get(call, _NO_SERVICE)
+        if told in {_NO_SERVICE, status} or call.waiting:
+            return
+        self._watchers[call] = status
+        call.send(_told(status))
 
     def _status(self) -> str:
         return _SERVING if self._ready() else _NOT_SERVING

@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from time import perf_counter_ns
 from typing import Any, Final
 
 from modelworks.core.errors import (
     CrashedError,
+    DeadlineError,
     ModelworksError,
     NotFoundError,
     UnavailableError,
@@ -23,6 +25,7 @@ from modelworks.protocol.openai.errors import in_their_form
 from modelworks.protocol.problems import problem
 from modelworks.protocol.sse import HEADERS, SSE, event
 from modelworks.serving.generating import End, Generation, Generations, Sending, launch
+from modelworks.serving.generating.launch import deadline_of
 from modelworks.serving.infer import JSON, refuse
 from modelworks.serving.live import Live
 from modelworks.serving.openai.dressed import bare
@@ -30,6 +33,7 @@ from modelworks.serving.openai.dressed import bare
 _log = logging.getLogger("modelworks.serving")
 _CHATS: Final = 256  # conversations of one worker that wait to be written as prompts
 _UNBOUNDED: Final = 1024  # of an answer whose length nobody bounds, by a model without a context
+_LATE: Final = "the request's time-out was over before its conversation was written as a prompt"
 
 
 class _Reading:
@@ -109,6 +113,37 @@ class _Events(_Reading):
             self.generation.stop(End.SLOW if slow else End.LEFT)
 
 
+class _Patience:
+    """Holds a request to its `X-Timeout-Ms` while its conversation is written as a prompt.
+
+    Raises:
+        InvalidError: it is no number.
+
+    Attributes:
+        over: the time is, and the request was told so.
+    """
+
+    def __init__(self, live: Live, exchange: Exchange) -> None:
+        self.over = False
+        self._live = live
+        self._exchange = exchange
+        self._timer: asyncio.TimerHandle | None = None
+        until_ns = deadline_of(exchange)
+        if until_ns:
+            left_s = max(0.0, (until_ns - perf_counter_ns()) / 1e9)
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._late)
+
+    def end(self) -> None:
+        """It is written, or cannot be."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _late(self) -> None:
+        self.over = True
+        if not self._exchange.gone:
+            refuse(self._exchange, DeadlineError(_LATE), self._live.recorder)
+
+
 class Texts:
     """Answers requests for text, of one worker."""
 
@@ -149,12 +184,13 @@ class Texts:
             raise UnavailableError(f"{_CHATS} conversations wait to be written; try again")
         generations = live.generations
         assert generations is not None  # noqa: S101 - the caller looked
+        patience = _Patience(live, exchange)
 
         async def write() -> None:
             problem: ModelworksError | None = None
             try:
                 text = await asyncio.to_thread(session.chat, asked.messages)
-                if not exchange.gone:
+                if not (patience.over or exchange.gone):
                     _begin(generations, asked, Prompt(text, adapter), exchange)
             except ModelworksError as error:
                 problem = error
@@ -163,7 +199,8 @@ class Texts:
                 problem = CrashedError("the engine failed: see the server's log")
             finally:
                 self._writing -= 1
-            if problem is not None:
+                patience.end()
+            if problem is not None and not patience.over:
                 refuse(exchange, problem, live.recorder)
 
         self._writing += 1

@@ -142,6 +142,13 @@ class Remembering(Ahead):
             elder._heirs.append(self)  # noqa: SLF001 - the same
             self._elders.append((elder, adopt))
 
+    def let_go(self, key: int | str) -> None:
+        """Forget a sequence that was begun anew where another version has the name."""
+        sequence = self._table.get(key)
+        if sequence is not None:
+            sequence.anew = True
+            self._next(sequence)
+
     # -- a batcher's face
 
     def submit(self, member: Member) -> None:
@@ -174,6 +181,8 @@ class Remembering(Ahead):
             except ModelworksError:
                 self._table.forget(sequence)
                 raise
+            for elder, _ in self._elders:
+                elder.let_go(step.id)
             self._counts.add(STARTED)
             self._changed()
         elif sequence.busy:
@@ -259,7 +268,8 @@ class Remembering(Ahead):
             InvalidError: nobody has it.
         """
         for elder, adopt in self._elders:
-            if elder._table.get(step.id) is not None:  # noqa: SLF001 - of the same class
+            kept = elder._table.get(step.id)  # noqa: SLF001 - of the same class
+            if kept is not None and not kept.anew:
                 adopt(member)
                 elder.submit(member)
                 return
@@ -388,6 +398,8 @@ class Remembering(Ahead):
                     self._end(sequence, LOST)
                 refuse(member, error)
                 self._refuse_line(sequence, self._behind(sequence))
+        if sequence.anew and not sequence.busy:
+            self._end(sequence, ENDED)
         self._changed()
 
     def _again(self, sequence: table.Sequence, step: Step) -> table.Sequence:
@@ -401,7 +413,7 @@ class Remembering(Ahead):
                 field=_ID,
             )
         fresh = self._table.open(sequence.id, self._loop.time())
-        fresh.line = sequence.line
+        fresh.line, fresh.anew = sequence.line, sequence.anew
         return fresh
 
     def _end(self, sequence: table.Sequence, why: int) -> None:

@@ -16,6 +16,7 @@ class Sequence:
     """One.
 
     Attributes:
+        anew: it was begun anew where another version has the name: gone when nobody waits for it.
         id: as the caller says it.
         states: input name -> array; None = its first request was not answered yet.
         turn: the request that is being computed; None = none is.
@@ -24,9 +25,10 @@ class Sequence:
         bytes: that it is counted with.
     """
 
-    __slots__ = ("bytes", "id", "line", "states", "turn", "used")
+    __slots__ = ("anew", "bytes", "id", "line", "states", "turn", "used")
 
     def __init__(self, key: int | str, now: float) -> None:
+        self.anew = False
         self.id = key
         self.states: Mapping[str, Any] | None = None
         self.turn: Any = None

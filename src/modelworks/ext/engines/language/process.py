@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ class Process:
             self._control.close()
             self._vigil.join(_JOIN_S)
             raise
+        self._ready_at = time.monotonic()
         self._control.settimeout(None)
         name = f"language-{self.pid}"
         self._reading = threading.Thread(
@@ -106,6 +108,11 @@ class Process:
     def pid(self) -> int:
         """Of the process."""
         return self._watched.pid
+
+    @property
+    def age_s(self) -> float:
+        """Since it became ready."""
+        return time.monotonic() - self._ready_at
 
     def say(self, message: Any) -> None:
         """Send, at once or a little later; quiet when it is gone."""

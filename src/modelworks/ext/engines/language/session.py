@@ -35,6 +35,7 @@ from modelworks.ext.formats.genai import SIGNATURE, Facts
 
 _log = logging.getLogger("modelworks.language")
 _WAITS: Final = (0.0, 0.1, 0.5, 2.0, 8.0, 30.0)
+_HEALTHY_S: Final = 10.0  # a process that lived so long starts again at once
 _JOIN_S: Final = 10.0
 _AGAIN: Final = "the model's process ended; it is started again"
 Tell = Callable[[Piece], None]
@@ -308,7 +309,7 @@ class LanguageSession:
             chat.put({"gone": why})
 
     def _keep(self) -> None:
-        failed = 0
+        failed = 0  # starts in a row that failed, or were followed by an early end
         while True:
             self._fallen.wait()
             if self._stop.is_set():
@@ -317,6 +318,7 @@ class LanguageSession:
             with self._lock:
                 old, self._process = self._process, None
             if old is not None:
+                failed = 0 if old.age_s > _HEALTHY_S else failed
                 old.close()
             # One that ended as soon as it was ready was told of before it was ours: who was let in
             # since is told now.
