@@ -148,6 +148,7 @@ def test_what_is_wrong_is_said_with_its_place(spoil, field, words):
         (switch(cases=[case([])]), "spec.steps[1].switch.cases[0].when", "a list of numbers"),
         (switch(cases=[case(None)]), "spec.steps[1].switch.cases[0].when", "a test is wanted"),
         (switch(cases=[case(float("nan"))]), "spec.steps[1].switch.cases[0].when", "a test"),
+        (switch(cases=[case(float("-inf"))]), "spec.steps[1].switch.cases[0].when", "a test"),
         (switch(on=None), "spec.steps[1].switch.on", "is missing"),
         (
             switch(cases=[case(model="two", inputs={}, outputs="y")]),

@@ -17,15 +17,15 @@ spec:
   inputs:
     - {name: X, datatype: FP32, shape: [null, 30]}
   steps:
-    - {name: small, model: "cancer:1.0.0", inputs: {X: $input.X}}
-    - {name: large, model: "cancer:1.1.0", inputs: {X: $input.X}}
+    - {name: small, model: "cancer:1.0.0", inputs: {input: $input.X}}
+    - {name: large, model: "cancer:1.1.0", inputs: {input: $input.X}}
     - {name: wide, cast: {of: $input.X, to: FP64}}
-    - {name: near, model: neighbours, inputs: {X: steps.wide}}
+    - {name: near, model: neighbours, inputs: {input: steps.wide}}
     - {name: most, vote: {of: [steps.small.label, steps.large.label, steps.near.label]}}
   outputs: {label: steps.most}
 """
 _COLUMNS: Final = 30
-_PROMPT: Final = "The mean"
+_PROMPT: Final = "Features are computed"
 _TOKENS: Final = 24
 
 

@@ -24,6 +24,7 @@ Settings: TypeAlias = dict[str, Any]
 VALUE: Final = "value"
 """The output of an operation that has one."""
 _FLOATS: Final = (Datatype.FP32, Datatype.FP64)
+_NONE: Final = float("-inf")  # below every number
 _NUMBERS: Final = tuple(
     kind for kind in Datatype if kind not in {Datatype.BYTES, Datatype.BF16, Datatype.BOOL}
 )
@@ -202,8 +203,8 @@ def _threshold(inputs: Inputs, settings: Settings, where: str) -> Made:
     typed = _one(inputs, where, _NUMBERS)
     _known(settings, ("at", "labels"), where)
     at = settings.get("at")
-    if not isinstance(at, int | float) or isinstance(at, bool) or at != at:  # noqa: PLR0124 - NaN
-        refuse("at: a number is wanted", f"{where}.at")
+    if not isinstance(at, int | float) or isinstance(at, bool) or not _NONE < at < -_NONE:
+        refuse("at: a finite number is wanted", f"{where}.at")
     if "labels" not in settings:
         made = Typed(Datatype.BOOL, typed.shape)
         return ((VALUE, made),), lambda arrays: [arrays[0] >= at]

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -336,8 +337,9 @@ def _literal(text: str) -> Any:
 
 
 def _scalar(value: Any) -> bool:
+    """NaN equals nothing, and JSON, which a graph is kept as, has no endless numbers."""
     return isinstance(value, str | int | float) and not (
-        isinstance(value, float) and value != value  # noqa: PLR0124 - NaN equals nothing
+        isinstance(value, float) and not isfinite(value)
     )
 
 

@@ -103,9 +103,11 @@ class Redis:
             _log.error("Redis: %r", task.exception())
 
     async def _connected(self) -> None:
-        secure = ssl.create_default_context() if self._tls else None
         try:
             async with asyncio.timeout(_CONNECT_S):
+                secure = None
+                if self._tls:  # reading the authorities takes tens of milliseconds
+                    secure = await asyncio.to_thread(ssl.create_default_context)
                 _, link = await self._loop.create_connection(
                     lambda: _Link(self._timeout, self._failed, self._lost, self._good),
                     self._host,
@@ -118,7 +120,7 @@ class Redis:
                 except BaseException:
                     link.end()
                     raise
-        except (OSError, TimeoutError, RedisRefusedError) as error:
+        except (OSError, TimeoutError, UnicodeError, RedisRefusedError) as error:
             self._rest(str(error) or "it did not answer")
             return
         if link.ended:
