@@ -105,8 +105,8 @@ def test_how_far_we_are_is_noted_in_order_whoever_is_answered_first(cluster):
 
 def test_an_answer_that_is_too_large_is_its_messages_fault(cluster):
     settings = {"brokers": cluster.brokers, "subject": "ask", "answers": "answers"}
+    cluster.send(b"1", {"correlation-id": "c-1"})  # before that there is no such topic
     opened = plugins.load("events", "kafka")().open(settings, 8)
-    cluster.send(b"1", {"correlation-id": "c-1"})
     (event,) = taken(opened, 1)
     with pytest.raises(InvalidError, match="did not take an answer") as refused:
         opened.answer(event, b"x" * (2 << 20), {})
