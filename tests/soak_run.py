@@ -14,7 +14,7 @@ from modelworks.core.served import Batching, Isolation, ServedModel
 from modelworks.testing import onnx_models
 from modelworks.testing.servers import Server, serve_list
 from soak_client import Asker, Score, keep_asking
-from soak_movers import LIMIT, Movers, by_isolation, movers
+from soak_movers import LIMIT, ROOM, Movers, by_isolation, movers
 from soak_trouble import BadClients, Watch, children_of, descendants_of, held_by, kill
 
 CONNECTIONS = 64
@@ -246,7 +246,7 @@ class Soak:
         await asyncio.to_thread(self._ask, scene.server, "unload")
 
     def _ask(self, server: Server, verb: str) -> None:
-        """Load or unload `b`; while a worker is being started again it may have to be repeated."""
+        """Load or unload `b`: again while a worker is away, or others have the room."""
         end = time.monotonic() + BACK_S
         answer = ""
         while time.monotonic() < end:
@@ -254,15 +254,15 @@ class Soak:
             connection = http.client.HTTPConnection(server.address, timeout=BACK_S)
             try:
                 connection.request("POST", f"/v2/repository/models/b/{verb}", b"{}")
-                status = connection.getresponse().status
-                if status == 200:
+                found = connection.getresponse()
+                if found.status == 200:
                     return
-                answer = str(status)
+                answer = f"{found.status} {found.read()[:300]!r}"
             except (OSError, http.client.HTTPException) as error:
                 answer = repr(error)
             finally:
                 connection.close()
-            if not (excused or self.score.excused):
+            if not (excused or self.score.excused or ROOM in answer):
                 break
             time.sleep(0.1)
         self.score.note(f"{verb} of b: {answer}")

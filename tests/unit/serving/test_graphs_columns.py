@@ -11,26 +11,21 @@ from modelworks.core.tensor import Datatype, Layout, Role, Signature, TensorSpec
 from modelworks.protocol.predictions import predictions
 from modelworks.serving.block import Block
 from modelworks.serving.models import ModelTable
+from modelworks.serving.tap import Tap
 from modelworks.testing import onnx_models as models
 
 pytestmark = pytest.mark.unit
 
 
-class Noted:
-    """In the place of what notes requests: it knows by which signature."""
-
-    def __init__(self, signature):
-        self.signature = signature
-
-    def within(self, answer, call):
-        answer(call)
-
-
 class Notes:
-    """In the place of the outbox."""
+    """In the place of the outbox: it knows by which signature each notes."""
+
+    def __init__(self):
+        self.signatures = []
 
     def tap(self, served, signature):
-        return Noted(signature)
+        self.signatures.append(signature)
+        return Tap(lambda: None, lambda: 1 << 20, len(self.signatures) - 1, 1.0, 1 << 20)
 
 
 def trained(folder, digest, features, classes):
@@ -59,7 +54,8 @@ def test_plain_rows_and_labels_are_those_of_the_model_that_answers_now(tmp_path)
     again = trained(tmp_path, "again", ("c", "b", "a"), ("s", "t", "u"))
 
     async def main():
-        table = ModelTable(Block(), 1, lambda: None, outbox=Notes())
+        notes = Notes()
+        table = ModelTable(Block(), 1, lambda: None, outbox=notes)
         try:
             await table.apply(ServedList(1, (first, flow)))
             live = table.resolve("flow")
@@ -68,7 +64,7 @@ def test_plain_rows_and_labels_are_those_of_the_model_that_answers_now(tmp_path)
             await table.apply(ServedList(2, (again, flow)))
             assert table.resolve("flow") is live
             assert await label(live) == await label(table.resolve("two")) == "u"
-            assert live.tap.signature == live.signature
+            assert notes.signatures[live.tap.number] == live.signature
             assert live.graph.bound is not under_way  # they end with the model they set out with
         finally:
             await table.close(5)
