@@ -8,44 +8,21 @@ from modelworks.edge.http2.connection import Http2Connection
 from modelworks.edge.hub import Hub
 
 
-class Unread(asyncio.Transport):
-    """Holds what is written, and says when that is more than `room`, as a socket's does.
+class Nowhere(asyncio.Transport):
+    """Keeps what is written; `cut` and closed as a socket would be.
 
     Attributes:
-        protocol: is told.
-        held: bytes that nobody has read.
-        most: the largest number of them so far.
         written: all that ever was.
-        reading: what comes is wanted.
     """
 
-    def __init__(self, room: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.room = room
-        self.protocol = None
-        self.held = self.most = 0
         self.written = bytearray()
-        self.reading = True
         self.closed = False
 
     def write(self, data) -> None:
-        before, self.held = self.held, self.held + len(data)
-        self.most = max(self.most, self.held)
+        assert not self.closed
         self.written += data
-        if before <= self.room < self.held:
-            self.protocol.pause_writing()
-
-    def read(self) -> None:
-        """The client takes all of it."""
-        full, self.held = self.held > self.room, 0
-        if full:
-            self.protocol.resume_writing()
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
 
     def write_eof(self) -> None:
         self.closed = True
@@ -62,8 +39,54 @@ class Unread(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
     def set_write_buffer_limits(self, high=None, low=None) -> None:
         pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+class Unread(Nowhere):
+    """Holds what is written, and says when that is more than `room`, as a socket's does.
+
+    Attributes:
+        protocol: is told.
+        held: bytes that nobody has read.
+        most: the largest number of them so far.
+        reading: what comes is wanted.
+    """
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.protocol = None
+        self.held = self.most = 0
+        self.reading = True
+
+    def write(self, data) -> None:
+        super().write(data)
+        before, self.held = self.held, self.held + len(data)
+        self.most = max(self.most, self.held)
+        if before <= self.room < self.held:
+            self.protocol.pause_writing()
+
+    def read(self) -> None:
+        """The client takes all of it."""
+        full, self.held = self.held > self.room, 0
+        if full:
+            self.protocol.resume_writing()
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def get_write_buffer_size(self) -> int:
         return self.held

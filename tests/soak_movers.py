@@ -49,6 +49,17 @@ def movers(folder: Path) -> list[ServedModel]:
     return lines
 
 
+def called(address: str, method: str, path: str, seconds: float) -> tuple[int, bytes]:
+    """Status and body of one request on a connection of its own."""
+    connection = http.client.HTTPConnection(address, timeout=seconds)
+    try:
+        connection.request(method, path, b"{}" if method == "POST" else None)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
 def by_isolation(counts: Counter[str]) -> dict[Isolation, int]:
     """Counts of these models, summed over those in threads and those in processes."""
     kinds = {Isolation.THREAD: "t", Isolation.PROCESS: "p"}
@@ -219,10 +230,4 @@ class Movers:
         self._score.note(f"{path}: {answer}")
 
     def _call(self, method: str, path: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self._server.address, timeout=LONGEST_S)
-        try:
-            connection.request(method, path, b"{}" if method == "POST" else None)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
+        return called(self._server.address, method, path, LONGEST_S)

@@ -14,7 +14,7 @@ from modelworks.core.served import Batching, Isolation, ServedModel
 from modelworks.testing import onnx_models
 from modelworks.testing.servers import Server, serve_list
 from soak_client import Asker, Score, keep_asking
-from soak_movers import LIMIT, ROOM, Movers, by_isolation, movers
+from soak_movers import LIMIT, ROOM, Movers, by_isolation, called, movers
 from soak_trouble import BadClients, Watch, children_of, descendants_of, held_by, kill
 
 CONNECTIONS = 64
@@ -250,19 +250,16 @@ class Soak:
         end = time.monotonic() + BACK_S
         answer = ""
         while time.monotonic() < end:
-            excused = self.score.excused  # it may be over by the time of the answer
-            connection = http.client.HTTPConnection(server.address, timeout=BACK_S)
+            path = f"/v2/repository/models/b/{verb}"
             try:
-                connection.request("POST", f"/v2/repository/models/b/{verb}", b"{}")
-                found = connection.getresponse()
-                if found.status == 200:
-                    return
-                answer = f"{found.status} {found.read()[:300]!r}"
+                status, body = called(server.address, "POST", path, BACK_S)
             except (OSError, http.client.HTTPException) as error:
                 answer = repr(error)
-            finally:
-                connection.close()
-            if not (excused or self.score.excused or ROOM in answer):
+            else:
+                if status == 200:
+                    return
+                answer = f"{status} {body[:300]!r}"
+            if not (self.score.excused or ROOM in answer):
                 break
             time.sleep(0.1)
         self.score.note(f"{verb} of b: {answer}")

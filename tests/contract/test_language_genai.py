@@ -158,7 +158,7 @@ def test_a_killed_process_ends_what_is_open_and_another_one_takes_over(folder):
 def test_a_process_that_lived_for_a_while_starts_again_at_once(folder, monkeypatch):
     """However often others ended before it."""
     monkeypatch.setattr(sessions, "_WAITS", (0.0, 3600.0))
-    monkeypatch.setattr(sessions, "_HEALTHY_S", 0.0, raising=False)
+    monkeypatch.setattr(sessions, "_HEALTHY_S", 0.0)
     session = opened(folder)
     try:
         for _ in range(2):

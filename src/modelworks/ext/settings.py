@@ -1,6 +1,7 @@
 """What a user says of a receiver or a broker, name to text: checked before anything is opened."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from modelworks.core.errors import InvalidError
 
@@ -27,6 +28,17 @@ def checked(
     for name in wanted:
         if not given.get(name):
             raise InvalidError(f"{name}: {known[name]}; it is wanted", field=name)
+
+
+def files(given: Mapping[str, str], *names: str) -> None:
+    """Refuse settings that name a file where there is none; unsaid ones are fine.
+
+    Raises:
+        InvalidError: `field` names it.
+    """
+    for name in names:
+        if given.get(name) and not Path(given[name]).is_file():
+            raise InvalidError(f"{name}: no file {given[name]}", field=name)
 
 
 def seconds_of(given: Mapping[str, str], name: str, default: float, most: int) -> float:

@@ -12,51 +12,12 @@ from hypothesis import strategies as st
 import http2_wire as w
 from http2_exchanges import table
 from http2_served import FEW
+from http2_unread import Nowhere
 from modelworks.edge.http2.connection import Http2Connection
 from modelworks.edge.hub import Hub
 
 pytestmark = pytest.mark.unit
 SAMPLES = [c.data for c in (*table.bad(), *table.good()) if len(c.data) < 2000 and not c.first]
-
-
-class Nowhere(asyncio.Transport):
-    """Keeps what is written; `cut` and closed as a socket would be."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.closed = False
-
-    def write(self, data) -> None:
-        assert not self.closed
-        self.written += data
-
-    def write_eof(self) -> None:
-        self.closed = True
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
-
-    def set_write_buffer_limits(self, high=None, low=None) -> None:
-        pass
-
-    def get_write_buffer_size(self) -> int:
-        return 0
 
 
 class Stand:

@@ -1,6 +1,7 @@
 """The demo's other answers: three models as one, the same rows as a job, a text in pieces."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,6 @@ spec:
     - {name: most, vote: {of: [steps.small.label, steps.large.label, steps.near.label]}}
   outputs: {label: steps.most}
 """
-_COLUMNS: Final = 30
 _PROMPT: Final = "Features are computed"
 _TOKENS: Final = 24
 
@@ -50,32 +50,39 @@ def answer(shell: Shell, folder: Path, rows: list[Any], votes: list[list[str]], 
     shell.modelworks("graph", "check", "committee.yaml", show=9)
     shell.modelworks("graph", "add", "committee.yaml")
     shell.modelworks("import", TELLER, "--name", TELLER, "--trust", show=3)
-    named = ("serve", "committee", TELLER, "--jobs", "jobs", "--port", str(port))
-    server = shell.serve(*named)
+    server = shell.serve("serve", "committee", TELLER, "--jobs", "jobs", "--port", str(port))
     try:
         url = str(server.said["url"])
-        _committee(shell, folder, url, rows, votes)
-        return _told(shell, url)
+        with closing(DataPlane(url)) as plane:
+            now = _committee(shell, plane, rows, votes)
+            _job(shell, folder, url, rows, now)
+            return _told(shell, plane, url)
     finally:
         server.stop()
 
 
+def _values(rows: list[Any]) -> list[list[float]]:
+    return [list(map(float, row.values())) for row in rows]
+
+
 def _committee(
-    shell: Shell, folder: Path, url: str, rows: list[Any], votes: list[list[str]]
-) -> None:
-    """The same rows at once and as a job: of each the label that most originals gave."""
-    values = [list(map(float, row.values())) for row in rows]
-    plane = DataPlane(url)
-    try:
-        now = [one.decode() for one in plane.infer("committee", {"X": values})["label"].ravel()]
-    finally:
-        plane.close()
+    shell: Shell, plane: DataPlane, rows: list[Any], votes: list[list[str]]
+) -> list[str]:
+    """Its labels: of each row the one that most originals gave."""
+    found = plane.infer("committee", {"X": _values(rows)})["label"]
+    now = [one.decode() for one in found.ravel()]
     wanted = [max(told, key=told.count) for told in zip(*votes, strict=True)]
     same = sum(one == other for one, other in zip(now, wanted, strict=True))
     shell.say(f"  the label of most originals on {same} of {len(rows)} unseen rows")
     if same != len(rows):
         raise CrashedError(f"the committee outvotes most originals on {len(rows) - same} rows")
-    tensor = {"name": "X", "datatype": "FP32", "shape": [len(rows), _COLUMNS], "data": values}
+    return now
+
+
+def _job(shell: Shell, folder: Path, url: str, rows: list[Any], now: list[str]) -> None:
+    """The same rows, later."""
+    shape = [len(rows), len(rows[0])]
+    tensor = {"name": "X", "datatype": "FP32", "shape": shape, "data": _values(rows)}
     (folder / "rows.json").write_text(json.dumps({"inputs": [tensor]}))
     asked = ("committee", "--request", "rows.json", "--wait", "60", "--url", url)
     later = json.loads(shell.modelworks("jobs", "submit", *asked, show=2))["outputs"][0]["data"]
@@ -83,14 +90,10 @@ def _committee(
         raise CrashedError("the job says something else than the request")
 
 
-def _told(shell: Shell, url: str) -> int:
+def _told(shell: Shell, plane: DataPlane, url: str) -> int:
     asked = ("--max-tokens", str(_TOKENS), "--seed", "1", "--url", url)
     shell.modelworks("generate", TELLER, _PROMPT, *asked)
-    plane = DataPlane(url)
-    try:
-        pieces = list(plane.generate_stream(TELLER, _PROMPT, max_tokens=_TOKENS, seed=1))
-    finally:
-        plane.close()
+    pieces = list(plane.generate_stream(TELLER, _PROMPT, max_tokens=_TOKENS, seed=1))
     shell.say(f"  the same again, as events: {len(pieces)} pieces")
     if len([one for one in pieces if one["text_output"]]) < 2:
         raise CrashedError("the text came in one piece")

@@ -26,17 +26,8 @@ class Receiving(Stream):
 
     __slots__ = (
         *("_answered", "_gathering", "_half", "_held", "_holding", "_id", "_messages"),
-        *(
-            "_opening",
-            "awaited",
-            "gone",
-            "headers",
-            "on_drained",
-            "on_gone",
-            "on_half_closed",
-            "on_message",
-        ),
-        *("path", "state", "timeout_us"),
+        *("_opening", "awaited", "gone", "headers", "path", "state", "timeout_us"),
+        *("on_drained", "on_gone", "on_half_closed", "on_message"),
     )
 
     def __init__(self, session: Session, number: int, opening: Opening) -> None:

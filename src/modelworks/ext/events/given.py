@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from modelworks.core.errors import InvalidError
 from modelworks.ext import settings
 
 CORRELATION: Final = "correlation-id"
@@ -21,9 +20,7 @@ def checked(given: Mapping[str, str], known: Mapping[str, str], wanted: tuple[st
         InvalidError: `field` names it.
     """
     settings.checked(given, known, wanted, "broker")
-    for name in ("credentials", "password_file", "ca"):
-        if given.get(name) and not Path(given[name]).is_file():
-            raise InvalidError(f"{name}: no file {given[name]}", field=name)
+    settings.files(given, "credentials", "password_file", "ca")
 
 
 def seconds_of(given: Mapping[str, str], name: str, default: float) -> float:

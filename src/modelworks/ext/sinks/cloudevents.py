@@ -13,6 +13,7 @@ import urllib3
 
 from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.core.records import Record
+from modelworks.ext.settings import files
 from modelworks.ext.sinks import events
 
 MODES: Final = ("batched", "structured", "binary")
@@ -57,9 +58,8 @@ class OpenCloudEvents:
         self._shown = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"  # paths may be secrets
         self._seconds = events.seconds_of(settings, "timeout", _SECONDS)
         self._headers = _authorization(settings.get("token_file", ""))
+        files(settings, "ca")
         ca = settings.get("ca") or None
-        if ca is not None and not Path(ca).is_file():
-            raise InvalidError(f"ca: no file {ca}", field="ca")
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, ca_certs=ca, retries=False)
 
     def send(self, records: Sequence[Record]) -> None:

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.core.records import Record
+from modelworks.ext.settings import files
 from modelworks.ext.sinks import events
 
 _SECONDS: Final = 30.0
@@ -123,9 +124,8 @@ class OpenKafka:
 
 def _security(settings: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
+    files(settings, "ca")
     if settings.get("ca"):
-        if not Path(settings["ca"]).is_file():
-            raise InvalidError(f"ca: no file {settings['ca']}", field="ca")
         found |= {"security.protocol": "SSL", "ssl.ca.location": settings["ca"]}
     if settings.get("user"):
         try:

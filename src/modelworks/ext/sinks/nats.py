@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
 from nats.errors import Error as NatsError
@@ -13,6 +12,7 @@ from nats.js.errors import APIError, NoStreamResponseError
 from modelworks.core.errors import InvalidError, UnavailableError
 from modelworks.core.records import Record
 from modelworks.ext.nats_line import CLOSE_S, NatsLine
+from modelworks.ext.settings import files
 from modelworks.ext.sinks import events
 
 R = TypeVar("R")
@@ -46,12 +46,9 @@ class OpenNats:
     def __init__(self, settings: Mapping[str, str]) -> None:
         self._subject = settings["subject"]
         self._seconds = events.seconds_of(settings, "timeout", _SECONDS)
-        files = {}
-        for name in ("credentials", "ca"):
-            if settings.get(name) and not Path(settings[name]).is_file():
-                raise InvalidError(f"{name}: no file {settings[name]}", field=name)
-            files[name] = settings.get(name) or None
-        self._line = NatsLine(settings["url"], files["credentials"], files["ca"], self._seconds)
+        files(settings, "credentials", "ca")
+        credentials, ca = (settings.get(name) or None for name in ("credentials", "ca"))
+        self._line = NatsLine(settings["url"], credentials, ca, self._seconds)
         self._shown = self._line.shown
         try:
             self._client = self._wait(self._line.connect(), self._seconds + 1)

@@ -24,7 +24,6 @@ Settings: TypeAlias = dict[str, Any]
 VALUE: Final = "value"
 """The output of an operation that has one."""
 _FLOATS: Final = (Datatype.FP32, Datatype.FP64)
-_NONE: Final = float("-inf")  # below every number
 _NUMBERS: Final = tuple(
     kind for kind in Datatype if kind not in {Datatype.BYTES, Datatype.BF16, Datatype.BOOL}
 )
@@ -203,7 +202,7 @@ def _threshold(inputs: Inputs, settings: Settings, where: str) -> Made:
     typed = _one(inputs, where, _NUMBERS)
     _known(settings, ("at", "labels"), where)
     at = settings.get("at")
-    if not isinstance(at, int | float) or isinstance(at, bool) or not _NONE < at < -_NONE:
+    if not isinstance(at, int | float) or isinstance(at, bool) or not abs(at) < float("inf"):
         refuse("at: a finite number is wanted", f"{where}.at")
     if "labels" not in settings:
         made = Typed(Datatype.BOOL, typed.shape)
