@@ -7,7 +7,7 @@ LOCK := requirements/dev.lock
 STAMP := $(VENV)/.stamp-$(shell sha256sum $(LOCK) pyproject.toml scripts/setup.sh 2>/dev/null | sha256sum | cut -c1-16)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup debian lint check test test-unit test-real test-full test-compiled test-gpu wheel story demo bench bench-peers bench-optimize sims lock clean
+.PHONY: setup debian lint check test test-unit test-real test-full test-compiled test-llamacpp test-vllm test-gpu wheel story demo bench bench-peers bench-optimize sims lock clean
 
 setup: $(STAMP)
 
@@ -41,6 +41,14 @@ test-full: setup debian
 # Those that need a GPU of NVIDIA's, in .venv-gpu; without one it says "not run".
 test-gpu: setup
 	bash scripts/test-gpu.sh $(LOCK)
+
+# Language models by llama.cpp (built from source, ten minutes once) and by vLLM (an environment of
+# its own, 3 GB).
+test-llamacpp: setup
+	PYTHONPATH="$$(bash scripts/llamacpp.sh $(VENV))" $(PYTEST) -m llamacpp tests/apart
+
+test-vllm:
+	PYTHONPATH=tests "$$(PYTHON=$(PYTHON) bash scripts/vllm.sh requirements/vllm.lock)" -m pytest --noconftest -m vllm tests/apart/test_language_vllm.py
 
 # The tests of the modules that can be compiled, asked of the compiled ones.
 test-compiled: setup debian

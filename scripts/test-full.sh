@@ -15,6 +15,10 @@ run() { # name, pytest arguments...
     [ "$code" -eq 0 ] || status=1
     printf '| %s | %s | %s s | %s |\n' "$name" "$(tail -n 1 "$log" | sed 's/=//g; s/|/ /g; s/ in .*//; s/^ *//; s/ *$//')" "$((SECONDS - began))" "$code" >> "$out"
 }
+missing() { # name, why
+    printf '| %s | %s | | 1 |\n' "$1" "$2" >> "$out"
+    status=1
+}
 {
     echo "# Full test run of $(date -u +%Y-%m-%d)"
     echo
@@ -31,8 +35,17 @@ if compiled=$(bash scripts/compiled.sh .venv); then
     PYTHONPATH=$compiled run "the rooms of the request path, compiled" tests/unit/edge tests/unit/protocol tests/unit/serving -m "not alone" -n 2 --timeout 900
     PYTHONPATH=$compiled run "its real parts, compiled" tests/real/test_serving_*.py tests/real/test_edge_*.py -m "not alone" -n 2 --dist loadfile --timeout 900
 else
-    printf '| the request path, compiled | not built: no C compiler | | 1 |\n' >> "$out"
-    status=1
+    missing "the request path, compiled" "not built: no C compiler"
+fi
+if llamacpp=$(bash scripts/llamacpp.sh .venv); then
+    PYTHONPATH=$llamacpp run "language models by llama.cpp" -m llamacpp tests/apart
+else
+    missing "language models by llama.cpp" "not built"
+fi
+if vllm=$(bash scripts/vllm.sh requirements/vllm.lock); then
+    python=$vllm PYTHONPATH=tests run "language models by vLLM" --noconftest -m vllm tests/apart/test_language_vllm.py
+else
+    missing "language models by vLLM" "its environment was not made"
 fi
 run "long" -m "long" --timeout 1800
 cat "$out"

@@ -125,7 +125,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-_KINDS = frozenset({"unit", "contract", "real", "long", "story", "alone", "gpu"})
+_KINDS = frozenset(
+    {"unit", "contract", "real", "long", "story", "alone", "gpu", "llamacpp", "vllm"}
+)
 
 
 @pytest.hookimpl(tryfirst=True)

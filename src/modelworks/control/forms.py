@@ -26,6 +26,8 @@ _LIBRARIES: Final = {
     "litert": "ai_edge_litert",
     "trees": "llvmlite",
     "genai": "onnxruntime_genai",
+    "llamacpp": "llama_cpp",
+    "vllm": "vllm",
 }
 """Engine -> what it imports: a control plane looks, and need not load it."""
 

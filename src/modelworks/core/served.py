@@ -32,6 +32,8 @@ ENGINES = {
     "cascade": "cascade",
     "stages": "stages",
     "genai": "genai",
+    "gguf": "llamacpp",
+    "decoder": "vllm",
     NATIVE: "native",
     GRAPH: GRAPH,
 }

@@ -26,7 +26,11 @@ from modelworks.sandbox.install import fetch
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _ENGINES: Final = {"litert": "ai-edge-litert", "openvino": "openvino", "trees": "llvmlite"}
-_LANGUAGE: Final = ("genai", ("onnxruntime-genai", "tokenizers", "jinja2"))
+_LANGUAGE: Final = {
+    "genai": ("onnxruntime-genai", "tokenizers", "jinja2"),
+    "llamacpp": ("llama-cpp-python", "jinja2"),
+    "vllm": ("vllm", "tokenizers", "jinja2"),
+}
 _CASCADE: Final = "cascade"
 _STEPS: Final = {"tokenize": "tokenizers", "decode_image": "pillow"}
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -190,8 +194,8 @@ def _more(model: ServedModel) -> Iterator[str]:
     """What a model's engine and steps bring beside the base install."""
     engines = tuple(_engines(Path(model.path), model.format, model.engine))
     yield from (_ENGINES[name] for name in dict.fromkeys(engines) if name in _ENGINES)
-    if _LANGUAGE[0] in engines:
-        yield from _LANGUAGE[1]
+    for name in engines:
+        yield from _LANGUAGE.get(name, ())
     for item in model.signature.steps if model.signature else ():
         for step, name in _STEPS.items():
             if getattr(item, step, None) is not None:

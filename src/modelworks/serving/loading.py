@@ -24,7 +24,7 @@ from modelworks.serving.shapes import Padder
 from modelworks.serving.warmup import batch_problem, warm_up
 
 _APART: Final = "isolated"
-_OWN_PROCESSES: Final = (NATIVE, "stages", "genai")  # formats
+_OWN_PROCESSES: Final = (NATIVE, "stages", "genai", "gguf", "decoder")  # formats
 _GENERATES: Final = "it generates: its engine sees to how generations share the model"
 _BOTH: Final = "a model that keeps sequences answers the same question otherwise: leave cache out"
 _UNKNOWN: Final = Curve()

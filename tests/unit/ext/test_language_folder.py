@@ -6,7 +6,7 @@ import pytest
 
 from modelworks.core.errors import InvalidError, ModelworksError, RefusedError, UnsupportedError
 from modelworks.ext.engines.language.template import Template
-from modelworks.ext.formats import genai
+from modelworks.ext.formats import genai, language
 
 pytestmark = pytest.mark.unit
 GOOD = {
@@ -121,7 +121,7 @@ def test_adapters_have_plain_names(folder, name):
 
 
 def test_a_template_that_is_too_long_is_refused(folder):
-    (folder / "chat_template.jinja").write_text("x" * (genai.LONGEST_TEMPLATE + 1))
+    (folder / "chat_template.jinja").write_text("x" * (language.LONGEST_TEMPLATE + 1))
     with pytest.raises(InvalidError, match="longer"):
         genai.read(folder)
 

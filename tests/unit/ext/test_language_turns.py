@@ -9,14 +9,16 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from modelworks.core.errors import CrashedError
 from modelworks.core.generation import Finish, Sampling
-from modelworks.ext.engines.language.child import _Serving
+from modelworks.ext.engines.language.child import Serving
 from modelworks.ext.engines.language.choosing import Choosing
 from modelworks.ext.engines.language.lines import Lines
+from modelworks.ext.engines.language.opened import Opened
 from modelworks.ext.engines.language.prefixes import Prefixes, State
 from modelworks.ext.engines.language.template import Template
-from modelworks.ext.engines.language.turns import CHUNK, Turns
-from modelworks.ext.engines.language.writing import Writing
-from modelworks.ext.formats.genai import Facts
+from modelworks.ext.engines.language.tokens import Tokens
+from modelworks.ext.engines.language.turns import CHUNK, LEAST_CHUNK, Turns
+from modelworks.ext.engines.language.writing import Bytes, Writing
+from modelworks.ext.formats.language import Facts
 
 pytestmark = pytest.mark.unit
 END = 9
@@ -37,6 +39,9 @@ GREEDY = Sampling(max_tokens=5, temperature=0.0)
 class Sums:
     """The next token is the sum of all before, modulo 8: what is forgotten shows."""
 
+    joint = False
+    states = 0
+
     def __init__(self, bad=None):
         self.steps = []
         self.bad = bad
@@ -44,14 +49,19 @@ class Sums:
     def state(self, room, adapter):
         return {"tokens": [], "room": room, "adapter": adapter}
 
-    def add(self, model, tokens):
+    def compute(self, parts):
+        [part] = parts
+        return [self.one(part)]
+
+    def one(self, part):
+        model, tokens, wanted = part
         if self.bad in tokens:
             raise RuntimeError("a token that\nfails")
         self.steps.append(len(tokens))
         model["tokens"] += tokens
         assert len(model["tokens"]) <= model["room"]
-
-    def logits(self, model):
+        if not wanted:
+            return None
         found = np.zeros(10, np.float32)
         found[sum(model["tokens"]) % 8] = 1.0
         return found
@@ -175,13 +185,14 @@ class Slow(Sums):
         self.parent, self.lines = parent, Lines(parent)
         self.answered = []
 
-    def add(self, model, tokens):
-        super().add(model, tokens)
+    def one(self, part):
+        found = super().one(part)
         if len(self.steps) == 1:
-            self.lines.send({"chat": 1, "messages": [{"role": "user", "content": "hello"}]})
+            self.lines.send({"ask": 1, "messages": [{"role": "user", "content": "hello"}]})
         elif not self.answered:
             self.answered.append(bool(select.select([self.parent], [], [], 0)[0]))
             self.parent.shutdown(socket.SHUT_WR)
+        return found
 
 
 def test_a_conversation_is_written_before_everybody_had_his_turn():
@@ -192,9 +203,80 @@ def test_a_conversation_is_written_before_everybody_had_his_turn():
         turns = Turns(decoder, FACTS, 2, 0)
         for number in (1, 2):
             turns.enter(number, [number], "", GREEDY)
-        _Serving(control, Lines(control), turns, Template("", {})).run()
+        Serving(control, Lines(control), Opened(turns, Template("", {}), 400)).run()
         assert decoder.answered == [True]
-        assert decoder.lines.read()[0] == {"chat": 1, "text": "user: hello\nassistant:"}
+        assert decoder.lines.read()[0] == {"ask": 1, "found": "user: hello\nassistant:"}
+
+
+class Together(Sums):
+    """Everybody's step at once; `groups` says whose."""
+
+    joint = True
+    states = 6
+
+    def __init__(self, bad=None):
+        super().__init__(bad)
+        self.groups = []
+        self.sizes = []
+
+    def compute(self, parts):
+        self.groups.append([part.model["adapter"] for part in parts])
+        self.sizes.append([len(part.tokens) for part in parts])
+        if any(self.bad in part.tokens for part in parts):
+            raise RuntimeError("all of them fail")
+        return [self.one(part) for part in parts]
+
+
+def test_those_of_one_adapter_share_a_step_and_each_is_as_alone():
+    decoder = Together()
+    turns = Turns(decoder, FACTS, 4, 0)
+    for number, adapter in ((1, ""), (2, "a"), (3, ""), (4, "a")):
+        turns.enter(number, [number, 1], adapter, GREEDY)
+    told = finished(turns)
+    assert decoder.groups == [["", ""], ["a", "a"]] * 5
+    for number in (1, 2, 3, 4):
+        assert tokens_of(told, number) == said([number, 1], 5)
+
+
+def test_long_prompts_share_what_one_step_reads_and_answers_go_on_beside_them():
+    decoder = Together()
+    turns = Turns(decoder, FACTS, 4, 0)
+    for number in (1, 2, 3):
+        turns.enter(number, [number] * 300, "", GREEDY)
+    turns.enter(4, [4], "", GREEDY)
+    told = finished(turns)
+    assert decoder.sizes[:2] == [[CHUNK // 4] * 3 + [1], [CHUNK // 3] * 3 + [1]]
+    for number in (1, 2, 3):
+        assert tokens_of(told, number) == said([number] * 300, 5)
+
+
+def test_one_step_of_many_is_bounded():
+    decoder = Together()
+    decoder.states = 0
+    turns = Turns(decoder, FACTS, 32, 0)
+    for number in range(32):
+        turns.enter(number, [1] * 300, "", GREEDY)
+    turns.step()
+    assert decoder.sizes == [[LEAST_CHUNK] * 32]
+
+
+def test_a_step_that_fails_is_everybodys_who_had_a_part_in_it():
+    turns = Turns(Together(bad=7), FACTS, 3, 1000)
+    turns.enter(1, [7], "a", GREEDY)
+    turns.enter(2, [2], "a", GREEDY)
+    turns.enter(3, [3], "", GREEDY)
+    told = finished(turns)
+    failed = {(who, why) for who, _, finish, _, why in told if finish == Finish.ERROR}
+    assert failed == {(1, "all of them fail"), (2, "all of them fail")}
+    assert tokens_of(told, 3) == said([3], 5)
+
+
+def test_no_more_states_are_kept_than_the_engine_has_beside_the_slots():
+    turns = Turns(Together(), FACTS, 4, 1 << 20)
+    for number in range(8):
+        turns.enter(number, [number] * 6, "", GREEDY)
+    finished(turns)
+    assert turns._prefixes.size == 2 * 10 * FACTS.token_bytes  # of a prompt 6, 4 of its answer
 
 
 # -- prefixes
@@ -312,7 +394,7 @@ def letters():
 
 
 def written(letters, text, *stop):
-    writing = Writing(letters, stop)
+    writing = Writing(Tokens(letters), stop)
     parts = []
     for token in letters.encode(text).ids:
         parts.append(writing.add(token))
@@ -344,6 +426,15 @@ def test_a_stop_string_ends_a_text_and_its_beginning_waits(letters, stop, wanted
     assert ("".join(parts), found) == (wanted, stopped)
 
 
+def test_bytes_are_characters_once_they_are_whole_and_wrong_ones_are_marked():
+    writing = Writing(Bytes(), ("end",))
+    data = "a❄".encode() + b"\xff" + b"en" + b"d!"
+    parts = [writing.add(bytes([byte]).decode("latin-1")) for byte in data]
+    assert "".join(parts) == "a❄\ufffd"
+    assert parts[:4] == ["a", "", "", "❄"]
+    assert writing.stopped
+
+
 def test_a_stop_string_that_begins_twice(letters):
     parts, stopped = written(letters, "aababc", "abc")
     assert ("".join(parts), stopped) == ("aab", True)
@@ -356,7 +447,7 @@ def test_bytes_that_are_no_text_end_no_answer():
     made = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True, unk_token="?"))
     spaces = decoders.Replace("\u2581", " ")
     made.decoder = decoders.Sequence([spaces, decoders.ByteFallback(), decoders.Fuse()])
-    writing = Writing(made, ())
+    writing = Writing(Tokens(made), ())
     tokens = [vocabulary[name] for name in ("<0x41>", "<0xE2>", "b", "\u2581c", "b")]
     assert "".join(map(writing.add, tokens)) == "Ab cb"
     with pytest.raises(TypeError):

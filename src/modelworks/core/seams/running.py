@@ -216,6 +216,18 @@ class Engine(Protocol):
 
 
 @runtime_checkable
+class Distant(Protocol):
+    """A session that generates and may have another process read its texts.
+
+    Attributes:
+        distant: it does: `count` and `generate` wait for that process, and are never called on the
+            loop.
+    """
+
+    distant: bool
+
+
+@runtime_checkable
 class Inside(Protocol):
     """An engine that serves in processes of its own, and can do without where none can begin."""
 

@@ -5,28 +5,26 @@ devices: what is not known to be data is refused. Chat templates are programs of
 they are run by Jinja's sandbox, in the model's own process.
 """
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from modelworks.core.errors import InvalidError, RefusedError, UnsupportedError
-from modelworks.core.tensor import Datatype, Signature, TensorSpec
-
-SIGNATURE: Final = Signature(
-    (TensorSpec("text_input", Datatype.BYTES, (None,)),),
-    (TensorSpec("text_output", Datatype.BYTES, (None,)),),
+from modelworks.ext.formats.language import (
+    ADAPTERS,
+    NAME,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    Facts,
+    adapter,
+    count_of,
+    json_of,
+    mark_of,
+    template_of,
+    tokens_of,
 )
-"""Of every one: texts, and how each goes on."""
+
 CONFIG: Final = "genai_config.json"
-TOKENIZER: Final = "tokenizer.json"
-TOKENIZER_CONFIG: Final = "tokenizer_config.json"
-TEMPLATE: Final = "chat_template.jinja"
-ADAPTERS: Final = "adapters"
 ENDING: Final = ".onnx_adapter"
-LONGEST_TEMPLATE: Final = 256 << 10
-_LONGEST: Final = 4 << 20
-_NAME: Final = 64
 # Of `session_options`: what tunes, and neither loads a library nor writes a file.
 _SETTINGS: Final = frozenset(
     {
@@ -43,33 +41,6 @@ _DECODER: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a model before it is loaded.
-
-    Attributes:
-        context: tokens that a prompt and its answer may have together.
-        ends: tokens that end an answer.
-        begin: token that a text begins with; -1 = none.
-        decoder: name of its file.
-        kind: of the model (`llama`).
-        adapters: name -> file.
-        template: how a conversation is written (Jinja); empty = the folder says nothing.
-        marks: texts of special tokens that templates name: `bos_token`, `eos_token`.
-        token_bytes: that the model keeps of one token (keys and values of every layer, as FP32).
-    """
-
-    context: int
-    ends: tuple[int, ...]
-    begin: int
-    decoder: str
-    kind: str
-    adapters: dict[str, Path]
-    template: str
-    marks: dict[str, str]
-    token_bytes: int
-
-
 def read(folder: Path) -> Facts:
     """Read and judge.
 
@@ -78,7 +49,7 @@ def read(folder: Path) -> Facts:
         RefusedError: it asks for what a model may not have.
         UnsupportedError: it is of a kind that is not served here.
     """
-    data = _json(folder / CONFIG)
+    data = json_of(folder / CONFIG)
     model = data.get("model")
     decoder = model.get("decoder") if isinstance(model, dict) else None
     if not isinstance(model, dict) or not isinstance(decoder, dict):
@@ -86,24 +57,22 @@ def read(folder: Path) -> Facts:
     _judge(folder, model, decoder)
     if not (folder / TOKENIZER).is_file():
         raise InvalidError(f"no {TOKENIZER}: save the tokenizer as a fast one", field="file")
-    said = _json(folder / TOKENIZER_CONFIG, wanted=False)
-    ends = model.get("eos_token_id")
-    listed = ends if isinstance(ends, list) else [ends]
-    tokens = tuple(end for end in listed if isinstance(end, int))
-    if not tokens or len(tokens) != len(listed):
-        raise InvalidError(f"{CONFIG}: eos_token_id names no token", field="model.eos_token_id")
+    said = json_of(folder / TOKENIZER_CONFIG, wanted=False)
+    tokens = tokens_of(model.get("eos_token_id"), CONFIG, "model.eos_token_id")
     begin = model.get("bos_token_id")
-    per_layer = _count(decoder, "num_key_value_heads") * _count(decoder, "head_size")
+    per_layer = count_of(decoder, "num_key_value_heads", CONFIG) * count_of(
+        decoder, "head_size", CONFIG
+    )
     return Facts(
-        context=_count(model, "context_length"),
+        context=count_of(model, "context_length", CONFIG),
         ends=tokens,
         begin=begin if isinstance(begin, int) else -1,
         decoder=str(decoder["filename"]),
-        kind=str(model.get("type", ""))[:_NAME],
+        kind=str(model.get("type", ""))[:NAME],
         adapters=_adapters(folder),
-        template=_template(folder, said),
-        marks={key: _mark(said.get(key)) for key in ("bos_token", "eos_token")},
-        token_bytes=2 * 4 * _count(decoder, "num_hidden_layers") * per_layer,
+        template=template_of(folder, said),
+        marks={key: mark_of(said.get(key)) for key in ("bos_token", "eos_token")},
+        token_bytes=2 * 4 * count_of(decoder, "num_hidden_layers", CONFIG) * per_layer,
     )
 
 
@@ -113,15 +82,15 @@ def _judge(folder: Path, model: dict[str, Any], decoder: dict[str, Any]) -> None
     )
     if others:
         raise UnsupportedError(
-            f"{CONFIG}: '{others[0][:_NAME]}' beside the decoder: models of text alone are served",
-            field=f"model.{others[0][:_NAME]}",
+            f"{CONFIG}: '{others[0][:NAME]}' beside the decoder: models of text alone are served",
+            field=f"model.{others[0][:NAME]}",
         )
     unknown = sorted(decoder.keys() - _DECODER)
     if unknown:
         raise UnsupportedError(
-            f"{CONFIG}: '{unknown[0][:_NAME]}' of the decoder is not known here; decoders of one "
+            f"{CONFIG}: '{unknown[0][:NAME]}' of the decoder is not known here; decoders of one "
             "ONNX file are served",
-            field=f"model.decoder.{unknown[0][:_NAME]}",
+            field=f"model.decoder.{unknown[0][:NAME]}",
         )
     name = decoder.get("filename")
     if not isinstance(name, str) or "/" in name or "\\" in name or not (folder / name).is_file():
@@ -130,9 +99,9 @@ def _judge(folder: Path, model: dict[str, Any], decoder: dict[str, Any]) -> None
     wrong = sorted(settings.keys() - _SETTINGS) if isinstance(settings, dict) else ["?"]
     if wrong:
         raise RefusedError(
-            f"{CONFIG}: the session option '{wrong[0][:_NAME]}' is not among those that are "
+            f"{CONFIG}: the session option '{wrong[0][:NAME]}' is not among those that are "
             "known to be harmless; leave it out",
-            field=f"session_options.{wrong[0][:_NAME]}",
+            field=f"session_options.{wrong[0][:NAME]}",
         )
     providers = settings.get("provider_options", [])
     if type(providers) is not list or not all(type(each) is dict for each in providers):
@@ -150,66 +119,5 @@ def _judge(folder: Path, model: dict[str, Any], decoder: dict[str, Any]) -> None
 def _adapters(folder: Path) -> dict[str, Path]:
     found = {}
     for file in sorted((folder / ADAPTERS).glob(f"*{ENDING}")):
-        name = file.name.removesuffix(ENDING)
-        if not name or len(name) > _NAME or not name.replace("-", "").replace("_", "").isalnum():
-            raise InvalidError(
-                f"adapter '{name[:_NAME]}': letters, digits, - and _ make a name", field=ADAPTERS
-            )
-        found[name] = file
+        found[adapter(file.name.removesuffix(ENDING))] = file
     return found
-
-
-def _template(folder: Path, said: dict[str, Any]) -> str:
-    file = folder / TEMPLATE
-    text = ""
-    if file.is_file():
-        if file.stat().st_size > LONGEST_TEMPLATE:
-            raise InvalidError(f"{TEMPLATE} is longer than {LONGEST_TEMPLATE} bytes", field="file")
-        try:
-            text = file.read_text()
-        except UnicodeError as error:
-            raise InvalidError(f"{TEMPLATE} is no UTF-8", field="file") from error
-    elif isinstance(said.get("chat_template"), str):
-        text = said["chat_template"]
-    if len(text) > LONGEST_TEMPLATE:
-        raise InvalidError("the chat template is too long", field="chat_template")
-    return text
-
-
-def _mark(value: Any) -> str:
-    if isinstance(value, dict):
-        value = value.get("content")
-    return value if isinstance(value, str) else ""
-
-
-def _count(data: dict[str, Any], key: str) -> int:
-    value = data.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 24:
-        raise InvalidError(f"{CONFIG}: {key} is no count", field=key)
-    return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object in which no key stands twice: the library would obey the one that we do not see."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _json(file: Path, *, wanted: bool = True) -> dict[str, Any]:
-    if not file.is_file():
-        if wanted:
-            raise InvalidError(f"no {file.name} in the folder", field="path")
-        return {}
-    if file.stat().st_size > _LONGEST:
-        raise InvalidError(f"{file.name} is longer than {_LONGEST} bytes", field="file")
-    try:
-        data = json.loads(file.read_bytes(), object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        raise InvalidError(
-            f"{file.name} is no JSON, or has a key twice in an object", field="file"
-        ) from error
-    if not isinstance(data, dict):
-        raise InvalidError(f"{file.name} is no JSON object", field="file")
-    return data

@@ -17,7 +17,7 @@ from modelworks.core.errors import (
     UnavailableError,
 )
 from modelworks.core.generation import Finish, Piece, Prompt, Sampling
-from modelworks.core.seams import Conversing, Generating
+from modelworks.core.seams import Conversing, Distant, Generating
 from modelworks.serving.generating.handover import Handover
 from modelworks.serving.generating.numbers import Counts, End
 
@@ -144,7 +144,9 @@ class Generation:
         of.enter(self)
         self._watch(min(filter(None, (self._times.deadline_ns, self._begin_by_ns)), default=0))
         # Who does not converse may ask its process for a count, and wait for it.
-        far = self._admit is not None and not isinstance(of.session, Conversing)
+        session = of.session
+        far = self._admit is not None and not isinstance(session, Conversing)
+        far = far or (isinstance(session, Distant) and session.distant)
         if far or len(self._prompt.text) > _LONG:
             of.aside(self._begin_aside())
         else:

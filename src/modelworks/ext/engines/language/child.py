@@ -15,8 +15,7 @@ from modelworks.core import codec
 from modelworks.core.errors import InvalidError, MissingExtraError, ModelworksError
 from modelworks.core.generation import Sampling
 from modelworks.ext.engines.language.lines import Lines
-from modelworks.ext.engines.language.turns import Turns
-from modelworks.ext.formats import genai
+from modelworks.ext.engines.language.opened import Opened, Wish, Word, opened
 from modelworks.sandbox import kernel
 from modelworks.sandbox.isolate import Guard, isolate
 from modelworks.sandbox.limits import Limits
@@ -43,52 +42,65 @@ def main() -> None:
     isolation = isolate(work, tuple(Path(p) for p in setup["reads"]), limits)
     Guard().arm()
     try:
-        serving = _load(setup, control, lines)
+        made = opened(setup["by"], codec.decode(Wish, setup["wish"]))
     except Exception as error:  # noqa: BLE001 - the parent is told whatever it was
-        lines.send({"error": describe(_known(error))})
+        lines.send({"error": describe(_known(error, setup["extra"]))})
         return
-    lines.send({"ready": codec.encode(isolation)})
-    serving.run()
+    ready = {
+        "isolation": codec.encode(isolation),
+        "context": made.context,
+        "adapters": list(made.adapters),
+        "widest": made.widest,
+    }
+    lines.send({"ready": ready})
+    Serving(control, lines, made).run()
 
 
-def _known(error: Exception) -> ModelworksError:
+def _known(error: Exception, extra: str) -> ModelworksError:
     if isinstance(error, ModelworksError):
         return error
     if isinstance(error, ModuleNotFoundError):
-        return MissingExtraError("a language model", "language", str(error.name))
+        return MissingExtraError("a language model", extra, str(error.name))
     said = " ".join(str(error).split())[:240]
     return InvalidError(f"the model does not load: {type(error).__name__}: {said}")
 
 
-def _load(setup: dict[str, Any], control: socket.socket, lines: Lines) -> "_Serving":
-    from modelworks.ext.engines.language.computing import Computing  # noqa: PLC0415 - inside walls
-    from modelworks.ext.engines.language.template import Template  # noqa: PLC0415 - the same
+class Serving:
+    """What a process does for its parent.
 
-    folder = Path(setup["folder"])
-    facts = genai.read(folder)
-    template = Template(facts.template, facts.marks)
-    decoder = Computing(folder, facts, int(setup["threads"]))
-    decoder.add(decoder.state(16, ""), [facts.ends[0]])  # what only fails when it runs fails now
-    turns = Turns(decoder, facts, int(setup["slots"]), int(setup["kept"]))
-    return _Serving(control, lines, turns, template)
+    Args:
+        control: the socket to it.
+        lines: over that socket.
+        made: the model.
+    """
 
-
-class _Serving:
-    def __init__(self, control: socket.socket, lines: Lines, turns: Turns, template: Any) -> None:
+    def __init__(self, control: socket.socket, lines: Lines, made: Opened) -> None:
         self._lines = lines
-        self._turns = turns
-        self._template = template
+        self._made = made
+        self._generations = made.generations
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
 
     def run(self) -> None:
         """Hear what there is, then one step of everybody; until the parent hangs up."""
-        turns = self._turns
-        while self._hear(0 if turns.busy else None):
-            if turns.busy:
-                told = turns.step(self._between)
-                if told:
-                    self._lines.send(told)
+        generations = self._generations
+        while self._hear(0 if generations.busy else None):
+            if generations.busy:
+                self._tell(generations.step(self._between))
+
+    def _tell(self, told: list[Word]) -> None:
+        spell = self._made.spell
+        if spell is None:
+            if told:
+                self._lines.send(told)
+            return
+        # JSON has no bytes: each is sent as the character of its number.
+        spelled = [
+            (number, spell(token).decode("latin-1") if token >= 0 else token, *rest)
+            for number, token, *rest in told
+        ]
+        if spelled:
+            self._lines.send(spelled)
 
     def _hear(self, wait_ms: int | None) -> bool:
         """Do what the parent says; false when it hung up."""
@@ -106,19 +118,21 @@ class _Serving:
 
     def _do(self, message: dict[str, Any]) -> None:
         if "stop" in message:
-            told = self._turns.stop(message["stop"])
-            if told:
-                self._lines.send(told)
-        elif "chat" in message:
-            self._chat(message)
+            self._tell(self._generations.stop(message["stop"]))
+        elif "ask" in message:
+            self._answer(message)
         else:
             sampling = codec.decode(Sampling, message["sampling"])
-            self._turns.enter(message["begin"], message["prompt"], message["adapter"], sampling)
+            number, prompt = message["begin"], message["prompt"]
+            self._generations.enter(number, prompt, message["adapter"], sampling)
 
-    def _chat(self, message: dict[str, Any]) -> None:
-        answer = {"chat": message["chat"]}
+    def _answer(self, message: dict[str, Any]) -> None:
+        answer: dict[str, Any] = {"ask": message["ask"]}
         try:
-            answer["text"] = self._template.write(message["messages"])
+            if "messages" in message:
+                answer["found"] = self._made.template.write(message["messages"])
+            elif self._made.read is not None:
+                answer["found"] = self._made.read(message["text"])
         except InvalidError as error:
             answer["refused"] = error.message
         self._lines.send(answer)

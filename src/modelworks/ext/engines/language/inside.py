@@ -2,41 +2,44 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Final
 
 import numpy as np
 
-from modelworks.core.errors import UNLOADED, CrashedError, InvalidError, UnavailableError
+from modelworks.core.errors import UNLOADED, CrashedError, UnavailableError
 from modelworks.core.generation import Finish, Sampling
-from modelworks.core.seams import EngineOptions
 from modelworks.core.tensor import Tensors
-from modelworks.ext.engines.agreement import agree
-from modelworks.ext.engines.language.computing import Computing
-from modelworks.ext.engines.language.template import Template
-from modelworks.ext.engines.language.texts import opened, texts_of, tokens_of
-from modelworks.ext.engines.language.turns import Turns
+from modelworks.ext.engines.language.opened import Opened, Wish, opened
+from modelworks.ext.engines.language.texts import Here, Texts, There, fitting, texts_of
 from modelworks.ext.engines.language.writing import Writing
-from modelworks.ext.formats import genai
+from modelworks.ext.formats.language import SIGNATURE
 
 _TOKENS: Final = 16  # of an answer: it is to be the same twice, not to be read
 
 
 class InsideSession:
-    """Answers rows one after the other."""
+    """Answers rows one after the other.
+
+    Args:
+        by: name of the engine.
+        folder: of the model.
+        begin: token that a text begins with; None = the engine reads texts itself.
+        threads: of one step.
+    """
 
     apart = True
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        self.signature = genai.SIGNATURE
-        self._facts = genai.read(folder)
-        Template(self._facts.template, self._facts.marks)
-        self._tokenizer = opened(folder)
-        decoder = Computing(folder, self._facts, threads)
-        for adapter in self._facts.adapters:
-            decoder.add(decoder.state(16, adapter), [self._facts.ends[0]])
-        self._turns: Turns | None = Turns(decoder, self._facts, 1, 0)
+    def __init__(self, by: str, folder: Path, begin: int | None, threads: int) -> None:
+        self.signature = SIGNATURE
+        made = opened(by, Wish(folder, threads, slots=1, kept=0, check=True))
+        self._made: Opened | None = made
+        self._texts: Texts
+        if made.read is not None:
+            self._texts = There(made.read, made.widest, made.context)
+        else:
+            self._texts = Here(folder, -1 if begin is None else begin, made.context)
 
-    def infer(self, inputs: Tensors) -> Sequence[Any]:
+    def infer(self, inputs: Tensors) -> Sequence[object]:
         """See `core.seams.Session.infer`."""
         texts = texts_of(inputs)
         found = np.empty(len(texts), dtype=object)
@@ -44,37 +47,28 @@ class InsideSession:
         return [found]
 
     def _whole(self, text: str) -> str:
-        turns = self._turns
-        if turns is None:
+        made = self._made
+        if made is None:
             raise UnavailableError(UNLOADED)
-        tokens = tokens_of(self._tokenizer, text, self._facts)
-        writing = Writing(self._tokenizer, ())
-        turns.enter(1, tokens, "", Sampling(max_tokens=_TOKENS, temperature=0.0))
+        tokens = self._texts.read(text)
+        fitting(tokens, made.context)
+        writing = Writing(self._texts.spelling(), ())
+        generations = made.generations
+        generations.enter(1, tokens, "", Sampling(max_tokens=_TOKENS, temperature=0.0))
         parts = []
-        while turns.busy:
-            for _, token, finish, _, why in turns.step():
+        while generations.busy:
+            for _, token, finish, _, why in generations.step():
                 if token >= 0:
-                    parts.append(writing.add(token))
+                    parts.append(writing.add(spelled(made, token)))
                 if finish == Finish.ERROR:
                     raise CrashedError(f"the model failed: {why}")
         return "".join([*parts, writing.rest()])
 
     def close(self) -> None:
         """Give the memory back. Twice is quiet."""
-        self._turns = None
+        self._made = None
 
 
-class InsideEngine:
-    """The engine for it."""
-
-    name: ClassVar[str] = "genai"
-    formats: ClassVar[tuple[str, ...]] = ("genai",)
-    experimental: ClassVar[bool] = True
-
-    def load(self, path: Path, options: EngineOptions) -> InsideSession:
-        """See `core.seams.Engine.load`."""
-        if not Path(path).is_dir():
-            raise InvalidError(f"no folder of a language model at {path}", field="path")
-        if options.signature is not None:
-            agree(options.signature, genai.SIGNATURE, "a language model", shapes=True)
-        return InsideSession(Path(path), options.threads)
+def spelled(made: Opened, token: int) -> int | str:
+    """A token as the server's side wants it: itself, or its bytes, each as a character."""
+    return token if made.spell is None else made.spell(token).decode("latin-1")

@@ -34,26 +34,42 @@ class Prefixes:
         most: bytes at most; 0 = nothing is kept.
         token_bytes: of one token's room.
         rewind: makes a state shorter; raises where the engine cannot.
+        states: at most; None = any number.
+        grows: a state takes as much as its tokens, whatever its room.
     """
 
-    def __init__(self, most: int, token_bytes: int, rewind: Callable[[State, int], None]) -> None:
+    def __init__(
+        self,
+        most: int,
+        token_bytes: int,
+        rewind: Callable[[State, int], None],
+        *,
+        states: int | None = None,
+        grows: bool = False,
+    ) -> None:
         self._most = most
         self._token_bytes = token_bytes
         self._rewind = rewind
+        self._states = states
+        self._grows = grows
         self._kept: list[State] = []  # the last one was used last
 
     @property
     def size(self) -> int:
         """Bytes that are kept."""
-        return sum(state.room for state in self._kept) * self._token_bytes
+        tokens = sum(len(each.tokens) if self._grows else each.room for each in self._kept)
+        return tokens * self._token_bytes
 
     def keep(self, state: State) -> None:
         """A generation is over: its state may serve another one."""
         self._kept = [each for each in self._kept if not _within(each, state)]
         if len(state.tokens) >= _LEAST:
             self._kept.append(state)
-        while self._kept and self.size > self._most:
+        while self._kept and (self.size > self._most or self._many()):
             del self._kept[0]
+
+    def _many(self) -> bool:
+        return self._states is not None and len(self._kept) > self._states
 
     def take(self, tokens: Sequence[int], adapter: str, room: int) -> State | None:
         """A state that holds a beginning of `tokens`, and nothing else; it is not kept any more.

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -19,6 +19,7 @@ from modelworks.core.errors import (
     UnavailableError,
 )
 from modelworks.ext.engines.language.lines import Lines
+from modelworks.ext.engines.language.opened import Wish
 from modelworks.sandbox.isolate import Isolation
 from modelworks.sandbox.launch import launched
 from modelworks.sandbox.limits import Limits
@@ -35,20 +36,36 @@ class Plan:
     """What the process is to be.
 
     Attributes:
-        folder: of the model.
-        threads: of one step.
-        slots: generations that compute in turn.
-        kept: bytes for what was computed of earlier prompts.
+        by: name of the engine.
+        extra: of ours that brings its library.
+        wish: how the model is opened.
         limits: of the process.
         start_s: that it may take to become ready.
     """
 
-    folder: Path
-    threads: int
-    slots: int
-    kept: int
+    by: str
+    extra: str
+    wish: Wish
     limits: Limits
     start_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a process says of itself and its model.
+
+    Attributes:
+        isolation: the walls that stand around it.
+        context: tokens that a prompt and its answer may have together.
+        adapters: names.
+        widest: characters that a token stands for at most, where the process reads texts; 0 = it
+            does not.
+    """
+
+    isolation: Isolation
+    context: int
+    adapters: tuple[str, ...]
+    widest: int
 
 
 class Process:
@@ -61,7 +78,7 @@ class Process:
             why, in words that follow "the model's process".
 
     Attributes:
-        isolation: the walls that stand around it.
+        ready: what it said when it was.
 
     Raises:
         ModelworksError: it does not load; nothing is left behind.
@@ -77,7 +94,9 @@ class Process:
         try:
             self._control, theirs = socket.socketpair()
             with theirs:
-                self._vigil = launched(how(), _CHILD, theirs, plan.limits, plan.threads, _nothing)
+                self._vigil = launched(
+                    how(), _CHILD, theirs, plan.limits, plan.wish.threads, _nothing
+                )
         except OSError as error:
             raise UnavailableError(
                 f"the model's process cannot be started: {error.strerror or error}"
@@ -85,7 +104,7 @@ class Process:
         lines = Lines(self._control)
         try:
             lines.send(_setup(plan, self._watched.work))
-            self.isolation = self._ready(plan, lines)
+            self.ready = self._begun(plan, lines)
         except BaseException:
             self._closed = True
             self._watched.dismiss()
@@ -141,7 +160,7 @@ class Process:
     def _watched(self) -> Watched:
         return self._vigil.watched
 
-    def _ready(self, plan: Plan, lines: Lines) -> Isolation:
+    def _begun(self, plan: Plan, lines: Lines) -> Ready:
         self._control.settimeout(plan.start_s)
         try:
             came = lines.read()
@@ -157,7 +176,7 @@ class Process:
             raise CrashedError(f"the model's process {self._watched.reason or 'does not answer'}")
         if "error" in came[0]:
             raise _judged(came[0]["error"])
-        return codec.decode(Isolation, came[0].get("ready"))
+        return codec.decode(Ready, came[0].get("ready"))
 
     def _read(self, lines: Lines) -> None:
         why = ""
@@ -188,15 +207,14 @@ class Process:
 
 def _setup(plan: Plan, work: Path) -> dict[str, Any]:
     """The first message: what the process has to know before it loads."""
-    folder = plan.folder.resolve()
+    folder = plan.wish.folder.resolve()
     return {
-        "folder": str(folder),
+        "by": plan.by,
+        "extra": plan.extra,
+        "wish": codec.encode(replace(plan.wish, folder=folder)),
         "work": str(work),
         "reads": [str(folder), *(str(path) for path in how().reads)],
         "limits": codec.encode(plan.limits),
-        "threads": plan.threads,
-        "slots": plan.slots,
-        "kept": plan.kept,
     }
 
 

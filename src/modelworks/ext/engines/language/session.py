@@ -23,20 +23,15 @@ from modelworks.core.generation import Finish, Piece, Prompt, Sampling
 from modelworks.core.tensor import Tensors
 from modelworks.ext.engines.language.lines import LONGEST_TEXT
 from modelworks.ext.engines.language.process import Plan, Process
-from modelworks.ext.engines.language.texts import (
-    encoded,
-    longest_of,
-    refuse_longer,
-    texts_of,
-    tokens_of,
-)
+from modelworks.ext.engines.language.texts import Here, Texts, There, fitting, texts_of
 from modelworks.ext.engines.language.writing import Writing
-from modelworks.ext.formats.genai import SIGNATURE, Facts
+from modelworks.ext.formats.language import SIGNATURE
 
 _log = logging.getLogger("modelworks.language")
 _WAITS: Final = (0.0, 0.1, 0.5, 2.0, 8.0, 30.0)
 _HEALTHY_S: Final = 10.0  # a process that lived so long starts again at once
 _JOIN_S: Final = 10.0
+_NONE: Final = -1
 _AGAIN: Final = "the model's process ended; it is started again"
 Tell = Callable[[Piece], None]
 
@@ -59,12 +54,13 @@ class LanguageSession:
 
     Args:
         plan: of its process.
-        facts: of the model.
-        tokenizer: of `tokenizers`.
-        outstanding: tokens of prompts and answers that may be under way.
+        begin: token that a text begins with; None = the process reads texts.
+        outstanding: tokens of prompts and answers that may be under way; 0 = four times the slots'
+            contexts.
         most: generations that may be under way, those that wait for a turn included.
         row_tokens: new tokens of one row of `infer`, at most.
         row_s: seconds of one call of `infer`, at most.
+        hottest: temperature that the engine takes at most.
 
     Raises:
         ModelworksError: it does not load.
@@ -75,34 +71,44 @@ class LanguageSession:
     def __init__(
         self,
         plan: Plan,
-        facts: Facts,
-        tokenizer: Any,
+        begin: int | None,
         *,
         outstanding: int,
         most: int,
         row_tokens: int,
         row_s: float,
+        hottest: float,
     ) -> None:
         self.signature = SIGNATURE
-        self.context = facts.context
-        self.adapters = tuple(facts.adapters)
-        self.outstanding = outstanding
         self._plan = plan
-        self._facts = facts
-        self._tokenizer = tokenizer
-        self._longest = longest_of(tokenizer, facts.context)
         self._most = most
         self._row_tokens = row_tokens
         self._row_s = row_s
+        self._hottest = hottest
         self._lock = threading.Lock()
         self._numbers = count(1)
         self._answers: dict[int, _Answer] = {}
-        self._chats: dict[int, SimpleQueue[dict[str, Any]]] = {}
+        self._asked: dict[int, SimpleQueue[dict[str, Any]]] = {}
         self._why = ""  # why it takes nothing now; empty = it does
         self._changed: Callable[[str], None] = _nobody
         self._stop = threading.Event()
         self._fallen = threading.Event()
-        self._process: Process | None = Process(plan, self._hear, self._end)
+        process = Process(plan, self._hear, self._end)
+        ready = process.ready
+        self.context = ready.context
+        self.adapters = ready.adapters
+        self.outstanding = outstanding or 4 * plan.wish.slots * ready.context
+        try:
+            self._texts: Texts = (
+                There(self._tokens, ready.widest, ready.context)
+                if begin is None
+                else Here(plan.wish.folder, begin, ready.context)
+            )
+        except BaseException:
+            process.close()
+            raise
+        self.distant = self._texts.distant
+        self._process: Process | None = process
         self._keeper = threading.Thread(target=self._keep, name="language-keeper", daemon=True)
         self._keeper.start()
 
@@ -110,8 +116,7 @@ class LanguageSession:
 
     def count(self, text: str) -> int:
         """See `core.seams.Generating.count`."""
-        refuse_longer(text, self._longest, self.context)
-        return len(encoded(self._tokenizer, text, self._facts.begin))
+        return len(self._texts.read(text))
 
     def generate(self, prompt: Prompt, sampling: Sampling, tell: Tell) -> Callable[[], None]:
         """See `core.seams.Generating.generate`."""
@@ -120,9 +125,15 @@ class LanguageSession:
             raise InvalidError(
                 f"no adapter '{prompt.adapter[:60]}'; there are: {known}", field="adapter"
             )
-        refuse_longer(prompt.text, self._longest, self.context)
-        tokens = tokens_of(self._tokenizer, prompt.text, self._facts)
-        answer = _Answer(len(tokens), tell, Writing(self._tokenizer, sampling.stop))
+        if sampling.temperature > self._hottest:
+            raise InvalidError(
+                f"temperature: {sampling.temperature:g} is more than {self._hottest:g}, which is "
+                "all that this model's engine takes",
+                field="temperature",
+            )
+        tokens = self._texts.read(prompt.text)
+        fitting(tokens, self.context)
+        answer = _Answer(len(tokens), tell, Writing(self._texts.spelling(), sampling.stop))
         with self._lock:
             process = self._process
             if self._why or process is None:
@@ -152,28 +163,36 @@ class LanguageSession:
                 f"the conversation has {size} characters, and at most {LONGEST_TEXT} are taken",
                 field="messages",
             )
+        asked = {"messages": [dict(each) for each in messages]}
+        return str(self._ask(asked, "messages", "to write a conversation"))
+
+    def _tokens(self, text: str) -> list[int]:
+        return [int(token) for token in self._ask({"text": text}, "prompt", "to read a prompt")]
+
+    def _ask(self, asked: dict[str, Any], field: str, what: str) -> Any:
+        """Something of the process, between two steps of it."""
         answer: SimpleQueue[dict[str, Any]] = SimpleQueue()
         with self._lock:
             process = self._process
             if self._why or process is None:
                 raise UnavailableError(self._why or UNLOADED)
             number = next(self._numbers)
-            self._chats[number] = answer
-            process.say({"chat": number, "messages": [dict(each) for each in messages]})
+            self._asked[number] = answer
+            process.say({"ask": number, **asked})
         try:
             found = answer.get(timeout=self._row_s)
         except Empty:
-            process.end(f"took longer than {self._row_s:g} s for its chat template")
+            process.end(f"took longer than {self._row_s:g} s {what}")
             raise DeadlineError(
-                f"the model's process took longer than {self._row_s:g} s to write a conversation"
+                f"the model's process took longer than {self._row_s:g} s {what}"
             ) from None
         finally:
             with self._lock:
-                self._chats.pop(number, None)
-        if "text" in found:
-            return str(found["text"])
+                self._asked.pop(number, None)
+        if "found" in found:
+            return found["found"]
         if "refused" in found:
-            raise InvalidError(str(found["refused"])[:400], field="messages")
+            raise InvalidError(str(found["refused"])[:400], field=field)
         raise UnavailableError(str(found.get("gone", UNLOADED)))
 
     def infer(self, inputs: Tensors) -> Sequence[Any]:
@@ -237,20 +256,20 @@ class LanguageSession:
     def _hear(self, message: Any) -> None:
         if isinstance(message, dict):
             with self._lock:
-                chat = self._chats.get(message["chat"])
-            if chat is not None:
-                chat.put(message)
+                asked = self._asked.get(message["ask"])
+            if asked is not None:
+                asked.put(message)
             return
         for number, token, finish, cached, why in message:
             answer = self._answers.get(number)
             if answer is None:
                 continue
             answer.cached = int(cached)
-            self._took(number, answer, int(token), str(finish), str(why))
+            self._took(number, answer, token, str(finish), str(why))
 
-    def _took(self, number: int, answer: _Answer, token: int, finish: str, why: str) -> None:
+    def _took(self, number: int, answer: _Answer, token: Any, finish: str, why: str) -> None:
         text = ""
-        if token >= 0:
+        if token != _NONE:
             answer.tokens += 1
             text = answer.writing.add(token)
         if answer.writing.stopped:
@@ -301,12 +320,12 @@ class LanguageSession:
     def _drop(self, finish: Finish, why: str) -> None:
         with self._lock:
             answers, self._answers = dict(self._answers), {}
-            chats = list(self._chats.values())
-        for answer in answers.values():
-            piece = Piece("", 0, finish, why if finish is Finish.ERROR else "", answer.prompt)
-            answer.tell(piece)
-        for chat in chats:
-            chat.put({"gone": why})
+            asked = list(self._asked.values())
+        for each in answers.values():
+            piece = Piece("", 0, finish, why if finish is Finish.ERROR else "", each.prompt)
+            each.tell(piece)
+        for answer in asked:
+            answer.put({"gone": why})
 
     def _keep(self) -> None:
         failed = 0  # starts in a row that failed, or were followed by an early end

@@ -1,40 +1,59 @@
 """Who computes next: every generation under way gets one step in its turn, the others wait.
 
-A step is a token, or a part of a prompt: a long prompt holds nobody up for longer than that.
+A step is a token, or a part of a prompt: a long prompt holds nobody up for longer than that. Where
+the engine can, one step is everybody's: the weights are read once for all.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from modelworks.core.generation import Finish, Sampling
 from modelworks.ext.engines.language.choosing import Choosing
+from modelworks.ext.engines.language.opened import Word
 from modelworks.ext.engines.language.prefixes import Prefixes, State
-from modelworks.ext.formats.genai import Facts
+from modelworks.ext.formats.language import Facts
 
 CHUNK: Final = 128
-"""Tokens of a prompt in one step."""
+"""Tokens of prompts in one step."""
+LEAST_CHUNK: Final = 16
+"""Of one prompt, where many share a step."""
 _LEAST_ROOM: Final = 256
 
-Word = tuple[int, int, str, int, str]
-"""Of a generation: its number, the token (-1 = none), how it ended ("" = it goes on), tokens of the
-prompt that were not computed again, what went wrong."""
+
+class Part(NamedTuple):
+    """One generation's share of a step.
+
+    Attributes:
+        model: its state.
+        tokens: to be computed, behind those that it holds.
+        wanted: the logits behind the last one are.
+    """
+
+    model: Any
+    tokens: list[int]
+    wanted: bool
 
 
 class Decoder(Protocol):
-    """What computes."""
+    """What computes.
+
+    Attributes:
+        joint: one step may be several generations' of one adapter, and a state takes as much as
+            its tokens; otherwise they come one by one, and a state takes its room.
+        states: that it can have at a time; 0 = any number.
+    """
+
+    joint: bool
+    states: int
 
     def state(self, room: int, adapter: str) -> Any:
         """A new one, empty, for so many tokens."""
         ...
 
-    def add(self, model: Any, tokens: list[int]) -> None:
-        """Compute the next tokens of a text."""
-        ...
-
-    def logits(self, model: Any) -> Any:
-        """[vocabulary] after the last token."""
+    def compute(self, parts: Sequence[Part]) -> list[Any]:
+        """One step; for every part the logits [vocabulary], None where they are not wanted."""
         ...
 
     def rewind(self, model: Any, length: int) -> None:
@@ -56,7 +75,7 @@ class _Work:
 
 
 class Turns:
-    """All generations of one model, in its own process.
+    """All generations of one model, in its own process; see `opened.Generations`.
 
     Args:
         decoder: what computes.
@@ -72,21 +91,25 @@ class Turns:
         self._waiting: deque[_Work] = deque()
         self._active: list[_Work] = []
         self._prefixes = Prefixes(
-            kept, facts.token_bytes, lambda state, length: decoder.rewind(state.model, length)
+            kept,
+            facts.token_bytes,
+            lambda state, length: decoder.rewind(state.model, length),
+            states=decoder.states - slots if decoder.states else None,
+            grows=decoder.joint,
         )
 
     @property
     def busy(self) -> bool:
-        """Whether there is something to compute."""
+        """See `Generations.busy`."""
         return bool(self._active or self._waiting)
 
     def enter(self, number: int, prompt: list[int], adapter: str, sampling: Sampling) -> None:
-        """One more; `prompt` has at least one token and fits the context."""
+        """See `Generations.enter`."""
         work = _Work(number, prompt, adapter, sampling, Choosing(sampling))
         self._waiting.append(work)
 
     def stop(self, number: int) -> list[Word]:
-        """Nobody wants it any more; quiet when it is over."""
+        """See `Generations.stop`."""
         for work in self._waiting:
             if work.number == number:
                 self._waiting.remove(work)
@@ -97,35 +120,59 @@ class Turns:
         return []
 
     def step(self, between: Callable[[], None] | None = None) -> list[Word]:
-        """One step of everyone whose turn it is.
-
-        Args:
-            between: called between one's step and the next one's; may call `enter` and `stop`.
-        """
+        """One step of everyone whose turn it is; see `Generations.step`."""
         while self._waiting and len(self._active) < self._slots:
             self._active.append(self._waiting.popleft())
         told: list[Word] = []
-        for place, work in enumerate(list(self._active)):
+        for place, group in enumerate(self._groups()):
             if place and between is not None:
                 between()
-            if work not in self._active:  # stopped meanwhile
-                continue
-            try:
-                told += self._one(work)
-            except Exception as error:  # noqa: BLE001 - the engine has no base of its own
-                work.state = None
-                why = " ".join(str(error).split())[:300] or type(error).__name__
-                told.append((*self._ended(work, Finish.ERROR)[:4], why))
+            told += self._together([work for work in group if work in self._active])
         return told
 
-    def _one(self, work: _Work) -> list[Word]:
-        state = work.state or self._begun(work)
-        part, work.left = work.left[:CHUNK], work.left[CHUNK:]
-        self._decoder.add(state.model, part)
+    def _groups(self) -> list[list[_Work]]:
+        """Who shares a step with whom."""
+        if not self._decoder.joint:
+            return [[work] for work in self._active]
+        by: dict[str, list[_Work]] = {}
+        for work in self._active:
+            by.setdefault(work.adapter, []).append(work)
+        return list(by.values())
+
+    def _together(self, group: Sequence[_Work]) -> list[Word]:
+        told: list[Word] = []
+        reading = sum(not work.made for work in group)
+        size = max(LEAST_CHUNK, CHUNK // max(1, reading))
+        ready: list[tuple[_Work, State, list[int]]] = []
+        for work in group:
+            try:
+                state = work.state or self._begun(work)
+            except Exception as error:  # noqa: BLE001 - the engine has no base of its own
+                told.append(self._failed(work, error))
+            else:
+                ready.append((work, state, work.left[:size]))
+        parts = [
+            Part(state.model, part, wanted=len(part) == len(work.left))
+            for work, state, part in ready
+        ]
+        try:
+            found = self._decoder.compute(parts) if parts else []
+        except Exception as error:  # noqa: BLE001 - the same
+            return [*told, *(self._failed(work, error) for work, _, _ in ready)]
+        for (work, state, part), logits in zip(ready, found, strict=True):
+            try:
+                told += self._after(work, state, part, logits)
+            except Exception as error:  # noqa: BLE001 - the same
+                told.append(self._failed(work, error))
+        return told
+
+    def _after(self, work: _Work, state: State, part: list[int], logits: Any) -> list[Word]:
+        """One's step was computed: what he says now."""
+        work.left = work.left[len(part) :]
         state.tokens += part
         if work.left:
             return []
-        token = work.choosing.choose(self._decoder.logits(state.model), state.tokens)
+        token = work.choosing.choose(logits, state.tokens)
         if token in self._facts.ends:
             return [self._ended(work, Finish.STOP)]
         work.made += 1
@@ -137,8 +184,11 @@ class Turns:
 
     def _begun(self, work: _Work) -> State:
         most = len(work.prompt) + work.sampling.max_tokens
-        room = min(self._facts.context, max(_LEAST_ROOM, 1 << (most - 1).bit_length()))
-        need = min(self._facts.context, most)
+        room = need = min(self._facts.context, most)
+        if self._decoder.joint:
+            room = self._facts.context
+        else:
+            room = min(self._facts.context, max(_LEAST_ROOM, 1 << (room - 1).bit_length()))
         state = self._prefixes.take(work.prompt, work.adapter, need)
         if state is None:
             state = State(self._decoder.state(room, work.adapter), work.adapter, room)
@@ -146,6 +196,11 @@ class Turns:
         work.left = work.prompt[work.cached :]
         work.state = state
         return state
+
+    def _failed(self, work: _Work, error: Exception) -> Word:
+        work.state = None
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        return (*self._ended(work, Finish.ERROR)[:4], why)
 
     def _ended(self, work: _Work, finish: Finish) -> Word:
         self._active.remove(work)

@@ -11,11 +11,20 @@ from onnx import external_data_helper
 from modelworks.core.errors import InvalidError, UnsupportedError
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.ext.formats import genai
+from modelworks.ext.formats.language import (
+    ADAPTERS,
+    SIGNATURE,
+    TEMPLATE,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    Facts,
+    refuse_link,
+)
 from modelworks.plugins.load import load
 
 _DOMAINS: Final = frozenset({"", "ai.onnx", "com.microsoft"})
-_TAKEN: Final = (genai.CONFIG, genai.TOKENIZER)
-_ALSO: Final = (genai.TOKENIZER_CONFIG, genai.TEMPLATE, "special_tokens_map.json")
+_TAKEN: Final = (genai.CONFIG, TOKENIZER)
+_ALSO: Final = (TOKENIZER_CONFIG, TEMPLATE, "special_tokens_map.json")
 _MOST_PARTS: Final = 64
 
 
@@ -32,14 +41,14 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         if (path / name).is_file():
             _copy(path, into, name)
     for name, file in facts.adapters.items():
-        (into / genai.ADAPTERS).mkdir(exist_ok=True)
-        _copy(path, into, f"{genai.ADAPTERS}/{name}{genai.ENDING}")
+        (into / ADAPTERS).mkdir(exist_ok=True)
+        _copy(path, into, f"{ADAPTERS}/{name}{genai.ENDING}")
         if file.stat().st_size == 0:
             raise InvalidError(f"adapter '{name}' is empty", field="file")
     return Imported(
         format="genai",
         source_format="genai",
-        signature=genai.SIGNATURE,
+        signature=SIGNATURE,
         predict=None,
         environment={"onnxruntime-genai": version("onnxruntime-genai")},
         notes=_notes(path, facts),
@@ -80,13 +89,11 @@ def _parts(path: Path, decoder: str) -> tuple[str, ...]:
 
 
 def _copy(path: Path, into: Path, name: str) -> None:
-    file = path / name
-    if file.resolve().parent != (path / name).parent.resolve():
-        raise InvalidError(f"{name} is a link to elsewhere: copy the file", field="file")
-    shutil.copyfile(file, into / name)
+    refuse_link(path, name)
+    shutil.copyfile(path / name, into / name)
 
 
-def _notes(path: Path, facts: genai.Facts) -> tuple[str, ...]:
+def _notes(path: Path, facts: Facts) -> tuple[str, ...]:
     kept = f"{facts.token_bytes} bytes are kept of each"
     notes = [f"a decoder ({facts.kind}) with a context of {facts.context} tokens; {kept}"]
     if facts.adapters:
@@ -96,7 +103,7 @@ def _notes(path: Path, facts: genai.Facts) -> tuple[str, ...]:
     left = sorted(
         file.name
         for file in path.iterdir()
-        if file.name not in {*_TAKEN, *_ALSO, facts.decoder, genai.ADAPTERS}
+        if file.name not in {*_TAKEN, *_ALSO, facts.decoder, ADAPTERS}
         and not file.name.startswith(facts.decoder)
     )
     if left:

@@ -1,12 +1,16 @@
 """Recognises local snapshots of Hugging Face's hub: folders with a `config.json` and weights."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from modelworks.core.errors import InvalidError, MissingExtraError, ModelworksError
 from modelworks.core.imports import Exporter, Imported, ImportOptions
 from modelworks.core.seams import Sniffed
+from modelworks.ext.formats import decoder
 from modelworks.ext.importers.huggingface import snapshot
+
+_SURE: Final = 100
+_DECODER: Final = 90
 
 
 class HuggingFaceImporter:
@@ -27,7 +31,9 @@ class HuggingFaceImporter:
         if found is None:
             return None
         runs = found.weights is snapshot.Weights.PICKLE or bool(found.own_code)
-        return Sniffed(found.weights, 100, runs_code=runs)
+        # A decoder of text is better served as one, by whoever can.
+        sure = _DECODER if decoder.looks_like_one(path) else _SURE
+        return Sniffed(found.weights, sure, runs_code=runs)
 
     def read(self, path: Path, into: Path, options: ImportOptions) -> Imported:
         """Convert to `into/model.onnx`, tokenizer and image processor as steps."""

@@ -4,6 +4,7 @@ Its calls keep Python's lock for as long as they take, so they may not be made w
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,10 +12,26 @@ import numpy as np
 import onnxruntime_genai as genai
 
 from modelworks.core.errors import InvalidError
-from modelworks.ext.formats.genai import Facts
+from modelworks.ext.engines.language.opened import Opened, Wish
+from modelworks.ext.engines.language.template import Template
+from modelworks.ext.engines.language.turns import Part, Turns
+from modelworks.ext.formats.genai import read
+from modelworks.ext.formats.language import Facts
 
 genai.disable_telemetry_events()
 _REASON: Final = 240
+
+
+def opened(wish: Wish) -> Opened:
+    """Load; see `opened.opened`."""
+    facts = read(wish.folder)
+    template = Template(facts.template, facts.marks)
+    decoder = Computing(wish.folder, facts, wish.threads)
+    # What only fails when it runs fails now.
+    for adapter in ("", *facts.adapters) if wish.check else ("",):
+        decoder.compute([Part(decoder.state(16, adapter), [facts.ends[0]], wanted=True)])
+    turns = Turns(decoder, facts, wish.slots, wish.kept)
+    return Opened(turns, template, facts.context, tuple(facts.adapters))
 
 
 class Computing:
@@ -28,6 +45,9 @@ class Computing:
     Raises:
         InvalidError: it does not load.
     """
+
+    joint = False  # the library joins sequences as a static batch: who comes later would wait
+    states = 0
 
     def __init__(self, folder: Path, facts: Facts, threads: int) -> None:
         settings = {"intra_op_num_threads": threads, "inter_op_num_threads": 1}
@@ -51,14 +71,14 @@ class Computing:
             made.set_active_adapter(self._adapters, adapter)
         return made
 
-    def add(self, model: Any, tokens: list[int]) -> None:
-        """See `Decoder.add`."""
-        model.append_tokens(np.array(tokens, np.int32))
-
-    def logits(self, model: Any) -> Any:
-        """See `Decoder.logits`."""
-        found = np.asarray(model.get_logits())
-        return found.reshape(-1, found.shape[-1])[-1]
+    def compute(self, parts: Sequence[Part]) -> list[Any]:
+        """See `Decoder.compute`."""
+        [part] = parts
+        part.model.append_tokens(np.array(part.tokens, np.int32))
+        if not part.wanted:
+            return [None]
+        found = np.asarray(part.model.get_logits())
+        return [found.reshape(-1, found.shape[-1])[-1]]
 
     def rewind(self, model: Any, length: int) -> None:
         """See `Decoder.rewind`."""

@@ -1,0 +1,146 @@
+"""The engine `llamacpp`, by llama.cpp itself: `make test-llamacpp`."""
+
+import os
+import shutil
+
+import pytest
+
+from language_suite import GREEDY, REST, LanguageSuite, imported, opened
+from modelworks.core.errors import InvalidError, ModelworksError
+from modelworks.ext.formats.gguf import MODEL
+from modelworks.testing.generating import generated
+from tiny_decoder import tokenizer
+
+pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: make test-llamacpp")
+from tiny_llama import gguf_folder
+
+pytestmark = pytest.mark.llamacpp
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return gguf_folder(tmp_path_factory.mktemp("gguf") / "model")
+
+
+@pytest.fixture(scope="module")
+def kept(written):
+    """One session for those who leave it as it is, and another when somebody closed it."""
+    sessions = [opened("llamacpp", written)]
+    yield sessions
+    sessions[0].close()
+
+
+class TestLlamaCpp(LanguageSuite):
+    """By llama.cpp."""
+
+    @pytest.fixture
+    def engine(self):
+        return "llamacpp"
+
+    @pytest.fixture
+    def folder(self, written):
+        return written
+
+    @pytest.fixture
+    def source(self, written):
+        return written
+
+    @pytest.fixture
+    def session(self, kept, written):
+        if not kept[0].processes():
+            kept[0] = opened("llamacpp", written)
+        return kept[0]
+
+
+@pytest.fixture
+def session(kept, written):
+    if not kept[0].processes():
+        kept[0] = opened("llamacpp", written)
+    return kept[0]
+
+
+@pytest.mark.parametrize("text", ["one two  three.", "snow❄ and ten", "<s>a</s>b", "\n\t é" * 9])
+def test_texts_are_the_tokens_that_the_models_own_tokenizer_makes(session, text):
+    assert session._texts.read(text) == tokenizer().encode(text).ids
+
+
+def test_it_reads_texts_elsewhere(session):
+    assert session.distant
+
+
+def test_a_context_of_ones_own(written):
+    session = opened("llamacpp", written, context=64, slots=2)
+    assert (session.context, session.outstanding) == (64, 4 * 2 * 64)
+    assert generated(session, "one two three", GREEDY).text == REST
+    session.close()
+    with pytest.raises(InvalidError, match="trained with 512") as caught:
+        opened("llamacpp", written, context=1024)
+    assert caught.value.field == "context"
+
+
+def test_nothing_is_kept_where_there_is_no_room(written):
+    session = opened("llamacpp", written, prefix_mib=0)
+    prompt = " five six two nine" * 9
+    assert [generated(session, prompt).pieces[-1].cached_tokens for _ in range(2)] == [0, 0]
+    session.close()
+
+
+@pytest.mark.parametrize(
+    ("file", "harm"),
+    [
+        (MODEL, "cut"),
+        (MODEL, "noise"),
+        (MODEL, "empty"),
+        (MODEL, "head"),
+        ("adapters/ten.gguf", "noise"),
+        ("adapters/ten.gguf", "cut"),
+    ],
+)
+def test_damaged_files_are_refused_in_one_line(written, tmp_path, file, harm):
+    harmed = shutil.copytree(written, tmp_path / "harmed")
+    data = (harmed / file).read_bytes()
+    made = {
+        "cut": data[: len(data) // 3],
+        "empty": b"",
+        "noise": os.urandom(400),
+        "head": data[:64] + os.urandom(4000) + data[4064:],
+    }[harm]
+    (harmed / file).write_bytes(made)
+    with pytest.raises(ModelworksError) as caught:
+        opened("llamacpp", harmed)
+    assert "\n" not in caught.value.message
+    assert str(tmp_path) not in caught.value.message
+
+
+# -- the importer
+
+
+def test_a_file_alone_is_a_model(written, tmp_path):
+    file = shutil.copyfile(written / MODEL, tmp_path / "story.Q8_0.gguf")
+    found = imported("llamacpp", file, tmp_path / "into")
+    assert found.format == "gguf"
+    assert "llama" in found.notes[0]
+    assert "story" in found.notes[0]
+    assert [each.name for each in (tmp_path / "into").iterdir()] == [MODEL]
+
+
+def test_what_belongs_to_a_model_is_copied_and_nothing_else(written, tmp_path):
+    source = shutil.copytree(written, tmp_path / "source")
+    (source / "evil.so").write_bytes(b"\x7fELF")
+    imported("llamacpp", source, tmp_path / "into")
+    into = tmp_path / "into"
+    files = {str(file.relative_to(into)) for file in into.rglob("*")}
+    assert files == {MODEL, "adapters", "adapters/ten.gguf"}
+    session = opened("llamacpp", into)
+    assert generated(session, "one two three", GREEDY).text == REST
+    session.close()
+
+
+def test_what_is_no_model_is_refused(written, tmp_path):
+    with pytest.raises(InvalidError, match=r"cannot load ten\.gguf"):
+        imported("llamacpp", written / "adapters" / "ten.gguf", tmp_path / "a")
+    source = shutil.copytree(written, tmp_path / "source")
+    (source / MODEL).unlink()
+    (source / MODEL).symlink_to(written / MODEL)
+    with pytest.raises(InvalidError, match="link"):
+        imported("llamacpp", source, tmp_path / "b")
