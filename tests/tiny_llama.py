@@ -135,14 +135,14 @@ _GGUF = {
 }
 
 
-def gguf_folder(folder: Path) -> Path:
+def gguf_folder(folder: Path, *, pre: str = "gpt-2", context: int = CONTEXT) -> Path:
     """As llama.cpp's converter would write it, by its own library for that."""
     import gguf
 
     folder.mkdir(parents=True, exist_ok=True)
     made = gguf.GGUFWriter(str(folder / "model.gguf"), "llama")
     made.add_name("story")
-    made.add_context_length(CONTEXT)
+    made.add_context_length(context)
     made.add_embedding_length(SIZE)
     made.add_block_count(1)
     made.add_feed_forward_length(_INNER)
@@ -155,7 +155,7 @@ def gguf_folder(folder: Path) -> Path:
     control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
     made.add_vocab_size(len(names))
     made.add_tokenizer_model("gpt2")
-    made.add_tokenizer_pre("gpt-2")
+    made.add_tokenizer_pre(pre)
     made.add_token_list(names)
     made.add_token_types(
         [control if place in {BEGIN, END} else normal for place in range(len(names))]

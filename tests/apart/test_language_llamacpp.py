@@ -2,17 +2,21 @@
 
 import os
 import shutil
+import signal
+import threading
 
 import pytest
 
-from language_suite import GREEDY, REST, LanguageSuite, imported, opened
-from modelworks.core.errors import InvalidError, ModelworksError
+from language_suite import GREEDY, LONG, REST, LanguageSuite, imported, opened, until
+from modelworks.core.errors import InvalidError, ModelworksError, UnsupportedError
+from modelworks.core.generation import Prompt
+from modelworks.ext.engines.language import session as sessions
 from modelworks.ext.formats.gguf import MODEL
-from modelworks.testing.generating import generated
+from modelworks.testing.generating import Told, generated
 from tiny_decoder import tokenizer
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: make test-llamacpp")
-from tiny_llama import gguf_folder
+from tiny_llama import LOOP, gguf_folder
 
 pytestmark = pytest.mark.llamacpp
 
@@ -112,6 +116,68 @@ def test_damaged_files_are_refused_in_one_line(written, tmp_path, file, harm):
     assert str(tmp_path) not in caught.value.message
 
 
+@pytest.mark.parametrize("letter", ["a", " ", "❄", "!", "7"])
+def test_a_long_text_without_an_end_ends_no_process(tmp_path, letter):
+    """This vocabulary's expression calls itself once a character."""
+    written = gguf_folder(tmp_path / "model", pre="tekken", context=65_536)
+    session = opened("llamacpp", written, context=65_536, slots=2)
+    [pid] = session.processes()
+    told = Told()
+    stop = session.generate(Prompt(LOOP), LONG, told)
+    with pytest.raises(InvalidError, match="no room"):
+        session.generate(Prompt(letter * 1_000_000), LONG, Told())
+    assert session.processes() == (pid,)
+    assert not told.pieces[-1].error
+    stop()
+    session.close()
+
+
+def test_what_goes_back_is_bounded_by_the_context(session):
+    with pytest.raises(InvalidError, match="no room"):
+        session.count(LOOP * 200)
+    assert session.count(LOOP) == len(LOOP)
+
+
+@pytest.mark.parametrize(("context", "found"), [(1 << 31, 4096), ((1 << 32) - 1, 4096), (64, 64)])
+def test_a_context_that_a_file_says_is_a_number(tmp_path, context, found):
+    session = opened("llamacpp", gguf_folder(tmp_path / "model", context=context), slots=1)
+    assert session.context == found
+    session.close()
+
+
+def test_more_tokens_than_can_be_counted_are_refused(tmp_path):
+    folder = gguf_folder(tmp_path / "model", context=1 << 24)
+    with pytest.raises(InvalidError, match=r"more than llama\.cpp counts") as caught:
+        opened("llamacpp", folder, slots=256, context=1 << 24)
+    assert caught.value.field == "context"
+    with pytest.raises(InvalidError, match="no prompt and answer"):
+        opened("llamacpp", folder, context=1)
+
+
+def test_a_process_that_ends_as_it_is_ready_is_started_again(written, monkeypatch):
+    """Its end was heard before the session had it, and is not forgotten over that."""
+    session = opened("llamacpp", written)
+    made = sessions.Process
+    first = []
+
+    def dies(plan, hear, end):
+        process = made(plan, hear, end)
+        if not first:
+            first.append(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
+            until(session._fallen.is_set)
+        return process
+
+    monkeypatch.setattr(sessions, "Process", dies)
+    stands = threading.Event()
+    session.watch(lambda why: why or stands.set())
+    os.kill(session.processes()[0], signal.SIGKILL)
+    assert stands.wait(60)
+    assert session.processes() != tuple(first)
+    assert generated(session, "one two three", GREEDY).text == REST
+    session.close()
+
+
 # -- the importer
 
 
@@ -139,6 +205,9 @@ def test_what_belongs_to_a_model_is_copied_and_nothing_else(written, tmp_path):
 def test_what_is_no_model_is_refused(written, tmp_path):
     with pytest.raises(InvalidError, match=r"cannot load ten\.gguf"):
         imported("llamacpp", written / "adapters" / "ten.gguf", tmp_path / "a")
+    part = shutil.copyfile(written / MODEL, tmp_path / "story-00001-of-00002.gguf")
+    with pytest.raises(UnsupportedError, match="--merge"):
+        imported("llamacpp", part, tmp_path / "c")
     source = shutil.copytree(written, tmp_path / "source")
     (source / MODEL).unlink()
     (source / MODEL).symlink_to(written / MODEL)

@@ -5,11 +5,14 @@ import os
 import shutil
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from language_suite import GREEDY, REST, LanguageSuite, imported, opened
 from modelworks.core.errors import InvalidError, ModelworksError, RefusedError, UnsupportedError
 from modelworks.core.generation import Prompt, Sampling
+from modelworks.ext.formats import decoder
 from modelworks.testing.generating import Told, generated
 from tiny_llama import decoder_folder
 
@@ -94,6 +97,69 @@ def test_damaged_files_are_refused_in_one_line(written, tmp_path, file, harm):
         opened("vllm", harmed)
     assert "\n" not in caught.value.message
     assert str(tmp_path) not in caught.value.message
+
+
+def other(folder, down, up):
+    """The adapter with other matrices."""
+    name = "base_model.model.model.layers.0.self_attn.o_proj.lora_"
+    file = folder / "adapters" / "ten" / "adapter_model.safetensors"
+    save_file({f"{name}A.weight": down, f"{name}B.weight": up}, str(file))
+
+
+@pytest.mark.parametrize(("wide", "rank"), [(128, 1), (320, 4)])
+def test_an_adapter_of_another_model_is_refused(written, tmp_path, wide, rank):
+    source = shutil.copytree(written, tmp_path / "source")
+    other(source, np.ones((rank, wide), np.float32), np.ones((wide, rank), np.float32))
+    for take in (lambda: opened("vllm", source), lambda: imported("vllm", source, tmp_path / "i")):
+        with pytest.raises(InvalidError, match="made for another model") as caught:
+            take()
+        assert caught.value.field == "adapters"
+
+
+def test_an_adapter_that_is_cut_is_refused_before_anybody_asks_for_it(written, tmp_path):
+    source = shutil.copytree(written, tmp_path / "source")
+    file = source / "adapters" / "ten" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(InvalidError, match="cut short"):
+        opened("vllm", source)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("head_dim", -64),
+        ("num_key_value_heads", "5"),
+        ("eos_token_id", [-5]),
+        ("eos_token_id", [10**30]),
+        ("eos_token_id", True),
+        ("max_position_embeddings", 1.5),
+        ("num_hidden_layers", None),
+    ],
+)
+def test_counts_that_are_none_are_refused(written, tmp_path, field, value):
+    with pytest.raises(InvalidError) as caught:
+        decoder.read(changed(written, tmp_path, **{field: value}))
+    assert caught.value.field == field
+
+
+def test_a_rank_that_nobody_serves_is_refused(written, tmp_path):
+    source = shutil.copytree(written, tmp_path / "source")
+    file = source / "adapters" / "ten" / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "r": 600}))
+    with pytest.raises(UnsupportedError, match="at most 256"):
+        decoder.read(source)
+
+
+def test_a_token_that_ends_answers_may_stand_in_either_file(written, tmp_path):
+    source = shutil.copytree(written, tmp_path / "source")
+    (source / "generation_config.json").write_text('{"eos_token_id": null}')
+    assert decoder.read(source).ends == (1,)
+    (source / "generation_config.json").write_text('{"eos_token_id": [1, 5]}')
+    assert decoder.read(source).ends == (1, 5)
+
+
+def test_half_a_character_is_read_as_none(used):
+    assert used.count("a\ud800b") == used.count("a?b")
 
 
 # -- the importer

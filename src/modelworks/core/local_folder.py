@@ -105,11 +105,11 @@ class Layout:
     @property
     def sockets(self) -> Path:
         """Folder of the replicas' sockets: elsewhere, when their paths would be too long here."""
-        here = self.folder / "s"
-        if len(os.fsencode(here)) + _SOCKET <= _LONGEST:
-            return here
-        name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"modelworks-{os.getuid()}-{name}"
+        digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
+        name = f"modelworks-{os.getuid()}-{digest}"
+        places = (self.folder / "s", Path(tempfile.gettempdir()) / name)
+        fits = (place for place in places if len(os.fsencode(place)) + _SOCKET <= _LONGEST)
+        return next(fits, Path("/tmp") / name)  # noqa: S108 - TMPDIR may be too long as well
 
     @property
     def applying(self) -> Path:

@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import tempfile
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -276,6 +278,15 @@ def test_a_supervisor_that_comes_too_late_leaves_nothing(tmp_path):
     folder = tmp_path / ("long" * 30)
     assert main(["--folder", str(folder)]) == 4
     assert not Layout(folder).sockets.exists()
+
+
+def test_the_sockets_have_a_short_path_where_the_folder_for_temporary_files_has_none(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 20)))
+    sockets = Layout(tmp_path / ("long" * 30)).sockets
+    assert sockets.parent == Path("/tmp")
+    assert sockets != Layout(tmp_path / ("long" * 31)).sockets
 
 
 def test_a_folder_for_sockets_that_is_not_ours_is_refused(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelworks.core.errors import InvalidError, RefusedError, UnsupportedError
+from modelworks.ext.formats import lora
 from modelworks.ext.formats.language import (
     ADAPTERS,
     NAME,
@@ -28,6 +29,8 @@ ADAPTER_CONFIG: Final = "adapter_config.json"
 ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 WEIGHTS: Final = "model.safetensors"
+RANKS: Final = (8, 16, 32, 64, 128, 256)
+"""Of adapters, as they are served."""
 _DECODER: Final = "ForCausalLM"
 
 
@@ -61,23 +64,26 @@ def read(folder: Path) -> Facts:
     _judge(data)
     if not (folder / TOKENIZER).is_file():
         raise InvalidError(f"no {TOKENIZER}: save the tokenizer as a fast one", field="file")
-    weights_of(folder)
+    weights = weights_of(folder)
     said = json_of(folder / TOKENIZER_CONFIG, wanted=False)
     generation = json_of(folder / GENERATION, wanted=False)
-    ends = generation.get("eos_token_id", data.get("eos_token_id"))
+    ends = generation.get("eos_token_id")
+    ends = data.get("eos_token_id") if ends is None else ends
     begin = data.get("bos_token_id")
     heads = count_of(data, "num_attention_heads", CONFIG)
-    size = data.get("head_dim") or count_of(data, "hidden_size", CONFIG) // heads
-    kept = data.get("num_key_value_heads") or heads
-    if type(size) is not int or type(kept) is not int:
-        raise InvalidError(f"{CONFIG}: head_dim or num_key_value_heads is no count", field="file")
+    size = max(1, count_of(data, "hidden_size", CONFIG) // heads)
+    if data.get("head_dim") is not None:
+        size = count_of(data, "head_dim", CONFIG)
+    kept = heads
+    if data.get("num_key_value_heads") is not None:
+        kept = count_of(data, "num_key_value_heads", CONFIG)
     return Facts(
         context=count_of(data, "max_position_embeddings", CONFIG),
         ends=tokens_of(ends, CONFIG, "eos_token_id"),
-        begin=begin if isinstance(begin, int) else -1,
+        begin=begin if type(begin) is int else -1,
         decoder="",
         kind=kind.removesuffix(_DECODER).lower(),
-        adapters=_adapters(folder),
+        adapters=_adapters(folder, weights),
         template=template_of(folder, said),
         marks={key: mark_of(said.get(key)) for key in ("bos_token", "eos_token")},
         token_bytes=2 * 4 * count_of(data, "num_hidden_layers", CONFIG) * kept * size,
@@ -119,8 +125,9 @@ def _judge(data: dict[str, Any]) -> None:
             raise UnsupportedError(f"{CONFIG}: '{key}': models of text alone are served", field=key)
 
 
-def _adapters(folder: Path) -> dict[str, Path]:
+def _adapters(folder: Path, weights: tuple[str, ...]) -> dict[str, Path]:
     found = {}
+    base = [folder / name for name in weights if name != INDEX]
     home = folder / ADAPTERS
     for file in sorted(home.iterdir()) if home.is_dir() else ():
         if not (file / ADAPTER_CONFIG).is_file() or not (file / ADAPTER_WEIGHTS).is_file():
@@ -128,7 +135,9 @@ def _adapters(folder: Path) -> dict[str, Path]:
                 f"{ADAPTERS}/{file.name[:NAME]} has no {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}",
                 field=ADAPTERS,
             )
-        found[adapter(file.name)] = file
+        name = adapter(file.name)
+        lora.judge(name, file / ADAPTER_WEIGHTS, rank_of(file), base)
+        found[name] = file
     return found
 
 
@@ -137,5 +146,11 @@ def rank_of(folder: Path) -> int:
 
     Raises:
         InvalidError: its configuration says none.
+        UnsupportedError: it is too high.
     """
-    return count_of(json_of(folder / ADAPTER_CONFIG), "r", ADAPTER_CONFIG)
+    found = count_of(json_of(folder / ADAPTER_CONFIG), "r", ADAPTER_CONFIG)
+    if found > RANKS[-1]:
+        raise UnsupportedError(
+            f"{ADAPTER_CONFIG}: r is {found}, and at most {RANKS[-1]} is served", field="r"
+        )
+    return found

@@ -24,6 +24,7 @@ LONGEST_TEMPLATE: Final = 256 << 10
 NAME: Final = 64
 """Characters of a name that a model gives."""
 _LONGEST: Final = 4 << 20
+_MOST_TOKENS: Final = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def tokens_of(value: Any, file: str, field: str) -> tuple[int, ...]:
         InvalidError: it names none.
     """
     listed = value if isinstance(value, list) else [value]
-    found = tuple(each for each in listed if isinstance(each, int) and not isinstance(each, bool))
+    found = tuple(each for each in listed if type(each) is int and 0 <= each < _MOST_TOKENS)
     if not found or len(found) != len(listed):
         raise InvalidError(f"{file}: {field.rpartition('.')[2]} names no token", field=field)
     return found

@@ -16,6 +16,7 @@ from modelworks.core.errors import InvalidError, MissingExtraError, ModelworksEr
 from modelworks.core.generation import Sampling
 from modelworks.ext.engines.language.lines import Lines
 from modelworks.ext.engines.language.opened import Opened, Wish, Word, opened
+from modelworks.ext.engines.language.texts import fitting
 from modelworks.sandbox import kernel
 from modelworks.sandbox.isolate import Guard, isolate
 from modelworks.sandbox.limits import Limits
@@ -128,11 +129,14 @@ class Serving:
 
     def _answer(self, message: dict[str, Any]) -> None:
         answer: dict[str, Any] = {"ask": message["ask"]}
+        self._lines.send({"ask": message["ask"], "began": True})
         try:
             if "messages" in message:
                 answer["found"] = self._made.template.write(message["messages"])
             elif self._made.read is not None:
-                answer["found"] = self._made.read(message["text"])
+                found = self._made.read(message["text"])
+                fitting(found, self._made.context)  # what goes back is bounded by the context
+                answer["found"] = found
         except InvalidError as error:
             answer["refused"] = error.message
         self._lines.send(answer)

@@ -31,6 +31,7 @@ _log = logging.getLogger("modelworks.language")
 _WAITS: Final = (0.0, 0.1, 0.5, 2.0, 8.0, 30.0)
 _HEALTHY_S: Final = 10.0  # a process that lived so long starts again at once
 _JOIN_S: Final = 10.0
+_STEP_S: Final = 300.0  # that the process may compute before it hears what is asked
 _NONE: Final = -1
 _AGAIN: Final = "the model's process ended; it is started again"
 Tell = Callable[[Piece], None]
@@ -179,9 +180,16 @@ class LanguageSession:
             number = next(self._numbers)
             self._asked[number] = answer
             process.say({"ask": number, **asked})
+        found: dict[str, Any] = {}
         try:
-            found = answer.get(timeout=self._row_s)
+            found = answer.get(timeout=_STEP_S)  # what it computes now is to end before
+            if "began" in found:
+                found = answer.get(timeout=self._row_s)
         except Empty:
+            if not found:
+                raise DeadlineError(
+                    f"the model's process did not come {what} within {_STEP_S:g} s: it is busy"
+                ) from None
             process.end(f"took longer than {self._row_s:g} s {what}")
             raise DeadlineError(
                 f"the model's process took longer than {self._row_s:g} s {what}"
@@ -313,9 +321,9 @@ class LanguageSession:
                 return
             self._why = why
             changed = self._changed
+            self._fallen.set()
         self._drop(Finish.ERROR, why)
         changed(why)
-        self._fallen.set()
 
     def _drop(self, finish: Finish, why: str) -> None:
         with self._lock:
@@ -356,14 +364,17 @@ class LanguageSession:
             return False
         with self._lock:
             stopped = self._stop.is_set()
-            if not stopped:
+            fell = not stopped and self._fallen.is_set()  # it ended as soon as it was ready
+            if fell:
+                self._fallen.clear()
+            elif not stopped:
                 self._process, self._why = process, ""
             changed = self._changed
-        if stopped:
+        if stopped or fell:
             process.close()
-        else:
-            _log.warning("a language model's process stands again, as %d", process.pid)
-            changed("")
+            return stopped
+        _log.warning("a language model's process stands again, as %d", process.pid)
+        changed("")
         return True
 
 

@@ -14,6 +14,8 @@ from modelworks.ext.engines.language.writing import Bytes, Spelling
 from modelworks.ext.formats.language import TOKENIZER
 
 _REMEMBERED: Final = 16
+LONGEST_READ: Final = 1 << 20
+"""Characters of a text that a process is asked to read: a message holds them, and its stack."""
 
 
 class Texts(Protocol):
@@ -88,7 +90,7 @@ class There:
     def __init__(self, ask: Callable[[str], list[int]], widest: int, context: int) -> None:
         self._ask = ask
         self._context = context
-        self._longest = 4 * context * widest + 1024
+        self._longest = min(4 * context * widest + 1024, LONGEST_READ)
         self._lock = threading.Lock()
         self._read: OrderedDict[str, list[int]] = OrderedDict()
 
@@ -125,8 +127,8 @@ def refuse_longer(text: str, most: int, context: int) -> None:
     """
     if len(text) > most:
         raise InvalidError(
-            f"the prompt has {len(text)} characters, and the model's context of {context} tokens "
-            f"never takes more than {most}",
+            f"the prompt has {len(text)} characters, and this model with its context of {context} "
+            f"tokens never takes more than {most}",
             field="prompt",
         )
 

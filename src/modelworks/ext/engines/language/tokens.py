@@ -35,7 +35,8 @@ class OfTokenizer:
 
     def read(self, text: str) -> list[int]:
         """A text as tokens, special ones included."""
-        return list(self._tokenizer.encode(text).ids)
+        whole = text.encode("utf-8", "replace").decode()  # half a character has no tokens
+        return list(self._tokenizer.encode(whole).ids)
 
     def spelling(self) -> "Tokens":
         """Of a new answer."""

@@ -17,8 +17,6 @@ from modelworks.ext.formats.language import Facts
 
 CHUNK: Final = 128
 """Tokens of prompts in one step."""
-LEAST_CHUNK: Final = 16
-"""Of one prompt, where many share a step."""
 _LEAST_ROOM: Final = 256
 
 
@@ -142,7 +140,7 @@ class Turns:
     def _together(self, group: Sequence[_Work]) -> list[Word]:
         told: list[Word] = []
         reading = sum(not work.made for work in group)
-        size = max(LEAST_CHUNK, CHUNK // max(1, reading))
+        size = max(1, CHUNK // max(1, reading))
         ready: list[tuple[_Work, State, list[int]]] = []
         for work in group:
             try:

@@ -1,15 +1,19 @@
 """Checks a GGUF file and lays it out for serving; imported in the sandbox only."""
 
+import re
 import shutil
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from modelworks.core.errors import InvalidError, MissingExtraError, UnsupportedError
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.ext.formats import gguf
 from modelworks.ext.formats.language import ADAPTERS, SIGNATURE, refuse_link
 from modelworks.plugins.load import load
+
+_PART: Final = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
 
 def read(path: Path, into: Path, options: ImportOptions) -> Imported:
@@ -22,15 +26,14 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     from modelworks.ext.engines.language.llamacpp import library  # noqa: PLC0415 - it is there
 
     file = path / gguf.MODEL if path.is_dir() else path
+    if _PART.search(file.name):
+        raise _in_parts(file.name)
     adapters = gguf.adapters_of(path) if path.is_dir() else {}
     model = library.load(file, check=False, vocabulary=True)
     kind = library.told(model, "general.architecture")
     parts = library.told(model, "split.count")
     if parts not in {"", "0", "1"}:
-        raise UnsupportedError(
-            f"{file.name} is one of {parts} files: join them by `llama-gguf-split --merge`",
-            field="file",
-        )
+        raise _in_parts(file.name)
     if path.is_dir():
         refuse_link(path, gguf.MODEL)
     shutil.copyfile(file, into / gguf.MODEL)
@@ -52,4 +55,10 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
         environment={"llama-cpp-python": version("llama-cpp-python")},
         notes=tuple(notes),
         kind="network",
+    )
+
+
+def _in_parts(name: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{name} is one of several files: join them by `llama-gguf-split --merge`", field="file"
     )

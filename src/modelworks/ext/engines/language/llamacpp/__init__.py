@@ -23,6 +23,7 @@ class LlamaCppEngine(LanguageEngine):
     library: ClassVar[str] = "llama_cpp"
     extra: ClassVar[str] = "llamacpp"
     unsaid: ClassVar[dict[str, float]] = {"slots": 4.0}
+    base_gib: ClassVar[int] = 9  # one for the stack of `reading`
 
     def begin(self, folder: Path) -> None:
         """See `LanguageEngine.begin`."""

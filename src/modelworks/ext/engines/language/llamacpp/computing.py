@@ -6,6 +6,7 @@ as all slots can have, and those that are kept of earlier prompts.
 
 import ctypes
 from collections.abc import Sequence
+from contextlib import suppress
 from heapq import heappop, heappush
 from typing import Any, Final
 
@@ -14,14 +15,17 @@ from llama_cpp import llama_cpp as api
 
 from modelworks.core.errors import CrashedError, InvalidError
 from modelworks.ext.engines.language.llamacpp import library
+from modelworks.ext.engines.language.llamacpp.reading import Reader
 from modelworks.ext.engines.language.opened import Opened, Wish
 from modelworks.ext.engines.language.template import Template
 from modelworks.ext.engines.language.texts import once
-from modelworks.ext.engines.language.turns import CHUNK, LEAST_CHUNK, Part, Turns
+from modelworks.ext.engines.language.turns import CHUNK, Part, Turns
 from modelworks.ext.formats import gguf
 from modelworks.ext.formats.language import Facts
 
 _CONTEXT: Final = 4096  # where nothing is said
+_LEAST: Final = 2
+_MOST: Final = 1 << 31  # tokens of all together: llama.cpp counts them in 32 bits
 _SEQUENCES: Final = 256  # LLAMA_MAX_SEQ
 _KEPT_STATES: Final = 32
 _HALF: Final = 2  # bytes of a number that is kept: llama.cpp's F16
@@ -45,22 +49,23 @@ def opened(wish: Wish) -> Opened:
         context=facts.context,
         adapters=tuple(adapters),
         widest=vocabulary.widest,
-        read=lambda text: once(vocabulary.read(text), vocabulary.begin),
+        read=Reader(lambda text: once(vocabulary.read(text), vocabulary.begin)),
         spell=vocabulary.spell,
     )
 
 
 def _facts(model: Any, vocabulary: library.Vocabulary, context: int) -> Facts:
-    trained = api.llama_model_n_ctx_train(model)
+    trained = api.llama_model_n_ctx_train(model) & 0xFFFFFFFF  # it is told as a signed number
     if context > trained > 0:
         raise InvalidError(
             f"context: {context} tokens, and the model was trained with {trained}", field="context"
         )
-    heads = max(1, api.llama_model_n_head(model))
-    wide = api.llama_model_n_embd(model) // heads * max(1, api.llama_model_n_head_kv(model))
+    context = context or min(trained, _CONTEXT) or _CONTEXT
+    if context < _LEAST:
+        raise InvalidError(f"context: {context} tokens hold no prompt and answer", field="context")
     template = api.llama_model_chat_template(model, None)
     return Facts(
-        context=context or min(trained, _CONTEXT) or _CONTEXT,
+        context=context,
         ends=vocabulary.ends,
         begin=vocabulary.begin,
         decoder=gguf.MODEL,
@@ -68,8 +73,19 @@ def _facts(model: Any, vocabulary: library.Vocabulary, context: int) -> Facts:
         adapters={},
         template=template.decode("utf-8", "replace") if template else "",
         marks=vocabulary.marks,
-        token_bytes=2 * _HALF * api.llama_model_n_layer(model) * wide,
+        token_bytes=_HALF * api.llama_model_n_layer(model) * _wide(model),
     )
+
+
+def _wide(model: Any) -> int:
+    """Numbers that a layer keeps of a token: a head may be wider than its share of the vector."""
+    heads = max(1, api.llama_model_n_head(model))
+    share = api.llama_model_n_embd(model) // heads
+    kind = library.told(model, "general.architecture")
+    sizes = [library.told(model, f"{kind}.attention.{part}_length") for part in ("key", "value")]
+    each = sum(int(size) if size.isdecimal() else share for size in sizes)
+    kept: int = max(1, api.llama_model_n_head_kv(model))
+    return kept * each
 
 
 class Computing:
@@ -94,9 +110,16 @@ class Computing:
         self._vocabulary = api.llama_vocab_n_tokens(api.llama_model_get_vocab(model))
         kept = wish.kept // max(1, facts.token_bytes)
         self.states = min(_SEQUENCES, wish.slots + (_KEPT_STATES if kept else 0))
-        batch = CHUNK + wish.slots * LEAST_CHUNK
+        batch = CHUNK + wish.slots
         wanted = api.llama_context_default_params()
-        wanted.n_ctx = wish.slots * facts.context + kept
+        tokens = wish.slots * facts.context + kept
+        if tokens >= _MOST:
+            raise InvalidError(
+                f"{tokens} tokens are more than llama.cpp counts (options slots, context, "
+                "prefix_mib)",
+                field="context",
+            )
+        wanted.n_ctx = tokens
         wanted.n_batch = wanted.n_ubatch = batch
         wanted.n_seq_max = self.states
         wanted.n_threads = wanted.n_threads_batch = wish.threads
@@ -138,8 +161,9 @@ class Computing:
         batch.n_tokens = place
         code = api.llama_decode(self._context, batch)
         if code:
-            for part in parts:  # some of it may have been computed
-                self.rewind(part.model, part.model.length)
+            for part in parts:  # some of it may have been computed; not all models can go back
+                with suppress(CrashedError):
+                    self.rewind(part.model, part.model.length)
             raise CrashedError(f"llama.cpp failed ({code}): {library.why()}")
         for part in parts:
             part.model.length += len(part.tokens)

@@ -10,7 +10,7 @@ from modelworks.core.generation import Finish, Sampling
 from modelworks.ext.engines.language.opened import Opened, Wish, Word
 from modelworks.ext.engines.language.template import Template
 from modelworks.ext.engines.language.vllm import alone
-from modelworks.ext.formats.decoder import rank_of, read
+from modelworks.ext.formats.decoder import RANKS, rank_of, read
 from modelworks.ext.formats.language import Facts
 
 _CONTEXT: Final = 4096  # where nothing is said
@@ -62,6 +62,8 @@ class Running:
         self._cached: dict[int, int] = {}  # of who is under way
         try:
             self._engine = vllm.LLMEngine.from_engine_args(_arguments(vllm, facts, wish, context))
+            for adapter in self._adapters.values():  # read now, not in a step that others share
+                self._engine.add_lora(adapter)
         except Exception as error:  # the library has no base of its own
             said = " ".join(str(error).replace(str(wish.folder), wish.folder.name).split())
             raise InvalidError(f"vLLM cannot load it: {said[:_REASON]}") from error
@@ -152,7 +154,7 @@ def _arguments(vllm: Any, facts: Facts, wish: Wish, context: int) -> Any:
             # One place more than there are adapters, so that the last is empty: on the CPU vLLM
             # computes those without an adapter by the last place where others have one.
             "max_loras": len(ranks) + 1,
-            "max_lora_rank": next(each for each in (8, 16, 32, 64, 128, 256) if each >= max(ranks)),
+            "max_lora_rank": next(each for each in RANKS if each >= max(ranks)),
         }
     return vllm.EngineArgs(
         model=str(wish.folder),
