@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import threading
+from importlib.util import find_spec
 
 import pytest
 
@@ -14,11 +15,14 @@ from modelworks.ext.engines.language import session as sessions
 from modelworks.ext.formats.gguf import MODEL
 from modelworks.testing.generating import Told, generated
 from tiny_decoder import tokenizer
-
-pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: make test-llamacpp")
 from tiny_llama import LOOP, gguf_folder
 
-pytestmark = pytest.mark.llamacpp
+pytestmark = [
+    pytest.mark.llamacpp,
+    pytest.mark.skipif(
+        find_spec("llama_cpp") is None, reason="llama.cpp is not installed: make test-llamacpp"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
