@@ -54,10 +54,8 @@ class TestLlamaCpp(LanguageSuite):
         return written
 
     @pytest.fixture
-    def session(self, kept, written):
-        if not kept[0].processes():
-            kept[0] = opened("llamacpp", written)
-        return kept[0]
+    def session(self, session):
+        return session
 
 
 @pytest.fixture

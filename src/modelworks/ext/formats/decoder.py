@@ -126,10 +126,14 @@ def _judge(data: dict[str, Any]) -> None:
 
 
 def _adapters(folder: Path, weights: tuple[str, ...]) -> dict[str, Path]:
-    found = {}
-    base = [folder / name for name in weights if name != INDEX]
     home = folder / ADAPTERS
-    for file in sorted(home.iterdir()) if home.is_dir() else ():
+    files = sorted(home.iterdir()) if home.is_dir() else []
+    base: dict[str, tuple[int, ...]] = {}
+    for name in weights if files else ():
+        if name != INDEX:
+            base |= lora.shapes_of(folder / name)
+    found = {}
+    for file in files:
         if not (file / ADAPTER_CONFIG).is_file() or not (file / ADAPTER_WEIGHTS).is_file():
             raise InvalidError(
                 f"{ADAPTERS}/{file.name[:NAME]} has no {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}",

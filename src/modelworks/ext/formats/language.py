@@ -4,6 +4,7 @@ They come from anywhere: everything is bounded, and nothing of it is run here.
 """
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -80,15 +81,16 @@ def adapter(name: str) -> str:
     return name
 
 
-def refuse_link(path: Path, name: str) -> None:
-    """Refuse a file that lies elsewhere.
+def copied(path: Path, into: Path, name: str) -> None:
+    """Copy one file of a folder.
 
     Raises:
-        InvalidError: it is a link.
+        InvalidError: it is a link to elsewhere.
     """
     file = path / name
     if file.resolve().parent != file.parent.resolve():
         raise InvalidError(f"{name} is a link to elsewhere: copy the file", field="file")
+    shutil.copyfile(file, into / name)
 
 
 def template_of(folder: Path, said: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ which are JSON, are compared before.
 
 import json
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -43,21 +43,18 @@ def shapes_of(file: Path) -> dict[str, tuple[int, ...]]:
         raise InvalidError(f"{file.name} is no safetensors file", field="file") from error
 
 
-def judge(name: str, adapter: Path, rank: int, base: Iterable[Path]) -> None:
+def judge(name: str, adapter: Path, rank: int, base: Shapes) -> None:
     """Refuse an adapter that is of another model.
 
     Args:
         name: of it.
         adapter: its weights.
         rank: that its configuration says.
-        base: files of the model's weights.
+        base: shapes of the model's own matrices.
 
     Raises:
         InvalidError: a matrix has another shape than the model's, or another rank.
     """
-    whole: dict[str, tuple[int, ...]] = {}
-    for file in base:
-        whole |= shapes_of(file)
     found = shapes_of(adapter)
     if not any(key.endswith(_DOWN) for key in found):
         raise InvalidError(f"adapter '{name}' has no matrices of LoRA", field="adapters")
@@ -66,7 +63,7 @@ def judge(name: str, adapter: Path, rank: int, base: Iterable[Path]) -> None:
             continue
         module = key.removesuffix(_DOWN)
         up = found.get(module + _UP, ())
-        matrix = whole.get(module.removeprefix(_BEGINS) + ".weight")
+        matrix = base.get(module.removeprefix(_BEGINS) + ".weight")
         fits = len(down) == len(up) == 2 and down[0] == up[1] <= rank
         if not fits or (matrix is not None and (up[0], down[1]) != matrix):
             raise InvalidError(

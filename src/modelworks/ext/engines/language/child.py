@@ -90,18 +90,14 @@ class Serving:
                 self._tell(generations.step(self._between))
 
     def _tell(self, told: list[Word]) -> None:
-        spell = self._made.spell
-        if spell is None:
-            if told:
-                self._lines.send(told)
-            return
-        # JSON has no bytes: each is sent as the character of its number.
-        spelled = [
-            (number, spell(token).decode("latin-1") if token >= 0 else token, *rest)
-            for number, token, *rest in told
-        ]
-        if spelled:
-            self._lines.send(spelled)
+        spelled = self._made.spelled
+        if told:
+            self._lines.send(
+                [
+                    (number, spelled(token) if token >= 0 else token, *rest)
+                    for number, token, *rest in told
+                ]
+            )
 
     def _hear(self, wait_ms: int | None) -> bool:
         """Do what the parent says; false when it hung up."""

@@ -59,7 +59,7 @@ class InsideSession:
         while generations.busy:
             for _, token, finish, _, why in generations.step():
                 if token >= 0:
-                    parts.append(writing.add(spelled(made, token)))
+                    parts.append(writing.add(made.spelled(token)))
                 if finish == Finish.ERROR:
                     raise CrashedError(f"the model failed: {why}")
         return "".join([*parts, writing.rest()])
@@ -67,8 +67,3 @@ class InsideSession:
     def close(self) -> None:
         """Give the memory back. Twice is quiet."""
         self._made = None
-
-
-def spelled(made: Opened, token: int) -> int | str:
-    """A token as the server's side wants it: itself, or its bytes, each as a character."""
-    return token if made.spell is None else made.spell(token).decode("latin-1")

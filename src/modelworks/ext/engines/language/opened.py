@@ -87,6 +87,13 @@ class Opened:
     read: Callable[[str], list[int]] | None = field(default=None, compare=False)
     spell: Callable[[int], bytes] | None = field(default=None, compare=False)
 
+    def spelled(self, token: int) -> int | str:
+        """A token as the server's side wants it: itself, or its bytes, each as a character.
+
+        JSON has no bytes, so each is sent as the character of its number.
+        """
+        return token if self.spell is None else self.spell(token).decode("latin-1")
+
 
 def opened(by: str, wish: Wish) -> Opened:
     """Load a model; only where its library may be loaded: in its own process.

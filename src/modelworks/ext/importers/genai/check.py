@@ -1,6 +1,5 @@
 """Checks a language model's folder and lays it out for serving; imported in the sandbox only."""
 
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,7 @@ from modelworks.ext.formats.language import (
     TOKENIZER,
     TOKENIZER_CONFIG,
     Facts,
-    refuse_link,
+    copied,
 )
 from modelworks.plugins.load import load
 
@@ -36,13 +35,13 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     facts = genai.read(path)
     parts = _parts(path, facts.decoder)
     for name in (*_TAKEN, facts.decoder, *parts):
-        _copy(path, into, name)
+        copied(path, into, name)
     for name in _ALSO:
         if (path / name).is_file():
-            _copy(path, into, name)
+            copied(path, into, name)
     for name, file in facts.adapters.items():
         (into / ADAPTERS).mkdir(exist_ok=True)
-        _copy(path, into, f"{ADAPTERS}/{name}{genai.ENDING}")
+        copied(path, into, f"{ADAPTERS}/{name}{genai.ENDING}")
         if file.stat().st_size == 0:
             raise InvalidError(f"adapter '{name}' is empty", field="file")
     return Imported(
@@ -86,11 +85,6 @@ def _parts(path: Path, decoder: str) -> tuple[str, ...]:
     if len(found) > _MOST_PARTS:
         raise InvalidError(f"{decoder}: more than {_MOST_PARTS} files of weights", field="file")
     return tuple(sorted(found))
-
-
-def _copy(path: Path, into: Path, name: str) -> None:
-    refuse_link(path, name)
-    shutil.copyfile(path / name, into / name)
 
 
 def _notes(path: Path, facts: Facts) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Final
 from modelworks.core.errors import InvalidError, MissingExtraError, UnsupportedError
 from modelworks.core.imports import Imported, ImportOptions
 from modelworks.ext.formats import gguf
-from modelworks.ext.formats.language import ADAPTERS, SIGNATURE, refuse_link
+from modelworks.ext.formats.language import ADAPTERS, SIGNATURE, copied
 from modelworks.plugins.load import load
 
 _PART: Final = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
@@ -35,12 +35,12 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     if parts not in {"", "0", "1"}:
         raise _in_parts(file.name)
     if path.is_dir():
-        refuse_link(path, gguf.MODEL)
-    shutil.copyfile(file, into / gguf.MODEL)
+        copied(path, into, gguf.MODEL)
+    else:
+        shutil.copyfile(file, into / gguf.MODEL)
     for name in adapters:
         (into / ADAPTERS).mkdir(exist_ok=True)
-        refuse_link(path, f"{ADAPTERS}/{name}{gguf.ENDING}")
-        shutil.copyfile(adapters[name], into / ADAPTERS / f"{name}{gguf.ENDING}")
+        copied(path, into, f"{ADAPTERS}/{name}{gguf.ENDING}")
     name = library.told(model, "general.name")[:80]
     notes = [f"a decoder ({kind}{f', {name}' if name else ''}); its texts are read by llama.cpp"]
     if adapters:

@@ -1,6 +1,5 @@
 """Checks a decoder's folder and lays it out for serving; imported in the sandbox only."""
 
-import shutil
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from modelworks.ext.formats.language import (
     TEMPLATE,
     TOKENIZER,
     TOKENIZER_CONFIG,
-    refuse_link,
+    copied,
 )
 
 _ALSO: Final = (decoder.GENERATION, TOKENIZER_CONFIG, TEMPLATE, "special_tokens_map.json")
@@ -32,12 +31,10 @@ def read(path: Path, into: Path, options: ImportOptions) -> Imported:
     taken += [name for name in _ALSO if (path / name).is_file()]
     for name in facts.adapters:
         home = f"{ADAPTERS}/{name}"
-        decoder.rank_of(path / home)
         (into / home).mkdir(parents=True)
         taken += [f"{home}/{decoder.ADAPTER_CONFIG}", f"{home}/{decoder.ADAPTER_WEIGHTS}"]
     for name in taken:
-        refuse_link(path, name)
-        shutil.copyfile(path / name, into / name)
+        copied(path, into, name)
     left = sorted(file.name for file in path.iterdir() if file.name not in {*taken, ADAPTERS})
     kept = f"about {facts.token_bytes} bytes are kept of each"
     notes = [f"a decoder ({facts.kind}) with a context of {facts.context} tokens; {kept}"]
